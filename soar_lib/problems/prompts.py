@@ -1,0 +1,56 @@
+r"""The prompts of all methods and the parsers of what comes back.
+
+The content follows SOAR sections B.1 and B.3 (teacher, student), LADDER section 3.1.2 (easier variant) and
+SvS Fig. 20 (reconstruction); the wording is ours. A prompt is a list of chat messages; the model's own chat
+template turns it into tokens, so one text serves every model. The paper's student prompt is a plain
+User/Assistant transcript; we use the chat template because instruct models are trained on it.
+"""
+
+import re
+
+SOLVE = (
+    "Solve the problem. Reason step by step, then state the final answer as \\boxed{answer}."
+)
+
+TEACHER = """You write new mathematics problems for a student to practise on.
+Choose one topic: Algebra, Counting & Probability, Geometry, Intermediate Algebra, Number Theory, Prealgebra or Precalculus.
+Write exactly one problem. It must be original and challenging and need at least two or three steps of reasoning.
+Put the question between <question> and </question>, then its answer between <answer> and </answer>, in a LaTeX box: <answer>\\boxed{...}</answer>.
+Any explanation stays outside both pairs of tags. Keep to this format exactly. Begin now."""
+
+EASIER = (
+    "Write a variant of the problem that is easier to solve but of the same kind. "
+    "Put it between <question> and </question>."
+)
+
+RECONSTRUCT = (
+    "The response below is certainly right. Find the problem it most likely answers: consider its topic, its kind of "
+    "reasoning and its purpose in teaching, then write one clear, complete problem that fits the response exactly. "
+    "Put it between <question> and </question>."
+)
+
+
+def student_messages(question: str) -> list[dict]:
+    """The solving prompt, the same in filtering, inner loop and evaluation (SOAR B.3)."""
+    return [{"role": "user", "content": f"{SOLVE}\n{question}"}]
+
+
+def teacher_messages() -> list[dict]:
+    """The teacher's one constant prompt: it never sees a hard problem (SOAR B.1)."""
+    return [{"role": "user", "content": TEACHER}]
+
+
+def easier_messages(question: str) -> list[dict]:
+    """Ask for an easier variant of `question` (LADDER 3.1.2)."""
+    return [{"role": "user", "content": f"{EASIER}\n{question}"}]
+
+
+def reconstruct_messages(solution: str) -> list[dict]:
+    """Ask for the problem behind `solution`; the original statement is not shown (SvS Fig. 20)."""
+    return [{"role": "user", "content": f"{RECONSTRUCT}\n<response>\n{solution}\n</response>"}]
+
+
+def tagged(text: str, tag: str) -> str | None:
+    """The stripped content of the first `<tag>...</tag>` pair, or None where either side is missing or it is empty."""
+    match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+    return match.group(1).strip() or None if match else None
