@@ -1,0 +1,41 @@
+# The environment lives in .venv and is made once; it is renewed when pyproject.toml changes.
+# PYTHON=python3.12 chooses the interpreter. On a machine without a GPU,
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu fetches the CPU build of torch, 2 GB less to download.
+PYTHON ?= python3
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help env test demo lab figures lint
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+env: $(STAMP)  ## make the environment in .venv, if it is missing or out of date
+
+# torch first: a CPU build of the pinned version that is installed or at hand is then kept by the second line.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+test: env  ## pass the tests
+	$(BIN)/python -m pytest -q
+
+demo: env  ## run the whole method on the shipped model, on CPU
+	$(BIN)/python -m soar_lib demo
+
+lab: env  ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+figures: env  ## draw every figure again from figures/data
+	$(BIN)/python -m soar_lib.analysis.plots
+
+lint: env  ## check the style with ruff
+	$(BIN)/ruff check .

@@ -1,0 +1,124 @@
+"""pyproject.toml pins, environment.yml repeats, the code imports nothing else, the Makefile offers what is promised."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+REQUIRED = {
+    "torch": "2.13.0",
+    "transformers": "5.17.0",
+    "trl": "1.14.2",
+    "datasets": "4.8.5",
+    "peft": "0.21.2",
+    "accelerate": "1.15.0",
+    "math-verify": "0.9.0",
+    "vendi-score": "0.0.3",
+}
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(line).name) for line in requirements}
+
+
+def test_environment_repeats_the_dependencies_and_every_line_says_who_needs_it():
+    text = (ROOT / "environment.yml").read_text()
+    sections = [item for item in yaml.safe_load(text)["dependencies"] if isinstance(item, dict)]
+    assert sections == [{"pip": PROJECT["dependencies"]}]
+    packages = [line for line in text.splitlines() if re.match(r" +- [a-z]", line) and not line.endswith("pip:")]
+    assert len(packages) == len(PROJECT["dependencies"]) + 3
+    assert [line for line in packages if not re.search(r"  # \S", line)] == []
+
+
+def test_pins_that_install_together():
+    pins = {Requirement(line).name: str(Requirement(line).specifier) for line in PROJECT["dependencies"]}
+    assert {name: pins[name] for name in REQUIRED} == {name: f"=={version}" for name, version in REQUIRED.items()}
+    assert EXTRAS["unsloth"] == ["unsloth==2026.10.7"]
+
+
+@pytest.mark.parametrize("line", PROJECT["dependencies"] + EXTRAS["test"])
+def test_installed_version_meets_the_pin(line):
+    requirement = Requirement(line)
+    # A local version such as 2.13.0+cpu meets ==2.13.0.
+    assert requirement.specifier.contains(importlib.metadata.version(requirement.name), prereleases=True)
+
+
+def imports(path: Path, everywhere: bool) -> set[str]:
+    """First parts of the modules a file imports: at its top level, or in functions too."""
+    tree = ast.parse(path.read_text())
+    nodes = list(ast.walk(tree)) if everywhere else tree.body
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    members = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0}
+    return {name.split(".")[0] for name in plain | members}
+
+
+def undeclared(folder: str, everywhere: bool, declared: set[str]) -> set[tuple[str, str]]:
+    """(file, module) of third-party imports from no declared distribution; an absent module goes by its own name."""
+    provided = importlib.metadata.packages_distributions()
+    own = set(sys.stdlib_module_names) | {"soar_lib"}
+    return {
+        (str(path.relative_to(ROOT)), module)
+        for path in (ROOT / folder).rglob("*.py")
+        for module in imports(path, everywhere) - own
+        if not {canonicalize_name(name) for name in provided.get(module, [module])} & declared
+    }
+
+
+def test_every_import_is_a_declared_dependency():
+    core = names(PROJECT["dependencies"])
+    optional = names([line for extra in EXTRAS.values() for line in extra])
+    assert undeclared("soar_lib", everywhere=False, declared=core) == set()
+    assert undeclared("soar_lib", everywhere=True, declared=core | optional) == set()
+    assert undeclared("benchmarks", everywhere=True, declared=core) == set()
+    # packaging comes with pip's own tools and with transformers; only this file reads it.
+    assert undeclared("tests", everywhere=True, declared=core | optional | {"packaging"}) == set()
+
+
+def test_make_targets_have_help():
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    helped = dict(re.findall(r"^make (\w+) +(\S.*)$", listed, re.MULTILINE))
+    assert {"env", "test", "demo", "lab", "figures", "lint"} <= helped.keys()
+    for target in helped:
+        dry = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True)
+        assert dry.returncode == 0, dry.stderr
+
+
+def test_torch_is_installed_first_at_its_pin():
+    plan = subprocess.run(["make", "-Bn", "env"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    installs = [line for line in plan.splitlines() if "pip install" in line]
+    assert installs[0].endswith(f"torch=={REQUIRED['torch']}") and "--editable '.[test]'" in installs[1]
+
+
+def test_ci_calls_make_test_alone():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", script], check=True)
+    commands = [line for line in script.read_text().splitlines() if re.search(r"\b(make|python3?|pytest|pip)\b", line)]
+    assert [line for line in commands if not re.search(r"missing|^ *#", line)] == ["exec make test </dev/null"]
+
+
+def test_weights_of_the_embedded_model_are_package_data():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert "weights/*" in settings["package-data"]["soar_lib.nano"]
+    assert settings["packages"]["find"]["include"] == ["soar_lib*"]
+
+
+def test_citation_names_what_the_project_stands_on():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == PROJECT["version"]
+    urls = " ".join(reference["url"] for reference in citation["references"])
+    for key in ("2601.18778", "2503.00735", "2508.14029", "2210.02410", "huggingface/trl", "unslothai/unsloth"):
+        assert key in urls
