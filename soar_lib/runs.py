@@ -1,0 +1,248 @@
+"""A run is a folder: what was set, what happened, and where to go on.
+
+    config.json      the settings          versions.json   the libraries it began with
+    metrics.csv      one row per step      rounds.jsonl, problems.jsonl   one record per line
+    checkpoint/round_0007/                 tensors as safetensors, everything else in state.json
+
+Every file is replaced whole (temporary file, fsync, rename, fsync of the folder), so a reader never sees half a line.
+A round counts from the moment its checkpoint is renamed into place; `state.json` remembers how long each log was then,
+and `Run.open` cuts what a killed round wrote beyond it. All randomness comes from keys (`soar_lib.randomness`), so
+there is no generator state to save.
+"""
+
+import csv
+import io
+import json
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from soar_lib.config import Config, differences, to_values
+
+LOGS = ("metrics.csv", "rounds.jsonl", "problems.jsonl")
+VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-verify", "reasoning-gym")
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be used; the message is one line with the folder and what to do."""
+
+
+# ------------------------------------------------------------------ files
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: after a kill or a power cut there is the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a rename is on disk once its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    write_bytes_atomic(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def jsonl(records: Iterable[dict]) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
+
+
+def append_jsonl(path: Path, records: Iterable[dict]) -> None:
+    """Add records to a file of one JSON object per line, all of them at once."""
+    write_text_atomic(path, _text(path) + jsonl(records))
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """The records of a JSONL file, none where there is no file yet."""
+    return [json.loads(line) for line in _text(path).split("\n") if line]
+
+
+def append_csv(path: Path, rows: Sequence[dict]) -> None:
+    """Add rows to a CSV file, all of them at once; the first row ever gives the header."""
+    if not rows:
+        return
+    old = _text(path)
+    columns = next(csv.reader(io.StringIO(old))) if old else list(rows[0])
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    if not old:
+        writer.writeheader()
+    writer.writerows(rows)
+    write_text_atomic(path, old + buffer.getvalue())
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+# ------------------------------------------------------------------ folders
+
+
+def check_folder(folder: str | Path, resume: bool) -> None:
+    """Raise `RunError` where a run could not begin or go on in `folder`; touches nothing, loads nothing."""
+    folder = Path(folder)
+    try:
+        _check(folder, resume)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
+
+
+def _check(folder: Path, resume: bool) -> None:
+    if (folder / "config.json").is_file():
+        if not resume:
+            raise RunError(f"{folder}: there is a run in it already; choose another folder or add --resume")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder}: not empty and not a run folder (no config.json); choose another folder")
+    there = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
+    if not there.is_dir():
+        raise RunError(f"{folder}: cannot be written, {there} is not a folder; choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RunError(f"{folder}: cannot be written, no permission in {there}; choose another folder")
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on beside the settings; a library that is absent is "absent"."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+@dataclass
+class Run:
+    """An open run folder. `round` is the last round that counts (0: none yet); `logs` maps a log's name to its length
+    in characters at that time."""
+
+    folder: Path
+    round: int = 0
+    logs: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint" / f"round_{self.round:04d}"
+
+    def commit(self, tensors: dict[str, dict], state: dict[str, Any], records: dict[str, Sequence[dict]]) -> None:
+        """End a round: `tensors` maps a name to a dictionary of tensors, `state` is JSON, and `records` maps a name in
+        `LOGS` to the rows to add. Counts wholly or not at all."""
+        for name in LOGS:
+            append = append_csv if name.endswith(".csv") else append_jsonl
+            append(self.folder / name, records.get(name, ()))
+            self.logs[name] = len(_text(self.folder / name))
+        previous = self.checkpoint
+        self.round += 1
+        _write_checkpoint(self.checkpoint, tensors, {"round": self.round, "logs": self.logs, "state": state})
+        if previous.exists():
+            shutil.rmtree(previous)
+
+    def load(self) -> tuple[dict[str, dict], dict[str, Any]]:
+        """The tensors and the state of the last round that counts."""
+        return load_checkpoint(self.checkpoint)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, dict], dict[str, Any]]:
+    """(tensors by name, state) of a folder that `Run.commit` wrote."""
+    from safetensors.torch import load  # here, so that the command line's checks need not wait for torch
+
+    tensors = {path.stem: load(path.read_bytes()) for path in sorted(folder.glob("*.safetensors"))}
+    return tensors, read_json(folder / "state.json")["state"]
+
+
+def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> None:
+    from safetensors.torch import save
+
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, values in tensors.items():
+        content = save({key: value.detach().cpu().contiguous() for key, value in values.items()})
+        write_bytes_atomic(temporary / f"{name}.safetensors", content)
+    write_json(temporary / "state.json", state)
+    os.rename(temporary, folder)
+    sync_folder(folder.parent)
+    sync_folder(folder.parent.parent)
+
+
+def latest_checkpoint(folder: str | Path) -> Path | None:
+    """The checkpoint of the last round that counts, None before the first."""
+    found = sorted(path for path in (Path(folder) / "checkpoint").glob("round_*") if path.suffix != ".tmp")
+    return found[-1] if found else None
+
+
+def open_run(folder: str | Path, config: Config, resume: bool = False) -> Run:
+    """Begin a run, or with `resume` go on with the one that is there (or begin, if there is none).
+
+    Raises `RunError`: a folder in use or not writable, or settings that differ from those the run began with.
+    """
+    folder = Path(folder)
+    check_folder(folder, resume)
+    try:
+        if not (folder / "config.json").is_file():
+            _create(folder, config)
+        else:
+            _check_same(folder, config)
+        return _reopen(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def _create(folder: Path, config: Config) -> None:
+    """The folder appears with its settings in it, or not at all."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    write_json(temporary / "config.json", to_values(config))
+    write_json(temporary / "versions.json", versions())
+    os.rename(temporary, folder)
+    sync_folder(folder.parent)
+
+
+def _check_same(folder: Path, config: Config) -> None:
+    wanted = json.loads(json.dumps(to_values(config)))
+    changed = differences(read_json(folder / "config.json"), wanted)
+    if changed:
+        raise RunError(f"{folder}: began with other settings ({'; '.join(changed)}); use those or another folder")
+    if read_json(folder / "versions.json") != versions():
+        warnings.warn(f"{folder}: began with other library versions; results may differ in the last bits", stacklevel=4)
+
+
+def _reopen(folder: Path) -> Run:
+    """Drop what a killed round left behind: half checkpoints, older checkpoints, lines beyond the last round."""
+    last = latest_checkpoint(folder)
+    for path in (folder / "checkpoint").glob("round_*"):
+        if path != last:
+            shutil.rmtree(path)
+    state = read_json(last / "state.json") if last else {"round": 0, "logs": {}}
+    for name in LOGS:
+        text, length = _text(folder / name), state["logs"].get(name, 0)
+        if len(text) > length:
+            write_text_atomic(folder / name, text[:length])
+    return Run(folder, state["round"], state["logs"])
