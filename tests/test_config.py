@@ -1,0 +1,85 @@
+"""Settings: what is refused, how presets and changes combine, and the cost worked out by hand."""
+
+import doctest
+
+import pytest
+
+from soar_lib import config
+from soar_lib.config import ConfigError, EvaluateConfig, FilterConfig, SoarConfig, preset
+
+KINDS = (FilterConfig, SoarConfig, EvaluateConfig)
+
+
+def test_the_examples_hold():
+    assert doctest.testmod(config, optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL).failed == 0
+
+
+@pytest.mark.parametrize("name", list(config.PRESETS))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_preset_is_valid_and_survives_json(name, kind):
+    settings = preset(name, kind)
+    assert type(settings) is kind
+    assert config.from_values(kind, config.to_values(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        (SoarConfig, {"round": 3}, "round: SoarConfig has no such setting; it has .*rounds"),
+        (SoarConfig, {"student.steeps": 3}, r"student\.steeps: StudentSettings has no such setting"),
+        (SoarConfig, {"datasets": 1}, "datasets = 1: must be 2 or more"),
+        (SoarConfig, {"seed": "zero"}, "seed = 'zero': must be of type int"),
+        (SoarConfig, {"promotion": 1}, "promotion = 1: must be of type bool"),
+        (SoarConfig, {"student.optimiser.kl": -1}, r"student\.optimiser\.kl = -1\.0: must be 0 or more"),
+        (SoarConfig, {"student": 3}, "student = 3: must be of type StudentSettings"),
+        (SoarConfig, {"seed.x": 3}, "seed = .*one value"),
+        (SoarConfig, {"dataset_size": 4}, "student.batch = 8: must be at most dataset_size = 4"),
+        (SoarConfig, {"student.steps": 100}, "max_steps = 20: must be at least student.steps = 100"),
+        (SoarConfig, {"student.optimiser.warmup": 10}, r"student\.optimiser\.warmup = 10: must be below steps = 10"),
+        (SoarConfig, {"student.optimiser.schedule": "linear"}, "'cosine' or 'constant'"),
+        (FilterConfig, {"train_fraction": 1}, "train_fraction = 1.0: must be between 0 and 1"),
+        (EvaluateConfig, {"arms": ["pq", "magic"]}, "arms = .*some of base, hard_only"),
+        (EvaluateConfig, {"ks": [64]}, "ks = .*between 1 and samples = 32"),
+    ],
+)
+def test_a_bad_setting_is_named(kind, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        preset("paper", kind, **changes)
+
+
+def test_an_unknown_preset_names_the_known():
+    with pytest.raises(ConfigError, match="'big' is unknown; known presets: smoke, nano, paper"):
+        preset("big")
+
+
+def test_changes_reach_inside_and_leave_the_rest():
+    plain, changed = preset("nano"), preset("nano", **{"student.optimiser.kl": 0.01, "seed": 4})
+    assert (changed.student.optimiser.kl, changed.seed) == (0.01, 4)
+    assert config.differences(config.to_values(plain), config.to_values(changed)) == [
+        "seed: 0 -> 4", "student.optimiser.kl: 0.0 -> 0.01",
+    ]
+    whole = preset("nano", student=config.StudentSettings(steps=3))
+    assert whole.student == config.StudentSettings(steps=3)
+
+
+def test_the_defaults_are_the_papers():
+    """SOAR Table 3 and B.7."""
+    soar = SoarConfig()
+    assert (soar.datasets, soar.repeats, soar.dataset_size, soar.window, soar.threshold) == (4, 4, 64, 3, 0.01)
+    assert (soar.reward_set, soar.rounds, soar.student.batch, soar.student.group) == (64, 200, 8, 32)
+    assert (soar.student.optimiser.learning_rate, soar.student.optimiser.kl) == (1e-5, 0.001)
+    assert (soar.student.optimiser.warmup, soar.teacher.optimiser.warmup) == (0, 20)
+    assert [soar.inner_steps(promotions) for promotions in range(4)] == [10, 15, 20, 20]
+
+
+def test_cost_by_hand():
+    inner = {"student.steps": 4, "student.group": 2}
+    soar = preset("paper", rounds=2, datasets=2, repeats=3, dataset_size=8, reward_set=5, **inner)
+    predicted = config.cost(soar)
+    assert predicted.rollouts == 2 * (6 * 4 * 8 * 2 + 7 * 5)
+    assert predicted.teacher_samples == 2 * 2 * 8
+    assert predicted.tokens == predicted.rollouts * 1024 + predicted.teacher_samples * 512
+    assert predicted.hours is None
+    timed = config.cost(soar, speed=config.Speed(tokens_per_second=100, tokens_per_rollout=50, machine="a laptop"))
+    assert timed.hours == pytest.approx((predicted.rollouts + 32) * 50 / 100 / 3600)
+    assert config.cost(preset("paper", FilterConfig), problems=5000).rollouts == 640_000
