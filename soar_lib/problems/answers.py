@@ -74,16 +74,18 @@ def _parts(answer: str, several: bool) -> list[str]:
 
 
 def boxable(answer: str) -> str:
-    r"""A generator's answer as box content: lists as `1, 2, 3`, formulas as they are, words in `\text{}`.
+    r"""A generator's answer as box content: formulas as they are, words in `\text{}`, lists as `[1, 2, 3]`.
+
+    The brackets matter: the verifier compares a bare `1, 2, 3` as a set of answers, whose order is free.
 
     >>> boxable("['-94.2', '30.0']"), boxable("-5.0 + 20.0i"), boxable("grandmother"), boxable("$\\frac{1}{3}$")
-    ('-94.2, 30.0', '-5.0 + 20.0i', '\\text{grandmother}', '\\frac{1}{3}')
+    ('[-94.2, 30.0]', '-5.0 + 20.0i', '\\text{grandmother}', '\\frac{1}{3}')
     """
     text = answer.strip()
     if text.startswith("["):
         items = _literal(text)
         if isinstance(items, list) and items and not any(isinstance(item, list | dict) for item in items):
-            return ", ".join(boxable(str(item)) for item in items)
+            return f"[{', '.join(boxable(str(item)) for item in items)}]"
     text = text.replace("×", "\\times").replace("°", "^\\circ")
     letters = re.sub(r"\\[a-zA-Z]+|\b(?:sin|cos|tan|exp|log|sqrt|asin|Integral)\b", "", text)
     is_formula = text.isascii() and re.search(r"\w", text) and not re.search(r"[A-Za-z_]{2}|\n|[\"'?:;<>#]", letters)

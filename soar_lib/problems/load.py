@@ -29,6 +29,8 @@ from soar_lib.problems.answers import LoadError, answer_of, boxable
 from soar_lib.randomness import generator
 from soar_lib.records import Problem
 
+PLANNED_WHOLE = ("acre", "gsm_symbolic")  # families whose generator plans all items of a set from the set's seed
+UNSEEDED = ("list_functions",)  # its generator draws from Python's global random state
 GENERATED_SIZE = 500  # problems of a family or of the embedded world where no size is given
 
 
@@ -167,11 +169,16 @@ def load_family(family: str, seed: int, size: int, **parameters) -> list[Problem
     """
     if family not in DATASETS:
         raise LoadError(f"rg:{family}: no such reasoning-gym family{_suggest(family, DATASETS)}")
+    if family in UNSEEDED:
+        raise LoadError(f"rg:{family}: no seed makes its items the same twice; choose another family")
     try:
-        items = create_dataset(family, seed=seed, size=size, **parameters)
+        if family in PLANNED_WHOLE:
+            items = [create_dataset(family, seed=seed + i, size=1, **parameters)[0] for i in range(size)]
+        else:
+            items = list(create_dataset(family, seed=seed, size=size, **parameters))
     except (TypeError, AssertionError, ValueError) as error:
         fields = [field for field in DATASETS[family][1].__dataclass_fields__ if field not in ("seed", "size")]
-        raise LoadError(f"rg:{family}: {error}; parameters are {', '.join(fields)}".replace("\n", " ")) from None
+        raise LoadError(" ".join(f"rg:{family}: {error}; parameters are {', '.join(fields)}".split())) from None
     settings = json.dumps(parameters, sort_keys=True, default=str)
     mark = f"-{hashlib.sha256(settings.encode()).hexdigest()[:6]}" if parameters else ""
     return [
