@@ -23,7 +23,7 @@ MAX_EXACT_BITS = 4096  # exact values beyond are forgotten; only an exponent nee
 FUNCTION_NAMES = "fghFGHPQTW"  # before a bracket these are functions, not factors
 GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|varphi|omega"
 TOKEN = re.compile(
-    rf"\s*(?:(?P<number>\d+(?:\.\d*)?|\.\d+)|(?P<symbol>\\(?:{GREEK})(?![a-zA-Z])|[a-zA-Z])"
+    rf"\s*(?:(?P<number>[1-9]\d{{0,2}}(?:,\d{{3}})+(?!\d)|\d+(?:\.\d*)?|\.\d+)|(?P<symbol>\\(?:{GREEK})(?![a-zA-Z])|[a-zA-Z])"
     r"|(?P<command>\\(?:frac|binom)(?![a-zA-Z]))|(?P<sign>[-+*/^!_(){}\[\]]))"
 )
 CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -58,6 +58,8 @@ def evaluate(text: str) -> Value:
         raise Unclear("too long")
     tokens = _tokens(text)
     value, end = _sum(tokens, 0, 0)
+    if tokens[end][1] == "_":
+        raise Unclear("a subscript")
     if end != len(tokens) - 1:
         raise Malformed(f"unexpected {tokens[end][1]!r}")
     return value
@@ -111,8 +113,6 @@ def _implicit(tokens, at, depth, value, divided):
     if here[0] == "number":
         if before[0] == "number":
             raise Malformed("two numbers side by side")
-        if before[1] != "!":
-            raise Unclear("a number behind a letter or bracket")
     factor, end = _power(tokens, at, depth)
     mixed = before[0] == "number" and here[1] == "\\frac" and factor.exact is not None and 0 < factor.exact < 1
     if mixed and (at < 2 or tokens[at - 2][1] in ("+", "-", "(", "[", "{")):
@@ -157,7 +157,7 @@ def _exponent(tokens, at, depth):
 def _atom(tokens, at, depth):
     kind, text = tokens[at]
     if kind == "number":
-        return _number(Fraction(text if text[-1] != "." else text[:-1])), at + 1
+        return _number(Fraction(text.rstrip(".").replace(",", ""))), at + 1
     if kind == "symbol":
         return _symbol(tokens, at)
     if kind == "command":

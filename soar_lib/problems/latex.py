@@ -3,24 +3,27 @@ r"""Boxes, and one spelling for the many ways to write the same LaTeX (design: v
 Everything here is text in, text out: what the answer means is the business of `canonical`.
 """
 
+import functools
 import re
 
-BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
-# What may stand between two boxes of one answer, as in \boxed{1}, \boxed{2} and \boxed{3}.
-GAP = re.compile(r"(?:\s|[,;&$.]|\\[\[\]()]|\\(?:quad|qquad|text|textbf|mbox|,|;|!| )|[{}]|\band\b|\bor\b)*")
-GAP_WITH_WORDS = re.compile(r"[^.!?\n\\]{0,20}(?:\\text\{)?[^.!?\n\\]{0,30}\b(?:and|or)\b\}?[^.!?\n\\]{0,10}")
+BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+# What may stand between two boxes of one answer: \boxed{1}, \boxed{2} papers and \( n = \boxed{3} \).
+DELIMITERS = re.compile(r"\\[\[\]()]|\\(?:quad|qquad|text|textbf|mbox|,|;|!| )|[$&{}]")
+GAP = re.compile(r"[\s,;.]*|[^.!?\n\\]{0,30}\b(?:and|or)\b[^.!?\n\\]{0,10}")
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
-    r"""Start, end and content of every balanced outermost \boxed{} or \fbox{} in order."""
-    found, position = [], 0
-    while match := BOX.search(text, position):
-        end = _closing_brace(text, match.end())
-        if end is None:
-            position = match.end()  # an unclosed box holds nothing, but a closed one may follow
-            continue
-        found.append((match.start(), end + 1, text[match.end() : end]))
-        position = end + 1
+    r"""Start, end and content of every balanced \boxed{} or \fbox{} that is in no other, in order."""
+    found, opened = [], []
+    for match in BRACE.finditer(text):
+        if match.group()[-1] == "{" and match.group() != "\\{":
+            opened.append(match)
+        elif match.group() == "}" and opened:
+            start = opened.pop()
+            if start.group() != "{":
+                while found and found[-1][0] > start.start():
+                    found.pop()
+                found.append((start.start(), match.end(), text[start.end() : match.start()]))
     return found
 
 
@@ -58,7 +61,7 @@ def boxed_answer(text: str) -> str | None:
     contents = [found[-1][2].strip()]
     for (_, end, content), (start, _, _) in zip(found[-2::-1], found[:0:-1]):
         gap = text[end:start]
-        if not content.strip() or not (GAP.fullmatch(gap) or GAP_WITH_WORDS.fullmatch(gap)):
+        if not content.strip() or not GAP.fullmatch(DELIMITERS.sub("", gap)):
             break
         if content.strip() != contents[0]:
             contents.insert(0, content.strip())
@@ -74,10 +77,12 @@ REWRITES = [
     for pattern, replacement in (
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?=[^a-zA-Z\s])\.?(?![a-zA-Z])", ""),
         (r"(?<=\d)\s*(?:,\\!\s*|\{,\}(?:\\!)?\s*|\\,)(?=\d{3}(?!\d))", ""),  # thousands: 3,\!200 and 14{,}916
+        (r"\{\s*([-+:=,])\s*\}", r"\1"),
+        (r"\\[hv]space\s*\{[^{}]*\}", " "),
         (rf"\\(?:displaystyle|textstyle|limits){WORD}", ""),
         (r"\\[dtc]frac", r"\\frac"),
         (r"\\[dt]binom", r"\\binom"),
-        (r"\{?(\d+|[a-zA-Z])\s*\\choose\s*(\d+|[a-zA-Z])\}", r"\\binom{\1}{\2}"),
+        (r"\{?((?<!\d)\d+|[a-zA-Z])\s*\\choose\s*(\d+|[a-zA-Z])\}", r"\\binom{\1}{\2}"),
         (rf"\\(?:textdollar|euro|pounds){WORD}|\\\$|[$€£¥₹]", ""),
         (r"\\(?:math(?:rm|bf|it|sf|normal)|textrm|textbf|textit|textnormal|texttt|mbox|operatorname)\s*\{", r"\\text{"),
         (r"(?:,\s*)?\\text\s*\{\s*(?:,?\s*(?:and|or)\s*,?)\s*\}", ","),
@@ -85,7 +90,7 @@ REWRITES = [
         (r"\\text\s*\{\s*([-\d.,/]+|[a-zA-Z])\s*\}", r"\1"),
         (r"(?<![a-zA-Z\\])(?:,\s*)?\b(?:and|or)\b(?![a-zA-Z])", ","),
         (r"(?<=[)\]}\d])\s*or\s*(?=[(\[{\d])", ","),
-        (r"\\[,;:!> ]|~|\\q?quad" + WORD, " "),
+        (r"(?<!\\)\\[,;:!> ]|~|\\q?quad" + WORD, " "),
         (rf"\\(?:cdot|times|ast){WORD}|[×·]|\*", "*"),
         (r"\*\s?\*", "^"),
         (rf"\\div{WORD}|÷", "/"),
@@ -100,14 +105,14 @@ REWRITES = [
         (r"π", r"\\pi "),
         (rf"\^?\s*\{{\s*\\circ\s*\}}|\^\s*\\circ{WORD}|\\degree{WORD}", "°"),
         (r"\\(?:varnothing|emptyset)" + WORD + r"|∅|\\\{\s*\\\}", r"\\emptyset "),
-        (rf"\\sqrt\s*\(([^()]*)\)|\\sqrt\s*([0-9a-zA-Z])", r"\\sqrt{\1\2}"),
+        (r"\\sqrt\s*\(([^()]*)\)|\\sqrt\s*([0-9a-zA-Z])", r"\\sqrt{\1\2}"),
         (r"\^\s*(-?\d+)", r"^{\1}"),
         (r"_\s*(\d+)", r"_{\1}"),
     )
 ]
-FRACTION = re.compile(r"\\frac\s*(\{|\\?[a-zA-Z]+|\d)\s*")
 
 
+@functools.lru_cache(maxsize=50_000)
 def clean(text: str) -> str:
     r"""One spelling: no delimiters, spacing, sizes or currency; `*` for products, `^{}` for powers, `,` for and/or.
 
@@ -117,8 +122,8 @@ def clean(text: str) -> str:
     '(\\frac{a}{b}, 3200)'
     """
     text = re.sub(r"(?<!\\)\\[()\[\]]", " ", text.strip())
-    for _, _, content in boxes(text)[-1:]:
-        text = content if BOX.match(text) else text
+    while inner := boxes(text):
+        text = inner[-1][2]  # a box in the box
     if not ENVIRONMENT_WITH_ROWS.search(text):
         text = re.sub(r"\\\\(?=[a-zA-Z])", r"\\", text)
     for pattern, replacement in REWRITES:

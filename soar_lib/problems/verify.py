@@ -18,14 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from tqdm.auto import tqdm
 
 from soar_lib.problems import workers
-from soar_lib.problems.canonical import decide, read, understood
+from soar_lib.problems.canonical import decide
+from soar_lib.problems.forms import MAX_CHARACTERS, read, understood
 from soar_lib.problems.latex import boxed_answer, clean, extract_boxed
 
 __all__ = ["VERDICTS", "check", "check_many", "equal", "extract_boxed", "parses", "verdict_counts"]
 
 VERDICTS = ("right", "wrong", "unparsed", "timeout")
 DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseconds
-MAX_CHARACTERS = 10_000  # a longer box is no answer to grade
 MAX_WORKERS = 8
 
 
@@ -82,7 +82,7 @@ def verdict_counts(verdicts: Iterable[str]) -> dict[str, int]:
 
 def _cheap(gold: str, answer: str) -> str | None:
     if max(len(gold), len(answer)) > MAX_CHARACTERS:
-        return "right" if gold == answer else "wrong"
+        return "right" if gold == answer else "wrong"  # no answer to a problem is as long
     verdict = decide(gold, answer)
     return None if verdict is None else "right" if verdict else "wrong"
 

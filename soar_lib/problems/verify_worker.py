@@ -32,6 +32,10 @@ LATEX_ONLY = [
         ),
     )
 ]
+# sympy's ways of saying that it cannot compare two objects
+CANNOT_COMPARE = (
+    ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError
+)  # fmt: skip
 DIGITS = 30
 DECIMAL_DIGITS = 9
 POINTS = (Rational(37, 29), Rational(101, 67), Rational(-53, 41), Rational(-17, 13))
@@ -94,15 +98,16 @@ def main(memory_bytes: int, grace_seconds: float) -> None:
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # a library's print must not enter the channel
     logging.disable(logging.CRITICAL)
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    if sys.platform == "linux":  # macOS refuses this limit
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     channel.write('"ready"\n')
     for line in sys.stdin:
         question = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, grace_seconds)  # default action: the process ends
         try:
             verdict = equal(*question) if len(question) == 2 else readable(*question)
-        except (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError):
-            verdict = False  # sympy's ways of saying that it cannot compare the two
+        except CANNOT_COMPARE:
+            verdict = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         channel.write(json.dumps(bool(verdict)) + "\n")
 
