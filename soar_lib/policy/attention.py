@@ -1,0 +1,194 @@
+"""Attention that reads a shared prompt once, plugged into any transformers model through its attention interface.
+
+Completions of one prompt share its keys and values, in sampling (`Decoding`) and in learning (`Packed`), so a group's
+prompt is computed once and stored once. A layout object travels through the model's forward as the keyword argument
+`layout`; each attention layer hands it queries, keys and values after the rotary embedding and gets the result back.
+Keys and values never grow by concatenation, and the model builds no masks. The modules of the model are its own, so
+the numbers are those of its ordinary forward up to rounding.
+
+Models whose attention has more than that (sliding windows, soft-capped scores, sinks) are refused with a clear error.
+"""
+
+from contextlib import contextmanager
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+NAME = "soar_shared_prompt"
+BLOCK = 32  # columns by which the buffers of Decoding grow
+
+
+def attend(module, query, key, value, attention_mask, scaling=None, layout=None, **options):
+    """transformers' attention function: query [N, H, L, d], key and value [N, Hkv, L, d] -> [N, L, H, d]."""
+    extra = [name for name in ("sliding_window", "softcap", "s_aux") if options.get(name) is not None]
+    if extra:
+        raise ValueError(f"{type(module).__name__} uses {', '.join(extra)}, which shared-prompt attention does not do")
+    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
+    return layout.attend(module.layer_idx, query, key, value, scale), None
+
+
+AttentionInterface.register(NAME, attend)
+
+
+@contextmanager
+def shared_prompts(model):
+    """Let `model` run with a `layout`; its former attention comes back at the end."""
+    before = model.config._attn_implementation
+    model.set_attn_implementation(NAME)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+class Prefill:
+    """Right-padded prompts [U, P], causal, so padding needs no mask; keeps each layer's keys and values."""
+
+    def __init__(self):
+        self.keys, self.values = {}, {}
+
+    def attend(self, layer, query, key, value, scale):
+        self.keys[layer], self.values[layer] = key, value
+        return _causal(query, key, value, scale).transpose(1, 2).contiguous()
+
+
+class Decoding:
+    """One new token per row; row i continues prompt `owner[i]` of a Prefill.
+
+    Own keys and values lie in buffers [R, Hkv, columns, d] that grow by BLOCK columns; `keep(rows)` drops rows and
+    prompts nobody continues. Query heads that share a key head are treated as further queries of it.
+    """
+
+    def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor):
+        self.prompt_keys, self.prompt_values = prefill.keys, prefill.values
+        self.lengths, self.length = lengths, 0
+        self.keys, self.values = {}, {}
+        self._place(owner)
+
+    def _place(self, owner: torch.Tensor) -> None:
+        """A grid [U, g] of rows by prompt: `grid` lists the row in each cell, `cell` the cell of each row."""
+        self.owner, prompts = owner, len(self.lengths)
+        counts = torch.bincount(owner, minlength=prompts)
+        self.width = int(counts.max())
+        order = torch.argsort(owner, stable=True)
+        starts = (counts.cumsum(0) - counts)[owner[order]]
+        cells = owner[order] * self.width + torch.arange(len(owner), device=owner.device) - starts
+        self.cell = torch.empty_like(owner)
+        self.cell[order] = cells
+        self.grid = torch.zeros(prompts * self.width, dtype=torch.long, device=owner.device)
+        self.grid[cells] = order
+        self.in_order = torch.equal(self.grid, torch.arange(len(owner), device=owner.device))
+        columns = max(int(self.lengths.max()), 0)
+        absent = torch.arange(columns, device=owner.device) >= self.lengths[:, None]
+        self.mask = torch.zeros(prompts, 1, 1, columns, device=owner.device).masked_fill(
+            absent[:, None, None], -torch.inf
+        )
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Go on with these rows only, in this order (a row may be named twice)."""
+        alive, owner = torch.unique(self.owner[rows], return_inverse=True)
+        for cache in (self.keys, self.values):
+            for layer, tensor in cache.items():
+                cache[layer] = self._grown(tensor, rows)
+        if len(alive) < len(self.lengths):
+            self.prompt_keys = {layer: t.index_select(0, alive) for layer, t in self.prompt_keys.items()}
+            self.prompt_values = {layer: t.index_select(0, alive) for layer, t in self.prompt_values.items()}
+            self.lengths = self.lengths[alive]
+        self._place(owner)
+
+    def _grown(self, tensor: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
+        columns = self.length + BLOCK - self.length % BLOCK
+        count = len(tensor) if rows is None else len(rows)
+        grown = tensor.new_empty(count, tensor.shape[1], columns, tensor.shape[3])
+        used = tensor[:, :, : self.length]
+        grown[:, :, : self.length] = used if rows is None else used.index_select(0, rows)
+        return grown
+
+    def _append(self, cache: dict, layer: int, new: torch.Tensor) -> torch.Tensor:
+        if layer not in cache:
+            cache[layer] = new.new_empty(new.shape[0], new.shape[1], BLOCK, new.shape[3])
+        elif cache[layer].shape[2] == self.length:
+            cache[layer] = self._grown(cache[layer], None)
+        cache[layer][:, :, self.length] = new[:, :, 0]
+        return cache[layer][:, :, : self.length + 1]
+
+    def advance(self) -> None:
+        """Call after each forward: the next token goes to the next column."""
+        self.length += 1
+
+    def attend(self, layer, query, key, value, scale):
+        keys = self._append(self.keys, layer, key)
+        values = self._append(self.values, layer, value)
+        shape, heads = query.shape, keys.shape[1]
+        query = (query * scale).view(shape[0], heads, -1, shape[-1])
+        own = torch.matmul(query, keys.mT)
+        if not self.prompt_keys:
+            return torch.matmul(_softmax(own), values).view(shape).transpose(1, 2)
+        prompt = self._off_grid(torch.matmul(self._on_grid(query), self.prompt_keys[layer].mT) + self.mask)
+        shared, own = _softmax(torch.cat([prompt, own], -1)).split([prompt.shape[-1], own.shape[-1]], -1)
+        result = torch.matmul(own, values)
+        result = result + self._off_grid(torch.matmul(self._on_grid(shared), self.prompt_values[layer]))
+        return result.view(shape).transpose(1, 2)
+
+    def _on_grid(self, x: torch.Tensor) -> torch.Tensor:
+        """[R, Hkv, q, c] by row -> [U, Hkv, g * q, c] by prompt."""
+        x = x if self.in_order else x.index_select(0, self.grid)
+        x = x.view(-1, self.width, *x.shape[1:]).transpose(1, 2)
+        return x.reshape(x.shape[0], x.shape[1], -1, x.shape[-1])
+
+    def _off_grid(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.view(x.shape[0], x.shape[1], self.width, -1, x.shape[-1]).transpose(1, 2)
+        x = x.reshape(-1, *x.shape[2:])
+        return x if self.in_order else x.index_select(0, self.cell)
+
+
+class Packed:
+    """Whole prompts and completions, packed without padding into rows [N, L] of tokens in any order.
+
+    `prompts` [U, P] and `completions` [R, T] hold each token's place in the flattened N * L (right-padded; `valid_*`
+    says which are real), `owner` [R] the prompt of each completion. Differentiable.
+    """
+
+    def __init__(self, prompts, valid_prompts, completions, valid_completions, owner, places: int):
+        self.prompts, self.completions, self.owner = prompts, completions, owner
+        device, T = owner.device, completions.shape[1]
+        source = torch.zeros(places, dtype=torch.long, device=device)
+        indices = torch.cat([prompts[valid_prompts], completions[valid_completions]])
+        source[indices] = torch.cat([valid_prompts.flatten(), valid_completions.flatten()]).nonzero()[:, 0]
+        self.source = source
+        causal = torch.ones(T, T, dtype=torch.bool, device=device).tril()
+        seen = valid_prompts[owner][:, None].expand(-1, T, -1)
+        visible = torch.cat([seen, causal.expand(len(owner), -1, -1)], -1)
+        self.mask = torch.zeros(visible.shape, device=device).masked_fill_(~visible, -torch.inf)[:, None]
+
+    def attend(self, layer, query, key, value, scale):
+        q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))  # [N * L, heads, d]
+        pq, pk, pv = (_pick(x, self.prompts) for x in (q, k, v))
+        first = _causal(pq, pk, pv, scale)
+        cq = _pick(q, self.completions)
+        ck, cv = (
+            _repeat(torch.cat([shared.index_select(0, self.owner), _pick(own, self.completions)], 2), query.shape[1])
+            for shared, own in ((pk, k), (pv, v))
+        )
+        second = scaled_dot_product_attention(cq, ck, cv, attn_mask=self.mask.to(cq.dtype), scale=scale)
+        both = torch.cat([x.transpose(1, 2).reshape(-1, *q.shape[1:]) for x in (first, second)])
+        return both.index_select(0, self.source).view(query.shape[0], query.shape[2], *q.shape[1:])
+
+
+def _pick(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Tokens [N * L, heads, d] at places [M, T] -> [M, heads, T, d]."""
+    return x.index_select(0, places.flatten()).view(*places.shape, *x.shape[1:]).transpose(1, 2)
+
+
+def _softmax(scores: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(scores, -1, dtype=torch.float32).to(scores.dtype)
+
+
+def _causal(query, key, value, scale):
+    key, value = _repeat(key, query.shape[1]), _repeat(value, query.shape[1])
+    return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
+
+
+def _repeat(x: torch.Tensor, heads: int) -> torch.Tensor:
+    return x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], 1)

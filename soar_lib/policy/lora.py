@@ -1,0 +1,257 @@
+"""Many LoRA adapters on one frozen base (LoRA: Hu et al. 2021, arXiv 2106.09685), applied in one pass.
+
+A policy is a slot of stacked tensors A[S, r, in] and B[S, out, r] for every linear layer of attention and MLP. Rows of
+a batch belong to slots; inside `use(model, adapters, rows)` each linear layer computes x W^T + (alpha / r) x A^T B^T
+with its own row's A and B, all rows in one batched product.
+
+Where S copies of the base's linear weights are small (MERGE_LIMIT), the product W + (alpha / r) B A is formed once per
+`use` and applied instead: the same arithmetic for the base, and no thin products of rank r, which on a CPU cost as much
+as the base itself. Gradients flow through it to A and B. Larger and quantised bases take the thin products.
+"""
+
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+MERGE_LIMIT = 2**26  # elements of all merged weights together: 256 MB in float32
+
+
+class StackedLinear(nn.Module):
+    """A base linear layer that adds the active adapters' deltas; without active adapters it is the base layer."""
+
+    def __init__(self, base: nn.Module):
+        super().__init__()
+        self.base = base
+        self.active = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) if self.active is None else self.active(x)
+
+
+def wrap(model: nn.Module) -> dict[str, StackedLinear]:
+    """Wrap every target linear layer (by the last part of its name) once; returns layer by name, in model order."""
+    layers = {}
+    for name, module in list(model.named_modules()):
+        if isinstance(module, StackedLinear):
+            layers[name] = module
+        elif name.rpartition(".")[2] in TARGETS and isinstance(module, nn.Linear):
+            parent, _, last = name.rpartition(".")
+            layers[name] = StackedLinear(module)
+            setattr(model.get_submodule(parent), last, layers[name])
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no linear layer named {', '.join(TARGETS)}: cannot add adapters")
+    return layers
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """S adapters: `a[name]` is [S, r, in], `b[name]` is [S, out, r], float32 leaves that require gradients."""
+
+    a: dict[str, torch.Tensor]
+    b: dict[str, torch.Tensor]
+    rank: int
+    alpha: float
+
+    @staticmethod
+    def create(
+        model: nn.Module, size: int, rank: int, alpha: float, generator: torch.Generator, same: bool = True
+    ) -> "Adapters":
+        """New adapters that leave the base unchanged: A uniform as PEFT draws it (Kaiming with a = sqrt 5), B zero.
+
+        With `same` every slot starts from the same A (students are copies of one baseline).
+        """
+        a, b = {}, {}
+        for name, layer in wrap(model).items():
+            inputs, outputs, device = layer.base.in_features, layer.base.out_features, layer.base.weight.device
+            drawn = torch.rand(1 if same else size, rank, inputs, generator=generator)
+            a[name] = ((2 * drawn - 1) * inputs**-0.5).expand(size, -1, -1).clone().to(device)
+            b[name] = torch.zeros(size, outputs, rank, device=device)
+        return _leaves(a, b, rank, alpha)
+
+    @property
+    def size(self) -> int:
+        return len(next(iter(self.a.values())))
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank
+
+    def parameters(self) -> list[torch.Tensor]:
+        return [*self.a.values(), *self.b.values()]
+
+    def select(self, indices: list[int]) -> "Adapters":
+        """A copy of the given slots, in the given order; a slot may be taken more than once."""
+        index = torch.as_tensor(indices, dtype=torch.long)
+        if index.numel() == 0 or index.min() < 0 or index.max() >= self.size:
+            raise IndexError(f"slots {list(indices)} do not exist among {self.size} adapters")
+        pick = {key: value.detach()[index.to(value.device)] for key, value in self.state_dict().items()}
+        return self.load(pick)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Detached tensors by name, for safetensors; `load` takes them back."""
+        halves = {"a": self.a, "b": self.b}
+        return {f"{name}.{half}": t.detach() for half, part in halves.items() for name, t in part.items()}
+
+    def load(self, state: dict[str, torch.Tensor]) -> "Adapters":
+        """New adapters of the same layers, rank and scale with the values of `state` (copied; any number of slots)."""
+        expected = self.state_dict()
+        if expected.keys() != state.keys():
+            raise ValueError(f"adapter tensors differ from the model's: {sorted(expected.keys() ^ state.keys())[:4]}")
+        a = {name: state[f"{name}.a"].to(t.device, copy=True) for name, t in self.a.items()}
+        b = {name: state[f"{name}.b"].to(t.device, copy=True) for name, t in self.b.items()}
+        return _leaves(a, b, self.rank, self.alpha)
+
+
+def stack(parts: list[Adapters]) -> Adapters:
+    """One population of all the parts' slots, in order (a copy)."""
+    states = [part.state_dict() for part in parts]
+    return parts[0].load({key: torch.cat([state[key] for state in states]) for key in states[0]})
+
+
+def _leaves(a: dict, b: dict, rank: int, alpha: float) -> Adapters:
+    for tensor in (*a.values(), *b.values()):
+        tensor.requires_grad_(True)
+    return Adapters(a, b, rank, alpha)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How batch rows lie on a grid [S', n] of slots: `spread` gathers rows onto it, `back` takes them off it again.
+
+    Both are None where the rows are the grid already: grouped by slot, in ascending order, in equal numbers.
+    """
+
+    slots: torch.Tensor
+    spread: torch.Tensor | None = None
+    back: torch.Tensor | None = None
+
+
+def plan(rows: torch.Tensor) -> Plan:
+    """The grid of a batch whose row i belongs to slot rows[i]; short slots are padded with copies of their rows."""
+    slots, counts = torch.unique(rows, return_counts=True)
+    width = int(counts.max())
+    if torch.equal(rows, slots.repeat_interleave(width)):
+        return Plan(slots)
+    order = torch.argsort(rows, stable=True)
+    cells = torch.arange(width, device=rows.device).expand(len(slots), -1)
+    real = cells < counts[:, None]
+    spread = order[(counts.cumsum(0) - counts)[:, None] + cells % counts[:, None]].flatten()
+    back = torch.empty_like(order)
+    back[order] = real.flatten().nonzero()[:, 0]
+    return Plan(slots, spread, back)
+
+
+class Population:
+    """The adapters in use; `assign` says anew which slot each batch row belongs to."""
+
+    def __init__(self, layers: dict[str, StackedLinear], adapters: Adapters, rows: torch.Tensor):
+        self.layers, self.adapters = layers, adapters
+        self.slots = torch.unique(rows)
+        elements = sum(layer.base.weight.numel() for layer in layers.values())
+        plain = all(type(layer.base) is nn.Linear for layer in layers.values())
+        merge = plain and elements * len(self.slots) <= MERGE_LIMIT
+        self.weights = {name: self._weights(name, layer.base, merge) for name, layer in layers.items()}
+        self.assign(rows)
+
+    def _weights(self, name: str, base: nn.Module, merge: bool) -> tuple[torch.Tensor, ...]:
+        slots = self.slots.to(self.adapters.a[name].device)
+        every = len(slots) == self.adapters.size
+        a, b = (t if every else t.index_select(0, slots) for t in (self.adapters.a[name], self.adapters.b[name]))
+        if not merge:
+            return a, b
+        frozen = base.weight.to(a.dtype).expand(len(slots), -1, -1)
+        return (torch.baddbmm(frozen, b, a, alpha=self.adapters.scale).to(base.weight.dtype),)
+
+    def assign(self, rows: torch.Tensor) -> None:
+        grid = plan(rows)
+        subset = None if torch.equal(grid.slots, self.slots) else torch.searchsorted(self.slots, grid.slots)
+        for name, layer in self.layers.items():
+            weights = self.weights[name]
+            if subset is not None:
+                weights = tuple(w.index_select(0, subset.to(w.device)) for w in weights)
+            layer.active = _delta(layer.base, weights, self.adapters.scale, grid)
+
+
+@contextmanager
+def use(model: nn.Module, adapters: Adapters | None, rows: torch.Tensor):
+    """Activate adapters for a batch whose row i belongs to slot rows[i] (LongTensor [N]); None is the plain base.
+
+    Yields the Population, on which `assign(rows)` regroups a batch that changes (only slots named at first).
+    """
+    layers = wrap(model)
+    before = {name: layer.active for name, layer in layers.items()}
+    try:
+        for layer in layers.values():
+            layer.active = None
+        yield Population(layers, adapters, rows) if adapters is not None else None
+    finally:
+        for name, layer in layers.items():
+            layer.active = before[name]
+
+
+def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], scale: float, grid: Plan):
+    """The function x [N, ..., in] -> [N, ..., out] of one layer under the active adapters."""
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        rows = x if grid.spread is None else x.index_select(0, grid.spread)
+        flat = rows.reshape(len(grid.slots), -1, x.shape[-1])
+        y = _merged(flat, weights[0], base.bias) if len(weights) == 1 else _thin(flat, base, *weights, scale)
+        y = y.view(*rows.shape[:-1], -1)
+        return y if grid.back is None else y.index_select(0, grid.back)
+
+    return forward
+
+
+def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    if len(weight) == 1:
+        return nn.functional.linear(x, weight[0], bias)
+    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias, x, weight.mT)
+
+
+def _thin(x: torch.Tensor, base: nn.Module, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
+    low = torch.bmm(x, a.to(x.dtype).mT)
+    return torch.baddbmm(base(x), low, b.to(x.dtype).mT, alpha=scale)
+
+
+def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str) -> None:
+    """Write one slot as a PEFT LoRA folder (adapter_config.json, adapter_model.safetensors)."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {}
+    for half, part in (("lora_A", adapters.a), ("lora_B", adapters.b)):
+        for name, tensor in part.items():
+            tensors[f"base_model.model.{name}.{half}.weight"] = tensor.detach()[slot].cpu().contiguous()
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    targets = sorted({name.rpartition(".")[2] for name in adapters.a})
+    config = dict(
+        peft_type="LORA", task_type="CAUSAL_LM", base_model_name_or_path=base_name, r=adapters.rank,
+        lora_alpha=adapters.alpha, lora_dropout=0.0, bias="none", target_modules=targets, inference_mode=True,
+        use_rslora=False, use_dora=False, fan_in_fan_out=False,
+    )  # fmt: skip
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
+    """Read a PEFT LoRA folder as one slot on `model`; ValueError where it is another kind of adapter or model."""
+    folder = Path(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    special = [key for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern") if config.get(key)]
+    if config["peft_type"] != "LORA" or special:
+        raise ValueError(f"{folder}: only plain LoRA adapters of one rank can be loaded")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    rank, alpha = config["r"], config["lora_alpha"]
+    empty = Adapters.create(model, 1, rank, alpha, torch.Generator())
+    state = {}
+    for key, tensor in tensors.items():
+        name, _, half = key.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
+        state[f"{name}.{'a' if half == 'lora_A' else 'b'}"] = tensor.float()[None]
+    expected = {key: tuple(t.shape) for key, t in empty.state_dict().items()}
+    if {key: tuple(t.shape) for key, t in state.items()} != expected:
+        raise ValueError(f"{folder}: the adapter's layers differ from {type(model).__name__}'s linear layers")
+    return empty.load(state)

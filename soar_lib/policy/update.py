@@ -1,0 +1,257 @@
+"""The policy-gradient step of every method here: advantages, one loss, one optimiser step for all slots.
+
+RLOO is REINFORCE with a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740); GRPO standardises the rewards
+of a group (Shao et al. 2024, arXiv 2402.03300). SOAR names RLOO and AdamW (Table 3) and leaves open, so we chose:
+
+- one update per batch, so the policy that learns is the one that sampled: the ratio is exactly 1 and the clip is idle
+  unless the caller passes `old` log-probabilities;
+- normalisation "sequence": minus advantage times the sum of a completion's log-probabilities, averaged over a slot's
+  completions, as TRL's RLOOTrainer;
+- KL: the k3 estimator per token, in the loss, against the adapter that `reference` names (a student's own start, a
+  teacher's untrained state). TRL's RLOOTrainer subtracts the k1 estimate from the reward: `sequence_kl` gives that
+  number, to be subtracted before `advantages`;
+- AdamW with betas (0.9, 0.999), no weight decay, fresh state per inner run; the gradient norm is clipped per adapter
+  at 1.0 (the trainers' usual values), so that a student learns the same alone and among others;
+- the cosine runs over the steps of the run it belongs to, warm-up included.
+
+Completions of a prompt share its forward and backward pass, nothing is padded, and groups without advantage are left
+out where KL is off. The optimiser still steps for every slot: a lone run would, on a zero gradient.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from soar_lib.config import OptimiserSettings
+from soar_lib.policy import lora
+from soar_lib.policy.attention import shared_prompts
+from soar_lib.policy.base import Base
+from soar_lib.policy.lora import Adapters
+from soar_lib.policy.packing import pack
+from soar_lib.policy.sampling import Samples
+
+NORMALISATIONS = ("sequence", "token", "token_in_sequence")
+MAX_TOKENS = 8192  # packed tokens in one backward pass; bounds memory
+
+
+def advantages(rewards: torch.Tensor, kind: str = "rloo") -> torch.Tensor:
+    """Advantages of rewards [..., G] within each group of G.
+
+    "rloo": reward minus the mean of the other G - 1. "grpo": (reward - mean) / (std + 1e-4), as in TRL. Equal rewards
+    give exact zeros.
+
+    >>> advantages(torch.tensor([120.0, 0.0, 0.0, 0.0])).tolist()
+    [120.0, -40.0, -40.0, -40.0]
+    """
+    size = rewards.shape[-1]
+    if size < 2:
+        raise ValueError(f"a group of {size} has no baseline: sample at least 2 completions per prompt")
+    centred = rewards - rewards.mean(-1, keepdim=True)
+    equal = (rewards == rewards[..., :1]).all(-1, keepdim=True)
+    if kind == "rloo":
+        result = centred * (size / (size - 1))
+    elif kind == "grpo":
+        result = centred / (rewards.std(-1, keepdim=True) + 1e-4)
+    else:
+        raise ValueError(f"advantages of kind {kind!r} are unknown: use 'rloo' or 'grpo'")
+    return result.masked_fill(equal, 0.0)
+
+
+def row_weights(mask: torch.Tensor, slots: torch.Tensor, normalisation: str = "sequence") -> torch.Tensor:
+    """The weight [N] of each completion's token sum in its slot's loss.
+
+    "sequence": 1 / completions of the slot (TRL's RLOO). "token": 1 / tokens of the slot (DAPO). "token_in_sequence":
+    1 / (completions of the slot x own tokens) (GRPO).
+    """
+    if normalisation not in NORMALISATIONS:
+        raise ValueError(f"normalisation {normalisation!r} is unknown: use one of {', '.join(NORMALISATIONS)}")
+    tokens = mask.sum(1).float()
+    _, slot = torch.unique(slots, return_inverse=True)
+    if normalisation == "token":
+        return 1 / torch.bincount(slot, tokens)[slot].float()
+    weights = 1 / torch.bincount(slot)[slot].float()
+    return weights / tokens.clamp(min=1) if normalisation == "token_in_sequence" else weights
+
+
+def policy_gradient_loss(
+    logprobs: torch.Tensor,
+    advantage: torch.Tensor,
+    mask: torch.Tensor,
+    weights: torch.Tensor,
+    old: torch.Tensor | None = None,
+    reference: torch.Tensor | None = None,
+    kl: float = 0.0,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    ratio: str = "token",
+) -> torch.Tensor:
+    """The loss, a scalar: sum over rows of weight x sum over tokens of (clipped ratio x -advantage + kl x k3).
+
+    `logprobs`, `old`, `reference`, `mask` are [N, T], `advantage` and `weights` [N]. Without `old` the ratio is to the
+    present policy, hence 1. `ratio` "sequence" clips one ratio per completion (TRL's RLOO) instead of one per token.
+    """
+    if kl and reference is None:
+        raise ValueError(f"kl = {kl} needs reference log-probabilities")
+    difference = (logprobs - (logprobs.detach() if old is None else old)) * mask
+    if ratio == "sequence":
+        difference = difference.sum(1, keepdim=True)
+    r, a = difference.exp(), advantage[:, None]
+    objective = torch.minimum(r * a, r.clamp(1 - clip_low, 1 + clip_high) * a)
+    if ratio == "token":
+        objective = objective * mask
+    terms = -objective.sum(1)
+    if kl:
+        terms = terms + kl * (k3(logprobs, reference) * mask).sum(1)
+    return (terms * weights).sum()
+
+
+def k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    """The k3 estimate of KL(policy || reference) per token, never negative (Schulman 2020)."""
+    difference = reference - logprobs
+    return difference.exp() - difference - 1
+
+
+def sequence_kl(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The k1 estimate [N] per completion, which TRL's RLOOTrainer subtracts, times beta, from the reward."""
+    return ((logprobs - reference) * mask).sum(1)
+
+
+def completion_logprobs(
+    base: Base, adapters: Adapters | None, samples: Samples, temperature: float = 1.0
+) -> torch.Tensor:
+    """Log-probabilities [N, T] of the completions' tokens, float32, 0 where masked; differentiable in the adapters.
+
+    Rows with the same slot and prompt share the prompt's computation.
+    """
+    packing = pack(samples)
+    rows = packing.slots if adapters is not None else torch.zeros_like(packing.slots)
+    with shared_prompts(base.model), lora.use(base.model, adapters, rows):
+        logits = base.model(
+            input_ids=packing.ids, position_ids=packing.positions, layout=packing.layout, use_cache=False,
+            logits_to_keep=packing.keep,
+        ).logits  # fmt: skip
+    logits = logits.flatten(0, 1).float()
+    if temperature != 1.0:
+        logits = logits / temperature
+    total = logits.logsumexp(-1)
+    real = samples.mask.bool()
+    flat = packing.predictor[real] * logits.shape[-1] + samples.completion[real]
+    values = logits.flatten().index_select(0, flat) - total.index_select(0, packing.predictor[real])
+    return torch.zeros(real.shape, device=values.device).masked_scatter(real, values)
+
+
+def make_optimizer(adapters: Adapters, settings: OptimiserSettings) -> torch.optim.AdamW:
+    """AdamW over the stack; element-wise, so it is S separate AdamWs."""
+    return torch.optim.AdamW(
+        adapters.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+    )
+
+
+def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
+    """The learning rate of step 0 <= step < steps: linear warm-up from 0, then constant or a half cosine to 0.
+
+    >>> [round(learning_rate(OptimiserSettings(learning_rate=1.0), step, 4), 3) for step in range(4)]
+    [1.0, 0.854, 0.5, 0.146]
+    """
+    if step < settings.warmup:
+        return settings.learning_rate * step / settings.warmup
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    progress = (step - settings.warmup) / max(1, steps - settings.warmup)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def update(
+    base: Base,
+    adapters: Adapters,
+    optimizer: torch.optim.Optimizer,
+    samples: Samples,
+    advantage: torch.Tensor,
+    settings: OptimiserSettings,
+    step: int,
+    steps: int,
+    reference: Adapters | None = None,
+    temperature: float = 1.0,
+    normalisation: str = "sequence",
+    max_tokens: int = MAX_TOKENS,
+) -> dict[str, torch.Tensor]:
+    """One optimiser step of every slot on its own rows of `samples`; `advantage` is [N].
+
+    With settings.kl > 0, `reference` holds the adapters to stay close to, slot by slot. Returns tensors [S]:
+    `grad_norm` before clipping, `kl` (mean k3 per token, 0 where KL is off) and the learning rate used.
+    """
+    optimizer.zero_grad(set_to_none=False)
+    for parameter in adapters.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    advantage = advantage.to(samples.mask.device, torch.float32)
+    weights = row_weights(samples.mask, samples.slots, normalisation)
+    ratio = "sequence" if normalisation == "sequence" else "token"
+    divergence = torch.zeros(adapters.size, device=samples.mask.device)
+    for rows in _micro_batches(samples, _with_signal(samples, advantage, settings.kl), max_tokens):
+        part = samples.select(rows)
+        logprobs = completion_logprobs(base, adapters, part, temperature)
+        anchor = None
+        if settings.kl:
+            with torch.no_grad():
+                anchor = completion_logprobs(base, reference, part, temperature)
+                divergence.index_add_(0, part.slots, (k3(logprobs, anchor) * part.mask).sum(1))
+        policy_gradient_loss(
+            logprobs, advantage[rows], part.mask, weights[rows], reference=anchor, kl=settings.kl,
+            clip_low=settings.clip_low, clip_high=settings.clip_high, ratio=ratio,
+        ).backward()  # fmt: skip
+    norms = clip_per_adapter(adapters, settings.max_grad_norm)
+    rate = learning_rate(settings, step, steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    tokens = torch.zeros_like(divergence).index_add_(0, samples.slots, samples.mask.sum(1).float())
+    return dict(grad_norm=norms, kl=divergence / tokens.clamp(min=1), learning_rate=torch.full_like(norms, rate))
+
+
+def clip_per_adapter(adapters: Adapters, limit: float) -> torch.Tensor:
+    """Scale each slot's gradient down to norm `limit`; returns the norms [S] before. As torch's clip_grad_norm_ on
+    each slot alone."""
+    grads = [parameter.grad for parameter in adapters.parameters()]
+    norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads]).norm(dim=0)
+    factor = (limit / (norms + 1e-6)).clamp(max=1.0)
+    for grad in grads:
+        grad.mul_(factor[:, None, None])
+    return norms
+
+
+def _with_signal(samples: Samples, advantage: torch.Tensor, kl: float) -> torch.Tensor:
+    """Rows that contribute to the gradient."""
+    return torch.arange(len(samples), device=advantage.device) if kl else advantage.nonzero()[:, 0]
+
+
+def _micro_batches(samples: Samples, rows: torch.Tensor, max_tokens: int) -> Iterator[torch.Tensor]:
+    """Rows in batches of about `max_tokens` completion tokens: several whole slots, or a part of one larger slot."""
+    tokens = samples.mask.sum(1).tolist()
+    by_slot: dict[int, list[int]] = {}
+    for row, slot in zip(rows.tolist(), samples.slots[rows].tolist(), strict=True):
+        by_slot.setdefault(slot, []).append(row)
+    batch, used = [], 0
+    for slot in sorted(by_slot):
+        size = sum(tokens[row] for row in by_slot[slot])
+        if batch and used + size > max_tokens:
+            yield torch.tensor(batch, device=rows.device)
+            batch, used = [], 0
+        if size > max_tokens:
+            yield from (torch.tensor(part, device=rows.device) for part in _parts(by_slot[slot], tokens, max_tokens))
+        else:
+            batch, used = batch + by_slot[slot], used + size
+    if batch:
+        yield torch.tensor(batch, device=rows.device)
+
+
+def _parts(rows: list[int], tokens: list[int], max_tokens: int) -> Iterator[list[int]]:
+    part, used = [], 0
+    for row in rows:
+        if part and used + tokens[row] > max_tokens:
+            yield part
+            part, used = [], 0
+        part.append(row)
+        used += tokens[row]
+    yield part

@@ -1,0 +1,142 @@
+"""The inner loop (SOAR section 3.3): S students, each by RLOO on its own problems, sampled and trained as one.
+
+A student's numbers come from its own key: the order of its problems (a fresh permutation per epoch) and its uniform
+numbers for sampling. So a student is the same alone and among others, and one student of a run can be replayed.
+
+The paper leaves open how the KL reference is chosen: it is the adapter the student starts from, so that after a
+promotion students stay close to the promoted baseline. The optimiser's state is fresh in each inner run, as the student
+is thrown away after it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from soar_lib.config import StudentSettings
+from soar_lib.policy.base import Base, encode
+from soar_lib.policy.lora import Adapters
+from soar_lib.policy.sampling import Samples, decode, sample
+from soar_lib.policy.update import advantages, make_optimizer, update
+from soar_lib.problems.prompts import student_messages
+from soar_lib.problems.verify import check_many
+from soar_lib.randomness import generator, uniforms
+from soar_lib.records import Problem
+
+Key = tuple[int | str, ...]
+Reward = Callable[[list[str], list[str]], list[float]]
+
+
+def problem_order(size: int, count: int, key: Key) -> list[int]:
+    """The first `count` of an endless sequence of permutations of range(size): problem indices, epoch by epoch."""
+    if size < 1:
+        raise ValueError(f"student {key}: its problem set is empty")
+    draw = generator(*key, "order")
+    epochs = [torch.randperm(size, generator=draw) for _ in range(-(-count // size))]
+    return torch.cat(epochs)[:count].tolist()
+
+
+def train(
+    base: Base,
+    adapters: Adapters,
+    problem_sets: Sequence[Sequence[Problem]],
+    settings: StudentSettings,
+    keys: Sequence[Key],
+    reward: Reward,
+    progress: Callable[[int, dict], None] | None = None,
+    max_rows: int = 1024,
+) -> tuple[Adapters, list[dict]]:
+    """Train slot s of `adapters` on problem_sets[s] with the random key keys[s]; the given adapters stay as they are.
+
+    `reward(golds, responses)` scores all rollouts of a step at once; `progress(step, metrics)` is called after each
+    step. Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of
+    rollouts at the highest reward of the step's scale seen by that student), length (tokens), signal (share of groups
+    with unequal rewards), grad_norm, kl, and the learning_rate.
+    """
+    if not len(problem_sets) == len(keys) == adapters.size:
+        raise ValueError(f"{adapters.size} students, {len(problem_sets)} problem sets, {len(keys)} keys: must be equal")
+    trained = adapters.select(range(adapters.size))
+    reference = adapters if settings.optimiser.kl else None
+    optimizer = make_optimizer(trained, settings.optimiser)
+    orders = [
+        problem_order(len(problems), settings.steps * settings.batch, key)
+        for problems, key in zip(problem_sets, keys, strict=True)
+    ]
+    history = []
+    for step in range(settings.steps):
+        window = slice(step * settings.batch, (step + 1) * settings.batch)
+        batch = [[problems[i] for i in order[window]] for problems, order in zip(problem_sets, orders, strict=True)]
+        samples = _rollouts(base, trained, batch, settings, keys, step, max_rows)
+        rewards = _rewards(base, samples, batch, settings.group, reward)
+        advantage = advantages(rewards).flatten()
+        measured = update(
+            base, trained, optimizer, samples, advantage, settings.optimiser, step, settings.steps, reference,
+            settings.temperature,
+        )  # fmt: skip
+        history.append(_metrics(step, samples, rewards, measured))
+        if progress is not None:
+            progress(step, history[-1])
+    return trained, history
+
+
+def _rollouts(base, adapters, batch, settings: StudentSettings, keys, step: int, max_rows: int) -> Samples:
+    """Completions of every student's problems, students in order, `group` rows per problem."""
+    prompts = [encode(base, student_messages(problem.question)) for problems in batch for problem in problems]
+    slots = [slot for slot, problems in enumerate(batch) for _ in problems]
+    shape = (settings.batch * settings.group, settings.max_new_tokens)
+    numbers = torch.cat([uniforms(shape, *key, "sample", step) for key in keys])
+    return sample(
+        base, adapters, prompts, slots, settings.group, numbers, settings.max_new_tokens, settings.temperature, max_rows
+    )
+
+
+def _rewards(base: Base, samples: Samples, batch, group: int, reward: Reward) -> torch.Tensor:
+    """Rewards [S, batch, group]."""
+    golds = [problem.answer for problems in batch for problem in problems for _ in range(group)]
+    values = reward(golds, decode(base, samples))
+    return torch.tensor(values, dtype=torch.float32).view(len(batch), -1, group)
+
+
+def _metrics(step: int, samples: Samples, rewards: torch.Tensor, measured: dict[str, torch.Tensor]) -> dict:
+    unequal = (rewards != rewards[..., :1]).any(-1)
+    lengths = samples.mask.sum(1).float().view(len(rewards), -1)
+    return dict(
+        step=step,
+        learning_rate=measured["learning_rate"][0].item(),
+        reward=rewards.mean((1, 2)).tolist(),
+        top_reward=(rewards == rewards.max()).float().mean((1, 2)).tolist(),
+        length=lengths.mean(1).tolist(),
+        signal=unequal.float().mean(1).tolist(),
+        grad_norm=measured["grad_norm"].tolist(),
+        kl=measured["kl"].tolist(),
+    )
+
+
+def accuracy(
+    base: Base,
+    adapters: Adapters | None,
+    problems: Sequence[Problem],
+    slots: Sequence[int],
+    max_new_tokens: int,
+    samples: int = 0,
+    keys: Sequence[Key] | None = None,
+    temperature: float = 1.0,
+    max_rows: int = 1024,
+) -> torch.Tensor:
+    """Share of right answers [len(slots), len(problems)] of each slot on each problem, with the student's prompt.
+
+    `samples` 0 decodes greedily (values 0 or 1); otherwise so many samples per problem, slot i from the random key
+    keys[i]. `adapters` None measures the base (slots then only number the rows).
+    """
+    if samples and (keys is None or len(keys) != len(slots)):
+        raise ValueError(f"sampled accuracy of {len(slots)} slots needs as many keys")
+    group, numbers = max(1, samples), None
+    if samples:
+        shape = (len(problems) * group, max_new_tokens)
+        numbers = torch.cat([uniforms(shape, *key, "accuracy") for key in keys])
+    encoded = [encode(base, student_messages(problem.question)) for problem in problems]
+    owners = [slot for slot in slots for _ in problems]
+    drawn = sample(base, adapters, encoded * len(slots), owners, group, numbers, max_new_tokens, temperature, max_rows)
+    golds = [problem.answer for _ in slots for problem in problems for _ in range(group)]
+    verdicts = check_many(list(zip(golds, decode(base, drawn), strict=True)))
+    right = torch.tensor([verdict == "right" for verdict in verdicts], dtype=torch.float32)
+    return right.view(len(slots), len(problems), group).mean(-1)
