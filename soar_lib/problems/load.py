@@ -19,7 +19,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -120,11 +120,13 @@ def _row(path: Path, number: int, line: str) -> dict:
 
 def problem_of(row: dict, source: str = "") -> Problem:
     """One row of any known shape as a Problem. Raises LoadError naming the field."""
-    question = _question(row)
+    question, answer = _question(row), answer_of(row)
+    if row.keys() == {field.name for field in fields(Problem)}:  # a Problem that was written out, by a filter run say
+        return Problem(**row)
     key = _own_number(row) or hashlib.sha256(question.encode()).hexdigest()[:12]
     topic = next((row[field] for field in ("subfield", "subject", "type") if isinstance(row.get(field), str)), "")
     return Problem(
-        f"{source}/{key}" if source else key, question, answer_of(row), source=source, topic=topic, level=_level(row)
+        f"{source}/{key}" if source else key, question, answer, source=source, topic=topic, level=_level(row)
     )
 
 
@@ -177,8 +179,8 @@ def load_family(family: str, seed: int, size: int, **parameters) -> list[Problem
         else:
             items = list(create_dataset(family, seed=seed, size=size, **parameters))
     except (TypeError, AssertionError, ValueError) as error:
-        fields = [field for field in DATASETS[family][1].__dataclass_fields__ if field not in ("seed", "size")]
-        raise LoadError(" ".join(f"rg:{family}: {error}; parameters are {', '.join(fields)}".split())) from None
+        known = [field.name for field in fields(DATASETS[family][1]) if field.name not in ("seed", "size")]
+        raise LoadError(" ".join(f"rg:{family}: {error}; parameters are {', '.join(known)}".split())) from None
     settings = json.dumps(parameters, sort_keys=True, default=str)
     mark = f"-{hashlib.sha256(settings.encode()).hexdigest()[:6]}" if parameters else ""
     return [

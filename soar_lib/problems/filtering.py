@@ -1,0 +1,215 @@
+"""fail@k: keep the problems that a model never solves in k samples, and split them in two (SOAR section B.5).
+
+The student's prompt, temperature 1, k = 128; a problem is hard if none of its k samples is right, and the hard ones are
+cut at random into hard train and hard test. One right sample settles a problem, so samples are drawn in growing
+batches and a settled problem draws no more. Sample j of a problem depends on (seed, problem, j) alone, never on how the
+batches are cut: the hard set is the one that drawing all k would give.
+
+A filter run's folder holds samples.jsonl (what was drawn, the state to resume from), outcomes.jsonl (one line per
+problem), hard_train.jsonl and hard_test.jsonl (problems, as `problems.load` reads them).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from soar_lib.config import FilterConfig
+from soar_lib.policy.base import Base, encode
+from soar_lib.policy.base import load as load_base
+from soar_lib.policy.sampling import decode, sample
+from soar_lib.problems.load import load
+from soar_lib.problems.prompts import student_messages
+from soar_lib.problems.verify import check_many, verdict_counts
+from soar_lib.randomness import generator, uniforms
+from soar_lib.records import Problem
+from soar_lib.runs import append_jsonl, check_folder, jsonl, open_run, read_jsonl, write_text_atomic
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What filtering found out about one problem: samples drawn, by verdict."""
+
+    id: str
+    topic: str
+    level: int | None
+    right: int = 0
+    wrong: int = 0
+    unparsed: int = 0
+    timeout: int = 0
+
+    @property
+    def samples(self) -> int:
+        return self.right + self.wrong + self.unparsed + self.timeout
+
+    @property
+    def hard(self) -> bool:
+        """True where no sample was right (of all k, once filtering has ended)."""
+        return self.right == 0
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A filtered pool: outcomes in the pool's order, the hard problems in two parts, and k."""
+
+    outcomes: list[Outcome]
+    train: list[Problem]
+    test: list[Problem]
+    k: int
+
+    def __str__(self) -> str:
+        drawn, most = sum(outcome.samples for outcome in self.outcomes), self.k * len(self.outcomes)
+        verdicts = ", ".join(f"{count:,} {name}" for name, count in totals(self.outcomes).items())
+        hard = len(self.train) + len(self.test)
+        return (
+            f"{hard:,} of {len(self.outcomes):,} problems are never solved in {self.k} samples "
+            f"({len(self.train):,} train, {len(self.test):,} test); drew {drawn:,} of {most:,} samples: {verdicts}"
+        )
+
+
+def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """Samples by verdict over all problems."""
+    return {name: sum(getattr(outcome, name) for outcome in outcomes) for name in verdict_counts([])}
+
+
+def doubling(k: int) -> list[int]:
+    """Batch sizes 1, 1, 2, 4, ... that add up to k: never more than twice the samples that a problem needs.
+
+    >>> doubling(128), doubling(11)
+    ([1, 1, 2, 4, 8, 16, 32, 64], [1, 1, 2, 4, 3])
+    """
+    sizes = [1]
+    while sum(sizes) < k:
+        sizes.append(min(sum(sizes), k - sum(sizes)))
+    return sizes
+
+
+def fail_at_k(
+    base: Base,
+    problems: Sequence[Problem],
+    k: int,
+    seed: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    rows: int = 256,
+    sizes: Sequence[int] | None = None,
+    log: Path | None = None,
+    progress: bool = True,
+) -> list[Outcome]:
+    """Outcomes of the problems in their order; hard ones had k samples and none right.
+
+    `sizes` are the growing batches of each problem, adding up to k (default: `doubling`); at most `rows` completions
+    are sampled together. With `log`, what has been drawn is kept there after each batch and not drawn again; a log
+    belongs to one pool, model, seed and k.
+    """
+    sizes = doubling(k) if sizes is None else list(sizes)
+    if sum(sizes) != k or len({problem.id for problem in problems}) != len(problems):
+        raise ValueError(f"sizes {sizes} must add up to k = {k}, and the problems' ids must differ")
+    drawn = _read(log, problems)
+    bar = tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress)
+    with bar:
+        _show(bar, drawn, k)
+        for batch in _batches(problems, drawn, sizes, rows):
+            verdicts = _verdicts(base, batch, seed, max_new_tokens, temperature)
+            records = _tally(batch, verdicts)
+            if log is not None:
+                append_jsonl(log, records)
+            _add(drawn, records)
+            _show(bar, drawn, k)
+    return [Outcome(p.id, p.topic, p.level, **drawn[p.id]) for p in problems]
+
+
+def _read(log: Path | None, problems: Sequence[Problem]) -> dict[str, dict[str, int]]:
+    """Verdict counts by problem, from the log of an interrupted call where there is one."""
+    drawn = {problem.id: verdict_counts([]) for problem in problems}
+    _add(drawn, read_jsonl(log) if log is not None else [])
+    return drawn
+
+
+def _add(drawn: dict[str, dict[str, int]], records: list[dict]) -> None:
+    for record in records:
+        counts = drawn[record["id"]]
+        for name in counts:
+            counts[name] += record[name]
+
+
+def _show(bar: tqdm, drawn: dict[str, dict[str, int]], k: int) -> None:
+    """A settled problem counts as all its k samples, so that the bar ends full."""
+    open_problems = [counts for counts in drawn.values() if not counts["right"]]
+    bar.set_postfix(unsolved=len(open_problems), refresh=False)
+    bar.update((len(drawn) - len(open_problems)) * k + sum(map(_size, open_problems)) - bar.n)
+
+
+def _size(counts: dict[str, int]) -> int:
+    return sum(counts.values())
+
+
+def _batches(
+    problems: Sequence[Problem], drawn: dict[str, dict[str, int]], sizes: Sequence[int], rows: int
+) -> Iterator[list[tuple[Problem, int]]]:
+    """Batches of (problem, number of its sample), at most `rows` each; `drawn` grows between them.
+
+    All unsolved problems get their j-th share before any gets the next, so batches stay full to the end.
+    """
+    for stop in torch.tensor(sizes).cumsum(0).tolist():
+        while True:
+            unsolved = (problem for problem in problems if not drawn[problem.id]["right"])
+            wanted = ((problem, j) for problem in unsolved for j in range(_size(drawn[problem.id]), stop))
+            batch = [pair for pair, _ in zip(wanted, range(rows), strict=False)]
+            if not batch:
+                break
+            yield batch
+
+
+def _verdicts(
+    base: Base, batch: list[tuple[Problem, int]], seed: int, max_new_tokens: int, temperature: float
+) -> list[str]:
+    ids = {problem.id: encode(base, student_messages(problem.question)) for problem in {p for p, _ in batch}}
+    numbers = torch.stack([uniforms((max_new_tokens,), seed, "filter", problem.id, j) for problem, j in batch])
+    prompts = [ids[problem.id] for problem, _ in batch]
+    samples = sample(base, None, prompts, [0] * len(batch), 1, numbers, max_new_tokens, temperature, len(batch))
+    answers = [problem.answer for problem, _ in batch]
+    return check_many(list(zip(answers, decode(base, samples), strict=True)))
+
+
+def _tally(batch: list[tuple[Problem, int]], verdicts: list[str]) -> list[dict]:
+    """One record per problem of the batch."""
+    found: dict[str, list[str]] = {}
+    for (problem, _), verdict in zip(batch, verdicts, strict=True):
+        found.setdefault(problem.id, []).append(verdict)
+    return [{"id": key, **verdict_counts(list_of)} for key, list_of in found.items()]
+
+
+def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tuple[list[Problem], list[Problem]]:
+    """Hard train (`fraction` of them, rounded) and hard test, at random under `seed`; both keep the pool's order."""
+    order = torch.randperm(len(problems), generator=generator(seed, "split")).tolist()
+    chosen = set(order[: round(fraction * len(problems))])
+    return [p for i, p in enumerate(problems) if i in chosen], [p for i, p in enumerate(problems) if i not in chosen]
+
+
+def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True) -> Filtered:
+    """Filter a pool into a run folder, or go on with the run that is there.
+
+    Raises RunError (the folder) and LoadError (the pool) before a model is loaded or anything is written.
+    """
+    folder = Path(folder)
+    check_folder(folder, resume)
+    problems, base = load(config.problems, seed=config.seed), load_base(config.model)
+    open_run(folder, config, resume)
+    outcomes = fail_at_k(
+        base, problems, config.k, config.seed, config.max_new_tokens, config.temperature,
+        config.rows, log=folder / "samples.jsonl", progress=progress,
+    )  # fmt: skip
+    hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]
+    train, test = split(hard, config.seed, config.train_fraction)
+    write_text_atomic(folder / "outcomes.jsonl", jsonl({**asdict(item), "hard": item.hard} for item in outcomes))
+    write_text_atomic(folder / "hard_test.jsonl", jsonl(map(asdict, test)))
+    write_text_atomic(folder / "hard_train.jsonl", jsonl(map(asdict, train)))
+    return Filtered(outcomes, train, test, config.k)
+
+
+def hard_sets(folder: str | Path) -> tuple[list[Problem], list[Problem]]:
+    """Hard train and hard test of a finished filter run. Raises LoadError where it has not ended or kept nothing."""
+    return load(Path(folder) / "hard_train.jsonl"), load(Path(folder) / "hard_test.jsonl")
