@@ -1,0 +1,212 @@
+"""Every figure of the project: drawn here alone, each from one CSV in figures/data.
+
+`python -m soar_lib.analysis.plots` (or `make figures`) draws them again: run folders in runs/reference give the data
+of their own figures, the other CSV files are read as they are. A figure function takes a table and gives a figure;
+`save` writes both, so a picture and its numbers cannot part.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg", force=False)
+import matplotlib.pyplot as plt  # noqa: E402
+import pandas as pd  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from soar_lib.runs import read_json, read_jsonl  # noqa: E402
+
+ROOT = Path("figures")
+# Okabe and Ito's palette: told apart by readers with any common form of colour blindness.
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+ARMS = {
+    "base": "Base (no training)", "hard_only": "Hard-Only", "pq": "PQ", "ps": "PS", "grounded_t": "Grounded-T",
+}  # fmt: skip
+STYLE = {
+    "font.size": 11, "axes.titlesize": 12, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 150,
+}  # fmt: skip
+
+
+def save(figure: Figure, name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
+    """Write figures/<name>.png and the table behind it, figures/data/<name>.csv; returns the picture's path."""
+    root = Path(root)
+    (root / "data").mkdir(parents=True, exist_ok=True)
+    data.to_csv(root / "data" / f"{name}.csv", index=False, lineterminator="\n")
+    # Without the software's version in it, the same numbers give the same file.
+    figure.savefig(root / f"{name}.png", bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return root / f"{name}.png"
+
+
+def _axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.2), **options):
+    with plt.rc_context(STYLE):
+        return plt.subplots(rows, columns, figsize=size, constrained_layout=True, **options)
+
+
+# ------------------------------------------------------------------ filtering
+
+
+def filtering_table(folder: str | Path) -> pd.DataFrame:
+    """Problems and how many were never solved, by topic and level (0: the source states none), of a filter run."""
+    outcomes = pd.DataFrame(read_jsonl(Path(folder) / "outcomes.jsonl"))
+    outcomes["level"] = outcomes["level"].fillna(0).astype(int)
+    cells = outcomes.groupby(["topic", "level"])["right"]
+    return cells.agg(problems="size", hard=lambda right: int((right == 0).sum())).reset_index()
+
+
+def filtering(data: pd.DataFrame) -> Figure:
+    """Share of problems that stay unsolved, by topic and level; columns topic, level, problems, hard."""
+    share = data.assign(share=data["hard"] / data["problems"]).pivot(index="topic", columns="level", values="share")
+    figure, axes = _axes(size=(1.6 + 0.62 * len(share.columns), 1.4 + 0.42 * len(share)))
+    image = axes.imshow(share.to_numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    for row, column in ((r, c) for r in range(len(share)) for c in range(len(share.columns))):
+        value = share.iat[row, column]
+        if pd.notna(value):
+            colour = "white" if value < 0.6 else "black"
+            axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(share.columns)), [f"{level:g}" for level in share.columns])
+    axes.set_yticks(range(len(share)), share.index)
+    axes.grid(False)
+    axes.set(xlabel="level as the source states it", ylabel="topic", title="Problems never solved (%)")
+    figure.colorbar(image, ax=axes, label="share never solved")
+    return figure
+
+
+# ------------------------------------------------------------------ SOAR runs
+
+
+def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
+    """One row per run and round from rounds.jsonl; rewards are gains in accuracy (fractions of 1)."""
+    rows = []
+    for folder in map(Path, folders):
+        for record in read_jsonl(folder / "rounds.jsonl"):
+            means = [sum(row) / len(row) for row in record["rewards"]]
+            rows.append(
+                {
+                    "run": folder.name, "round": record["round"], "mean_reward": record["mean_reward"],
+                    "lowest": min(means), "highest": max(means), "moving_average": record["moving_average"],
+                    "baseline_accuracy": record["baseline_accuracy"], "promoted": record["promoted"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def timeline(data: pd.DataFrame, threshold: float | None = None) -> Figure:
+    """Teacher reward, its moving average and promotions over the rounds, one panel per run; see `rounds_table`."""
+    runs = list(dict.fromkeys(data["run"]))
+    figure, grid = _axes(len(runs), 1, (7.0, 0.8 + 2.7 * len(runs)), sharex=True, squeeze=False)
+    for axes, run in zip(grid[:, 0], runs, strict=True):
+        _one_timeline(axes, data[data["run"] == run], threshold)
+        axes.set(title=run, ylabel="gain in accuracy (points)")
+    grid[-1, 0].set_xlabel("round")
+    grid[0, 0].legend(fontsize=9, ncols=2)
+    return figure
+
+
+def _one_timeline(axes: plt.Axes, part: pd.DataFrame, threshold: float | None) -> None:
+    axes.fill_between(
+        part["round"], 100 * part["lowest"], 100 * part["highest"], color=COLOURS[5], alpha=0.25, label="data sets"
+    )
+    axes.plot(part["round"], 100 * part["mean_reward"], color=COLOURS[0], marker="o", ms=4, label="mean reward")
+    axes.plot(part["round"], 100 * part["moving_average"], color=COLOURS[3], lw=2, label="moving average")
+    if threshold is not None:
+        axes.axhline(100 * threshold, color="black", ls="--", lw=1, label="promotion threshold")
+    promoted = part[part["promoted"]]
+    axes.plot(
+        promoted["round"], 100 * promoted["moving_average"], "*", color=COLOURS[6], ms=13, ls="", label="promotion"
+    )
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+# ------------------------------------------------------------------ evaluation
+
+
+def pass_at_k(data: pd.DataFrame) -> Figure:
+    """pass@k of each arm with its interval; the columns of `soar_lib.analysis.passk.COLUMNS`."""
+    figure, axes = _axes()
+    arms = list(dict.fromkeys(data["arm"]))
+    for index, arm in enumerate(arms):
+        part = data[data["arm"] == arm]
+        errors = [100 * (part["mean"] - part["low"]), 100 * (part["high"] - part["mean"])]
+        # Markers of one k stand beside each other, so that intervals do not hide one another.
+        axes.errorbar(
+            part["k"] * 1.04 ** (index - (len(arms) - 1) / 2), 100 * part["mean"], yerr=errors, capsize=3,
+            marker=MARKERS[index], ms=5, color=COLOURS[index], label=f"{ARMS[arm]} ({part['seeds'].iloc[0]} seeds)",
+        )  # fmt: skip
+    ks = sorted(data["k"].unique())
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ks, [str(k) for k in ks])
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="k (samples per problem)", ylabel="pass@k on hard test (%)")
+    axes.set_title("Held-out hard problems, 95 % intervals")
+    axes.legend(fontsize=9)
+    return figure
+
+
+# ------------------------------------------------------------------ the embedded model
+
+
+def base_report(data: pd.DataFrame) -> Figure:
+    """Accuracy of the untrained model by depth, one line per family; columns family, depth, accuracy."""
+    figure, axes = _axes()
+    for index, (family, part) in enumerate(data.groupby("family", sort=True)):
+        axes.plot(
+            part["depth"], 100 * part["accuracy"], marker=MARKERS[index], ms=5, color=COLOURS[index],
+            label=family.replace("_", " "),
+        )  # fmt: skip
+    axes.set_ylim(0, 102)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="depth (steps of the worked solution)", ylabel="right answers at temperature 1 (%)")
+    axes.set_title("The shipped model before any reinforcement learning")
+    axes.legend(fontsize=9)
+    return figure
+
+
+# ------------------------------------------------------------------ all of them
+
+# Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
+FROM_TABLES: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "soar_nano": pass_at_k,
+    "nano_base_accuracy": base_report,
+}
+
+
+def draw_all(root: str | Path = ROOT, references: str | Path = Path("runs") / "reference") -> list[Path]:
+    """Draw every figure for which there is data; returns the pictures' paths."""
+    written = []
+    folders = sorted(path.parent for path in Path(references).glob("*/rounds.jsonl"))
+    if folders:
+        data = rounds_table(folders)
+        written.append(save(timeline(data, _threshold(folders)), "soar_rounds", data, root))
+    for folder in sorted(path.parent for path in Path(references).glob("*/outcomes.jsonl")):
+        data = filtering_table(folder)
+        written.append(save(filtering(data), f"filtering_{folder.name}", data, root))
+    for name, draw in FROM_TABLES.items():
+        path = Path(root) / "data" / f"{name}.csv"
+        if path.exists():
+            data = pd.read_csv(path)
+            written.append(save(draw(data), name, data, root))
+    return written
+
+
+def _threshold(folders: list[Path]) -> float | None:
+    """The runs' promotion threshold, None where they differ."""
+    found = {read_json(folder / "config.json")["threshold"] for folder in folders}
+    return found.pop() if len(found) == 1 else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m soar_lib.analysis.plots", description="Draw every figure again.")
+    parser.add_argument("--figures", type=Path, default=ROOT, help="folder of the pictures, with data/ in it")
+    parser.add_argument("--runs", type=Path, default=Path("runs") / "reference", help="folder of run folders")
+    arguments = parser.parse_args()
+    for path in draw_all(arguments.figures, arguments.runs):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
