@@ -66,8 +66,12 @@ def _same_equation(gold: Form, answer: Form) -> tuple[bool | None, bool]:
     if gold.kind == "equation":
         return (same(gold.items[1], answer) if LEFT_SIDE.fullmatch(gold.text) else None), True
     if answer.kind == "equation":
-        names = LEFT_SIDE.fullmatch(answer.text) or same(*answer.items)  # x = 12 or 6 + 6 = 12
-        return (same(gold, answer.items[1]) if names else None), True
+        first, last = answer.items
+        if LEFT_SIDE.fullmatch(last.text):  # 12 = x
+            return None, True
+        verdict = same(gold, last)
+        sound = LEFT_SIDE.fullmatch(answer.text) or same(first, last)  # x = 12 or 6 + 6 = 12
+        return (verdict if sound or verdict is False else None), True
     return None, False
 
 
@@ -85,7 +89,10 @@ def _same_text(gold: Form, answer: Form) -> tuple[bool | None, bool]:
     other = answer if gold.kind in ("text", "words") else gold
     if other.kind == "value" and (other.value.constant or "text" in kinds):
         return False, True
-    return (False if gold.kind == "text" and len(gold.text) > 1 and "\\" not in answer.text else None), True
+    if gold.kind == "text" and gold.text not in ("nosolution", ""):
+        letters = re.sub(r"\\[a-zA-Z]+|[^a-zA-Z]", "", answer.text).casefold()
+        return (None if sorted(letters) == sorted(gold.text) else False), True
+    return None, True
 
 
 def _same_pieces(gold: Form, answer: Form) -> bool | None:
@@ -126,9 +133,15 @@ def _same_order(gold: tuple[Form, ...], answer: tuple[Form, ...]) -> bool | None
 
 def _same_members(gold: tuple[Form, ...], answer: tuple[Form, ...]) -> bool | None:
     """Equality as sets: everything on either side is also on the other."""
+    if all(map(_is_integer, gold + answer)):
+        return {form.value.residue for form in gold} == {form.value.residue for form in answer}
     table = [[same(a, b) for b in answer] for a in gold]
     found = [_any(row) for row in table] + [_any(column) for column in zip(*table)]
     return _all(found)
+
+
+def _is_integer(form: Form) -> bool:
+    return form.kind == "value" and form.value.exact is not None and form.value.exact.denominator == 1
 
 
 def _all(verdicts: list[bool | None]) -> bool | None:

@@ -24,7 +24,7 @@ FUNCTION_NAMES = "fghFGHPQTW"  # before a bracket these are functions, not facto
 GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|xi|pi|rho|sigma|tau|phi|varphi|omega"
 TOKEN = re.compile(
     rf"\s*(?:(?P<number>[1-9]\d{{0,2}}(?:,\d{{3}})+(?!\d)|\d+(?:\.\d*)?|\.\d+)|(?P<symbol>\\(?:{GREEK})(?![a-zA-Z])|[a-zA-Z])"
-    r"|(?P<command>\\(?:frac|binom)(?![a-zA-Z]))|(?P<sign>[-+*/^!_(){}\[\]]))"
+    r"|(?P<command>\\(?:frac|binom)(?![a-zA-Z]))|(?P<sign>[-+*/^!_(){}\[\].]))"
 )
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -108,11 +108,10 @@ def _product(tokens, at, depth):
 def _implicit(tokens, at, depth, value, divided):
     """Juxtaposition: a product, or an integer and a fraction of integers (the mixed number 2 1/2)."""
     before, here = tokens[at - 1], tokens[at]
+    if here[0] == before[0] == "number":
+        raise Malformed("two numbers side by side")
     if divided:
         raise Unclear("a/bc has two readings")
-    if here[0] == "number":
-        if before[0] == "number":
-            raise Malformed("two numbers side by side")
     factor, end = _power(tokens, at, depth)
     mixed = before[0] == "number" and here[1] == "\\frac" and factor.exact is not None and 0 < factor.exact < 1
     if mixed and (at < 2 or tokens[at - 2][1] in ("+", "-", "(", "[", "{")):
@@ -206,7 +205,12 @@ def _point(name: str) -> int:
 
 
 def _number(exact: Fraction) -> Value:
-    return Value(exact.numerator * pow(exact.denominator, -1, PRIME) % PRIME, exact, True)
+    return Value(exact.numerator * _inverse(exact.denominator) % PRIME, exact, True)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _inverse(residue: int) -> int:
+    return pow(residue, -1, PRIME)
 
 
 def _small(exact: Fraction) -> Fraction | None:
@@ -224,7 +228,7 @@ def _divide(a: Value, b: Value) -> Value:
         raise Malformed("division by zero")
     known = a.exact is not None and b.exact is not None
     exact = _small(a.exact / b.exact) if known else None
-    return Value(a.residue * pow(b.residue, -1, PRIME) % PRIME, exact, a.constant and b.constant)
+    return Value(a.residue * _inverse(b.residue) % PRIME, exact, a.constant and b.constant)
 
 
 def _raise(base: Value, exponent: Value) -> Value:

@@ -1,4 +1,4 @@
-r"""What an answer says: a value (see `expression`), list, set, tuple or interval, relation, ratio, number in a base, text.
+r"""What an answer says: a value (see `expression`), list, set, tuple or interval, relation, ratio, based number, text.
 
 Reading never fails: what this module does not understand is of kind "unclear" (a computer algebra system may), and what
 nobody can read is "malformed".
@@ -14,6 +14,7 @@ from soar_lib.problems.latex import clean, split_top
 MAX_CHARACTERS = 2000
 MAX_DEPTH = 40
 THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:[ ,]\d{3})+(?:\.\d+)?")
+INTEGER = re.compile(r"-?\d+")
 SYMBOL = r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?"
 LEFT_SIDE = re.compile(rf"{SYMBOL}|{SYMBOL}\({SYMBOL}(?:,{SYMBOL})*\)|\({SYMBOL}(?:,{SYMBOL})*\)|\|{SYMBOL}\|")
 RELATION = re.compile(r"(=|<|>|\\le |\\ge |\\ne |\\approx )")
@@ -47,6 +48,8 @@ def read(text: str) -> Form:
     """The form of a cleaned text; units behind a number are dropped."""
     if len(text) > MAX_CHARACTERS or _depth(text) > MAX_DEPTH:
         return Form("unclear", text)
+    if INTEGER.fullmatch(text):
+        return _read_value(text)
     while (bare := UNIT.sub("", text)) != text:
         text = bare
     for reader in (_read_text, _read_relation, _read_list, _read_bracketed, _read_special, _read_suffixed):
@@ -70,8 +73,7 @@ def _read_text(text: str) -> Form | None:
         return Form("malformed", text)
     if text == "\\emptyset":
         return Form("text", "nosolution")
-    rest = TEXT.sub("", text).strip(" ().,")
-    if not rest and "\\text" in text:
+    if not TEXT.sub("", text).strip(" ()") and "\\text" in text:
         return Form("text", _letters(TEXT.sub(r"\1", text)))
     if TEXT.search(text):
         return _read_pieces(text)
@@ -79,7 +81,8 @@ def _read_text(text: str) -> Form | None:
 
 
 def _letters(text: str) -> str:
-    letters = re.sub(r"[\s().,'\"`-]", "", text).casefold()
+    letters = re.sub(r"\s", "", text).removesuffix(".").casefold()
+    letters = letters[1:-1] if letters[:1] == "(" and letters[-1:] == ")" else letters
     return "nosolution" if letters in NOTHING else letters
 
 
