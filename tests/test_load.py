@@ -1,10 +1,11 @@
 """Problem sets: counts and answers of the real files, shapes of rows, errors in one line, families that replay."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from reasoning_gym.factory import DATASETS
+from reasoning_gym.factory import DATASETS, create_dataset
 
 from soar_lib.problems.answers import LoadError, boxable, unwrap
 from soar_lib.problems.load import PLANNED_WHOLE, UNSEEDED, load, load_file, overlap, problem_of
@@ -236,7 +237,21 @@ def test_items_replay_alone_and_their_answers_are_right(family):
 
 
 def test_families_planned_whole_would_not_replay_otherwise():
-    assert set(PLANNED_WHOLE) <= set(DATASETS)
+    for family in PLANNED_WHOLE:
+        ahead = [item["question"] for item in create_dataset(family, seed=30, size=20)]
+        assert ahead != [problem.question for problem in load(family, seed=30, size=20)]
+
+
+def test_the_embedded_world_is_a_set_like_any_other():
+    problems = load("nano", seed=1, size=30)
+    assert problems == load("nano", seed=1, size=40)[:30] != load("nano", seed=2, size=30)
+    assert len({problem.id for problem in problems}) == 30 and {problem.source for problem in problems} == {"nano"}
+    assert self_verdicts(problems) == {"right"}
+
+
+def test_problems_written_out_are_read_back(tmp_path):
+    problems = [*load("nano", size=6), *load("gsm_symbolic", size=2), Problem("x", "a\u2028b ", "the line $y = x$")]
+    assert load(written(tmp_path, *map(asdict, problems))) == problems
 
 
 def test_parameters_reach_the_generator_and_the_id():

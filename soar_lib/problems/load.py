@@ -31,7 +31,7 @@ from soar_lib.records import Problem
 
 PLANNED_WHOLE = ("acre", "gsm_symbolic")  # families whose generator plans all items of a set from the set's seed
 UNSEEDED = ("list_functions",)  # its generator draws from Python's global random state
-GENERATED_SIZE = 500  # problems of a family or of the embedded world where no size is given
+GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
 def load(name: str | Path, *, seed: int = 0, size: int | None = None, **parameters) -> list[Problem]:
@@ -51,7 +51,7 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
     if name == "nano":
         from soar_lib.nano import world  # reasoning-gym's word lists and the world are needed by this name alone
 
-        return world.pool(seed, size or GENERATED_SIZE)
+        return world.pool(seed) if size is None else world.pool(seed, size)
     if is_family:
         return load_family(name.removeprefix("rg:"), seed, size or GENERATED_SIZE, **parameters)
     if Path(name).exists():
