@@ -39,7 +39,7 @@ class OptimiserSettings:
     learning_rate: float = 1e-5  # Table 3. Stated for what looks like full fine-tuning; LoRA usually wants 10x
     schedule: str = "cosine"  # Table 3 "cosine"; horizon open: the run's own number of steps
     warmup: int = 0  # Table 3: 0 in the inner loop, 20 for the teacher and in evaluation
-    kl: float = 0.001  # Table 3. Open: estimator (we use k3, in the loss) and reference (we use the frozen base)
+    kl: float = 0.001  # Table 3. Open: estimator (k3, in the loss) and reference (where the run began)
     clip_low: float = 0.2  # open; idle while there is one update per batch, as here
     clip_high: float = 0.2  # open; see clip_low
     max_grad_norm: float = 1.0  # open; per adapter, never over the stack
@@ -86,7 +86,7 @@ class TeacherSettings:
     temperature: float = 1.0  # Table 3
     draw: int = 64  # completions drawn at a time; changes speed only, never the result
     max_attempts: int = 20  # completions per problem wanted before giving up; open in the paper
-    rank: int = 64  # as the student's: baseline and teacher share one base and one shape of adapter
+    rank: int = 64  # as the student's; the paper trains all weights as far as one can tell
     alpha: float = 64.0
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(warmup=20))
 
@@ -130,12 +130,12 @@ class SoarConfig:
     threshold: float = 0.01  # tau, B.7
     extra_steps: int = 5  # inner steps added by each promotion, B.7
     max_steps: int = 20  # most inner steps; section 6 speaks of 10 to 20
-    eval_rows: int = 256  # completions sampled together in evaluations; changes speed only, never the result
+    rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
     student: StudentSettings = field(default_factory=StudentSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
 
     def __post_init__(self) -> None:
-        _require_positive(self, "rounds", "repeats", "dataset_size", "reward_set", "window", "eval_rows")
+        _require_positive(self, "rounds", "repeats", "dataset_size", "reward_set", "window", "rows")
         _require_at_least_zero(self, "reward_samples", "extra_steps", "threshold")
         _require(self.datasets >= 2, "datasets", self.datasets, "2 or more: leave-one-out needs another data set")
         _require(
@@ -165,14 +165,14 @@ class EvaluateConfig:
     teacher_samples: int = 128  # problems sampled for Grounded-T, section 4.3
     samples: int = 32  # per problem for pass@k, section 4.3
     ks: tuple[int, ...] = (1, 4, 8, 16, 32)  # section 4.3
-    eval_rows: int = 256  # completions sampled together; changes speed only, never the result
+    rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
     # B.8: up to 1500 steps, warm-up 20. The paper averages a window of later steps; we measure at the last step
     student: StudentSettings = field(
         default_factory=lambda: StudentSettings(steps=1500, optimiser=OptimiserSettings(warmup=20))
     )
 
     def __post_init__(self) -> None:
-        _require_positive(self, "students", "teacher_samples", "samples", "eval_rows")
+        _require_positive(self, "students", "teacher_samples", "samples", "rows")
         known = ("base", "hard_only", "pq", "ps", "grounded_t")
         _require(bool(self.arms) and set(self.arms) <= set(known), "arms", self.arms, f"some of {', '.join(known)}")
         _require(

@@ -4,7 +4,7 @@ Every record is a frozen dataclass of plain values, so that it is one line of JS
 (`dataclasses.asdict`) and equal records are equal lines.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,4 @@ class Round:
     promoted: bool
     chosen: tuple[int, int] | None = None  # (k*, j*) of the promoted student
     attempts: int = 0  # teacher completions drawn until g*n parsed
+    rejected: dict[str, int] = field(default_factory=dict)  # why the others were dropped: reason -> count
