@@ -1,7 +1,7 @@
 """A run is a folder: what was set, what happened, and where to go on.
 
     config.json      the settings          versions.json   the libraries it began with
-    metrics.csv      one row per step      rounds.jsonl, problems.jsonl   one record per line
+    metrics.csv      one row per step      rounds.jsonl, problems.jsonl, scores.jsonl   one record per line
     checkpoint/round_0007/                 tensors as safetensors, everything else in state.json
 
 Every file is replaced whole (temporary file, fsync, rename, fsync of the folder), so a reader never sees half a line.
@@ -25,7 +25,9 @@ from typing import Any
 
 from soar_lib.config import Config, differences, to_values
 
-LOGS = ("metrics.csv", "rounds.jsonl", "problems.jsonl")
+LOGS = {
+    "metrics": "metrics.csv", "rounds": "rounds.jsonl", "problems": "problems.jsonl", "scores": "scores.jsonl",
+}  # fmt: skip
 VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-verify", "reasoning-gym")
 
 
@@ -149,13 +151,13 @@ class Run:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint" / f"round_{self.round:04d}"
 
-    def commit(self, tensors: dict[str, dict], state: dict[str, Any], records: dict[str, Sequence[dict]]) -> None:
-        """End a round: `tensors` maps a name to a dictionary of tensors, `state` is JSON, and `records` maps a name in
-        `LOGS` to the rows to add. Counts wholly or not at all."""
-        for name in LOGS:
-            append = append_csv if name.endswith(".csv") else append_jsonl
-            append(self.folder / name, records.get(name, ()))
-            self.logs[name] = len(_text(self.folder / name))
+    def commit(self, tensors: dict[str, dict], state: dict[str, Any], **records: Sequence[dict]) -> None:
+        """End a round: `tensors` maps a name to a dictionary of tensors, `state` is JSON, and `records` are rows to add
+        to the logs, by name (`LOGS`). Counts wholly or not at all."""
+        for name, rows in records.items():
+            path = self.folder / LOGS[name]
+            (append_csv if path.suffix == ".csv" else append_jsonl)(path, rows)
+            self.logs[path.name] = len(_text(path))
         previous = self.checkpoint
         self.round += 1
         _write_checkpoint(self.checkpoint, tensors, {"round": self.round, "logs": self.logs, "state": state})
@@ -241,7 +243,7 @@ def _reopen(folder: Path) -> Run:
         if path != last:
             shutil.rmtree(path)
     state = read_json(last / "state.json") if last else {"round": 0, "logs": {}}
-    for name in LOGS:
+    for name in LOGS.values():
         text, length = _text(folder / name), state["logs"].get(name, 0)
         if len(text) > length:
             write_text_atomic(folder / name, text[:length])

@@ -252,8 +252,8 @@ def _commit(this: runs.Run, state: State, record: Round, written: list[Synthetic
     tensors = {
         "teacher": state.teacher.state_dict(), "optimiser": moments, "baselines": stack(state.baselines).state_dict(),
     }  # fmt: skip
-    records = {"metrics.csv": metrics, "rounds.jsonl": [asdict(record)], "problems.jsonl": list(map(asdict, written))}
-    this.commit(tensors, {"history": state.history}, records)
+    problems, rounds = list(map(asdict, written)), [asdict(record)]
+    this.commit(tensors, {"history": state.history}, metrics=metrics, problems=problems, rounds=rounds)
 
 
 # ------------------------------------------------------------------ the end

@@ -27,13 +27,13 @@ while True:
     n = run.round + 1
     rows = [{"round": n, "value": n * i} for i in range(3)]
     run.commit({"adapters": {"a": torch.full((500,), float(n))}}, {"n": n},
-               {"metrics.csv": rows, "rounds.jsonl": rows[:1], "problems.jsonl": rows})
+               metrics=rows, rounds=rows[:1], problems=rows)
 """
 
 
 def commit(run: runs.Run) -> None:
     n = run.round + 1
-    run.commit({"adapters": {"a": torch.full((3,), float(n))}}, {"n": n}, {"rounds.jsonl": [{"round": n}]})
+    run.commit({"adapters": {"a": torch.full((3,), float(n))}}, {"n": n}, rounds=[{"round": n}])
 
 
 def files(folder: Path) -> dict[str, bytes]:
