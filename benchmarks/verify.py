@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from soar_lib.problems import verify
 
 ROLLOUTS = Path(__file__).parent / "data" / "nano_rollouts.jsonl"
-PROBLEMS, GROUP, MAX_NEW_TOKENS = 250, 16, 192
+PROBLEMS, GROUP, MAX_NEW_TOKENS = 250, 16, 128
 
 
 def sample(path: Path) -> None:

@@ -19,6 +19,7 @@ NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
 DECIMAL = re.compile(r"-?\d*\.\d+")
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 ROUNDED_DIGITS = 10
+UNITS = "cdghlmst"  # letters that behind a number may be a unit: 5 m, 5 s
 
 
 def decide(gold: str, answer: str) -> bool | None:
@@ -52,6 +53,9 @@ def same(gold: Form, answer: Form) -> bool | None:
         return True
     if "malformed" in (gold.kind, answer.kind):
         return None if gold.kind in ("malformed", "unclear") else False
+    if "either" in (gold.kind, answer.kind):  # 1/2x: wrong if it is wrong in both readings
+        a, b = (form.items if form.kind == "either" else (form,) for form in (gold, answer))
+        return None if any(same(x, y) is not False for x in a for y in b) else False
     for compare in (_same_equation, _same_text, _same_collection, _same_number, _same_kind):
         verdict, settled = compare(gold, answer)
         if settled:
@@ -186,7 +190,7 @@ def _same_value(gold: Form, answer: Form) -> bool | None:
     """Different residues are different values, but for units written as letters and for long rounded decimals."""
     a, b = gold.value, answer.value
     if a.constant != b.constant:
-        letters = re.fullmatch(rf"({NUMBER})\s*([a-zA-Z]+)", answer.text if a.constant else gold.text)
+        letters = re.fullmatch(rf"({NUMBER})\s*([{UNITS}]|[a-zA-Z]{{2,}})", answer.text if a.constant else gold.text)
         number = a if a.constant else b
         return None if letters and evaluate(letters.group(1)).residue == number.residue else False
     for decimal, other in ((gold, b), (answer, a)):

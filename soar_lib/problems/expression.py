@@ -26,11 +26,16 @@ TOKEN = re.compile(
     rf"\s*(?:(?P<number>[1-9]\d{{0,2}}(?:,\d{{3}})+(?!\d)|\d+(?:\.\d*)?|\.\d+)|(?P<symbol>\\(?:{GREEK})(?![a-zA-Z])|[a-zA-Z])"
     r"|(?P<command>\\(?:frac|binom)(?![a-zA-Z]))|(?P<sign>[-+*/^!_(){}\[\].]))"
 )
+LEFT_TO_RIGHT, TIGHT = ":", "÷"  # what a slash becomes once its reading is chosen
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 class Unclear(Exception):
     """The text is outside this grammar or its limits; another reader may understand it."""
+
+
+class Ambiguous(Unclear):
+    """`1/2x`: the quotient of 1 and 2x, or half of x."""
 
 
 class Malformed(Exception):
@@ -46,17 +51,18 @@ class Value:
     constant: bool
 
 
-def evaluate(text: str) -> Value:
+def evaluate(text: str, slash: str = "/") -> Value:
     r"""The value of an expression in plain or LaTeX syntax.
 
-    Raises Unclear for anything outside the grammar and Malformed for broken syntax or a division by zero.
+    Raises Unclear for anything outside the grammar, Ambiguous for `a/bc`, and Malformed for broken syntax or a division
+    by zero. With `slash` LEFT_TO_RIGHT `a/bc` is (a/b)c, with TIGHT it is a/(bc).
 
     >>> evaluate("-9*x^6/8 + 2*x + C") == evaluate("C - \\frac{9}{8}x^{6} + x*2")
     True
     """
     if len(text) > MAX_CHARACTERS:
         raise Unclear("too long")
-    tokens = _tokens(text)
+    tokens = [(kind, slash if token == "/" else token) for kind, token in _tokens(text)]
     value, end = _sum(tokens, 0, 0)
     if tokens[end][1] == "_":
         raise Unclear("a subscript")
@@ -92,26 +98,32 @@ def _product(tokens, at, depth):
     value, at = _signed(tokens, at, depth)
     divided = False
     while True:
-        kind, text = tokens[at]
+        text = tokens[at][1]
         if text == "*":
             factor, at = _signed(tokens, at + 1, depth)
             value = _combine(value, factor, lambda a, b: a * b)
-        elif text == "/":
+        elif text in ("/", LEFT_TO_RIGHT, TIGHT):
             factor, at = _signed(tokens, at + 1, depth)
-            value, divided = _divide(value, factor), True
-        elif kind in ("number", "symbol", "command") or text in ("(", "[", "{"):
-            value, at = _implicit(tokens, at, depth, value, divided)
+            while text == TIGHT and _juxtaposed(tokens[at]):
+                factor, at = _implicit(tokens, at, depth, factor)
+            value, divided = _divide(value, factor), text == "/"
+        elif _juxtaposed(tokens[at]):
+            if divided and not tokens[at][0] == tokens[at - 1][0] == "number":
+                raise Ambiguous("a/bc")
+            value, at = _implicit(tokens, at, depth, value)
         else:
             return value, at
 
 
-def _implicit(tokens, at, depth, value, divided):
+def _juxtaposed(token) -> bool:
+    return token[0] in ("number", "symbol", "command") or token[1] in CLOSING
+
+
+def _implicit(tokens, at, depth, value):
     """Juxtaposition: a product, or an integer and a fraction of integers (the mixed number 2 1/2)."""
     before, here = tokens[at - 1], tokens[at]
     if here[0] == before[0] == "number":
         raise Malformed("two numbers side by side")
-    if divided:
-        raise Unclear("a/bc has two readings")
     factor, end = _power(tokens, at, depth)
     mixed = before[0] == "number" and here[1] == "\\frac" and factor.exact is not None and 0 < factor.exact < 1
     if mixed and (at < 2 or tokens[at - 2][1] in ("+", "-", "(", "[", "{")):

@@ -8,7 +8,7 @@ import functools
 import re
 from dataclasses import dataclass
 
-from soar_lib.problems.expression import Malformed, Unclear, Value, evaluate
+from soar_lib.problems.expression import LEFT_TO_RIGHT, TIGHT, Ambiguous, Malformed, Unclear, Value, evaluate
 from soar_lib.problems.latex import clean, split_top
 
 MAX_CHARACTERS = 2000
@@ -29,7 +29,9 @@ BASED = re.compile(r"\(?(-?\d[\dA-Fa-f]*(?:\.\d+)?)\)?_\{(\d+)\}")
 class Form:
     """One reading of an answer; `kind` says which of the other fields are set."""
 
-    kind: str  # value, percent, degrees, infinity, list, set, tuple, relation, ratio, based, text, malformed, unclear
+    # value, percent, degrees, infinity, list, set, tuple, equation, chain, ratio, dots, based, text, words, pieces,
+    # either (two readings), malformed, unclear
+    kind: str
     text: str = ""  # the cleaned text; of text forms the letters alone; of tuples the two brackets
     items: tuple["Form", ...] = ()
     value: Value | None = None
@@ -208,7 +210,17 @@ def _read_value(text: str) -> Form:
         text = re.sub(r"[ ,]", "", text)
     try:
         return Form("value", text, value=evaluate(text))
+    except Ambiguous:
+        return _read_both(text)
     except Unclear:
         return Form("unclear", text)
     except Malformed:
         return Form("malformed", text)
+
+
+def _read_both(text: str) -> Form:
+    try:
+        readings = [evaluate(text, slash) for slash in (LEFT_TO_RIGHT, TIGHT)]
+    except (Unclear, Malformed):
+        return Form("unclear", text)
+    return Form("either", text, tuple(Form("value", text, value=value) for value in readings))
