@@ -38,7 +38,8 @@ def main() -> None:
     settings = dict(k=config.k, seed=config.seed, max_new_tokens=config.max_new_tokens, rows=config.rows)
     outcomes = fail_at_k(model, problems, **settings)
     table = by_level(outcomes, config.k)
-    table.to_csv(TABLE, index=False, lineterminator="\n")
+    if arguments.model == "nano" and arguments.size is None:
+        table.to_csv(TABLE, index=False, lineterminator="\n")
     print(table.to_string(index=False))
     if arguments.check:
         everything = fail_at_k(model, problems, sizes=[config.k], **settings)

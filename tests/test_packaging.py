@@ -67,7 +67,7 @@ def imports(path: Path, everywhere: bool) -> set[str]:
 def undeclared(folder: str, everywhere: bool, declared: set[str]) -> set[tuple[str, str]]:
     """(file, module) of third-party imports from no declared distribution; an absent module goes by its own name."""
     provided = importlib.metadata.packages_distributions()
-    own = set(sys.stdlib_module_names) | {"soar_lib"}
+    own = set(sys.stdlib_module_names) | {"soar_lib"} | {path.stem for path in (ROOT / "tests").glob("*.py")}
     return {
         (str(path.relative_to(ROOT)), module)
         for path in (ROOT / folder).rglob("*.py")
