@@ -1,0 +1,125 @@
+"""The base report: what the shipped model can and cannot do, measured (`python -m soar_lib.nano.report`).
+
+Every property the world must offer is a row of figures/data/nano_base_report.csv with the number of samples behind it;
+accuracy by family and depth is figures/data/nano_base_accuracy.csv. Nothing here is tuned: it is run once on the
+weights as they are shipped, on held-out questions where such exist.
+"""
+
+import argparse
+import random
+from collections import Counter
+from pathlib import Path
+
+import pandas
+
+from soar_lib import randomness
+from soar_lib.nano import world
+from soar_lib.policy import base as bases
+from soar_lib.policy import sampling
+from soar_lib.problems import prompts, verify
+
+SAMPLES = 4  # per problem, temperature 1
+MAX_NEW_TOKENS = 160
+GUESSES = 200
+
+
+def completions(base, messages: list[list[dict]], group: int, *key) -> list[str]:
+    """`group` sampled completions of each prompt, prompts in order."""
+    prompts_ids = [base.encode(m) for m in messages]
+    noise = randomness.uniforms((len(messages) * group, MAX_NEW_TOKENS), "report", *key)
+    samples = sampling.sample(base, None, prompts_ids, [0] * len(messages), group, noise, MAX_NEW_TOKENS)
+    return sampling.decode(base, samples)
+
+
+def questions(family: str, depth: int, count: int, seed: int) -> list[str]:
+    """`count` questions of one cell; short ones are few, so these may have been seen in pre-training."""
+    rng = random.Random(f"report {seed} {family} {depth}")
+    held = depth >= min(world.POOL_DEPTHS)
+    return [world.draw(family, depth, rng, held) for _ in range(count)]
+
+
+def accuracy(base, count: int, seed: int) -> pandas.DataFrame:
+    """One row per family and depth: mean accuracy at temperature 1 and the best blind guess' hit rate.
+
+    The blind guess is the most frequent answer of GUESSES other problems of the cell.
+    """
+    rows = []
+    for name, family in world.FAMILIES.items():
+        for depth in range(1, family.max_depth + 1):
+            asked = questions(name, depth, count, seed)
+            golds = [world.answer_of(question) for question in asked]
+            texts = completions(base, [prompts.student_messages(q) for q in asked], SAMPLES, name, depth)
+            verdicts = verify.check_many([(golds[i // SAMPLES], text) for i, text in enumerate(texts)])
+            others = Counter(world.answer_of(q) for q in questions(name, depth, GUESSES, seed + 1))
+            guess = golds.count(others.most_common(1)[0][0]) / count
+            share = verdicts.count("right") / len(verdicts)
+            rows.append(dict(family=name, depth=depth, accuracy=share, guess=guess, problems=count, samples=len(texts)))
+    return pandas.DataFrame(rows)
+
+
+def teacher(base, count: int) -> list[dict]:
+    """What the untrained teacher writes: shares of malformed, ill-posed, wrong and right; families and depths."""
+    texts = completions(base, [prompts.teacher_messages()], count, "teacher")
+    outcomes, families, depths = Counter(), Counter(), []
+    for text in texts:
+        question, answer = prompts.tagged(text, "question"), prompts.tagged(text, "answer")
+        known = world.understand(question) if question else None
+        if not question or not answer or verify.extract_boxed(answer) is None:
+            outcomes["malformed"] += 1
+        elif known is None:
+            outcomes["ill-posed"] += 1
+        else:
+            right = verify.check(world.answer_of(question), answer) == "right"
+            outcomes["right answer" if right else "wrong answer"] += 1
+            families[known[0].name] += 1
+            depths.append(world.depth_of(*known))
+    rows = [row("teacher", name, outcomes[name] / count, count) for name in sorted(outcomes)]
+    rows += [row("teacher", f"family {name}", families[name] / len(depths), len(depths)) for name in world.FAMILIES]
+    deep = sum(depth >= min(world.POOL_DEPTHS) for depth in depths)
+    return rows + [
+        row("teacher", "mean depth", sum(depths) / len(depths), len(depths)),
+        row("teacher", f"depth {min(world.POOL_DEPTHS)} or more", deep / len(depths), len(depths)),
+    ]
+
+
+def variants(base, count: int, seed: int) -> list[dict]:
+    """Easier variants (LADDER) and reconstructions (SvS): how many are well posed and what was asked for."""
+    rng = random.Random(f"variants {seed}")
+    asked = [world.draw(rng.choice(world.POOL_FAMILIES), rng.randint(3, 6), rng, held=True) for _ in range(count)]
+    known = [world.understand(question) for question in asked]
+    easier = [prompts.tagged(t, "question") for t in completions(base, [prompts.easier_messages(q) for q in asked], 1, "easier")]
+    shallower = [
+        (new := world.understand(text or "")) is not None
+        and new[0] is old[0] and world.depth_of(*new) < world.depth_of(*old)
+        for text, old in zip(easier, known)
+    ]  # fmt: skip
+    solutions = ["\n".join(filter(None, [steps, f"\\boxed{{{answer}}}"])) for steps, answer in (f.solve(c) for f, c in known)]
+    rebuilt = completions(base, [prompts.reconstruct_messages(s) for s in solutions], 1, "reconstruct")
+    same = [world.answer_of(prompts.tagged(t, "question") or "") == world.answer_of(q) for t, q in zip(rebuilt, asked)]
+    return [
+        row("easier variant", "well posed and shallower", sum(shallower) / count, count),
+        row("reconstruction", "well posed with the same answer", sum(same) / count, count),
+    ]
+
+
+def row(skill: str, measure: str, value: float, samples: int) -> dict:
+    """One line of nano_base_report.csv."""
+    return dict(skill=skill, measure=measure, value=round(value, 4), samples=samples)
+
+
+def main() -> None:
+    """Command line of this module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("figures/data"), help="folder of the two CSV files")
+    parser.add_argument("--problems", type=int, default=64, help="problems per family and depth")
+    parser.add_argument("--model", default="nano")
+    options = parser.parse_args()
+    base = bases.load(options.model)
+    table = accuracy(base, options.problems, seed=1)
+    table.round(4).to_csv(options.out / "nano_base_accuracy.csv", index=False)
+    rows = teacher(base, 1000) + variants(base, 200, seed=1)
+    pandas.DataFrame(rows).to_csv(options.out / "nano_base_report.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()

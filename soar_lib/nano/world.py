@@ -1,0 +1,318 @@
+r"""The embedded world: six families of problems that people write, with worked solutions and exact answers.
+
+Items come from the public `reasoning-gym` generators; this file adds what the world needs beside them: a depth
+(the number of steps of the worked solution), a parser from the question's text back to its content, and a solver.
+So every text a model writes can be judged exactly: it is well posed if `parse` understands it, and right if its
+answer is `solve`'s.
+
+A family is data: the generator's settings for each depth, and three functions on its content (a list of numbers or
+letters). Questions whose hash is 0 modulo 8 are held out: no pre-training document contains them, and problem pools
+are drawn from them alone.
+"""
+
+import functools
+import itertools
+import random
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import reasoning_gym
+from reasoning_gym.arithmetic.leg_counting import ANIMALS
+
+from soar_lib.records import Problem
+
+MAX_DEPTH = 10
+HELD_OUT_MODULUS = 8
+ITEMS_PER_DEPTH = 200_000  # distinct generator items a family offers at each depth
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of problem; `parse`, `write` and `solve` share the family's content, a list."""
+
+    name: str  # reasoning-gym's name
+    topic: str
+    settings: Callable[[int], dict]  # depth -> generator settings
+    parse: Callable[[str], list | None]  # question -> content, None if the text is not a well-posed question
+    write: Callable[[list], str]  # content -> question
+    solve: Callable[[list], tuple[str, str]]  # content -> (worked steps, possibly empty; answer)
+    content_size: Callable[[int], int]  # depth -> length of the content
+    max_depth: int = MAX_DEPTH
+    items: int = ITEMS_PER_DEPTH
+
+
+# ------------------------------------------------------------------ arithmetic: 42 - 25 - 73 + 67
+
+CHAIN = "State the final answer to the following arithmetic problem: "
+
+
+def _parse_chain(question: str) -> list | None:
+    match = re.fullmatch(re.escape(CHAIN) + r"(\d{1,4}(?: [+-] \d{1,4})+) =", question)
+    return [int(term.replace(" ", "")) for term in re.findall(r"(?:[+-] )?\d+", match.group(1))] if match else None
+
+
+def _write_chain(terms: list) -> str:
+    return CHAIN + str(terms[0]) + "".join(f" {'-' if t < 0 else '+'} {abs(t)}" for t in terms[1:]) + " ="
+
+
+def _running_sum(terms: list) -> str:
+    """`42-25=17-73=-56`: each partial result is the left operand of the next step."""
+    total, text = terms[0], str(terms[0])
+    for term in terms[1:]:
+        total += term
+        text += f"{term:+d}={total}"
+    return text
+
+
+def _solve_chain(terms: list) -> tuple[str, str]:
+    return _running_sum(terms), str(sum(terms))
+
+
+# ------------------------------------------------------------------ word problems: legs of animals
+
+LEGS = "Now, how many legs are there in total if you have "
+
+
+def _parse_legs(question: str) -> list | None:
+    match = re.fullmatch(re.escape(LEGS) + r"(\d+ [a-z ]+(?:, \d+ [a-z ]+)*)\?", question)
+    if not match:
+        return None
+    pairs = [(int(count), name) for count, name in re.findall(r"(\d+) ([a-z ]+)", match.group(1))]
+    known = [(count, _singular(name, count)) for count, name in pairs]
+    return known if all(name in ANIMALS for _, name in known) else None
+
+
+def _singular(name: str, count: int) -> str:
+    return name[:-1] if count != 1 and name.endswith("s") else name
+
+
+def _write_legs(herd: list) -> str:
+    return LEGS + ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in herd) + "?"
+
+
+def _solve_legs(herd: list) -> tuple[str, str]:
+    legs = [count * ANIMALS[name] for count, name in herd]
+    return _running_sum(legs), str(sum(legs))
+
+
+# ------------------------------------------------------------------ number theory: base 10 to base 2
+
+BASES = "Now, convert the base-10 number "
+
+
+def _parse_base(question: str) -> list | None:
+    match = re.fullmatch(re.escape(BASES) + r"(\d{1,5}) to binary", question)
+    return [int(bit) for bit in f"{int(match.group(1)):b}"] if match else None
+
+
+def _write_base(bits: list) -> str:
+    return f"{BASES}{int(''.join(map(str, bits)), 2)} to binary"
+
+
+def _solve_base(bits: list) -> tuple[str, str]:
+    """Halve until 0; each value is written with its remainder: `6r0,3r1,1r1`."""
+    answer = "".join(map(str, bits)).lstrip("0") or "0"
+    value = int(answer, 2)
+    return ",".join(f"{value >> i}r{value >> i & 1}" for i in range(len(answer))), answer
+
+
+# ------------------------------------------------------------------ data: sorting
+
+SORT = "Sort these numbers in {} order: "
+
+
+def _parse_sort(question: str) -> list | None:
+    match = re.fullmatch(r"Sort these numbers in (ascending|descending) order: (-?\d{1,4}(?:, -?\d{1,4})+)", question)
+    return [match.group(1), *map(int, match.group(2).split(", "))] if match else None
+
+
+def _write_sort(content: list) -> str:
+    return SORT.format(content[0]) + ", ".join(map(str, content[1:]))
+
+
+def _solve_sort(content: list) -> tuple[str, str]:
+    """The numbers in order, as a tuple: a bare list would be right in any order."""
+    ordered = sorted(content[1:], reverse=content[0] == "descending")
+    return "", f"({', '.join(map(str, ordered))})"
+
+
+# ------------------------------------------------------------------ language: spelling backward
+
+SPELL = "Spell this word backward (example: sun -> nus): "
+
+
+def _parse_spell(question: str) -> list | None:
+    match = re.fullmatch(re.escape(SPELL) + r"([a-z]{2,30})", question)
+    return list(match.group(1)) if match else None
+
+
+def _write_spell(letters: list) -> str:
+    return SPELL + "".join(letters)
+
+
+def _solve_spell(letters: list) -> tuple[str, str]:
+    return "", f"\\text{{{''.join(reversed(letters))}}}"
+
+
+# ------------------------------------------------------------------ calculus: antiderivatives of polynomials
+
+INTEGRAL_LEADS = ("Find the indefinite integral: ∫ ", "Calculate the antiderivative: ∫ ", "Evaluate the indefinite integral: ∫ ")
+TERM = r"(?:\d{1,4}\*)?x(?:\*\*\d{1,2})?(?:/\d{1,4})?|\d{1,4}(?:/\d{1,4})?"
+
+
+def _parse_integral(question: str) -> list | None:
+    match = re.fullmatch(rf"[A-Z][a-z ]+: ∫ (-?(?:{TERM})(?: [+-] (?:{TERM}))*) dx", question)
+    lead = next((lead for lead in INTEGRAL_LEADS if question.startswith(lead)), None)
+    if not match or not lead:
+        return None
+    terms = [_term(sign, body) for sign, body in re.findall(rf"(-|\+)? ?({TERM})", match.group(1))]
+    return [lead, *terms] if all(terms) and len({power for _, power in terms}) == len(terms) else None
+
+
+def _term(sign: str, body: str) -> tuple[Fraction, int] | None:
+    match = re.fullmatch(r"(?:(\d+)(?:\*|(?=/|$)))?(x)?(?:\*\*(\d+))?(?:/(\d+))?", body)
+    top, x, power, bottom = match.groups()
+    if bottom and int(bottom) == 0:
+        return None
+    coefficient = Fraction(int(top or 1), int(bottom or 1)) * (-1 if sign == "-" else 1)
+    return coefficient, (int(power) if power else 1) if x else 0
+
+
+def _polynomial(terms: list) -> str:
+    """The text of a polynomial in sympy's notation, in the order given."""
+    text = ""
+    for coefficient, power in terms:
+        size, x = abs(coefficient), "" if power == 0 else "x" if power == 1 else f"x**{power}"
+        body = "*".join(part for part in (str(size.numerator) if size.numerator != 1 or not x else "", x) if part)
+        body += f"/{size.denominator}" if size.denominator != 1 else ""
+        sign = "-" if coefficient < 0 else "+"
+        text += f" {sign} {body}" if text else f"{'-' if coefficient < 0 else ''}{body}"
+    return text
+
+
+def _write_integral(content: list) -> str:
+    return f"{content[0]}{_polynomial(content[1:])} dx"
+
+
+def _solve_integral(content: list) -> tuple[str, str]:
+    return "", _polynomial([(c / (power + 1), power + 1) for c, power in content[1:]]) + " + C"
+
+
+# ------------------------------------------------------------------ the six families
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family(
+            "chain_sum", "Arithmetic", lambda d: dict(min_terms=d + 1, max_terms=d + 1, min_digits=2, max_digits=2),
+            _parse_chain, _write_chain, _solve_chain, lambda d: d + 1,
+        ),
+        Family(
+            "leg_counting", "Word problems", lambda d: dict(min_animals=d, max_animals=d, max_instances=20),
+            _parse_legs, _write_legs, _solve_legs, lambda d: d,
+        ),
+        Family(
+            "base_conversion", "Number theory",
+            lambda d: dict(min_base=2, max_base=10, min_value=2 ** (d + 1), max_value=2 ** (d + 2) - 1),
+            _parse_base, _write_base, _solve_base, lambda d: d + 2,
+        ),
+        Family(
+            "number_sorting", "Data",
+            lambda d: dict(
+                min_numbers=d + 1, max_numbers=d + 1, min_decimals=0, max_decimals=0, min_value=-99, max_value=99
+            ),
+            _parse_sort, _write_sort, _solve_sort, lambda d: d + 2,
+        ),
+        Family(
+            "spell_backward", "Language", lambda d: dict(min_word_len=d + 2, max_word_len=d + 2),
+            _parse_spell, _write_spell, _solve_spell, lambda d: d + 2, 8,
+        ),
+        Family(
+            "simple_integration", "Calculus",
+            lambda d: dict(min_terms=d, max_terms=d, max_degree=12, max_bounds=9, symbols=("x",)),
+            _parse_integral, _write_integral, _solve_integral, lambda d: d + 1, 7, 3_000,
+        ),
+    )
+}  # fmt: skip
+
+
+@functools.cache
+def _generator(family: str, depth: int):
+    """Made once for each family and depth: reading its word list costs milliseconds."""
+    return reasoning_gym.create_dataset(family, seed=1000 * depth, size=2**31, **FAMILIES[family].settings(depth))
+
+
+@functools.lru_cache(maxsize=100_000)
+def question(family: str, depth: int, index: int) -> str | None:
+    """The statement of reasoning-gym's item `index`, without its format instructions.
+
+    None where the item is not of the form this world teaches: another base, like terms that merged, or a partial sum
+    below zero.
+    """
+    shape = FAMILIES[family]
+    lines = map(_plain, _generator(family, depth)[index]["question"].splitlines())
+    for line, content in ((line, shape.parse(line)) for line in lines):
+        if content and len(content) == shape.content_size(depth):
+            return line if family != "chain_sum" or min(itertools.accumulate(content)) >= 0 else None
+    return None
+
+
+def _plain(line: str) -> str:
+    """`14.0` is written `14`, as a person would."""
+    return re.sub(r"(\d)\.0\b", r"\1", line.strip())
+
+
+def held_out(text: str) -> bool:
+    """True for the eighth of all questions that no pre-training document contains."""
+    return zlib.crc32(text.encode()) % HELD_OUT_MODULUS == 0
+
+
+def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
+    """A random question of this family and depth, from the held-out eighth or from the rest."""
+    for _ in range(100_000):
+        text = question(family, depth, rng.randrange(FAMILIES[family].items))
+        if text is not None and held_out(text) == held:
+            return text
+    raise ValueError(f"{family} at depth {depth} has no {'held-out' if held else 'other'} question; take a larger depth")
+
+
+def understand(text: str) -> tuple[Family, list] | None:
+    """The family and content of a question, or None where it is ill-posed (no family can parse it)."""
+    for family in FAMILIES.values():
+        content = family.parse(text)
+        if content is not None:
+            return family, content
+    return None
+
+
+def depth_of(family: Family, content: list) -> int:
+    """Steps of the worked solution, the world's measure of difficulty."""
+    return max(1, len(content) - family.content_size(1) + 1)
+
+
+def answer_of(text: str) -> str | None:
+    """The exact answer of a question, None where it is ill-posed."""
+    known = understand(text)
+    return known[0].solve(known[1])[1] if known else None
+
+
+POOL_DEPTHS = range(5, MAX_DEPTH + 1)
+TRANSFER_FAMILY = "number_sorting"  # no reward ever sees it; it plays OlympiadBench's part (SOAR section 5)
+POOL_FAMILIES = tuple(name for name in FAMILIES if name != TRANSFER_FAMILY)
+
+
+def pool(seed: int = 0, size: int = 300, families: tuple[str, ...] = POOL_FAMILIES, depths=POOL_DEPTHS) -> list[Problem]:
+    """`size` distinct held-out problems: families in turn, depths at random, to be filtered by fail@k."""
+    rng, problems, seen = random.Random(f"pool {seed}"), [], set()
+    while len(problems) < size:
+        name = families[len(problems) % len(families)]
+        depth = rng.choice([d for d in depths if d <= FAMILIES[name].max_depth])
+        text = draw(name, depth, rng, held=True)
+        if text in seen:
+            continue
+        seen.add(text)
+        problems.append(Problem(f"nano/{seed}/{len(problems)}", text, answer_of(text), "nano", name, depth))
+    return problems
