@@ -87,7 +87,8 @@ def propose(
             problems.append(SyntheticProblem(name, *found, text))
             if len(problems) == count:
                 break
-        parts.append(samples.select(kept))
+        if kept:
+            parts.append(samples.select(kept))
     return Proposal(problems, concatenate(parts), attempts, rejected)
 
 
