@@ -7,7 +7,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from soar_lib.analysis.passk import COLUMNS, Score, bootstrap_interval, pass_at_k, table
+from soar_lib.analysis.passk import COLUMNS, Score, bootstrap_interval, difference, pass_at_k, table
 
 
 def brute_force(n: int, c: int, k: int) -> float:
@@ -102,3 +102,13 @@ def test_table_refuses_students_measured_on_other_problems():
     rows = scores("pq", {("a", 0): [1, 2], ("a", 1): [1]})
     with pytest.raises(ValueError, match="a: not every student was measured"):
         table(rows, ks=(1,), arms=("pq",))
+
+
+def test_difference_is_paired():
+    # Problems differ much, the arms by one sample of four on each: the interval of the difference has no width.
+    rows = scores("pq", {("a", 0): [1, 2, 4], ("a", 1): [2, 3, 4]})
+    rows += scores("hard_only", {("a", 0): [0, 1, 3], ("a", 1): [1, 2, 3], ("b", 0): [4, 4, 4]})
+    assert difference(rows, "pq", "hard_only", 1) == pytest.approx((0.25, 0.25, 0.25))
+    assert difference(rows, "hard_only", "pq", 1)[0] == pytest.approx(-0.25)
+    with pytest.raises(ValueError, match="pq and ps share no run"):
+        difference(rows, "pq", "ps", 1)

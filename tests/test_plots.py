@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,12 +29,6 @@ FILTER = pd.DataFrame(
     [["Algebra", 1, 10, 1], ["Algebra", 2, 8, 4], ["Geometry", 1, 5, 5]],
     columns=["topic", "level", "problems", "hard"],
 )
-
-
-@pytest.fixture(autouse=True)
-def closed_figures():
-    yield
-    plt.close("all")
 
 
 def rounds(folder: Path, values: list[float], promoted: int) -> Path:
@@ -124,12 +117,32 @@ def test_timeline_draws_rewards_promotions_and_threshold(tmp_path):
     assert_labelled(figure)
 
 
+def evaluation(folder: Path) -> Path:
+    """A finished evaluation of one SOAR run: two students of each arm on two problems, four samples each."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"ks": [1, 4], "arms": ["hard_only", "pq"], "seed": 0}))
+    (folder / "pass_at_k.csv").write_text("")
+    rows = [
+        {"arm": arm, "run": "runs/soar", "student": student, "problem": p, "n": 4, "c": c, "rollouts": 640}
+        for arm, counts in (("hard_only", (0, 1)), ("pq", (2, 4)))
+        for student in (0, 1)
+        for p, c in zip("ab", counts, strict=True)
+    ]
+    (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
 def test_one_command_draws_everything_there_is_data_for(tmp_path):
-    rounds(tmp_path / "runs" / "seed0", [0.0, 0.03], 2)
-    (tmp_path / "figures" / "data").mkdir(parents=True)
-    ARMS.to_csv(tmp_path / "figures" / "data" / "soar_nano.csv", index=False)
-    written = plots.draw_all(tmp_path / "figures", tmp_path / "runs")
-    assert sorted(path.name for path in written) == ["soar_nano.png", "soar_rounds.png"]
+    references, figures = tmp_path / "runs", tmp_path / "figures"
+    rounds(references / "seed0", [0.0, 0.03], 2)
+    for seed in (0, 1):
+        evaluation(references / f"evaluate{seed}")
+    (figures / "data").mkdir(parents=True)
+    BASE.to_csv(figures / "data" / "nano_base_accuracy.csv", index=False)
+    written = plots.draw_all(figures, references)
+    assert sorted(path.name for path in written) == ["nano_base_accuracy.png", "soar_nano.png", "soar_rounds.png"]
     first = [path.read_bytes() for path in written]
-    assert [path.read_bytes() for path in plots.draw_all(tmp_path / "figures", tmp_path / "runs")] == first
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "figures" / "data" / "soar_nano.csv"), ARMS)
+    assert [path.read_bytes() for path in plots.draw_all(figures, references)] == first
+    pd.testing.assert_frame_equal(pd.read_csv(figures / "data" / "nano_base_accuracy.csv"), BASE)
+    table = pd.read_csv(figures / "data" / "soar_nano.csv")
+    assert table["mean"].tolist() == [0.125, 0.5, 0.75, 1.0] and table["seeds"].tolist() == [4, 4, 4, 4]

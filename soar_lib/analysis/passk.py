@@ -8,10 +8,13 @@ chance: SOAR runs, students within a run, problems.
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pandas as pd
+
+from soar_lib.runs import read_jsonl
 
 COLUMNS = ["arm", "k", "mean", "low", "high", "seeds", "rollouts"]
 
@@ -27,6 +30,15 @@ class Score:
     n: int
     c: int
     rollouts: int  # completions that trained this very student
+
+
+def read_scores(folders: Iterable[str | Path]) -> list[Score]:
+    """The scores that evaluations' run folders hold; runs are named by both folders, since two may bear one name."""
+    return [
+        Score(**row | {"run": f"{Path(folder).name}: {row['run']}"})
+        for folder in folders
+        for row in read_jsonl(Path(folder) / "scores.jsonl")
+    ]
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -98,6 +110,22 @@ def table(scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str], seed:
             seeds = sum(len(run) for run in values)
             rows.append([arm, k, mean, low, high, seeds, round(part["rollouts"].mean())])
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def difference(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0) -> tuple[float, float, float]:
+    """pass@k of `arm` less that of `other`, with its 95 % interval: (mean, low, high).
+
+    Paired: the same runs, student numbers and problems, so what they share cancels. Raises ValueError without a pair.
+    """
+    frame = pd.DataFrame(list(scores))
+    left, right = (frame[frame["arm"] == name] for name in (arm, other))
+    common = sorted(set(left["run"]) & set(right["run"]))
+    if not common:
+        raise ValueError(f"{arm} and {other} share no run; evaluate both")
+    values, sets = _matrices(left[left["run"].isin(common)], k)
+    others, _ = _matrices(right[right["run"].isin(common)], k)
+    gaps = [value - other for value, other in zip(values, others, strict=True)]
+    return fmean(float(gap.mean()) for gap in gaps), *bootstrap_interval(gaps, sets, seed)
 
 
 def _matrices(part: pd.DataFrame, k: int) -> tuple[list[np.ndarray], list[tuple[str, ...]]]:

@@ -9,14 +9,13 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import matplotlib
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # not pyplot: nothing global, no display needed
 
-matplotlib.use("Agg", force=False)
-import matplotlib.pyplot as plt  # noqa: E402
-import pandas as pd  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-from soar_lib.runs import read_json, read_jsonl  # noqa: E402
+from soar_lib.analysis.passk import read_scores, table
+from soar_lib.runs import read_json, read_jsonl
 
 ROOT = Path("figures")
 # Okabe and Ito's palette: told apart by readers with any common form of colour blindness.
@@ -27,7 +26,7 @@ ARMS = {
 }  # fmt: skip
 STYLE = {
     "font.size": 11, "axes.titlesize": 12, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.grid": True, "grid.alpha": 0.3, "legend.frameon": False, "figure.dpi": 100, "savefig.dpi": 150,
+    "axes.grid": True, "grid.alpha": 0.3,
 }  # fmt: skip
 
 
@@ -37,14 +36,15 @@ def save(figure: Figure, name: str, data: pd.DataFrame, root: str | Path = ROOT)
     (root / "data").mkdir(parents=True, exist_ok=True)
     data.to_csv(root / "data" / f"{name}.csv", index=False, lineterminator="\n")
     # Without the software's version in it, the same numbers give the same file.
-    figure.savefig(root / f"{name}.png", bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
+    figure.savefig(root / f"{name}.png", dpi=150, bbox_inches="tight", metadata={"Software": None})
     return root / f"{name}.png"
 
 
-def _axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.2), **options):
-    with plt.rc_context(STYLE):
-        return plt.subplots(rows, columns, figsize=size, constrained_layout=True, **options)
+def _axes(rows: int = 1, size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure, list[Axes]]:
+    """A figure with its panels, one under another, that share the x axis."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        return figure, list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
 
 
 # ------------------------------------------------------------------ filtering
@@ -61,7 +61,7 @@ def filtering_table(folder: str | Path) -> pd.DataFrame:
 def filtering(data: pd.DataFrame) -> Figure:
     """Share of problems that stay unsolved, by topic and level; columns topic, level, problems, hard."""
     share = data.assign(share=data["hard"] / data["problems"]).pivot(index="topic", columns="level", values="share")
-    figure, axes = _axes(size=(1.6 + 0.62 * len(share.columns), 1.4 + 0.42 * len(share)))
+    figure, (axes,) = _axes(size=(1.6 + 0.62 * len(share.columns), 1.4 + 0.42 * len(share)))
     image = axes.imshow(share.to_numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for row, column in ((r, c) for r in range(len(share)) for c in range(len(share.columns))):
         value = share.iat[row, column]
@@ -98,16 +98,16 @@ def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
 def timeline(data: pd.DataFrame, threshold: float | None = None) -> Figure:
     """Teacher reward, its moving average and promotions over the rounds, one panel per run; see `rounds_table`."""
     runs = list(dict.fromkeys(data["run"]))
-    figure, grid = _axes(len(runs), 1, (7.0, 0.8 + 2.7 * len(runs)), sharex=True, squeeze=False)
-    for axes, run in zip(grid[:, 0], runs, strict=True):
+    figure, panels = _axes(len(runs), (7.0, 0.8 + 2.7 * len(runs)))
+    for axes, run in zip(panels, runs, strict=True):
         _one_timeline(axes, data[data["run"] == run], threshold)
         axes.set(title=run, ylabel="gain in accuracy (points)")
-    grid[-1, 0].set_xlabel("round")
-    grid[0, 0].legend(fontsize=9, ncols=2)
+    panels[-1].set_xlabel("round")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", fontsize=9, ncols=5, frameon=False)
     return figure
 
 
-def _one_timeline(axes: plt.Axes, part: pd.DataFrame, threshold: float | None) -> None:
+def _one_timeline(axes: Axes, part: pd.DataFrame, threshold: float | None) -> None:
     axes.fill_between(
         part["round"], 100 * part["lowest"], 100 * part["highest"], color=COLOURS[5], alpha=0.25, label="data sets"
     )
@@ -127,7 +127,7 @@ def _one_timeline(axes: plt.Axes, part: pd.DataFrame, threshold: float | None) -
 
 def pass_at_k(data: pd.DataFrame) -> Figure:
     """pass@k of each arm with its interval; the columns of `soar_lib.analysis.passk.COLUMNS`."""
-    figure, axes = _axes()
+    figure, (axes,) = _axes()
     arms = list(dict.fromkeys(data["arm"]))
     for index, arm in enumerate(arms):
         part = data[data["arm"] == arm]
@@ -143,7 +143,7 @@ def pass_at_k(data: pd.DataFrame) -> Figure:
     axes.set_ylim(bottom=0)
     axes.set(xlabel="k (samples per problem)", ylabel="pass@k on hard test (%)")
     axes.set_title("Held-out hard problems, 95 % intervals")
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=9, frameon=False)
     return figure
 
 
@@ -152,7 +152,7 @@ def pass_at_k(data: pd.DataFrame) -> Figure:
 
 def base_report(data: pd.DataFrame) -> Figure:
     """Accuracy of the untrained model by depth, one line per family; columns family, depth, accuracy."""
-    figure, axes = _axes()
+    figure, (axes,) = _axes()
     for index, (family, part) in enumerate(data.groupby("family", sort=True)):
         axes.plot(
             part["depth"], 100 * part["accuracy"], marker=MARKERS[index], ms=5, color=COLOURS[index],
@@ -162,35 +162,45 @@ def base_report(data: pd.DataFrame) -> Figure:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="depth (steps of the worked solution)", ylabel="right answers at temperature 1 (%)")
     axes.set_title("The shipped model before any reinforcement learning")
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=9, frameon=False)
     return figure
 
 
 # ------------------------------------------------------------------ all of them
 
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
-FROM_TABLES: dict[str, Callable[[pd.DataFrame], Figure]] = {
-    "soar_nano": pass_at_k,
-    "nano_base_accuracy": base_report,
-}
+FROM_TABLES: dict[str, Callable[[pd.DataFrame], Figure]] = {"nano_base_accuracy": base_report}
 
 
 def draw_all(root: str | Path = ROOT, references: str | Path = Path("runs") / "reference") -> list[Path]:
     """Draw every figure for which there is data; returns the pictures' paths."""
     written = []
-    folders = sorted(path.parent for path in Path(references).glob("*/rounds.jsonl"))
-    if folders:
-        data = rounds_table(folders)
-        written.append(save(timeline(data, _threshold(folders)), "soar_rounds", data, root))
-    for folder in sorted(path.parent for path in Path(references).glob("*/outcomes.jsonl")):
-        data = filtering_table(folder)
-        written.append(save(filtering(data), f"filtering_{folder.name}", data, root))
+    for name, (data, draw) in _from_runs(Path(references)).items():
+        written.append(save(draw(data), name, data, root))
     for name, draw in FROM_TABLES.items():
         path = Path(root) / "data" / f"{name}.csv"
         if path.exists():
             data = pd.read_csv(path)
             written.append(save(draw(data), name, data, root))
     return written
+
+
+def _from_runs(references: Path) -> dict[str, tuple[pd.DataFrame, Callable[[pd.DataFrame], Figure]]]:
+    """The tables that run folders give, each with its figure, by the figure's name."""
+    found = {}
+    for folder in _holding(references, "outcomes.jsonl"):
+        found[f"filtering_{folder.name}"] = (filtering_table(folder), filtering)
+    if folders := _holding(references, "rounds.jsonl"):
+        threshold = _threshold(folders)
+        found["soar_rounds"] = (rounds_table(folders), lambda data: timeline(data, threshold))
+    if folders := _holding(references, "pass_at_k.csv"):
+        config = read_json(folders[0] / "config.json")
+        found["soar_nano"] = (table(read_scores(folders), config["ks"], config["arms"], config["seed"]), pass_at_k)
+    return found
+
+
+def _holding(references: Path, name: str) -> list[Path]:
+    return sorted(path.parent for path in references.glob(f"*/{name}"))
 
 
 def _threshold(folders: list[Path]) -> float | None:

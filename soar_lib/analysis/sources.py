@@ -1,0 +1,97 @@
+"""A finished SOAR run as an evaluation needs it: its problems, its promotions, its policies and what it spent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from soar_lib import runs
+from soar_lib.config import EvaluateConfig, SoarConfig, from_values
+from soar_lib.policy.base import Base
+from soar_lib.policy.lora import Adapters, load_peft
+from soar_lib.problems.filtering import hard_sets
+from soar_lib.problems.load import LoadError
+from soar_lib.records import Problem
+
+
+@dataclass(frozen=True)
+class Source:
+    """One SOAR run; teacher and promoted student are one slot each."""
+
+    name: str  # the last two parts of its folder's path
+    config: SoarConfig
+    train: list[Problem]
+    test: list[Problem]
+    promotion_questions: list[Problem]  # D_best; empty where nobody was promoted
+    teacher: Adapters
+    promoted: Adapters  # PS: the untrained student where nobody was promoted
+    promotions: int
+    promoted_rollouts: int  # that trained the promoted student, along its line of promotions
+    rollouts: int  # of all students of the run, training and reward
+
+
+def read_source(base: Base, folder: str | Path, config: EvaluateConfig) -> Source:
+    """Read a finished SOAR run; hard train and hard test are `config.problems`' where it names a filter run.
+
+    Raises RunError with the folder and what to do.
+    """
+    folder = Path(folder)
+    if not (folder / "result.json").is_file():
+        raise runs.RunError(f"{folder}: holds no finished SOAR run (no result.json); finish it with --resume first")
+    settings = from_values(SoarConfig, runs.read_json(folder / "config.json"))
+    if settings.model != config.model:
+        raise runs.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
+    try:
+        train, test = hard_sets(config.problems or folder)
+    except LoadError as error:
+        raise runs.RunError(f"{error}; an evaluation needs hard train and hard test, name a filter run") from None
+    result, rounds = runs.read_json(folder / "result.json"), runs.read_jsonl(folder / "rounds.jsonl")
+    best = runs.read_jsonl(folder / "promotion_questions.jsonl")
+    return Source(
+        name="/".join(folder.resolve().parts[-2:]),
+        config=settings,
+        train=train,
+        test=test,
+        promotion_questions=[Problem(row["id"], row["question"], row["answer"], "teacher") for row in best],
+        teacher=load_peft(folder / "adapters" / "teacher", base.model),
+        promoted=load_peft(folder / "adapters" / "promoted_student", base.model),
+        promotions=len(result["accuracies"]) - 1,
+        promoted_rollouts=line_rollouts(settings, result["promoted_student"]),
+        rollouts=spent(settings, rounds),
+    )
+
+
+def line_rollouts(config: SoarConfig, promotions: int) -> int:
+    """Completions that trained the baseline after so many promotions: one inner run each, and they grow longer.
+
+    >>> line_rollouts(SoarConfig(), 2)  # 10 and 15 steps of 8 x 32
+    6400
+    """
+    return sum(map(config.inner_steps, range(promotions))) * config.student.batch * config.student.group
+
+
+def spent(config: SoarConfig, rounds: Sequence[dict]) -> int:
+    """All student completions of a run: training of g*r students and their and the baseline's reward, each round.
+
+    >>> spent(SoarConfig(), [{"promoted": False}])
+    42048
+    """
+    students, total, promotions = config.datasets * config.repeats, 0, 0
+    for record in rounds:
+        training = students * config.inner_steps(promotions) * config.student.batch * config.student.group
+        total += training + (students + 1) * config.reward_set * max(1, config.reward_samples)
+        promotions += record["promoted"]
+    return total
+
+
+def describe(sources: Sequence[Source]) -> pd.DataFrame:
+    """One row per SOAR run: promotions, size of D_best, problems, and what the run spent."""
+    return pd.DataFrame(
+        {
+            "run": source.name, "seed": source.config.seed, "promotions": source.promotions,
+            "promotion_questions": len(source.promotion_questions), "hard_train": len(source.train),
+            "hard_test": len(source.test), "soar_rollouts": source.rollouts,
+        }
+        for source in sources
+    )  # fmt: skip
