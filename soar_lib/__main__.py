@@ -1,0 +1,212 @@
+"""The command line, for long runs from a terminal: `python -m soar_lib filter | soar | evaluate | demo`.
+
+Arguments are checked before anything heavy is imported or written, so a mistake costs one line and exit status 2.
+An interrupted run goes on with the same command and --resume.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from soar_lib import runs
+from soar_lib.config import (
+    PRESETS,
+    Config,
+    ConfigError,
+    EvaluateConfig,
+    FilterConfig,
+    SoarConfig,
+    describe_cost,
+    preset,
+)
+from soar_lib.problems.answers import LoadError
+
+KINDS = {"filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
+HELP = {
+    "filter": "keep the problems that the model never solves in k samples and split them in two",
+    "soar": "teach: the teacher writes problems, students try them, their gain is the teacher's reward",
+    "evaluate": "train fresh students on each data set and measure pass@k on the held-out hard problems",
+    "demo": "all three in a row, with figures, on a laptop",
+}
+PROBLEMS = {
+    "filter": "the pool: a JSONL file, a reasoning-gym family (rg:chain_sum), or the preset's own",
+    "soar": "the hard problems to learn for: the folder of a filter run, or a JSONL file; "
+    "without it the preset's pool is filtered first, into FOLDER-filter",
+    "evaluate": "the folder of the filter run whose hard problems are used; without it, those of each SOAR run",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and options."""
+    top = argparse.ArgumentParser(
+        prog="python -m soar_lib", description="Models that make their own training problems: SOAR on one machine."
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="{filter,soar,evaluate,demo}")
+    for name in HELP:
+        command = commands.add_parser(
+            name, help=HELP[name], description=f"{HELP[name].capitalize()}.", epilog=_epilog(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        _add_options(command, name)
+    return top
+
+
+def _add_options(command: argparse.ArgumentParser, name: str) -> None:
+    command.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(PRESETS)} (default: nano)")
+    command.add_argument("--seed", type=int, default=0, help="every random number of the run follows from it")
+    command.add_argument(
+        "--out", type=Path, default=Path("runs") / name, metavar="FOLDER", help=f"run folder (default: runs/{name})"
+    )
+    command.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, or begin it")
+    command.add_argument("--model", metavar="NAME", help="nano, a local folder or a Hub id, in place of the preset's")
+    if name == "evaluate":
+        command.add_argument(
+            "--runs", nargs="+", type=Path, required=True, metavar="RUN", help="finished SOAR run folders, one per seed"
+        )
+    if name in PROBLEMS:
+        command.add_argument("--problems", metavar="SET", help=PROBLEMS[name])
+        command.add_argument(
+            "--set", action="append", default=[], metavar="FIELD=VALUE", help="change one setting; may be repeated"
+        )
+
+
+def _epilog(name: str) -> str:
+    """The settings that --set knows, with the paper's values."""
+    if name not in KINDS:
+        return ""
+    lines = [f"  {field} = {json.dumps(value)}" for field, value in _flat(dataclasses.asdict(KINDS[name]()))]
+    return "settings for --set, with the values of preset paper:\n" + "\n".join(lines)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    pairs = []
+    for name, value in values.items():
+        pairs += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+    return pairs
+
+
+def settings(arguments: argparse.Namespace, kind: type[Config]) -> Any:
+    """The preset with what the command line changes. Raises `ConfigError`."""
+    changes: dict[str, Any] = {"seed": arguments.seed}
+    for text in vars(arguments).get("set", []):
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text}: write it as FIELD=VALUE")
+        changes[name.strip()] = _value(value.strip())
+    for name in ("model", "problems"):
+        if vars(arguments).get(name):
+            changes[name] = vars(arguments)[name]
+    return preset(arguments.preset, kind, **changes)
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# ------------------------------------------------------------------ commands: heavy imports only after the checks
+
+
+def _filter(arguments: argparse.Namespace) -> None:
+    _filtered(settings(arguments, FilterConfig), arguments.out, arguments.resume)
+
+
+def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
+    runs.check_folder(out, resume)
+    from soar_lib.problems import filtering, load
+
+    print(f"filter: {describe_cost(config, len(load.load(config.problems, seed=config.seed)))}", flush=True)
+    print(f"{filtering.run(config, out, resume)}; everything is in {out}", flush=True)
+
+
+def _soar(arguments: argparse.Namespace) -> None:
+    config, out = settings(arguments, SoarConfig), arguments.out
+    runs.check_folder(out, arguments.resume)
+    if not config.problems:
+        pool = out.with_name(f"{out.name}-filter")
+        _filtered(_preset_of(arguments, FilterConfig), pool, resume=True)
+        config = dataclasses.replace(config, problems=str(pool))
+    _taught(config, out, arguments.resume)
+
+
+def _taught(config: SoarConfig, out: Path, resume: bool) -> None:
+    from soar_lib import soar
+
+    soar.problems(config, out)  # a set that cannot be read is an error before anything is announced
+    print(f"soar: {describe_cost(config)}", flush=True)
+    print(soar.run(config, out, resume), flush=True)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    config = settings(arguments, EvaluateConfig)
+    runs.check_folder(arguments.out, arguments.resume)
+    for folder in arguments.runs:
+        if not (folder / "result.json").is_file():
+            raise runs.RunError(f"{folder}: holds no finished SOAR run (no result.json); finish it with --resume first")
+    _evaluated(config, arguments.runs, arguments.out, arguments.resume)
+
+
+def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, resume: bool) -> Any:
+    from soar_lib.analysis import evaluate
+
+    source = Path(config.problems) if config.problems else folders[0]
+    measured = len(runs.read_jsonl(source / "hard_test.jsonl"))
+    print(f"evaluate: {describe_cost(config, measured)} for each SOAR run", flush=True)
+    table = evaluate.run(config, folders, out, resume)
+    print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
+    return table
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    """Each part is a run folder of its own, so --resume goes on wherever the demo stopped."""
+    out, configs = arguments.out, {name: _preset_of(arguments, kind) for name, kind in KINDS.items()}
+    for name in KINDS:
+        runs.check_folder(out / name, arguments.resume)
+    _filtered(configs["filter"], out / "filter", arguments.resume)
+    taught = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
+    _taught(taught, out / "soar", arguments.resume)
+    table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments.resume)
+    from soar_lib.analysis import plots
+
+    rounds, outcomes = plots.rounds_table([out / "soar"]), plots.filtering_table(out / "filter")
+    figures = {
+        "filtering": (plots.filtering(outcomes), outcomes),
+        "timeline": (plots.timeline(rounds, taught.threshold), rounds),
+        "pass_at_k": (plots.pass_at_k(table), table),
+    }
+    for name, (figure, data) in figures.items():
+        print(f"figure: {plots.save(figure, name, data, out / 'figures')}")
+    print(f"run folders: {', '.join(str(out / name) for name in KINDS)}")
+
+
+def _preset_of(arguments: argparse.Namespace, kind: type[Config]) -> Any:
+    """The preset, seed and model that the command line names, for another command's settings."""
+    changes = {"model": arguments.model} if arguments.model else {}
+    return preset(arguments.preset, kind, seed=arguments.seed, **changes)
+
+
+COMMANDS = {"filter": _filter, "soar": _soar, "evaluate": _evaluate, "demo": _demo}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 2 for a mistake of the user's, 130 for an interrupt."""
+    arguments = parser().parse_args(argv)
+    try:
+        COMMANDS[arguments.command](arguments)
+    except (ConfigError, LoadError, runs.RunError, OSError) as error:
+        print(f"soar_lib: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("soar_lib: interrupted; the same command with --resume goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
