@@ -123,7 +123,7 @@ def evaluation(folder: Path) -> Path:
     (folder / "config.json").write_text(json.dumps({"ks": [1, 4], "arms": ["hard_only", "pq"], "seed": 0}))
     (folder / "pass_at_k.csv").write_text("")
     rows = [
-        {"arm": arm, "run": "runs/soar", "student": student, "problem": p, "n": 4, "c": c, "rollouts": 640}
+        {"arm": arm, "run": f"{folder.parent.name}/soar", "student": student, "problem": p, "n": 4, "c": c, "rollouts": 640}
         for arm, counts in (("hard_only", (0, 1)), ("pq", (2, 4)))
         for student in (0, 1)
         for p, c in zip("ab", counts, strict=True)
@@ -134,9 +134,9 @@ def evaluation(folder: Path) -> Path:
 
 def test_one_command_draws_everything_there_is_data_for(tmp_path):
     references, figures = tmp_path / "runs", tmp_path / "figures"
-    rounds(references / "seed0", [0.0, 0.03], 2)
     for seed in (0, 1):
-        evaluation(references / f"evaluate{seed}")
+        rounds(references / f"seed{seed}" / "soar", [0.0, 0.03], 2)
+        evaluation(references / f"seed{seed}" / "evaluate")
     (figures / "data").mkdir(parents=True)
     BASE.to_csv(figures / "data" / "nano_base_accuracy.csv", index=False)
     written = plots.draw_all(figures, references)
@@ -144,5 +144,6 @@ def test_one_command_draws_everything_there_is_data_for(tmp_path):
     first = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in plots.draw_all(figures, references)] == first
     pd.testing.assert_frame_equal(pd.read_csv(figures / "data" / "nano_base_accuracy.csv"), BASE)
+    assert pd.read_csv(figures / "data" / "soar_rounds.csv")["run"].unique().tolist() == ["seed0/soar", "seed1/soar"]
     table = pd.read_csv(figures / "data" / "soar_nano.csv")
     assert table["mean"].tolist() == [0.125, 0.5, 0.75, 1.0] and table["seeds"].tolist() == [4, 4, 4, 4]

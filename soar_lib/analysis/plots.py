@@ -50,9 +50,9 @@ def _axes(rows: int = 1, size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure
 # ------------------------------------------------------------------ filtering
 
 
-def filtering_table(folder: str | Path) -> pd.DataFrame:
-    """Problems and how many were never solved, by topic and level (0: the source states none), of a filter run."""
-    outcomes = pd.DataFrame(read_jsonl(Path(folder) / "outcomes.jsonl"))
+def filtering_table(*folders: str | Path) -> pd.DataFrame:
+    """Problems and how many were never solved, by topic and level (0: the source states none), of filter runs."""
+    outcomes = pd.DataFrame([row for folder in folders for row in read_jsonl(Path(folder) / "outcomes.jsonl")])
     outcomes["level"] = outcomes["level"].fillna(0).astype(int)
     cells = outcomes.groupby(["topic", "level"])["right"]
     return cells.agg(problems="size", hard=lambda right: int((right == 0).sum())).reset_index()
@@ -87,7 +87,7 @@ def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
             means = [sum(row) / len(row) for row in record["rewards"]]
             rows.append(
                 {
-                    "run": folder.name, "round": record["round"], "mean_reward": record["mean_reward"],
+                    "run": "/".join(folder.parts[-2:]), "round": record["round"], "mean_reward": record["mean_reward"],
                     "lowest": min(means), "highest": max(means), "moving_average": record["moving_average"],
                     "baseline_accuracy": record["baseline_accuracy"], "promoted": record["promoted"],
                 }
@@ -103,7 +103,8 @@ def timeline(data: pd.DataFrame, threshold: float | None = None) -> Figure:
         _one_timeline(axes, data[data["run"] == run], threshold)
         axes.set(title=run, ylabel="gain in accuracy (points)")
     panels[-1].set_xlabel("round")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", fontsize=9, ncols=5, frameon=False)
+    entries = panels[0].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside upper center", fontsize=9, ncols=5, frameon=False)
     return figure
 
 
@@ -188,8 +189,8 @@ def draw_all(root: str | Path = ROOT, references: str | Path = Path("runs") / "r
 def _from_runs(references: Path) -> dict[str, tuple[pd.DataFrame, Callable[[pd.DataFrame], Figure]]]:
     """The tables that run folders give, each with its figure, by the figure's name."""
     found = {}
-    for folder in _holding(references, "outcomes.jsonl"):
-        found[f"filtering_{folder.name}"] = (filtering_table(folder), filtering)
+    if folders := _holding(references, "outcomes.jsonl"):
+        found["filtering_nano"] = (filtering_table(*folders), filtering)
     if folders := _holding(references, "rounds.jsonl"):
         threshold = _threshold(folders)
         found["soar_rounds"] = (rounds_table(folders), lambda data: timeline(data, threshold))
@@ -200,7 +201,7 @@ def _from_runs(references: Path) -> dict[str, tuple[pd.DataFrame, Callable[[pd.D
 
 
 def _holding(references: Path, name: str) -> list[Path]:
-    return sorted(path.parent for path in references.glob(f"*/{name}"))
+    return sorted(path.parent for path in references.rglob(name))
 
 
 def _threshold(folders: list[Path]) -> float | None:
