@@ -122,8 +122,9 @@ def evaluation(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"ks": [1, 4], "arms": ["hard_only", "pq"], "seed": 0}))
     (folder / "pass_at_k.csv").write_text("")
+    run = f"{folder.parent.name}/soar"
     rows = [
-        {"arm": arm, "run": f"{folder.parent.name}/soar", "student": student, "problem": p, "n": 4, "c": c, "rollouts": 640}
+        {"arm": arm, "run": run, "student": student, "problem": p, "n": 4, "c": c, "rollouts": 640}
         for arm, counts in (("hard_only", (0, 1)), ("pq", (2, 4)))
         for student in (0, 1)
         for p, c in zip("ab", counts, strict=True)

@@ -15,15 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: nothing global, no display needed
 
 from soar_lib.analysis.passk import read_scores, table
+from soar_lib.analysis.tables import ARMS
 from soar_lib.runs import read_json, read_jsonl
 
 ROOT = Path("figures")
 # Okabe and Ito's palette: told apart by readers with any common form of colour blindness.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
-ARMS = {
-    "base": "Base (no training)", "hard_only": "Hard-Only", "pq": "PQ", "ps": "PS", "grounded_t": "Grounded-T",
-}  # fmt: skip
 STYLE = {
     "font.size": 11, "axes.titlesize": 12, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.alpha": 0.3,

@@ -1,0 +1,45 @@
+"""Our numbers beside the paper's, as a table of text for notebooks and as Markdown for the README."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+ARMS = {
+    "base": "Base (no training)", "hard_only": "Hard-Only", "pq": "PQ", "ps": "PS", "grounded_t": "Grounded-T",
+}  # fmt: skip
+
+
+def percent(mean: float, low: float, high: float) -> str:
+    """Fractions as percent, mean and interval.
+
+    >>> percent(0.1234, 0.1, 0.15)
+    '12.3 (10.0–15.0)'
+    """
+    return f"{100 * mean:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.DataFrame:
+    """One row per arm and source: pass@k in percent, ours with 95 % intervals, the paper's as mean ± SD over seeds.
+
+    `ours` has the columns of `passk.COLUMNS` (fractions), `paper` those of figures/data/soar_paper.csv (percent).
+    The paper's numbers are of another model on other problems: what compares is the order of the arms.
+    """
+    rows = []
+    for arm in dict.fromkeys(ours["arm"]):
+        mine, theirs = ours[ours["arm"] == arm], paper[paper["arm"] == arm]
+        cells = {f"pass@{r.k}": percent(r.mean, r.low, r.high) for r in mine.itertuples(index=False)}
+        rows.append({"arm": ARMS[arm], "source": f"{model}, {mine['seeds'].iloc[0]} seeds", **cells})
+        for name, part in theirs[theirs["k"].isin(mine["k"])].groupby("set", sort=False):
+            cells = {f"pass@{r.k}": f"{r.mean} ± {r.sd}" for r in part.itertuples(index=False)}
+            rows.append({"arm": ARMS[arm], "source": f"paper, {name.upper()}", **cells})
+    return pd.DataFrame(rows)
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table of text as Markdown, one line per row."""
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.fillna("").astype(str).values.tolist()]
+    return "\n".join(_line(cells) for cells in lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
