@@ -121,7 +121,8 @@ def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
     runs.check_folder(out, resume)
     from soar_lib.problems import filtering, load
 
-    print(f"filter: {describe_cost(config, len(load.load(config.problems, seed=config.seed)))}", flush=True)
+    pool = load.load(config.problems, seed=config.seed, size=config.size or None)
+    print(f"filter: {describe_cost(config, len(pool))}", flush=True)
     print(f"{filtering.run(config, out, resume)}; everything is in {out}", flush=True)
 
 

@@ -196,7 +196,8 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     """
     folder = Path(folder)
     check_folder(folder, resume)
-    problems, base = load(config.problems, seed=config.seed), load_base(config.model)
+    problems = load(config.problems, seed=config.seed, size=config.size or None)
+    base = load_base(config.model)
     open_run(folder, config, resume)
     outcomes = fail_at_k(
         base, problems, config.k, config.seed, config.max_new_tokens, config.temperature,
