@@ -148,6 +148,8 @@ class SoarConfig:
             self.max_steps >= self.student.steps, "max_steps", self.max_steps,
             f"at least student.steps = {self.student.steps}",
         )
+        warmup = self.teacher.optimiser.warmup
+        _require(warmup < self.rounds, "teacher.optimiser.warmup", warmup, f"below rounds = {self.rounds}")
 
     def inner_steps(self, promotions: int) -> int:
         """Steps of an inner run after so many promotions (B.7: "+5")."""
@@ -335,8 +337,8 @@ class Cost:
 def cost(config: Config, problems: int = 0, speed: Speed | None = None) -> Cost:
     """The predicted cost; `problems` is the pool's size for filtering and hard test's for evaluation.
 
-    >>> cost(preset("paper", SoarConfig, rounds=1)).rollouts  # 16 students x 10 steps x 8 x 32, and 17 x 64 greedy
-    42048
+    >>> cost(preset("paper")).rollouts  # 200 rounds: 16 students x 10 steps x 8 x 32, and 17 x 64 greedy
+    8409600
     """
     rollouts, samples, tokens = _counts(config, problems)
     speed = speed or SPEEDS.get(config.model)
@@ -368,8 +370,8 @@ def _counts(config: Config, problems: int) -> tuple[int, int, int]:
 def describe_cost(config: Config, problems: int = 0) -> str:
     """One line for the terminal, before anything starts.
 
-    >>> describe_cost(preset("paper", rounds=1, model="any"))
-    'about 42,048 student completions and 256 accepted problems, at most 43,188,224 tokens (any)'
+    >>> describe_cost(preset("paper", model="any"))
+    'about 8,409,600 student completions and 51,200 accepted problems, at most 8,637,644,800 tokens (any)'
     """
     predicted = cost(config, problems)
     parts = [f"{predicted.rollouts:,} student completions"]

@@ -31,6 +31,7 @@ def test_every_preset_is_valid_and_survives_json(name, kind):
         (SoarConfig, {"student.steps": 100}, "max_steps = 20: must be at least student.steps = 100"),
         (SoarConfig, {"student.optimiser.warmup": 10}, r"student\.optimiser\.warmup = 10: must be below steps = 10"),
         (SoarConfig, {"student.optimiser.schedule": "linear"}, "'cosine' or 'constant'"),
+        (SoarConfig, {"rounds": 20}, r"teacher\.optimiser\.warmup = 20: must be below rounds = 20"),
         (FilterConfig, {"train_fraction": 1}, "train_fraction = 1.0: must be between 0 and 1"),
         (EvaluateConfig, {"arms": ["pq", "magic"]}, "arms = .*some of base, hard_only"),
         (EvaluateConfig, {"ks": [64]}, "ks = .*between 1 and samples = 32"),
@@ -67,7 +68,7 @@ def test_the_defaults_are_the_papers():
 
 
 def test_cost_by_hand():
-    inner = {"student.steps": 4, "student.group": 2}
+    inner = {"student.steps": 4, "student.group": 2, "teacher.optimiser.warmup": 0}
     soar = preset("paper", rounds=2, datasets=2, repeats=3, dataset_size=8, reward_set=5, **inner)
     predicted = config.cost(soar)
     assert predicted.rollouts == 2 * (6 * 4 * 8 * 2 + 7 * 5)
