@@ -1,6 +1,11 @@
-"""Our numbers beside the paper's, as a table of text for notebooks and as Markdown for the README."""
+"""Our numbers beside the paper's, as a table of text for notebooks and as Markdown for the README.
 
+`python -m soar_lib.analysis.tables` writes the README's table anew from figures/data.
+"""
+
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -28,7 +33,8 @@ def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.D
     for arm in dict.fromkeys(ours["arm"]):
         mine, theirs = ours[ours["arm"] == arm], paper[paper["arm"] == arm]
         cells = {f"pass@{r.k}": percent(r.mean, r.low, r.high) for r in mine.itertuples(index=False)}
-        rows.append({"arm": ARMS[arm], "source": f"{model}, {mine['seeds'].iloc[0]} seeds", **cells})
+        seeds = mine["seeds"].iloc[0]
+        rows.append({"arm": ARMS[arm], "source": f"{model}, {seeds} seed{'s' if seeds > 1 else ''}", **cells})
         for name, part in theirs[theirs["k"].isin(mine["k"])].groupby("set", sort=False):
             cells = {f"pass@{r.k}": f"{r.mean} ± {r.sd}" for r in part.itertuples(index=False)}
             rows.append({"arm": ARMS[arm], "source": f"paper, {name.upper()}", **cells})
@@ -43,3 +49,22 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def fill(text: str, table: str) -> str:
+    """`text` with the Markdown table between its marks replaced. Raises ValueError where the marks are missing."""
+    marked = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- end of results -->)", re.DOTALL)
+    filled, count = marked.subn(lambda match: f"{table}\n", text)
+    if count != 1:
+        raise ValueError("README.md: needs the marks <!-- results --> and <!-- end of results --> once")
+    return filled
+
+
+def main() -> None:
+    data, readme = Path("figures") / "data", Path("README.md")
+    ours, paper = pd.read_csv(data / "soar_nano.csv"), pd.read_csv(data / "soar_paper.csv")
+    readme.write_text(fill(readme.read_text(), markdown(beside(ours, paper))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Execute the notebooks from fresh kernels, save their outputs, and note time and memory in figures/data/notebooks.csv.
+
+    python benchmarks/notebooks.py                     all of them, on the default preset
+    python benchmarks/notebooks.py 01_filtering.ipynb  some of them
+
+Each notebook runs in an empty working folder, so nothing is resumed and the time is that of a first run. Widget state
+and progress bars are left out of the saved outputs: they do not render on GitHub.
+"""
+
+import argparse
+import os
+import platform
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+WIDGET = "application/vnd.jupyter.widget-view+json"
+MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # KiB on Linux
+
+
+def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
+    """(executed notebook, minutes, peak memory of its kernel in MB), from a fresh kernel in an empty folder."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(MEMORY))
+    with tempfile.TemporaryDirectory() as home:
+        work = Path(home) / "notebooks"
+        work.mkdir()
+        (Path(home) / "figures").symlink_to(ROOT / "figures")
+        start = time.monotonic()
+        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(work)}}).execute()
+        minutes = (time.monotonic() - start) / 60
+    memory = int(notebook.cells.pop().outputs[0]["text"]) / 1024
+    return notebook, minutes, memory
+
+
+def strip(notebook: nbformat.NotebookNode) -> None:
+    """Leave out widget state, progress bars and timings of cells."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [_still(output) for output in cell.outputs if not _is_progress(output)]
+
+
+def _is_progress(output: nbformat.NotebookNode) -> bool:
+    shown = output.output_type == "display_data" and WIDGET in output.data
+    return shown or (output.output_type == "stream" and output.name == "stderr" and "%|" in output.text)
+
+
+def _still(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A widget that is a cell's result becomes a word in its place."""
+    if output.output_type == "execute_result" and WIDGET in output.data:
+        output.data = nbformat.from_dict({"text/plain": "(a widget: run the notebook to use it)"})
+    return output
+
+
+def fill_card(notebook: nbformat.NotebookNode, minutes: float, memory: float) -> None:
+    """Write the measured numbers into the notebook's card."""
+    row = card_row(minutes, memory)
+    notebook.cells[0].source = re.sub(r"\| CPU, 2 cores \|[^\n]*", row, notebook.cells[0].source)
+
+
+def card_row(minutes: float, memory: float) -> str:
+    return f"| CPU, 2 cores | {minutes:.1f} minutes | {memory:.0f} MB |"
+
+
+def note(name: str, minutes: float, memory: float) -> None:
+    """Replace the notebook's row in figures/data/notebooks.csv."""
+    path = ROOT / "figures" / "data" / "notebooks.csv"
+    new = pd.DataFrame([[name, os.cpu_count(), platform.machine(), round(minutes, 1), round(memory)]], columns=COLUMNS)
+    old = pd.read_csv(path) if path.exists() else new.iloc[:0]
+    rows = [frame for frame in (old[old["notebook"] != name], new) if len(frame)]
+    pd.concat(rows).sort_values("notebook").to_csv(path, index=False, lineterminator="\n")
+
+
+COLUMNS = ["notebook", "cores", "machine", "minutes", "memory_mb"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="notebooks, relative to notebooks/ (default: all, solutions included)")
+    folder = ROOT / "notebooks"
+    found = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.ipynb")) if "checkpoint" not in str(path)]
+    for name in parser.parse_args().names or found:
+        notebook, minutes, memory = execute(folder / name)
+        strip(notebook)
+        if not name.startswith("solutions"):
+            fill_card(notebook, minutes, memory)
+            note(name, minutes, memory)
+        nbformat.write(notebook, folder / name)
+        print(f"{name}: {minutes:.1f} minutes, {memory:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
