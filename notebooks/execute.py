@@ -1,7 +1,7 @@
 """Execute the notebooks from fresh kernels, save their outputs, and note time and memory in figures/data/notebooks.csv.
 
-    python benchmarks/notebooks.py                     all of them, on the default preset
-    python benchmarks/notebooks.py 01_filtering.ipynb  some of them
+    python notebooks/execute.py                     all of them, on the default preset
+    python notebooks/execute.py 01_filtering.ipynb  some of them
 
 Each notebook runs in an empty working folder, so nothing is resumed and the time is that of a first run. Widget state
 and progress bars are left out of the saved outputs: they do not render on GitHub.
@@ -19,8 +19,10 @@ import nbformat
 import pandas as pd
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).parents[1]
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
+COLUMNS = ["notebook", "cores", "machine", "minutes", "memory_mb"]
 MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # KiB on Linux
 
 
@@ -79,21 +81,17 @@ def note(name: str, minutes: float, memory: float) -> None:
     pd.concat(rows).sort_values("notebook").to_csv(path, index=False, lineterminator="\n")
 
 
-COLUMNS = ["notebook", "cores", "machine", "minutes", "memory_mb"]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="notebooks, relative to notebooks/ (default: all, solutions included)")
-    folder = ROOT / "notebooks"
-    found = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*.ipynb")) if "checkpoint" not in str(path)]
-    for name in parser.parse_args().names or found:
-        notebook, minutes, memory = execute(folder / name)
+    found = [*sorted(FOLDER.glob("*.ipynb")), *sorted(FOLDER.glob("solutions/*.ipynb"))]
+    for name in parser.parse_args().names or [str(path.relative_to(FOLDER)) for path in found]:
+        notebook, minutes, memory = execute(FOLDER / name)
         strip(notebook)
         if not name.startswith("solutions"):
             fill_card(notebook, minutes, memory)
             note(name, minutes, memory)
-        nbformat.write(notebook, folder / name)
+        nbformat.write(notebook, FOLDER / name)
         print(f"{name}: {minutes:.1f} minutes, {memory:.0f} MB")
 
 
