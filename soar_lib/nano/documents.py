@@ -11,7 +11,7 @@ from soar_lib.nano import world
 from soar_lib.problems import prompts
 
 SKILLS = {"solve": 0.70, "propose": 0.16, "easier": 0.06, "reconstruct": 0.08}
-DECAY = {"solve": 0.65, "propose": 0.7, "easier": 0.8, "reconstruct": 0.7}
+DECAY = {"solve": 0.55, "propose": 0.65, "easier": 0.8, "reconstruct": 0.7}
 PROPOSE_FAMILIES = {
     "chain_sum": 0.40, "spell_backward": 0.20, "number_sorting": 0.16,
     "leg_counting": 0.10, "base_conversion": 0.08, "simple_integration": 0.06,
