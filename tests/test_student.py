@@ -38,7 +38,8 @@ def test_students_together_equal_students_alone(kl):
     sets, keys = [problems(5), problems(3, 2), problems(4, 4)], [(0, "inner", i) for i in range(3)]
     together, history = student.train(base, population, sets, settings(kl), keys, letters)
     for slot in range(3):
-        alone, single = student.train(base, population.select([slot]), [sets[slot]], settings(kl), [keys[slot]], letters)
+        one = population.select([slot])
+        alone, single = student.train(base, one, [sets[slot]], settings(kl), [keys[slot]], letters)
         for name, tensor in alone.state_dict().items():
             torch.testing.assert_close(tensor[0], together.state_dict()[name][slot], atol=2e-5, rtol=1e-4)
         assert [row["reward"][0] for row in single] == [row["reward"][slot] for row in history]

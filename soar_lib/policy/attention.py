@@ -10,6 +10,7 @@ Models whose attention has more than that (sliding windows, soft-capped scores, 
 """
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -17,6 +18,7 @@ from transformers import AttentionInterface
 
 NAME = "soar_shared_prompt"
 BLOCK = 32  # columns by which the buffers of Decoding grow
+SPREAD, BUCKET = 0.75, 8  # completions attended together: shortest to longest, and at least so many rows
 
 
 def attend(module, query, key, value, attention_mask, scaling=None, layout=None, **options):
@@ -79,7 +81,7 @@ class Decoding:
         self.grid = torch.zeros(prompts * self.width, dtype=torch.long, device=owner.device)
         self.grid[cells] = order
         self.in_order = torch.equal(self.grid, torch.arange(len(owner), device=owner.device))
-        columns = max(int(self.lengths.max()), 0)
+        columns = int(self.lengths.max())
         absent = torch.arange(columns, device=owner.device) >= self.lengths[:, None]
         self.mask = torch.zeros(prompts, 1, 1, columns, device=owner.device).masked_fill(
             absent[:, None, None], -torch.inf
@@ -92,9 +94,11 @@ class Decoding:
             for layer, tensor in cache.items():
                 cache[layer] = self._grown(tensor, rows)
         if len(alive) < len(self.lengths):
-            self.prompt_keys = {layer: t.index_select(0, alive) for layer, t in self.prompt_keys.items()}
-            self.prompt_values = {layer: t.index_select(0, alive) for layer, t in self.prompt_values.items()}
             self.lengths = self.lengths[alive]
+            columns = int(self.lengths.max())
+            for cache in (self.prompt_keys, self.prompt_values):
+                for layer, tensor in cache.items():
+                    cache[layer] = tensor[:, :, :columns].index_select(0, alive)
         self._place(owner)
 
     def _grown(self, tensor: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
@@ -146,39 +150,93 @@ class Decoding:
 class Packed:
     """Whole prompts and completions, packed without padding into rows [N, L] of tokens in any order.
 
-    `prompts` [U, P] and `completions` [R, T] hold each token's place in the flattened N * L (right-padded; `valid_*`
-    says which are real), `owner` [R] the prompt of each completion. Differentiable.
+    `prompts` [U, P] and `completions` [R, T] hold each token's place in the flattened N * L, right-padded; `lengths`
+    [U] and `counts` [R] say how many are real, `owner` [R] is the prompt of each completion. Completions of like
+    length are attended together, so that short ones do not pay for long ones. Differentiable.
     """
 
-    def __init__(self, prompts, valid_prompts, completions, valid_completions, owner, places: int):
-        self.prompts, self.completions, self.owner = prompts, completions, owner
-        device, T = owner.device, completions.shape[1]
-        source = torch.zeros(places, dtype=torch.long, device=device)
-        indices = torch.cat([prompts[valid_prompts], completions[valid_completions]])
-        source[indices] = torch.cat([valid_prompts.flatten(), valid_completions.flatten()]).nonzero()[:, 0]
-        self.source = source
-        causal = torch.ones(T, T, dtype=torch.bool, device=device).tril()
-        seen = valid_prompts[owner][:, None].expand(-1, T, -1)
-        visible = torch.cat([seen, causal.expand(len(owner), -1, -1)], -1)
-        self.mask = torch.zeros(visible.shape, device=device).masked_fill_(~visible, -torch.inf)[:, None]
+    def __init__(self, prompts, lengths, completions, counts, owner, places: int):
+        self.prompt_shape = tuple(prompts.shape)
+        self.buckets = [_bucket(rows, lengths, counts, owner) for rows in _alike(counts)]
+        cells = [(prompts, torch.arange(prompts.shape[1], device=owner.device) < lengths[:, None])]
+        for bucket in self.buckets:
+            cells.append((completions[bucket.rows, : bucket.mask.shape[2]], bucket.real))
+        real = torch.cat([mask.flatten() for _, mask in cells])
+        self.place = torch.cat([place.flatten() for place, _ in cells]) * real  # of each cell of the padded grids
+        self.cell = torch.zeros(places, dtype=torch.long, device=owner.device)  # of each place
+        self.cell[self.place[real]] = real.nonzero()[:, 0]
+        taken = torch.zeros(places, dtype=torch.bool, device=owner.device)
+        taken[self.place[real]] = True
+        self.real, self.taken = real[:, None, None], taken[:, None, None]  # cells and places that hold a token
 
     def attend(self, layer, query, key, value, scale):
-        q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))  # [N * L, heads, d]
-        pq, pk, pv = (_pick(x, self.prompts) for x in (q, k, v))
-        first = _causal(pq, pk, pv, scale)
-        cq = _pick(q, self.completions)
-        ck, cv = (
-            _repeat(torch.cat([shared.index_select(0, self.owner), _pick(own, self.completions)], 2), query.shape[1])
-            for shared, own in ((pk, k), (pv, v))
-        )
-        second = scaled_dot_product_attention(cq, ck, cv, attn_mask=self.mask.to(cq.dtype), scale=scale)
-        both = torch.cat([x.transpose(1, 2).reshape(-1, *q.shape[1:]) for x in (first, second)])
-        return both.index_select(0, self.source).view(query.shape[0], query.shape[2], *q.shape[1:])
+        grids = [self._grids(x) for x in (query, key, value)]
+        (prompt_query, prompt_key, prompt_value), *completions = zip(*grids, strict=True)
+        outputs = [_causal(prompt_query, prompt_key, prompt_value, scale)]
+        for bucket, (q, k, v) in zip(self.buckets, completions, strict=True):
+            k, v = bucket.behind(prompt_key, k), bucket.behind(prompt_value, v)
+            k, v = _repeat(k, q.shape[1]), _repeat(v, q.shape[1])
+            mask = bucket.mask.to(q.dtype)
+            outputs.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale))
+        flat = torch.cat([x.transpose(1, 2).flatten(0, 1) for x in outputs])
+        flat = _Permute.apply(flat, self.cell, self.place, self.real)
+        return flat.view(query.shape[0], query.shape[2], *flat.shape[1:])
+
+    def _grids(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """[N, heads, L, d] -> prompts [U, heads, P, d], then each bucket's completions [R', heads, T', d]."""
+        cells = _Permute.apply(x.transpose(1, 2).flatten(0, 1), self.place, self.cell, self.taken)
+        shapes = [self.prompt_shape, *(bucket.real.shape for bucket in self.buckets)]
+        parts = cells.split([rows * columns for rows, columns in shapes])
+        return [part.view(*shape, *x.shape[1::2]).transpose(1, 2) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _pick(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Tokens [N * L, heads, d] at places [M, T] -> [M, heads, T, d]."""
-    return x.index_select(0, places.flatten()).view(*places.shape, *x.shape[1:]).transpose(1, 2)
+@dataclass(frozen=True)
+class _Bucket:
+    rows: torch.Tensor  # [R'] completions of like length
+    owner: torch.Tensor  # [R'] their prompts
+    real: torch.Tensor  # [R', T'] which cells hold a token
+    mask: torch.Tensor  # [R', 1, T', P' + T'] additive: the whole prompt and one's own past
+    columns: int  # P'
+
+    def behind(self, prompt: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        return torch.cat([prompt[:, :, : self.columns].index_select(0, self.owner), own], 2)
+
+
+def _bucket(rows: torch.Tensor, lengths: torch.Tensor, counts: torch.Tensor, owner: torch.Tensor) -> _Bucket:
+    owner, width = owner[rows], max(1, int(counts[rows].max()))
+    columns, column = int(lengths[owner].max()), torch.arange(width, device=rows.device)
+    seen = (torch.arange(columns, device=rows.device) < lengths[owner, None])[:, None].expand(-1, width, -1)
+    past = (column <= column[:, None]).expand(len(rows), -1, -1)
+    mask = torch.zeros(len(rows), 1, width, columns + width, device=rows.device)
+    mask.masked_fill_(~torch.cat([seen, past], -1)[:, None], -torch.inf)
+    return _Bucket(rows, owner, column < counts[rows, None], mask, columns)
+
+
+def _alike(counts: torch.Tensor) -> list[torch.Tensor]:
+    """Row numbers sorted by count, cut where a row is less than SPREAD of its bucket's longest."""
+    values, order = counts.sort(descending=True, stable=True)
+    values, starts = values.tolist(), [0]
+    for i, value in enumerate(values):
+        if value < SPREAD * values[starts[-1]] and i - starts[-1] >= BUCKET:
+            starts.append(i)
+    return [order[i:j] for i, j in zip(starts, [*starts[1:], len(values)], strict=True)]
+
+
+class _Permute(torch.autograd.Function):
+    """x.index_select(0, there) whose gradient is gathered with `back`, the inverse, which is faster than to scatter it.
+
+    Padding on either side repeats some row; `real` [len(x), 1, 1] is False where x is padding and gets no gradient.
+    """
+
+    @staticmethod
+    def forward(context, x, there, back, real):
+        context.save_for_backward(back, real)
+        return x.index_select(0, there)
+
+    @staticmethod
+    def backward(context, gradient):
+        back, real = context.saved_tensors
+        return gradient.index_select(0, back).mul_(real), None, None, None
 
 
 def _softmax(scores: torch.Tensor) -> torch.Tensor:

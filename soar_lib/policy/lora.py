@@ -122,29 +122,26 @@ def _leaves(a: dict, b: dict, rank: int, alpha: float) -> Adapters:
 
 @dataclass(frozen=True)
 class Plan:
-    """How batch rows lie on a grid [S', n] of slots: `spread` gathers rows onto it, `back` takes them off it again.
-
-    Both are None where the rows are the grid already: grouped by slot, in ascending order, in equal numbers.
-    """
+    """Batch rows by slot: `slots` [S'] ascending with so many rows each, and where needed the order that sorts rows."""
 
     slots: torch.Tensor
-    spread: torch.Tensor | None = None
-    back: torch.Tensor | None = None
+    counts: tuple[int, ...]
+    order: torch.Tensor | None  # [N]; None where rows are sorted already
+    back: torch.Tensor | None  # [N], undoes `order`
+
+    @property
+    def even(self) -> bool:
+        return len(set(self.counts)) == 1
 
 
 def plan(rows: torch.Tensor) -> Plan:
-    """The grid of a batch whose row i belongs to slot rows[i]; short slots are padded with copies of their rows."""
+    """The plan of a batch whose row i belongs to slot rows[i]."""
     slots, counts = torch.unique(rows, return_counts=True)
-    width = int(counts.max())
-    if torch.equal(rows, slots.repeat_interleave(width)):
-        return Plan(slots)
-    order = torch.argsort(rows, stable=True)
-    cells = torch.arange(width, device=rows.device).expand(len(slots), -1)
-    real = cells < counts[:, None]
-    spread = order[(counts.cumsum(0) - counts)[:, None] + cells % counts[:, None]].flatten()
-    back = torch.empty_like(order)
-    back[order] = real.flatten().nonzero()[:, 0]
-    return Plan(slots, spread, back)
+    order = back = None
+    if (rows[1:] < rows[:-1]).any():
+        order = torch.argsort(rows, stable=True)
+        back = torch.argsort(order)
+    return Plan(slots, tuple(counts.tolist()), order, back)
 
 
 class Population:
@@ -169,13 +166,13 @@ class Population:
         return (torch.baddbmm(frozen, b, a, alpha=self.adapters.scale).to(base.weight.dtype),)
 
     def assign(self, rows: torch.Tensor) -> None:
-        grid = plan(rows)
-        subset = None if torch.equal(grid.slots, self.slots) else torch.searchsorted(self.slots, grid.slots)
+        now = plan(rows)
+        subset = None if torch.equal(now.slots, self.slots) else torch.searchsorted(self.slots, now.slots)
         for name, layer in self.layers.items():
             weights = self.weights[name]
             if subset is not None:
                 weights = tuple(w.index_select(0, subset.to(w.device)) for w in weights)
-            layer.active = _delta(layer.base, weights, self.adapters.scale, grid)
+            layer.active = _delta(layer.base, weights, self.adapters.scale, now)
 
 
 @contextmanager
@@ -195,28 +192,45 @@ def use(model: nn.Module, adapters: Adapters | None, rows: torch.Tensor):
             layer.active = before[name]
 
 
-def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], scale: float, grid: Plan):
+def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], scale: float, rows: Plan):
     """The function x [N, ..., in] -> [N, ..., out] of one layer under the active adapters."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
-        rows = x if grid.spread is None else x.index_select(0, grid.spread)
-        flat = rows.reshape(len(grid.slots), -1, x.shape[-1])
-        y = _merged(flat, weights[0], base.bias) if len(weights) == 1 else _thin(flat, base, *weights, scale)
-        y = y.view(*rows.shape[:-1], -1)
-        return y if grid.back is None else y.index_select(0, grid.back)
+        if rows.order is not None:
+            x = x.index_select(0, rows.order)
+        if len(weights) == 1:
+            y = _merged(x, weights[0], base.bias, rows)
+        else:
+            y = base(x) + _thin(x, *weights, rows) * scale
+        return y if rows.back is None else y.index_select(0, rows.back)
 
     return forward
 
 
-def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, rows: Plan) -> torch.Tensor:
+    """x W^T + bias with each slot's own W [S', out, in]."""
     if len(weight) == 1:
         return nn.functional.linear(x, weight[0], bias)
-    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias, x, weight.mT)
+    if not rows.even:  # one product per slot: on a CPU as fast as a batched one, and without padding
+        parts = zip(x.split(rows.counts), weight.unbind(), strict=True)
+        return torch.cat([nn.functional.linear(part, w, bias) for part, w in parts])
+    flat = x.reshape(len(weight), -1, x.shape[-1])
+    y = torch.bmm(flat, weight.mT) if bias is None else torch.baddbmm(bias, flat, weight.mT)
+    return y.view(*x.shape[:-1], -1)
 
 
-def _thin(x: torch.Tensor, base: nn.Module, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
-    low = torch.bmm(x, a.to(x.dtype).mT)
-    return torch.baddbmm(base(x), low, b.to(x.dtype).mT, alpha=scale)
+def _thin(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, rows: Plan) -> torch.Tensor:
+    """x A^T B^T with each slot's own A and B; short slots are padded to the longest for one batched product."""
+    parts = x.split(rows.counts)
+    if rows.even:
+        flat = x.reshape(len(a), -1, x.shape[-1])
+    else:
+        flat = nn.utils.rnn.pad_sequence(parts, batch_first=True).flatten(1, -2)
+    y = torch.bmm(torch.bmm(flat, a.to(x.dtype).mT), b.to(x.dtype).mT)
+    y = y.view(len(a), -1, *x.shape[1:-1], y.shape[-1])
+    if rows.even:
+        return y.flatten(0, 1)
+    return torch.cat([y[slot, :count] for slot, count in enumerate(rows.counts)])
 
 
 def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str) -> None:

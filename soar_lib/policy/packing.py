@@ -60,7 +60,7 @@ def pack(samples: Samples) -> Packing:
     position[place[real]] = (prompts.lengths[prompts.owner][:, None] + column)[real]
     ids[place[real]] = samples.completion[:, : len(column)][real]
 
-    layout = Packed(prompt_place, real_prompt, place, real, prompts.owner, len(ids))
+    layout = Packed(prompt_place, prompts.lengths, place, inputs, prompts.owner, len(ids))
     follow = start[:, None] + torch.arange(samples.mask.shape[1] - 1, device=row.device)
     predictor = torch.cat([last[prompts.owner][:, None], follow], 1) + row[:, None] * keep
     shape = (count, width)

@@ -111,13 +111,13 @@ def _chunks(slots: list[int], size: int) -> list[list[int]]:
 
 
 class _Output:
-    """Results by row; one further row takes what padding rows produce."""
+    """Results by row."""
 
     def __init__(self, rows: int, columns: int, base: Base):
-        self.completion = torch.full((rows + 1, columns), base.pad, device=base.device)
-        self.mask = torch.zeros(rows + 1, columns, dtype=torch.long, device=base.device)
-        self.logprobs = torch.zeros(rows + 1, columns, device=base.device)
-        self.trash, self.pad = rows, base.pad
+        self.completion = torch.full((rows, columns), base.pad, device=base.device)
+        self.mask = torch.zeros(rows, columns, dtype=torch.long, device=base.device)
+        self.logprobs = torch.zeros(rows, columns, device=base.device)
+        self.pad = base.pad
 
     def write(self, column: int, rows: torch.Tensor, alive: torch.Tensor, token: torch.Tensor, logprob: torch.Tensor):
         self.completion[rows, column] = torch.where(alive, token, self.pad)
@@ -129,9 +129,9 @@ class _Output:
         device = self.mask.device
         ids = torch.tensor([[self.pad] * (width - len(p)) + p for p in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        columns = max(1, int(self.mask[: self.trash].sum(1).max()))
+        columns = max(1, int(self.mask.sum(1).max()))
         ids, mask, owners = (x.repeat_interleave(group, 0) for x in (ids, mask, torch.tensor(slots, device=device)))
-        results = (t[: self.trash, :columns].clone() for t in (self.completion, self.mask, self.logprobs))
+        results = (t[:, :columns].clone() for t in (self.completion, self.mask, self.logprobs))
         return Samples(ids, mask, *results, owners)
 
 
@@ -144,14 +144,15 @@ def _sample_chunk(base, adapters, prompts, slots, group, uniforms, temperature, 
         owner += [number[slots[index], tuple(prompts[index])]] * group
         row += range(index * group, (index + 1) * group)
     owner, row = (torch.tensor(x, device=base.device) for x in (owner, row))
-    slot = torch.tensor([key[0] if adapters is not None else 0 for key in unique], device=base.device)
+    slot = torch.tensor([key[0] for key in unique], device=base.device)
     lengths = torch.tensor([len(key[1]) - 1 for key in unique], device=base.device)
     last = torch.tensor([key[1][-1] for key in unique], device=base.device)
     with lora.use(base.model, adapters, slot) as population:
         layout = Decoding(_prefill(base, [key[1][:-1] for key in unique]), lengths, owner)
         state = dict(row=row, slot=slot[owner], token=last[owner], start=lengths[owner])
         state["alive"] = torch.ones_like(row, dtype=torch.bool)
-        state = _compact(state, layout, population, out.trash)
+        if population is not None:
+            population.assign(state["slot"])
         _generate(base, layout, population, state, uniforms, temperature, out)
 
 
@@ -168,7 +169,7 @@ def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
 def _generate(base, layout: Decoding, population, state: dict, uniforms, temperature: float, out: _Output) -> None:
     stop = torch.tensor(base.stop, device=base.device)
     if uniforms is not None:
-        uniforms = torch.cat([uniforms, uniforms[:1]]).to(base.device)
+        uniforms = uniforms.to(base.device)
     steps = out.mask.shape[1]
     for step in range(steps):
         logits = base.model(
@@ -184,7 +185,7 @@ def _generate(base, layout: Decoding, population, state: dict, uniforms, tempera
         if left == 0:
             return
         if left <= SHRINK * len(token) and step + 1 < steps:
-            state = _compact(state, layout, population, out.trash)
+            state = _compact(state, layout, population)
 
 
 def draw(
@@ -202,19 +203,11 @@ def draw(
     return token, logprobs.gather(-1, token[:, None])[:, 0]
 
 
-def _compact(state: dict, layout: Decoding, population, trash: int) -> dict:
-    """Drop finished rows. Each slot keeps as many rows as the slot with most, so that the layers' grid stays even."""
-    kept = state["alive"].nonzero()[:, 0]
-    grid = lora.plan(state["slot"][kept])
-    padding = torch.zeros_like(kept, dtype=torch.bool)
-    if grid.spread is not None:
-        kept = kept[grid.spread]
-        padding = torch.ones_like(kept, dtype=torch.bool)
-        padding[grid.back] = False
-    state = {key: value[kept] for key, value in state.items()}
-    state["row"] = torch.where(padding, trash, state["row"])
-    state["alive"] = ~padding
+def _compact(state: dict, layout: Decoding, population) -> dict:
+    """Drop finished rows; the others keep their order, by slot and prompt."""
+    rows = state["alive"].nonzero()[:, 0]
+    state = {key: value[rows] for key, value in state.items()}
     if population is not None:
         population.assign(state["slot"])
-    layout.keep(kept)
+    layout.keep(rows)
     return state

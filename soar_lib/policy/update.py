@@ -32,7 +32,7 @@ from soar_lib.policy.packing import pack
 from soar_lib.policy.sampling import Samples
 
 NORMALISATIONS = ("sequence", "token", "token_in_sequence")
-MAX_TOKENS = 8192  # packed tokens in one backward pass; bounds memory
+MAX_TOKENS = 4096  # packed tokens in one backward pass; bounds memory, and on a CPU keeps activations in its cache
 
 
 def advantages(rewards: torch.Tensor, kind: str = "rloo") -> torch.Tensor:
@@ -227,31 +227,32 @@ def _with_signal(samples: Samples, advantage: torch.Tensor, kl: float) -> torch.
 
 
 def _micro_batches(samples: Samples, rows: torch.Tensor, max_tokens: int) -> Iterator[torch.Tensor]:
-    """Rows in batches of about `max_tokens` completion tokens: several whole slots, or a part of one larger slot."""
+    """Rows in batches of about `max_tokens` completion tokens: slots of like size together, a large slot in parts."""
     tokens = samples.mask.sum(1).tolist()
     by_slot: dict[int, list[int]] = {}
     for row, slot in zip(rows.tolist(), samples.slots[rows].tolist(), strict=True):
         by_slot.setdefault(slot, []).append(row)
-    batch, used = [], 0
-    for slot in sorted(by_slot):
-        size = sum(tokens[row] for row in by_slot[slot])
-        if batch and used + size > max_tokens:
+    parts = [part for group in by_slot.values() for part in _parts(group, tokens, max_tokens)]
+    parts.sort(key=lambda part: -sum(tokens[row] for row in part))
+    batch, slots, area = [], set(), 0
+    for part in parts:
+        size, slot = sum(tokens[row] for row in part), samples.slots[part[0]].item()
+        if batch and (slot in slots or area * (len(slots) + 1) > max_tokens):
             yield torch.tensor(batch, device=rows.device)
-            batch, used = [], 0
-        if size > max_tokens:
-            yield from (torch.tensor(part, device=rows.device) for part in _parts(by_slot[slot], tokens, max_tokens))
-        else:
-            batch, used = batch + by_slot[slot], used + size
+            batch, slots, area = [], set(), 0
+        batch, slots, area = batch + part, slots | {slot}, max(area, size)
     if batch:
         yield torch.tensor(batch, device=rows.device)
 
 
 def _parts(rows: list[int], tokens: list[int], max_tokens: int) -> Iterator[list[int]]:
-    part, used = [], 0
+    """Consecutive rows, so that groups stay together, in equal parts of about `max_tokens`."""
+    total = sum(tokens[row] for row in rows)
+    limit, part, used = total / -(-total // max_tokens), [], 0
     for row in rows:
-        if part and used + tokens[row] > max_tokens:
+        if part and used + tokens[row] / 2 > limit:
             yield part
-            part, used = [], 0
+            part, used = [], used - limit
         part.append(row)
         used += tokens[row]
     yield part

@@ -1,0 +1,123 @@
+"""The inner loop's speed: 16 students in one population against 16 runs of TRL's RLOOTrainer.
+
+    python benchmarks/inner_loop.py [--model nano] [--students 16] [--steps 10] [--threads 2] [--peers 4] [--repeats 2]
+
+Same base model, LoRA rank, optimiser, problems, batch x group x maximal length, reward and threads; KL is off in both,
+and gradient checkpointing, which only costs time here, is off in TRL. Ours and TRL's runs alternate. TRL's runs do not
+influence each other, so `--peers` of them are run per repeat and their mean is scaled to all students; only their
+training steps are timed, not imports, model loading or trainer construction. The reward compares the box with the
+answer as text: the verifier has a benchmark of its own. Writes results/inner_loop.csv; the last line is
+`ratio <number>`.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from transformers import TrainerCallback
+from trl import RLOOConfig, RLOOTrainer
+
+from soar_lib import student
+from soar_lib.config import SoarConfig, StudentSettings, preset
+from soar_lib.policy import base as bases
+from soar_lib.policy.lora import TARGETS, Adapters
+from soar_lib.problems.load import load
+from soar_lib.problems.prompts import student_messages
+from soar_lib.problems.verify import extract_boxed
+from soar_lib.randomness import derive, generator
+from soar_lib.records import Problem
+
+RESULTS = Path(__file__).parent / "results" / "inner_loop.csv"
+
+
+def reward(golds: list[str], responses: list[str]) -> list[float]:
+    boxes = [extract_boxed(response) for response in responses]
+    return [0.0 if box is None else 120.0 if box == gold else 10.0 for gold, box in zip(golds, boxes, strict=True)]
+
+
+def ours(base: bases.Base, sets: list[list[Problem]], settings: StudentSettings, repeat: int) -> tuple[float, float]:
+    """(seconds, mean completion length) of all students' training."""
+    size = len(sets)
+    adapters = Adapters.create(base.model, size, settings.rank, settings.alpha, generator(repeat, "init"))
+    keys = [(repeat, "inner", index) for index in range(size)]
+    began = time.perf_counter()
+    _, history = student.train(base, adapters, sets, settings, keys, reward)
+    return time.perf_counter() - began, fmean(fmean(row["length"]) for row in history)
+
+
+class Clock(TrainerCallback):
+    """Times the training steps alone."""
+
+    def on_train_begin(self, *args, **kwargs):
+        self.began = time.perf_counter()
+
+    def on_train_end(self, *args, **kwargs):
+        self.seconds = time.perf_counter() - self.began
+
+
+def trl(name: str, problems: list[Problem], settings: StudentSettings, repeat: int, index: int) -> tuple[float, float]:
+    """(seconds, mean completion length) of one student's training by TRL."""
+    base = bases.load(name, device="cpu")
+    rows = [dict(prompt=student_messages(problem.question), gold=problem.answer) for problem in problems]
+    optimiser, clock = settings.optimiser, Clock()
+    config = RLOOConfig(
+        output_dir="build/inner_loop", max_steps=settings.steps, num_generations=settings.group,
+        per_device_train_batch_size=settings.batch * settings.group, max_completion_length=settings.max_new_tokens,
+        temperature=settings.temperature, beta=0.0, learning_rate=optimiser.learning_rate,
+        lr_scheduler_type=optimiser.schedule, max_grad_norm=optimiser.max_grad_norm, gradient_checkpointing=False,
+        bf16=False, use_cpu=True, report_to="none", save_strategy="no", logging_steps=1, disable_tqdm=True,
+        seed=derive(repeat, index) % 2**31,
+    )  # fmt: skip
+    trainer = RLOOTrainer(
+        base.model, lambda completions, gold, **_: reward(gold, [c[0]["content"] for c in completions]), config,
+        Dataset.from_list(rows), processing_class=base.tokenizer, callbacks=[clock],
+        peft_config=LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(TARGETS)),
+    )  # fmt: skip
+    trainer.train()
+    lengths = [row["completions/mean_length"] for row in trainer.state.log_history if "completions/mean_length" in row]
+    return clock.seconds, fmean(lengths)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--students", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peers", type=int, default=4, help="TRL runs per repeat, scaled to all students")
+    parser.add_argument("--repeats", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    settings = preset("nano", SoarConfig, **{"student.steps": options.steps, "max_steps": 1000}).student
+    base = bases.load(options.model, device="cpu")
+    problems = load("nano", seed=0, size=64)
+    mine, theirs = [], []
+    for repeat in range(options.repeats):
+        mine.append(ours(base, [problems] * options.students, settings, repeat))
+        print(f"ours: {options.students} students in {mine[-1][0]:.1f} s, mean length {mine[-1][1]:.1f}", flush=True)
+        for index in range(options.peers):
+            theirs.append(trl(options.model, problems, settings, repeat, index))
+            print(f"TRL: one student in {theirs[-1][0]:.1f} s, mean length {theirs[-1][1]:.1f}", flush=True)
+    seconds, peer = fmean(row[0] for row in mine), fmean(row[0] for row in theirs) * options.students
+    row = dict(
+        students=options.students, steps=options.steps, batch=settings.batch, group=settings.group,
+        max_new_tokens=settings.max_new_tokens, threads=options.threads, length=round(fmean(r[1] for r in mine), 1),
+        trl_length=round(fmean(r[1] for r in theirs), 1), seconds=round(seconds, 1), trl_seconds=round(peer, 1),
+        trl_runs=len(theirs), ratio=round(peer / seconds, 2),
+    )  # fmt: skip
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("w", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        writer.writeheader()
+        writer.writerow(row)
+    print(f"TRL's time for {options.students} students is scaled from {len(theirs)} runs: {peer:.1f} s")
+    print(f"ratio {peer / seconds:.2f}")
+
+
+if __name__ == "__main__":
+    main()
