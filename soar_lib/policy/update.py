@@ -178,8 +178,8 @@ def update(
 ) -> dict[str, torch.Tensor]:
     """One optimiser step of every slot on its own rows of `samples`; `advantage` is [N].
 
-    With settings.kl > 0, `reference` holds the adapters to stay close to, slot by slot. Returns tensors [S]:
-    `grad_norm` before clipping, `kl` (mean k3 per token, 0 where KL is off) and the learning rate used.
+    With settings.kl > 0, `reference` holds the adapters to stay close to, slot by slot (None: the base). Returns
+    tensors [S]: `grad_norm` before clipping, `kl` (mean k3 per token, 0 where KL is off) and the learning rate used.
     """
     optimizer.zero_grad(set_to_none=False)
     for parameter in adapters.parameters():
