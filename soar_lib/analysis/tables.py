@@ -1,6 +1,6 @@
 """Our numbers beside the paper's, as a table of text for notebooks and as Markdown for the README.
 
-`python -m soar_lib.analysis.tables` writes the README's table anew from figures/data.
+`python -m soar_lib.analysis.tables` writes the README's results and times anew from figures/data.
 """
 
 import re
@@ -12,6 +12,8 @@ import pandas as pd
 ARMS = {
     "base": "Base (no training)", "hard_only": "Hard-Only", "pq": "PQ", "ps": "PS", "grounded_t": "Grounded-T",
 }  # fmt: skip
+
+TABLES = ("soar_nano", "soar_paper", "notebooks")
 
 
 def percent(mean: float, low: float, high: float) -> str:
@@ -60,10 +62,21 @@ def fill(text: str, table: str) -> str:
     return filled
 
 
+def fill_times(text: str, measured: pd.DataFrame | None) -> str:
+    """`text` with the last cell of each notebook's row saying how long it took (columns notebook, minutes)."""
+    for row in () if measured is None else measured.itertuples(index=False):
+        line = re.compile(rf"^(\| \[\w+\]\(notebooks/{re.escape(row.notebook)}\) \|.*\|).*\|$", re.MULTILINE)
+        text = line.sub(rf"\g<1> {row.minutes:.0f} minutes |", text)
+    return text
+
+
 def main() -> None:
     data, readme = Path("figures") / "data", Path("README.md")
-    ours, paper = pd.read_csv(data / "soar_nano.csv"), pd.read_csv(data / "soar_paper.csv")
-    readme.write_text(fill(readme.read_text(), markdown(beside(ours, paper))))
+    found = {name: pd.read_csv(path) if (path := data / f"{name}.csv").exists() else None for name in TABLES}
+    text = fill_times(readme.read_text(), found["notebooks"])
+    if found["soar_nano"] is not None:
+        text = fill(text, markdown(beside(found["soar_nano"], found["soar_paper"])))
+    readme.write_text(text)
 
 
 if __name__ == "__main__":
