@@ -211,7 +211,7 @@ def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, ro
     """x W^T + bias with each slot's own W [S', out, in]."""
     if len(weight) == 1:
         return nn.functional.linear(x, weight[0], bias)
-    if not rows.even:  # one product per slot: on a CPU as fast as a batched one, and without padding
+    if not rows.even:  # one product per slot: on a CPU nearly as fast as a batched one, and without padding
         parts = zip(x.split(rows.counts), weight.unbind(), strict=True)
         return torch.cat([nn.functional.linear(part, w, bias) for part, w in parts])
     flat = x.reshape(len(weight), -1, x.shape[-1])

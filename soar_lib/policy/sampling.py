@@ -78,6 +78,7 @@ def sample(
     rows = len(prompts) * group
     _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperature)
     out = _Output(rows, max_new_tokens, base)
+    uniforms = None if uniforms is None else uniforms.to(base.device)
     with shared_prompts(base.model):
         for chunk in _chunks(slots, max(1, max_rows // group)):
             _sample_chunk(base, adapters, prompts, slots, group, uniforms, temperature, chunk, out)
@@ -148,12 +149,11 @@ def _sample_chunk(base, adapters, prompts, slots, group, uniforms, temperature, 
     lengths = torch.tensor([len(key[1]) - 1 for key in unique], device=base.device)
     last = torch.tensor([key[1][-1] for key in unique], device=base.device)
     with lora.use(base.model, adapters, slot) as population:
-        layout = Decoding(_prefill(base, [key[1][:-1] for key in unique]), lengths, owner)
-        state = dict(row=row, slot=slot[owner], token=last[owner], start=lengths[owner])
-        state["alive"] = torch.ones_like(row, dtype=torch.bool)
-        if population is not None:
-            population.assign(state["slot"])
-        _generate(base, layout, population, state, uniforms, temperature, out)
+        layout = Decoding(_prefill(base, [key[1][:-1] for key in unique]), lengths, torch.arange(len(unique)).to(slot))
+        logits = _forward(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
+        state = dict(row=row, slot=slot[owner], position=lengths[owner], alive=torch.ones_like(row, dtype=torch.bool))
+        _keep(owner, layout, population, state["slot"])
+        _generate(base, layout, population, state, logits[owner], uniforms, temperature, out)
 
 
 def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
@@ -166,26 +166,38 @@ def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
     return layout
 
 
-def _generate(base, layout: Decoding, population, state: dict, uniforms, temperature: float, out: _Output) -> None:
+def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """Logits [N, V] after one more token [N] per row."""
+    logits = base.model(
+        input_ids=token[:, None], position_ids=position[:, None], layout=layout, use_cache=False, logits_to_keep=1
+    ).logits[:, -1]
+    layout.advance()
+    return logits
+
+
+def _generate(base, layout, population, state: dict, logits, uniforms, temperature: float, out: _Output) -> None:
+    """Draw tokens until every row has ended; `state` holds row (of `out`), slot, position and alive, each [R]."""
     stop = torch.tensor(base.stop, device=base.device)
-    if uniforms is not None:
-        uniforms = uniforms.to(base.device)
-    steps = out.mask.shape[1]
-    for step in range(steps):
-        logits = base.model(
-            input_ids=state["token"][:, None], position_ids=state["start"][:, None] + step, layout=layout,
-            use_cache=False, logits_to_keep=1,
-        ).logits[:, -1]  # fmt: skip
-        layout.advance()
+    for step in range(out.mask.shape[1]):
+        if step:
+            logits = _forward(base, layout, state["token"], state["position"])
         token, logprob = draw(logits, None if uniforms is None else uniforms[state["row"], step], temperature)
         out.write(step, state["row"], state["alive"], token, logprob)
-        state["token"] = token
-        state["alive"] = state["alive"] & ~torch.isin(token, stop)
-        left = int(state["alive"].sum())
+        alive = state["alive"] & ~torch.isin(token, stop)
+        state = state | dict(token=token, alive=alive, position=state["position"] + 1)
+        left = int(alive.sum())
         if left == 0:
             return
-        if left <= SHRINK * len(token) and step + 1 < steps:
-            state = _compact(state, layout, population)
+        if left <= SHRINK * len(token):  # the others keep their order, by slot and prompt
+            rows = alive.nonzero()[:, 0]
+            state = {key: value[rows] for key, value in state.items()}
+            _keep(rows, layout, population, state["slot"])
+
+
+def _keep(rows: torch.Tensor, layout: Decoding, population: lora.Population | None, slots: torch.Tensor) -> None:
+    layout.keep(rows)
+    if population is not None:
+        population.assign(slots)
 
 
 def draw(
@@ -201,13 +213,3 @@ def draw(
         token = torch.searchsorted(cdf, (uniforms.to(cdf.dtype) * cdf[:, -1])[:, None], right=True)[:, 0]
         token = token.clamp_(max=logits.shape[-1] - 1)
     return token, logprobs.gather(-1, token[:, None])[:, 0]
-
-
-def _compact(state: dict, layout: Decoding, population) -> dict:
-    """Drop finished rows; the others keep their order, by slot and prompt."""
-    rows = state["alive"].nonzero()[:, 0]
-    state = {key: value[rows] for key, value in state.items()}
-    if population is not None:
-        population.assign(state["slot"])
-    layout.keep(rows)
-    return state
