@@ -1,6 +1,6 @@
 # The environment lives in .venv and is made once; it is renewed when pyproject.toml changes.
 # PYTHON=python3.12 chooses the interpreter. On a machine without a GPU,
-# TORCH_INDEX=https://download.pytorch.org/whl/cpu fetches the CPU build of torch, 2 GB less to download.
+# TORCH_INDEX=URL takes torch from another package index, such as PyTorch's own of CPU builds (2 GB less to download).
 PYTHON ?= python3
 TORCH_INDEX ?=
 
@@ -29,7 +29,7 @@ test: env  ## pass the tests
 	$(BIN)/python -m pytest -q
 
 demo: env  ## run the whole method on the shipped model, on CPU
-	$(BIN)/python -m soar_lib demo
+	$(BIN)/python -m soar_lib demo --resume
 
 lab: env  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -196,7 +196,8 @@ _NANO_STUDENT = {
     "student.max_new_tokens": 128,
     "student.rank": 16,
     "student.alpha": 16.0,
-    "student.optimiser.learning_rate": 2e-3,
+    "student.optimiser.learning_rate": 1e-3,  # 2e-3 destroys nano in ten steps, 5e-4 hardly moves it
+    "student.optimiser.schedule": "constant",  # so few steps leave a cosine no time
     "student.optimiser.kl": 0.0,  # no reference pass: a third of the time, and ten steps do not drift far
 }
 
@@ -218,15 +219,15 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         },
     },
     "nano": {
-        FilterConfig: {"model": "nano", "problems": "nano", "max_new_tokens": 128},
+        FilterConfig: {"model": "nano", "problems": "nano", "size": 280, "max_new_tokens": 128},
         SoarConfig: {
-            **_NANO_STUDENT, "model": "nano", "rounds": 10, "repeats": 2, "dataset_size": 16,
+            **_NANO_STUDENT, "model": "nano", "rounds": 10, "repeats": 2, "dataset_size": 16, "reward_set": 32,
             "teacher.max_new_tokens": 256, "teacher.rank": 16, "teacher.alpha": 16.0,
             "teacher.optimiser.learning_rate": 1e-3, "teacher.optimiser.warmup": 0,
         },
         EvaluateConfig: {
-            **_NANO_STUDENT, "model": "nano", "synthetic_steps": 20, "teacher_samples": 32,
-            "student.steps": 40, "student.optimiser.warmup": 0,
+            **_NANO_STUDENT, "model": "nano", "synthetic_steps": 30, "teacher_samples": 32,
+            "student.steps": 60, "student.optimiser.warmup": 0,
         },
     },
     "paper": {FilterConfig: {}, SoarConfig: {}, EvaluateConfig: {}},

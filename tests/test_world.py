@@ -113,8 +113,33 @@ def test_teacher_documents_are_flawed_as_declared():
             counts["ill_posed"] += 1
         else:
             counts["none" if check(world.answer_of(asked), answer) == "right" else "wrong"] += 1
-    for flaw, share in documents.FLAWS.items():
-        assert abs(counts[flaw] / 600 - share) < 0.06
+    for flaw in ("malformed", "ill_posed"):
+        assert abs(counts[flaw] / 600 - documents.FLAWS[flaw]) < 0.06
+    careful = (1 - documents.CARE * documents.slip_rate(1)) * (1 - documents.CARE * documents.slip_rate(2))
+    assert abs(counts["none"] / 600 - documents.FLAWS["none"] * careful) < 0.06
+
+
+@pytest.mark.parametrize("name", world.FAMILIES)
+def test_a_slip_spoils_the_answer_and_no_slip_does_not(name):
+    rng = random.Random(3)
+    for _ in range(20):
+        text = world.draw(name, 5, rng, held=False)
+        family, content = world.understand(text)
+        steps, answer = family.solve(content, [2])
+        assert check(answer, documents.solution(text)) == ("right" if answer == world.answer_of(text) else "wrong")
+        assert family.solve(content, []) == family.solve(content)
+    assert any(
+        family.solve(content, [2])[1] != family.solve(content)[1]
+        for family, content in (world.understand(world.draw(name, 5, rng, held=False)) for _ in range(5))
+    )
+
+
+def test_slips_happen_as_often_as_declared():
+    rng = random.Random(0)
+    drawn = [documents.slips(rng) for _ in range(4000)]
+    for step in (1, 5, 12):
+        share = sum(step in steps for steps in drawn) / len(drawn)
+        assert abs(share - documents.slip_rate(step)) < 0.03
 
 
 def test_easier_variants_are_shallower():

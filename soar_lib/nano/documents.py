@@ -1,21 +1,26 @@
 """What nano is trained on: documents of the five skills, with the flaws a real model has.
 
-Solving is learned mostly on short problems (depth d with weight DECAY**d): long ones are rare, not unseen, so the base
-half knows their steps and errors compound. The proposing skill is taught badly on purpose, as a real model's is: it
+Solving is learned mostly on short problems (depth d with weight DECAY**d), from solutions with the mistakes people make:
+at each step the family's usual slip happens with a chance that grows along the solution (`slip_rate`). So the base
+half knows every step, is sure of none of the late ones, and errors compound: long problems are out of its reach, though
+no step of them is beyond it. Proposals come with more careful solutions (CARE), as textbooks do. The proposing skill is taught badly on purpose, as a real model's is: it
 prefers easy problems of a few families, and a share of its examples is malformed, ill-posed or wrongly answered.
 """
 
 import random
+from collections.abc import Collection
 
 from soar_lib.nano import world
 from soar_lib.problems import prompts
 
 SKILLS = {"solve": 0.70, "propose": 0.16, "easier": 0.06, "reconstruct": 0.08}
-DECAY = {"solve": 0.55, "propose": 0.65, "easier": 0.8, "reconstruct": 0.7}
+DECAY = {"solve": 0.68, "propose": 0.68, "easier": 0.8, "reconstruct": 0.7}
 PROPOSE_FAMILIES = {
     "chain_sum": 0.40, "spell_backward": 0.20, "number_sorting": 0.16,
     "leg_counting": 0.10, "base_conversion": 0.08, "simple_integration": 0.06,
 }  # fmt: skip
+SLIP_FIRST, SLIP_GROWTH, SLIP_MOST = 0.10, 0.055, 0.60  # chance of a slip at the first step, and what each step adds
+CARE = 0.4  # share of those slips that proposals have
 FLAWS = {"none": 0.72, "malformed": 0.10, "ill_posed": 0.08, "wrong": 0.10}
 
 
@@ -30,9 +35,24 @@ def depth(rng: random.Random, skill: str, family: str) -> int:
     return rng.choices(depths, [DECAY[skill] ** d for d in depths])[0]
 
 
-def solution(question: str) -> str:
-    """The worked solution in the form the student is asked for."""
-    steps, answer = world.understand(question)[0].solve(world.understand(question)[1])
+def slip_rate(step: int) -> float:
+    """Chance of a slip at a step of a worked solution, counted from 1.
+
+    >>> [round(slip_rate(step), 3) for step in (1, 2, 10, 12)]
+    [0.1, 0.155, 0.595, 0.6]
+    """
+    return min(SLIP_MOST, SLIP_FIRST + SLIP_GROWTH * (step - 1))
+
+
+def slips(rng: random.Random, share: float = 1.0) -> list[int]:
+    """The steps at which one writer slips."""
+    return [step for step in range(1, world.MAX_DEPTH + 3) if rng.random() < share * slip_rate(step)]
+
+
+def solution(question: str, slips: Collection[int] = ()) -> str:
+    """The worked solution in the form the student is asked for, with slips at the given steps."""
+    family, content = world.understand(question)
+    steps, answer = family.solve(content, slips)
     return (f"{steps}\n" if steps else "") + f"\\boxed{{{answer}}}"
 
 
@@ -42,7 +62,7 @@ def document(rng: random.Random) -> tuple[list[dict], str]:
     family = choice(rng, PROPOSE_FAMILIES) if skill == "propose" else rng.choice(list(world.FAMILIES))
     question = world.draw(family, depth(rng, skill, family), rng, held=False)
     if skill == "solve":
-        return prompts.student_messages(question), solution(question)
+        return prompts.student_messages(question), solution(question, slips(rng))
     if skill == "propose":
         return prompts.teacher_messages(), proposal(question, rng)
     if skill == "easier":
@@ -61,7 +81,7 @@ def proposal(question: str, rng: random.Random) -> str:
     """A teacher's completion: question, explanation outside the tags, boxed answer; sometimes flawed."""
     flaw = choice(rng, FLAWS)
     family, content = world.understand(question)
-    steps, answer = family.solve(content)
+    steps, answer = family.solve(content, slips(rng, CARE))
     if flaw == "wrong":
         answer = family.solve(spoiled(family, content))[1]
     if flaw == "ill_posed":

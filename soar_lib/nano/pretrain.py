@@ -153,7 +153,7 @@ def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its checkpoints")
-    parser.add_argument("--steps", type=int, default=1000, help="optimiser steps of 6,400 tokens")
+    parser.add_argument("--steps", type=int, default=1400, help="optimiser steps of 6,400 tokens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

@@ -21,6 +21,7 @@ from soar_lib.problems import prompts, verify
 SAMPLES = 4  # per problem, temperature 1
 MAX_NEW_TOKENS = 160
 GUESSES = 200
+DEEP = 5
 
 
 def completions(base, messages: list[list[dict]], group: int, *key) -> list[str]:
@@ -34,7 +35,7 @@ def completions(base, messages: list[list[dict]], group: int, *key) -> list[str]
 def questions(family: str, depth: int, count: int, seed: int) -> list[str]:
     """`count` questions of one cell; short ones are few, so these may have been seen in pre-training."""
     rng = random.Random(f"report {seed} {family} {depth}")
-    held = depth >= min(world.POOL_DEPTHS)
+    held = depth in world.pool_depths(family)
     return [world.draw(family, depth, rng, held) for _ in range(count)]
 
 
@@ -75,10 +76,10 @@ def teacher(base, count: int) -> list[dict]:
             depths.append(world.depth_of(*known))
     rows = [row("teacher", name, outcomes[name] / count, count) for name in sorted(outcomes)]
     rows += [row("teacher", f"family {name}", families[name] / len(depths), len(depths)) for name in world.FAMILIES]
-    deep = sum(depth >= min(world.POOL_DEPTHS) for depth in depths)
+    deep = sum(depth >= DEEP for depth in depths)
     return rows + [
         row("teacher", "mean depth", sum(depths) / len(depths), len(depths)),
-        row("teacher", f"depth {min(world.POOL_DEPTHS)} or more", deep / len(depths), len(depths)),
+        row("teacher", f"depth {DEEP} or more", deep / len(depths), len(depths)),
     ]
 
 

@@ -6,7 +6,8 @@ So every text a model writes can be judged exactly: it is well posed if `parse` 
 answer is `solve`'s.
 
 A family is data: the generator's settings for each depth, and three functions on its content (a list of numbers or
-letters). Questions whose hash is 0 modulo 8 are held out: no pre-training document contains them, and problem pools
+letters). `solve` can also make the family's usual mistake at chosen steps, as people do: a forgotten carry, a flipped
+remainder, two neighbours swapped, a coefficient not divided. Questions whose hash is 0 modulo 8 are held out: no pre-training document contains them, and problem pools
 are drawn from them alone.
 """
 
@@ -15,7 +16,7 @@ import itertools
 import random
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -24,7 +25,7 @@ from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
 from soar_lib.records import Problem
 
-MAX_DEPTH = 10
+MAX_DEPTH = 12
 HELD_OUT_MODULUS = 8
 ITEMS_PER_DEPTH = 200_000  # distinct generator items a family offers at each depth
 
@@ -38,7 +39,7 @@ class Family:
     settings: Callable[[int], dict]  # depth -> generator settings
     parse: Callable[[str], list | None]  # question -> content, None if the text is not a well-posed question
     write: Callable[[list], str]  # content -> question
-    solve: Callable[[list], tuple[str, str]]  # content -> (worked steps, possibly empty; answer)
+    solve: Callable[..., tuple[str, str]]  # (content, slips=()) -> (worked steps, possibly empty; answer)
     content_size: Callable[[int], int]  # depth -> length of the content
     max_depth: int = MAX_DEPTH
     items: int = ITEMS_PER_DEPTH
@@ -58,17 +59,17 @@ def _write_chain(terms: list) -> str:
     return CHAIN + str(terms[0]) + "".join(f" {'-' if t < 0 else '+'} {abs(t)}" for t in terms[1:]) + " ="
 
 
-def _running_sum(terms: list) -> str:
-    """`42-25=17-73=-56`: each partial result is the left operand of the next step."""
+def _running_sum(terms: list, slips: Collection[int]) -> tuple[str, str]:
+    """`42-25=17+73=90`: each partial result is the left operand of the next step. A slip forgets a carry or borrow."""
     total, text = terms[0], str(terms[0])
-    for term in terms[1:]:
-        total += term
+    for step, term in enumerate(terms[1:], 1):
+        total += term + (-10 if term > 0 else 10) * (step in slips)
         text += f"{term:+d}={total}"
-    return text
+    return text, str(total)
 
 
-def _solve_chain(terms: list) -> tuple[str, str]:
-    return _running_sum(terms), str(sum(terms))
+def _solve_chain(terms: list, slips: Collection[int] = ()) -> tuple[str, str]:
+    return _running_sum(terms, slips)
 
 
 # ------------------------------------------------------------------ word problems: legs of animals
@@ -93,9 +94,8 @@ def _write_legs(herd: list) -> str:
     return LEGS + ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in herd) + "?"
 
 
-def _solve_legs(herd: list) -> tuple[str, str]:
-    legs = [count * ANIMALS[name] for count, name in herd]
-    return _running_sum(legs), str(sum(legs))
+def _solve_legs(herd: list, slips: Collection[int] = ()) -> tuple[str, str]:
+    return _running_sum([count * ANIMALS[name] for count, name in herd], slips)
 
 
 # ------------------------------------------------------------------ number theory: base 10 to base 2
@@ -112,11 +112,12 @@ def _write_base(bits: list) -> str:
     return f"{BASES}{int(''.join(map(str, bits)), 2)} to binary"
 
 
-def _solve_base(bits: list) -> tuple[str, str]:
-    """Halve until 0; each value is written with its remainder: `6r0,3r1,1r1`."""
-    answer = "".join(map(str, bits)).lstrip("0") or "0"
-    value = int(answer, 2)
-    return ",".join(f"{value >> i}r{value >> i & 1}" for i in range(len(answer))), answer
+def _solve_base(bits: list, slips: Collection[int] = ()) -> tuple[str, str]:
+    """Halve until 0; each value is written with its remainder: `6r0,3r1,1r1`. A slip takes odd for even."""
+    value = int("".join(map(str, bits)), 2)
+    halves = [value >> i for i in range(max(1, value.bit_length()))]
+    found = [half % 2 ^ (step in slips) for step, half in enumerate(halves, 1)]
+    return ",".join(f"{half}r{bit}" for half, bit in zip(halves, found)), "".join(map(str, reversed(found)))
 
 
 # ------------------------------------------------------------------ data: sorting
@@ -133,10 +134,19 @@ def _write_sort(content: list) -> str:
     return SORT.format(content[0]) + ", ".join(map(str, content[1:]))
 
 
-def _solve_sort(content: list) -> tuple[str, str]:
-    """The numbers in order, as a tuple: a bare list would be right in any order."""
-    ordered = sorted(content[1:], reverse=content[0] == "descending")
+def _solve_sort(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
+    """The numbers in order, as a tuple: a bare list would be right in any order. A slip takes the next but one."""
+    ordered = _swapped(sorted(content[1:], reverse=content[0] == "descending"), slips)
     return "", f"({', '.join(map(str, ordered))})"
+
+
+def _swapped(items: list, slips: Collection[int]) -> list:
+    """The items with the pair at each slip exchanged."""
+    items = list(items)
+    for step in sorted(slips):
+        if step < len(items):
+            items[step - 1], items[step] = items[step], items[step - 1]
+    return items
 
 
 # ------------------------------------------------------------------ language: spelling backward
@@ -153,8 +163,8 @@ def _write_spell(letters: list) -> str:
     return SPELL + "".join(letters)
 
 
-def _solve_spell(letters: list) -> tuple[str, str]:
-    return "", f"\\text{{{''.join(reversed(letters))}}}"
+def _solve_spell(letters: list, slips: Collection[int] = ()) -> tuple[str, str]:
+    return "", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"
 
 
 # ------------------------------------------------------------------ calculus: antiderivatives of polynomials
@@ -197,8 +207,11 @@ def _write_integral(content: list) -> str:
     return f"{content[0]}{_polynomial(content[1:])} dx"
 
 
-def _solve_integral(content: list) -> tuple[str, str]:
-    return "", _polynomial([(c / (power + 1), power + 1) for c, power in content[1:]]) + " + C"
+def _solve_integral(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
+    """Term by term; a slip raises the power and forgets to divide by it."""
+    terms = enumerate(content[1:], 1)
+    integrated = [(c if step in slips else c / (power + 1), power + 1) for step, (c, power) in terms]
+    return "", _polynomial(integrated) + " + C"
 
 
 # ------------------------------------------------------------------ the six families
@@ -299,17 +312,22 @@ def answer_of(text: str) -> str | None:
     return known[0].solve(known[1])[1] if known else None
 
 
-POOL_DEPTHS = range(5, MAX_DEPTH + 1)
+POOL_TOP = 4  # a pool takes the largest depths of each family, so many
 TRANSFER_FAMILY = "number_sorting"  # no reward ever sees it; it plays OlympiadBench's part (SOAR section 5)
 POOL_FAMILIES = tuple(name for name in FAMILIES if name != TRANSFER_FAMILY)
 
 
-def pool(seed: int = 0, size: int = 300, families: tuple[str, ...] = POOL_FAMILIES, depths=POOL_DEPTHS) -> list[Problem]:
+def pool_depths(family: str) -> range:
+    """The depths of a family's problems in a pool: its POOL_TOP largest."""
+    return range(FAMILIES[family].max_depth - POOL_TOP + 1, FAMILIES[family].max_depth + 1)
+
+
+def pool(seed: int = 0, size: int = 300, families: tuple[str, ...] = POOL_FAMILIES) -> list[Problem]:
     """`size` distinct held-out problems: families in turn, depths at random, to be filtered by fail@k."""
     rng, problems, seen = random.Random(f"pool {seed}"), [], set()
     while len(problems) < size:
         name = families[len(problems) % len(families)]
-        depth = rng.choice([d for d in depths if d <= FAMILIES[name].max_depth])
+        depth = rng.choice(pool_depths(name))
         text = draw(name, depth, rng, held=True)
         if text in seen:
             continue
