@@ -1,10 +1,11 @@
 """What nano is trained on: documents of the five skills, with the flaws a real model has.
 
-Solving is learned mostly on short problems (depth d with weight DECAY**d), from solutions with the mistakes people make:
-at each step the family's usual slip happens with a chance that grows along the solution (`slip_rate`). So the base
-half knows every step, is sure of none of the late ones, and errors compound: long problems are out of its reach, though
-no step of them is beyond it. Proposals come with more careful solutions (CARE), as textbooks do. The proposing skill is taught badly on purpose, as a real model's is: it
-prefers easy problems of a few families, and a share of its examples is malformed, ill-posed or wrongly answered.
+Solving is learned mostly on short problems (depth d with weight DECAY**d), from solutions with people's mistakes: at
+each step the family's usual slip happens with a chance that grows along the solution (`slip_rate`). So the base half
+knows every step, is sure of none of the late ones, and errors compound: long problems are out of its reach, though no
+step of them is beyond it. Proposals come with more careful solutions (CARE), as textbooks do. The proposing skill is
+taught badly on purpose, as a real model's is: it prefers easy problems of a few families, and a share of its examples
+is malformed, ill-posed or wrongly answered.
 """
 
 import random

@@ -125,7 +125,8 @@ def train(out: Path, steps: int, seed: int) -> None:
         tokens += ids.numel()
         if (step + 1) % 50 == 0:
             rate = tokens / (time.time() - began)
-            print(json.dumps(dict(step=step + 1, loss=round(loss.item(), 4), tokens_per_second=round(rate))), flush=True)
+            row = dict(step=step + 1, loss=round(loss.item(), 4), tokens_per_second=round(rate))
+            print(json.dumps(row), flush=True)
         if (step + 1) % CHECKPOINT == 0 or step + 1 == steps:
             _save(out, model, optimizers, tok, step + 1)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas
 
 from soar_lib import randomness
-from soar_lib.nano import world
+from soar_lib.nano import documents, world
 from soar_lib.policy import base as bases
 from soar_lib.policy import sampling
 from soar_lib.problems import prompts, verify
@@ -88,13 +88,14 @@ def variants(base, count: int, seed: int) -> list[dict]:
     rng = random.Random(f"variants {seed}")
     asked = [world.draw(rng.choice(world.POOL_FAMILIES), rng.randint(3, 6), rng, held=True) for _ in range(count)]
     known = [world.understand(question) for question in asked]
-    easier = [prompts.tagged(t, "question") for t in completions(base, [prompts.easier_messages(q) for q in asked], 1, "easier")]
+    written = completions(base, [prompts.easier_messages(q) for q in asked], 1, "easier")
+    easier = [prompts.tagged(text, "question") for text in written]
     shallower = [
         (new := world.understand(text or "")) is not None
         and new[0] is old[0] and world.depth_of(*new) < world.depth_of(*old)
         for text, old in zip(easier, known)
     ]  # fmt: skip
-    solutions = ["\n".join(filter(None, [steps, f"\\boxed{{{answer}}}"])) for steps, answer in (f.solve(c) for f, c in known)]
+    solutions = [documents.solution(question) for question in asked]
     rebuilt = completions(base, [prompts.reconstruct_messages(s) for s in solutions], 1, "reconstruct")
     same = [world.answer_of(prompts.tagged(t, "question") or "") == world.answer_of(q) for t, q in zip(rebuilt, asked)]
     return [

@@ -7,8 +7,8 @@ answer is `solve`'s.
 
 A family is data: the generator's settings for each depth, and three functions on its content (a list of numbers or
 letters). `solve` can also make the family's usual mistake at chosen steps, as people do: a forgotten carry, a flipped
-remainder, two neighbours swapped, a coefficient not divided. Questions whose hash is 0 modulo 8 are held out: no pre-training document contains them, and problem pools
-are drawn from them alone.
+remainder, two neighbours swapped, a coefficient not divided. Questions whose hash is 0 modulo 8 are held out: no
+pre-training document contains them, and problem pools are drawn from them alone.
 """
 
 import functools
@@ -169,7 +169,10 @@ def _solve_spell(letters: list, slips: Collection[int] = ()) -> tuple[str, str]:
 
 # ------------------------------------------------------------------ calculus: antiderivatives of polynomials
 
-INTEGRAL_LEADS = ("Find the indefinite integral: ∫ ", "Calculate the antiderivative: ∫ ", "Evaluate the indefinite integral: ∫ ")
+INTEGRAL_LEADS = tuple(
+    f"{lead}: ∫ "
+    for lead in ("Find the indefinite integral", "Calculate the antiderivative", "Evaluate the indefinite integral")
+)
 TERM = r"(?:\d{1,4}\*)?x(?:\*\*\d{1,2})?(?:/\d{1,4})?|\d{1,4}(?:/\d{1,4})?"
 
 
@@ -289,7 +292,8 @@ def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
         text = question(family, depth, rng.randrange(FAMILIES[family].items))
         if text is not None and held_out(text) == held:
             return text
-    raise ValueError(f"{family} at depth {depth} has no {'held-out' if held else 'other'} question; take a larger depth")
+    kind = "held-out" if held else "other"
+    raise ValueError(f"{family} at depth {depth} has no {kind} question; take a larger depth")
 
 
 def understand(text: str) -> tuple[Family, list] | None:
