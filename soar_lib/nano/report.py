@@ -8,20 +8,26 @@ weights as they are shipped, on held-out questions where such exist.
 import argparse
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
 
-from soar_lib import randomness
+from soar_lib import randomness, rewards, student
+from soar_lib.config import EvaluateConfig, preset
 from soar_lib.nano import documents, world
 from soar_lib.policy import base as bases
 from soar_lib.policy import sampling
+from soar_lib.policy.lora import Adapters
 from soar_lib.problems import prompts, verify
+from soar_lib.problems.filtering import hard_sets
+from soar_lib.records import Problem
 
 SAMPLES = 4  # per problem, temperature 1
 MAX_NEW_TOKENS = 160
 GUESSES = 200
 DEEP = 5
+CURRICULUM_STEPS = 20
 
 
 def completions(base, messages: list[list[dict]], group: int, *key) -> list[str]:
@@ -104,6 +110,41 @@ def variants(base, count: int, seed: int) -> list[dict]:
     ]
 
 
+def curriculum(base, hard: str | Path) -> list[dict]:
+    """An oracle's stepping stones against hard problems alone: CURRICULUM_STEPS steps on problems with exact answers of
+    the given depths, then as many on hard train; accuracy on hard test (8 samples each). Equal rollouts for all rows.
+    """
+    train, test = hard_sets(hard)
+    settings = replace(preset("nano", EvaluateConfig).student, steps=CURRICULUM_STEPS)
+    oracle = {f"depth {min(d)} to {max(d)}": stepping_stones(d, 32) for d in (range(1, 4), range(4, 8))}
+    arms = oracle | {"hard only": train}
+    start = Adapters.create(base.model, 1, settings.rank, settings.alpha, randomness.generator("report", "start"))
+    rows = [row("curriculum", "untrained", _mean(base, start, test, settings)[0], 8 * len(test))]
+    students = start.select([0] * len(arms))
+    for phase, sets in enumerate((list(arms.values()), [train] * len(arms))):
+        keys = [("report", name, phase) for name in arms]
+        students, _ = student.train(base, students, sets, settings, keys, rewards.student_rewards)
+        after = "after the stones" if phase == 0 else "after hard train"
+        for name, value in zip(arms, _mean(base, students, test, settings), strict=True):
+            rows.append(row("curriculum", f"{name}, {after}", value, 8 * len(test)))
+    return rows
+
+
+def stepping_stones(depths: range, count: int) -> list[Problem]:
+    """Problems of the pool's families at these depths, with exact answers."""
+    rng = random.Random(f"stones {depths}")
+    families = [rng.choice(world.POOL_FAMILIES) for _ in range(count)]
+    texts = [world.draw(f, min(rng.choice(depths), world.FAMILIES[f].max_depth), rng, held=False) for f in families]
+    return [Problem(f"stone/{i}", text, world.answer_of(text), "nano") for i, text in enumerate(texts)]
+
+
+def _mean(base, adapters: Adapters, problems: list[Problem], settings) -> list[float]:
+    """Accuracy of each slot at temperature 1, 8 samples per problem."""
+    keys = [("report", "curriculum")] * adapters.size
+    found = student.accuracy(base, adapters, problems, range(adapters.size), settings.max_new_tokens, 8, keys)
+    return found.mean(1).tolist()
+
+
 def row(skill: str, measure: str, value: float, samples: int) -> dict:
     """One line of nano_base_report.csv."""
     return dict(skill=skill, measure=measure, value=round(value, 4), samples=samples)
@@ -115,11 +156,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("figures/data"), help="folder of the two CSV files")
     parser.add_argument("--problems", type=int, default=64, help="problems per family and depth")
     parser.add_argument("--model", default="nano")
+    parser.add_argument("--hard", default="runs/reference/seed0/filter", help="filter run with the hard problems")
     options = parser.parse_args()
     base = bases.load(options.model)
     table = accuracy(base, options.problems, seed=1)
     table.round(4).to_csv(options.out / "nano_base_accuracy.csv", index=False)
-    rows = teacher(base, 1000) + variants(base, 200, seed=1)
+    rows = teacher(base, 1000) + variants(base, 200, seed=1) + curriculum(base, options.hard)
     pandas.DataFrame(rows).to_csv(options.out / "nano_base_report.csv", index=False)
 
 
