@@ -154,7 +154,7 @@ def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("figures/data"), help="folder of the two CSV files")
-    parser.add_argument("--problems", type=int, default=64, help="problems per family and depth")
+    parser.add_argument("--problems", type=int, default=32, help="problems per family and depth")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--hard", default="runs/reference/seed0/filter", help="filter run with the hard problems")
     options = parser.parse_args()
