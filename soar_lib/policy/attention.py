@@ -66,6 +66,7 @@ class Decoding:
         self.prompt_keys, self.prompt_values = prefill.keys, prefill.values
         self.lengths, self.length = lengths, 0
         self.keys, self.values = {}, {}
+        self.future, self.future_of = torch.zeros(0), -1
         self._place(owner)
 
     def _place(self, owner: torch.Tensor) -> None:
@@ -92,7 +93,7 @@ class Decoding:
         alive, owner = torch.unique(self.owner[rows], return_inverse=True)
         for cache in (self.keys, self.values):
             for layer, tensor in cache.items():
-                cache[layer] = self._grown(tensor, rows)
+                cache[layer] = tensor.index_select(0, rows)
         if len(alive) < len(self.lengths):
             self.lengths = self.lengths[alive]
             columns = int(self.lengths.max())
@@ -101,21 +102,21 @@ class Decoding:
                     cache[layer] = tensor[:, :, :columns].index_select(0, alive)
         self._place(owner)
 
-    def _grown(self, tensor: torch.Tensor, rows: torch.Tensor | None) -> torch.Tensor:
-        columns = self.length + BLOCK - self.length % BLOCK
-        count = len(tensor) if rows is None else len(rows)
-        grown = tensor.new_empty(count, tensor.shape[1], columns, tensor.shape[3])
-        used = tensor[:, :, : self.length]
-        grown[:, :, : self.length] = used if rows is None else used.index_select(0, rows)
-        return grown
-
     def _append(self, cache: dict, layer: int, new: torch.Tensor) -> torch.Tensor:
         if layer not in cache:
-            cache[layer] = new.new_empty(new.shape[0], new.shape[1], BLOCK, new.shape[3])
+            cache[layer] = new.new_zeros(new.shape[0], new.shape[1], BLOCK, new.shape[3])
         elif cache[layer].shape[2] == self.length:
-            cache[layer] = self._grown(cache[layer], None)
+            cache[layer] = torch.nn.functional.pad(cache[layer], (0, 0, 0, BLOCK))
         cache[layer][:, :, self.length] = new[:, :, 0]
-        return cache[layer][:, :, : self.length + 1]
+        return cache[layer]
+
+    def _future(self, columns: int) -> torch.Tensor:
+        """Additive mask [columns] of columns not written yet. Whole buffers are read: parts of them cost a copy."""
+        if len(self.future) != columns or self.future_of != self.length:
+            later = torch.arange(columns, device=self.mask.device) > self.length
+            self.future, self.future_of = torch.zeros_like(later, dtype=self.mask.dtype), self.length
+            self.future.masked_fill_(later, -torch.inf)
+        return self.future
 
     def advance(self) -> None:
         """Call after each forward: the next token goes to the next column."""
@@ -126,7 +127,7 @@ class Decoding:
         values = self._append(self.values, layer, value)
         shape, heads = query.shape, keys.shape[1]
         query = (query * scale).view(shape[0], heads, -1, shape[-1])
-        own = torch.matmul(query, keys.mT)
+        own = torch.matmul(query, keys.mT) + self._future(keys.shape[2])
         if not self.prompt_keys:
             return torch.matmul(_softmax(own), values).view(shape).transpose(1, 2)
         prompt = self._off_grid(torch.matmul(self._on_grid(query), self.prompt_keys[layer].mT) + self.mask)
