@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from soar_lib.config import ConfigError
+
 NANO = Path(__file__).parent.parent / "nano" / "weights"
 
 
@@ -32,7 +34,7 @@ def load(name: str, device: str | torch.device | None = None, dtype: torch.dtype
     """Load model and tokenizer by name.
 
     Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, bfloat16 on a GPU that has
-    it and float32 elsewhere. Raises FileNotFoundError for a missing folder and ValueError for a model that cannot chat.
+    it and float32 elsewhere. Raises FileNotFoundError for a missing folder and ConfigError for a model that cannot chat.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if dtype is None:
@@ -49,9 +51,9 @@ def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
     A tokenizer without a padding token pads with its end token; padding is masked everywhere, so the choice is free.
     """
     if tokenizer.chat_template is None:
-        raise ValueError(f"model {name!r}: its tokenizer has no chat template; use an instruct or chat model")
+        raise ConfigError(f"model {name!r}: its tokenizer has no chat template; use an instruct or chat model")
     if tokenizer.eos_token_id is None:
-        raise ValueError(f"model {name!r}: its tokenizer has no end-of-sequence token; set tokenizer.eos_token")
+        raise ConfigError(f"model {name!r}: its tokenizer has no end-of-sequence token; set tokenizer.eos_token")
     declared = model.generation_config.eos_token_id
     declared = declared if isinstance(declared, list) else [declared]
     stop = {tokenizer.eos_token_id, *(token for token in declared if token is not None)}
