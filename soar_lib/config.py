@@ -86,12 +86,14 @@ class TeacherSettings:
     temperature: float = 1.0  # Table 3
     draw: int = 64  # completions drawn at a time; changes speed only, never the result
     max_attempts: int = 20  # completions per problem wanted before giving up; open in the paper
+    turns: int = 1  # 1: question and answer in one completion; 2: the answer in a second turn (D.3's ablation)
     rank: int = 64  # as the student's; the paper trains all weights as far as one can tell
     alpha: float = 64.0
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(warmup=20))
 
     def __post_init__(self) -> None:
         _require_positive(self, "max_new_tokens", "temperature", "draw", "max_attempts", "rank", "alpha")
+        _require(self.turns in (1, 2), "turns", self.turns, "1 or 2")
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ class SoarConfig:
     datasets: int = 4  # g: data sets per round, the teacher's RLOO group, Table 3
     repeats: int = 4  # r: students per data set, B.7
     dataset_size: int = 64  # n: problems per data set, B.7
+    reward: str = "grounded"  # "intrinsic": section 4.3's baseline, paid by the baseline student's success rate
+    intrinsic_samples: int = 32  # completions per question for the intrinsic reward, B.4
     reward_set: int = 64  # |Q_R|: drawn without replacement (open) from hard train in each round, B.7
     reward_samples: int = 0  # 0: greedy accuracy, as the paper; s > 0: mean accuracy of s samples per problem
     promotion: bool = True  # section 7's ablation turns it off
@@ -137,7 +141,14 @@ class SoarConfig:
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
 
     def __post_init__(self) -> None:
-        _require_positive(self, "rounds", "repeats", "dataset_size", "reward_set", "window", "rows")
+        _require_positive(
+            self, "rounds", "repeats", "dataset_size", "intrinsic_samples", "reward_set", "window", "rows"
+        )
+        _require(self.reward in ("grounded", "intrinsic"), "reward", self.reward, "'grounded' or 'intrinsic'")
+        _require(
+            not (self.reward == "intrinsic" and self.promotion), "promotion", self.promotion,
+            "False where reward = 'intrinsic': it trains no student that could be promoted; set promotion to false",
+        )
         _require_at_least_zero(self, "reward_samples", "extra_steps", "threshold")
         _require(self.datasets >= 2, "datasets", self.datasets, "2 or more: leave-one-out needs another data set")
         _require(
@@ -359,9 +370,12 @@ def _counts(config: Config, problems: int) -> tuple[int, int, int]:
         students = config.datasets * config.repeats
         training = students * student.steps * student.batch * student.group
         measuring = (students + 1) * config.reward_set * max(1, config.reward_samples)
-        rollouts = config.rounds * (training + measuring)
-        samples = config.rounds * config.datasets * config.dataset_size
-        return rollouts, samples, rollouts * student.max_new_tokens + samples * config.teacher.max_new_tokens
+        written = config.datasets * config.dataset_size
+        if config.reward == "intrinsic":
+            training, measuring = 0, written * config.intrinsic_samples + config.reward_set
+        rollouts, samples = config.rounds * (training + measuring), config.rounds * written
+        longest = config.teacher.turns * config.teacher.max_new_tokens
+        return rollouts, samples, rollouts * student.max_new_tokens + samples * longest
     trained = config.students * len(set(config.arms) - {"base", "ps"})
     measured = trained + config.students * len(set(config.arms) & {"base", "ps"})
     rollouts = trained * student.steps * student.batch * student.group + measured * problems * config.samples

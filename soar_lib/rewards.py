@@ -1,8 +1,9 @@
 r"""The rewards of SOAR and the promotion rule (sections 3.2, 3.3 and B.3, Algorithm 1): lists in, lists out.
 
 Student: 120 / 20 / 10 / 0 for a verified box, a box that contains the gold answer, any other box, no box.
-Teacher: the gain in accuracy of a student trained on its data set (`grounded_gains`). The leave-one-out advantages
-of both are `soar_lib.policy.update.advantages`.
+Teacher: the gain in accuracy of a student trained on its data set (`grounded_gains`), or, in the Intrinsic-T baseline,
+how rarely the untrained student solves its questions (`intrinsic_reward`). The leave-one-out advantages of all are
+`soar_lib.policy.update.advantages`. What measures the teacher's rewards is in teacher_rewards.py.
 
 Where the paper is silent: "the gold answer occurs in the answer text" is read as "in the content of the last box";
 the moving average covers `window` rounds (the text; Algorithm 1 writes t-m..t, one more), is not cleared by a
@@ -12,9 +13,11 @@ promotion, and there is no promotion before the window is full, because one luck
 from collections.abc import Sequence
 from statistics import fmean
 
+from soar_lib.problems import integrals
 from soar_lib.problems.verify import check_many, extract_boxed
 
 VERIFIED, CONTAINED, BOXED, NO_BOX = 120.0, 20.0, 10.0, 0.0
+CORRECT, READABLE = 1.0, 0.05  # LADDER's accuracy and format rewards, as its released code weighs them
 
 
 def student_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:
@@ -36,6 +39,20 @@ def _reward(gold: str, response: str, verdict: str) -> float:
     return CONTAINED if gold and gold in box else BOXED
 
 
+def integral_rewards(integrands: Sequence[str], responses: Sequence[str]) -> list[float]:
+    r"""LADDER's reward (3.1.3): accuracy of the boxed antiderivative, plus format if it can be read at all.
+
+    The call is that of `student_rewards`, the integrand standing in the gold answer's place: no answer need be known.
+    The format is the box that all our prompts ask for, not LADDER's <ANSWER> tags.
+
+    >>> integral_rewards(["2*x"] * 4, [r"\boxed{x**2 + C}", r"\boxed{2*x}", r"\boxed{Integral(2*x, x)}", "x**2"])
+    [1.05, 0.05, 0.0, 0.0]
+    """
+    boxes = [extract_boxed(response) for response in responses]
+    verdicts = integrals.check_many([(f, box or "") for f, box in zip(integrands, boxes, strict=True)])
+    return [0.0 if verdict == "unparsed" else READABLE + CORRECT * (verdict == "right") for verdict in verdicts]
+
+
 def accuracy(golds: Sequence[str], responses: Sequence[str]) -> float:
     r"""The fraction of responses that are right.
 
@@ -53,6 +70,16 @@ def grounded_gains(accuracies: Sequence[Sequence[float]], baseline: float) -> tu
     ((0.0, 0.25), (-0.25, 0.0))
     """
     return tuple(tuple(value - baseline for value in row) for row in accuracies)
+
+
+def intrinsic_reward(success: float) -> float:
+    """r_i of a question that the student answers as the teacher does with this frequency (section 4.3, B.4): the
+    rarer the better, but nothing for a question never solved.
+
+    >>> intrinsic_reward(0.25), intrinsic_reward(1.0), intrinsic_reward(0.0)
+    (0.75, 0.0, 0.0)
+    """
+    return 1 - success if success > 0 else 0.0
 
 
 def dataset_rewards(gains: Sequence[Sequence[float]]) -> list[float]:

@@ -209,7 +209,7 @@ def open_run(folder: str | Path, config: Config, resume: bool = False) -> Run:
         if not (folder / "config.json").is_file():
             _create(folder, config)
         else:
-            _check_same(folder, config)
+            check_same(folder, config)
         return _reopen(folder)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
@@ -227,13 +227,21 @@ def _create(folder: Path, config: Config) -> None:
     sync_folder(folder.parent)
 
 
-def _check_same(folder: Path, config: Config) -> None:
-    wanted = json.loads(json.dumps(to_values(config)))
-    changed = differences(read_json(folder / "config.json"), wanted)
+def check_same(folder: Path, config: Config) -> None:
+    """Raise `RunError` where the run in `folder` began with other settings; a setting that its config.json does not
+    name, because it is newer than the run, had its default. Warns of other library versions. Touches nothing."""
+    began = read_json(folder / "config.json")
+    changed = differences(_defaults(to_values(type(config)()), began), json.loads(json.dumps(to_values(config))))
     if changed:
         raise RunError(f"{folder}: began with other settings ({'; '.join(changed)}); use those or another folder")
     if read_json(folder / "versions.json") != versions():
         warnings.warn(f"{folder}: began with other library versions; results may differ in the last bits", stacklevel=4)
+
+
+def _defaults(values: dict, given: dict) -> dict:
+    """`given`, with what it lacks taken from `values`, group by group."""
+    inner = {name: _defaults(values.get(name, {}), part) for name, part in given.items() if isinstance(part, dict)}
+    return json.loads(json.dumps(values)) | given | inner
 
 
 def _reopen(folder: Path) -> Run:

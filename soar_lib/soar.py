@@ -4,17 +4,16 @@ Each round the teacher writes g data sets, g*r copies of the baseline student tr
 their gains on a fresh draw of hard problems are the rewards, a student is promoted when the average gain of the last
 rounds exceeds tau, and then the teacher takes one RLOO step on the rewards from before the promotion.
 
-One loop serves every arm: the reward is a function (`grounded` here) and promotion a setting. What the paper leaves
-open and we chose: Q_R is drawn without replacement; the teacher's cosine runs over `rounds`; sampled accuracy gives
-every student of a round the same random numbers; a run without promotion has no promoted student (PS) but the
-untrained one.
+One loop serves every arm: the reward is a function, chosen by name (`REWARDS`), promotion and the teacher's turns are
+settings. What the paper leaves open and we chose: Q_R is drawn without replacement; the teacher's cosine runs over
+`rounds`; a run without promotion has no promoted student (PS) but the untrained one.
 
 Beside what every run has (`runs`), the folder of a finished one holds hard_train.jsonl and hard_test.jsonl, which it
 began with, promotion_questions.jsonl (PQ), adapters/teacher and adapters/promoted_student (PS) in PEFT format, and
 result.json.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
@@ -32,19 +31,10 @@ from soar_lib.problems.filtering import hard_sets
 from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, Round, SyntheticProblem
+from soar_lib.teacher_rewards import Reward, Rewarded, Step, grounded, intrinsic
 
-Step = Callable[[int, dict], None]
-
-
-@dataclass
-class Rewarded:
-    """What a reward function says of a round's data sets: R_kj (g rows of r), the baseline student's accuracy on the
-    reward set, the trained students (slot k*r + j; None where none was trained) and rows for metrics.csv."""
-
-    gains: tuple[tuple[float, ...], ...]
-    baseline_accuracy: float
-    students: Adapters | None = None
-    metrics: list[dict] = field(default_factory=list)
+__all__ = ["REWARDS", "Result", "Rewarded", "grounded", "intrinsic", "run"]
+REWARDS: dict[str, Reward] = {"grounded": grounded, "intrinsic": intrinsic}  # by `SoarConfig.reward`
 
 
 @dataclass
@@ -56,10 +46,6 @@ class State:
     optimiser: torch.optim.Optimizer
     baselines: list[Adapters]
     history: list[float] = field(default_factory=list)
-
-
-# (base, state, data sets, reward set, config, round, progress) -> Rewarded
-Reward = Callable[[Base, State, list[list[SyntheticProblem]], list[Problem], SoarConfig, int, Step], Rewarded]
 
 
 @dataclass(frozen=True)
@@ -88,7 +74,8 @@ def run(
     reward: Reward | None = None,
     progress: bool = True,
 ) -> Result:
-    """Run SOAR into a folder, or go on with the run that is there. `base` saves loading `config.model` again.
+    """Run SOAR into a folder, or go on with the run that is there; a finished one is only read. `base` saves loading
+    `config.model` again, and `reward` takes the place of `config.reward`.
 
     Raises ConfigError, LoadError and RunError (mistakes of the caller's, before anything is written) and TeacherError.
     """
@@ -96,7 +83,8 @@ def run(
     runs.check_folder(folder, resume)
     train, test = problems(config, folder)
     if (folder / "result.json").exists():
-        return read_result(runs.open_run(folder, config, resume).folder)
+        runs.check_same(folder, config)
+        return read_result(folder)
     base = base or load_base(config.model)
     this = runs.open_run(folder, config, resume)
     for name, records in (("hard_test", test), ("hard_train", train)):
@@ -145,7 +133,8 @@ def play(
     count = config.datasets * config.dataset_size
     proposal = teacher.propose(base, state.teacher, count, config.teacher, (config.seed, "teacher", number))
     sets = teacher.datasets(proposal.problems, config.dataset_size, number)
-    found = (reward or grounded)(base, state, sets, reward_set(train, config, number), config, number, step)
+    measure = reward or REWARDS[config.reward]
+    found = measure(base, state.baselines, sets, reward_set(train, config, number), config, number, step)
     means = rewards.dataset_rewards(found.gains)
     state.history.append(fmean(means))
     promoted = config.promotion and rewards.promote(state.history, config.window, config.threshold)
@@ -170,47 +159,6 @@ def reward_set(train: Sequence[Problem], config: SoarConfig, number: int) -> lis
     """Q_R of a round: `config.reward_set` hard problems, drawn anew without replacement."""
     order = torch.randperm(len(train), generator=generator(config.seed, "reward set", number)).tolist()
     return [train[i] for i in order[: config.reward_set]]
-
-
-def grounded(
-    base: Base,
-    state: State,
-    sets: list[list[SyntheticProblem]],
-    questions: list[Problem],
-    config: SoarConfig,
-    number: int,
-    step: Step,
-) -> Rewarded:
-    """The grounded reward: train r copies of the baseline on each data set, all as one population, and measure what
-    each gained on the reward set (greedily, or by `config.reward_samples` samples per problem)."""
-    baseline, repeats = state.baselines[-1], config.repeats
-    places = [(k, j) for k in range(len(sets)) for j in range(repeats)]
-    copies = [[Problem(p.id, p.question, p.answer, source="teacher") for p in sets[k]] for k, _ in places]
-    settings = replace(config.student, steps=config.inner_steps(len(state.baselines) - 1))
-    trained, history = student.train(
-        base, baseline.select([0] * len(places)), copies, settings,
-        [(config.seed, "student", number, k, j) for k, j in places], rewards.student_rewards, step, config.rows,
-    )  # fmt: skip
-    everyone = stack([baseline, trained])
-    measured = student.accuracy(
-        base, everyone, questions, range(everyone.size), settings.max_new_tokens, config.reward_samples,
-        [(config.seed, "reward", number)] * everyone.size, settings.temperature, config.rows,
-    )  # fmt: skip
-    before, *after = measured.double().mean(1).tolist()
-    rows = [after[k * repeats : (k + 1) * repeats] for k in range(len(sets))]
-    metrics = [row for line in history for row in _student_rows(line, number, places)]
-    return Rewarded(rewards.grounded_gains(rows, before), before, trained, metrics)
-
-
-def _student_rows(line: dict, number: int, places: list[tuple[int, int]]) -> list[dict]:
-    """One row of metrics.csv per student for a step that all of them took together."""
-    names = ("reward", "top_reward", "length", "signal", "grad_norm", "kl")
-    return [
-        {"round": number, "policy": "student", "dataset": k, "repeat": j, "step": line["step"]}
-        | {name: line[name][slot] for name in names}
-        | {"learning_rate": line["learning_rate"]}
-        for slot, (k, j) in enumerate(places)
-    ]
 
 
 # ------------------------------------------------------------------ state

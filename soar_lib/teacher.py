@@ -3,8 +3,14 @@
 SOAR sections 3.2 and B.2. Completions that do not parse (tags, box, answer) are dropped and drawn again without
 penalty: leave-one-out advantages sum to zero, so the acceptance rate drops out of the gradient (Proposition 1).
 The paper gives no cap on the drawing; we stop after `max_attempts` completions per problem wanted.
+
+With two turns (the ablation of D.3) the first turn's completion counts up to `</question>`, and in the second turn the
+teacher answers its own question under the student's prompt (the paper gives no second prompt). The loss takes the
+log-probabilities of both turns: each is a row of samples that carries the data set's advantage. The mean over rows
+halves the loss against a sum over turns, which AdamW does not see.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,11 +22,13 @@ from soar_lib.policy.base import Base, encode
 from soar_lib.policy.lora import Adapters
 from soar_lib.policy.sampling import Samples, concatenate, decode, sample
 from soar_lib.policy.update import advantages, update
-from soar_lib.problems.prompts import tagged, teacher_messages
+from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
 from soar_lib.problems.verify import extract_boxed, parses
 from soar_lib.randomness import uniforms
 from soar_lib.records import SyntheticProblem
 from soar_lib.runs import RunError
+
+Key = tuple[int | str, ...]
 
 
 class TeacherError(RunError):
@@ -29,8 +37,9 @@ class TeacherError(RunError):
 
 @dataclass
 class Proposal:
-    """What the teacher wrote: accepted problems in the order drawn, their tokens (one row each), how many completions
-    that took, and why the others were dropped (reason -> count)."""
+    """What the teacher wrote: accepted problems in the order drawn, their tokens (a row per problem and turn, turns
+    together), how many completions that took (a second turn is no further one), and why the others were dropped
+    (reason -> count)."""
 
     problems: list[SyntheticProblem]
     samples: Samples
@@ -51,21 +60,23 @@ def read(text: str) -> tuple[str, str] | str:
         return "question tags"
     if answer is None:
         return "answer tags"
-    box = extract_boxed(answer)
+    return _answered(question, answer)
+
+
+def _answered(question: str, text: str) -> tuple[str, str] | str:
+    """The second half of the filter: a box that parses, in the answer's tags or in the second of two turns."""
+    box = extract_boxed(text)
     if box is None:
         return "box"
     return (question, box) if parses(box) else "answer does not parse"
 
 
-def propose(
-    base: Base, adapters: Adapters, count: int, settings: TeacherSettings, key: tuple[int | str, ...]
-) -> Proposal:
+def propose(base: Base, adapters: Adapters, count: int, settings: TeacherSettings, key: Key) -> Proposal:
     """Draw from the teacher (slot 0 of `adapters`) until `count` problems parse, in the order drawn.
 
     Completion i depends on (key, i) alone, so how many are drawn at a time does not matter. Raises `TeacherError` when
     `max_attempts` completions per problem were not enough.
     """
-    prompt = encode(base, teacher_messages())
     problems: list[SyntheticProblem] = []
     parts: list[Samples] = []
     rejected: Counter = Counter()
@@ -74,17 +85,16 @@ def propose(
         if attempts >= limit:
             raise TeacherError(_too_few(len(problems), attempts, rejected))
         indices = range(attempts, min(attempts + settings.draw, limit))
-        samples = _draw(base, adapters, prompt, settings, key, indices)
-        kept = []
-        for row, text in enumerate(decode(base, samples)):
+        write = _one_turn if settings.turns == 1 else _two_turns
+        samples, drafts = write(base, adapters, settings, key, indices)
+        kept: list[int] = []
+        for index, (found, text, rows) in zip(indices, drafts, strict=True):
             attempts += 1
-            found = read(text)
             if isinstance(found, str):
                 rejected[found] += 1
                 continue
-            kept.append(row)
-            name = "-".join(map(str, (*key, indices[row])))
-            problems.append(SyntheticProblem(name, *found, text))
+            kept += rows
+            problems.append(SyntheticProblem("-".join(map(str, (*key, index))), *found, text))
             if len(problems) == count:
                 break
         if kept:
@@ -92,9 +102,59 @@ def propose(
     return Proposal(problems, concatenate(parts), attempts, rejected)
 
 
-def _draw(base: Base, adapters: Adapters, prompt: list[int], settings: TeacherSettings, key, indices: range) -> Samples:
-    numbers = torch.stack([uniforms((settings.max_new_tokens,), *key, index) for index in indices])
-    return sample(base, adapters, [prompt], [0], len(indices), numbers, settings.max_new_tokens, settings.temperature)
+# What a completion is to the filter: (question, answer) or the reason to drop it, its text, its rows of samples.
+Draft = tuple[tuple[str, str] | str, str, list[int]]
+
+
+def _one_turn(
+    base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
+) -> tuple[Samples, list[Draft]]:
+    prompt = encode(base, teacher_messages())
+    samples = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
+    return samples, [(read(text), text, [row]) for row, text in enumerate(decode(base, samples))]
+
+
+def _two_turns(
+    base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
+) -> tuple[Samples, list[Draft]]:
+    """The question, cut after its closing tag, then an answer to each question that has its tags."""
+    prompt = encode(base, teacher_messages())
+    first = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
+    first = _cut(base, first, "</question>")
+    texts = decode(base, first)
+    asked = {row: question for row, text in enumerate(texts) if (question := tagged(text, "question"))}
+    drafts: list[Draft] = [("question tags", text, []) for text in texts]
+    if not asked:
+        return first, drafts
+    prompts = [encode(base, student_messages(question)) for question in asked.values()]
+    second = _draw(base, adapters, prompts, settings, [(*key, indices[row], "answer") for row in asked])
+    for place, ((row, question), text) in enumerate(zip(asked.items(), decode(base, second), strict=True)):
+        drafts[row] = (_answered(question, text), f"{texts[row]}\n{text}", [row, len(texts) + place])
+    return concatenate([first, second]), drafts
+
+
+def _draw(
+    base: Base, adapters: Adapters, prompts: list[list[int]], settings: TeacherSettings, keys: list[Key]
+) -> Samples:
+    """One completion of each prompt, each from its own key."""
+    numbers = torch.stack([uniforms((settings.max_new_tokens,), *key) for key in keys])
+    slots = [0] * len(prompts)
+    return sample(base, adapters, prompts, slots, 1, numbers, settings.max_new_tokens, settings.temperature)
+
+
+def _cut(base: Base, samples: Samples, mark: str) -> Samples:
+    """The completions up to the token that completes `mark`; those without it stay whole."""
+    mask = samples.mask.clone()
+    for row, (ids, text) in enumerate(zip(samples.completion.tolist(), decode(base, samples), strict=True)):
+        if mark in text:
+            ends = range(1, int(mask[row].sum()) + 1)
+            done = bisect_left(ends, True, key=lambda end: mark in base.tokenizer.decode(ids[:end]))
+            mask[row, ends[done] :] = 0
+    width = int(mask.sum(1).max())
+    mask = mask[:, :width]
+    return replace(
+        samples, completion=samples.completion[:, :width], mask=mask, logprobs=samples.logprobs[:, :width] * mask
+    )
 
 
 def _too_few(found: int, attempts: int, rejected: Counter) -> str:
@@ -124,7 +184,7 @@ def learn(
     step: int,
     steps: int,
 ) -> dict[str, float]:
-    """One RLOO step on the rewards R_k of the data sets, in place; `samples` are the accepted completions in order.
+    """One RLOO step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows in order.
 
     Every completion of X_k carries A_k = R_k minus the mean of the other rewards. The KL term, where on, is against
     the untrained teacher, which is the base. Returns grad_norm, kl and learning_rate.

@@ -32,6 +32,9 @@ def test_every_preset_is_valid_and_survives_json(name, kind):
         (SoarConfig, {"student.optimiser.warmup": 10}, r"student\.optimiser\.warmup = 10: must be below steps = 10"),
         (SoarConfig, {"student.optimiser.schedule": "linear"}, "'cosine' or 'constant'"),
         (SoarConfig, {"rounds": 20}, r"teacher\.optimiser\.warmup = 20: must be below rounds = 20"),
+        (SoarConfig, {"reward": "vague"}, "reward = 'vague': must be 'grounded' or 'intrinsic'"),
+        (SoarConfig, {"reward": "intrinsic"}, "promotion = True: must be False .* set promotion to false"),
+        (SoarConfig, {"teacher.turns": 3}, r"teacher\.turns = 3: must be 1 or 2"),
         (FilterConfig, {"train_fraction": 1}, "train_fraction = 1.0: must be between 0 and 1"),
         (EvaluateConfig, {"arms": ["pq", "magic"]}, "arms = .*some of base, hard_only"),
         (EvaluateConfig, {"ks": [64]}, "ks = .*between 1 and samples = 32"),
@@ -78,3 +81,11 @@ def test_cost_by_hand():
     timed = config.cost(soar, speed=config.Speed(tokens_per_second=100, tokens_per_rollout=50, machine="a laptop"))
     assert timed.hours == pytest.approx((predicted.rollouts + 32) * 50 / 100 / 3600)
     assert config.cost(preset("paper", FilterConfig), problems=5000).rollouts == 640_000
+
+
+def test_cost_of_the_intrinsic_reward_and_of_two_turns_by_hand():
+    changes = {"rounds": 2, "datasets": 2, "dataset_size": 8, "reward_set": 5, "teacher.optimiser.warmup": 0}
+    intrinsic = config.cost(preset("paper", **changes, reward="intrinsic", promotion=False, intrinsic_samples=3))
+    assert intrinsic.rollouts == 2 * (2 * 8 * 3 + 5)
+    once, twice = (config.cost(preset("paper", **changes, **{"teacher.turns": turns})) for turns in (1, 2))
+    assert twice.tokens - once.tokens == 2 * 2 * 8 * 512 and twice.rollouts == once.rollouts

@@ -48,3 +48,7 @@ def test_the_median_has_as_many_below_as_above(repeats):
     picked = repeats[rewards.median_repeat(repeats)]
     assert picked == sorted(repeats)[(len(repeats) - 1) // 2]
     assert picked in repeats
+
+
+def test_the_intrinsic_reward_falls_with_success_and_is_nothing_without_any():
+    assert [rewards.intrinsic_reward(right / 32) for right in (0, 1, 8, 31, 32)] == [0, 31 / 32, 0.75, 1 / 32, 0]

@@ -96,6 +96,17 @@ def test_resume_names_the_settings_that_differ(tmp_path):
         runs.open_run(tmp_path / "run", other, resume=True)
 
 
+def test_a_run_older_than_a_setting_had_its_default(tmp_path):
+    runs.open_run(tmp_path / "run", SETTINGS)
+    began = runs.read_json(tmp_path / "run" / "config.json")
+    assert (began.pop("reward"), began["teacher"].pop("turns")) == ("grounded", 1)
+    runs.write_json(tmp_path / "run" / "config.json", began)
+    assert runs.open_run(tmp_path / "run", SETTINGS, resume=True).round == 0
+    other = preset("smoke", SoarConfig, promotion=False, reward="intrinsic")
+    with pytest.raises(runs.RunError, match="reward: 'grounded' -> 'intrinsic'"):
+        runs.open_run(tmp_path / "run", other, resume=True)
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for resume in (False, True):

@@ -72,11 +72,15 @@ def line_rollouts(config: SoarConfig, promotions: int) -> int:
 
 
 def spent(config: SoarConfig, rounds: Sequence[dict]) -> int:
-    """All student completions of a run: training of g*r students and their and the baseline's reward, each round.
+    """All student completions of a run: training of g*r students and their and the baseline's reward, each round; with
+    the intrinsic reward the samples per question and the baseline's accuracy.
 
-    >>> spent(SoarConfig(), [{"promoted": False}])
-    42048
+    >>> spent(SoarConfig(), [{"promoted": False}]), spent(SoarConfig(reward="intrinsic", promotion=False), [{}])
+    (42048, 8256)
     """
+    if config.reward == "intrinsic":
+        written = config.datasets * config.dataset_size
+        return len(rounds) * (written * config.intrinsic_samples + config.reward_set)
     students, total, promotions = config.datasets * config.repeats, 0, 0
     for record in rounds:
         training = students * config.inner_steps(promotions) * config.student.batch * config.student.group
