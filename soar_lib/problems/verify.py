@@ -10,10 +10,8 @@ only then asks Math-Verify in a process that can be killed (`workers`). Model te
 Importing this module imports neither sympy nor Math-Verify; this process never does.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from tqdm.auto import tqdm
 
@@ -26,7 +24,6 @@ __all__ = ["VERDICTS", "check", "check_many", "equal", "extract_boxed", "parses"
 
 VERDICTS = ("right", "wrong", "unparsed", "timeout")
 DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseconds
-MAX_WORKERS = 8
 
 
 def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
@@ -56,9 +53,8 @@ def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadlin
     distinct = {(gold, answers[response]) for gold, response in pairs if answers[response] is not None}
     verdicts = {pair: _cheap(*pair) for pair in tqdm(distinct, desc="checking", disable=not progress)}
     hard = [pair for pair, verdict in verdicts.items() if verdict is None]
-    with ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
-        asked = pool.map(lambda pair: _asked(*pair, deadline), hard)
-        verdicts.update(zip(hard, tqdm(asked, total=len(hard), desc="Math-Verify", disable=not progress or not hard)))
+    asked = workers.side_by_side(lambda pair: _asked(*pair, deadline), hard)
+    verdicts.update(zip(hard, tqdm(asked, total=len(hard), desc="Math-Verify", disable=not progress or not hard)))
     return [verdicts.get((gold, answers[response]), "unparsed") for gold, response in pairs]
 
 

@@ -1,9 +1,8 @@
-r"""The process that asks Math-Verify: JSON lines in, true or false out.
+r"""The process that asks Math-Verify (see `workers`): JSON lines in, true or false out.
 
 A question is `[gold, answer]` (do they state the same?) or `[answer]` (can it be read?).
 
-It is started by path, apart from the package, so it imports neither torch nor the caller's main module, and may be
-killed at any time. Math-Verify 0.9.0 is asked through its LaTeX reader alone; its plain-text reader hands text to
+It imports neither torch nor the caller's main module, and may be killed at any time. Math-Verify 0.9.0 is asked through its LaTeX reader alone; its plain-text reader hands text to
 Python's eval. Its SIGALRM timeouts stay off: whoever starts this process kills it at a deadline, and the kernel does
 where that one died first.
 
@@ -13,12 +12,6 @@ equal roots such as sqrt(1/n) and 1/sqrt(n), and simplifying an unequal differen
 """
 
 import functools
-import json
-import logging
-import os
-import resource
-import signal
-import sys
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
@@ -89,24 +82,14 @@ def exact(expression: Expr) -> Expr:
     return expression.replace(lambda part: isinstance(part, Float), lambda part: Rational(str(part)))
 
 
-def main(memory_bytes: int, grace_seconds: float) -> None:
-    """Answer requests until the pipe closes."""
-    channel = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # a library's print must not enter the channel
-    logging.disable(logging.CRITICAL)
-    if sys.platform == "linux":  # macOS refuses this limit
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    channel.write('"ready"\n')
-    for line in sys.stdin:
-        question = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, grace_seconds)  # default action: the process ends
-        try:
-            verdict = equal(*question) if len(question) == 2 else readable(*question)
-        except CANNOT_COMPARE:
-            verdict = False
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        channel.write(json.dumps(bool(verdict)) + "\n")
+def answer(question: list) -> bool:
+    try:
+        return bool(equal(*question) if len(question) == 2 else readable(*question))
+    except CANNOT_COMPARE:
+        return False
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+if __name__ == "__main__":  # for processes that still start it by path
+    from soar_lib.problems.workers import serve
+
+    serve(answer)

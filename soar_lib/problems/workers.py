@@ -1,21 +1,32 @@
 """Processes that may hang, fail or eat memory, and the pool that kills and replaces them (design: verifier).
 
 A worker is a plain subprocess that speaks JSON lines over pipes, not a fork and not a `multiprocessing` child: so it
-works from threads and from notebooks, and inherits neither torch nor locks.
+works from threads and from notebooks, and inherits neither torch nor locks. It runs the function `answer` of one
+module, VERIFY or INTEGRALS.
 """
 
 import atexit
 import json
+import logging
 import os
 import queue
+import resource
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-SCRIPT = Path(__file__).with_name("verify_worker.py")
+VERIFY, INTEGRALS = "soar_lib.problems.verify_worker", "soar_lib.problems.integral_worker"
+ROOT = str(Path(__file__).parents[2])  # last on the path, for a package that is not installed
+START = "import sys; sys.path.append({root!r}); from {module} import answer; from {own} import serve; serve(answer)"
+MAX_WORKERS = 8
 MEMORY_BYTES = 2 * 2**30  # address space of one worker; sympy and the grammar alone map about 0.5 GB
 START_SECONDS = 120.0
 ORPHAN_SECONDS = 600.0  # a worker whose parent died ends itself after this long in one question
@@ -24,17 +35,17 @@ ORPHAN_SECONDS = 600.0  # a worker whose parent died ends itself after this long
 class Worker:
     """One process; `ask` answers a question or ends the process."""
 
-    def __init__(self):
-        command = [sys.executable, "-P", str(SCRIPT), str(MEMORY_BYTES), str(ORPHAN_SECONDS)]
+    def __init__(self, module: str):
+        command = [sys.executable, "-P", "-c", START.format(root=ROOT, module=module, own=__name__)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         if self._line(START_SECONDS) != b'"ready"\n':
             self.kill()
             raise RuntimeError(
                 "the verifier's worker process did not start: its own message is on standard error; "
-                "check that math-verify is installed for this Python"
+                "check that math-verify and mpmath are installed for this Python"
             )
 
-    def ask(self, question: list, seconds: float) -> bool | None:
+    def ask(self, question: list, seconds: float) -> Any:
         """The answer, or None where the deadline or the memory ran out; the process is dead after None."""
         try:
             self.process.stdin.write(json.dumps(question).encode() + b"\n")
@@ -67,20 +78,20 @@ class Worker:
         self.process.stdout.close()
 
 
-_idle: queue.LifoQueue = queue.LifoQueue()
+_idle: dict[str, queue.LifoQueue] = defaultdict(queue.LifoQueue)
 _started: list[Worker] = []
 _lock = threading.Lock()
 
 
-def ask(question: list, seconds: float) -> bool | None:
+def ask(question: list, seconds: float, module: str = VERIFY) -> Any:
     """Put one question to an idle worker, starting one where none is idle; None: out of time or memory."""
     try:
-        worker = _idle.get_nowait()
+        worker = _idle[module].get_nowait()
     except queue.Empty:
-        worker = _start()
+        worker = _start(module)
     if not worker.alive():
         _forget(worker)
-        worker = _start()
+        worker = _start(module)
     try:
         answer = worker.ask(question, seconds)
     except BaseException:  # interrupted halfway: its next line would answer the wrong question
@@ -90,12 +101,18 @@ def ask(question: list, seconds: float) -> bool | None:
     if answer is None:
         _forget(worker)
     else:
-        _idle.put(worker)
+        _idle[module].put(worker)
     return answer
 
 
-def _start() -> Worker:
-    worker = Worker()
+def side_by_side(function: Callable, items: Iterable) -> Iterable:
+    """`function` of each item in order, in as many threads as there are CPU cores (at most 8), for what asks workers."""
+    with ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
+        yield from pool.map(function, items)
+
+
+def _start(module: str) -> Worker:
+    worker = Worker(module)
     with _lock:
         _started.append(worker)
     return worker
@@ -110,8 +127,7 @@ def stop() -> None:
     """End all workers; the next question starts new ones."""
     with _lock:
         workers, _started[:] = list(_started), []
-    while not _idle.empty():
-        _idle.get_nowait()
+        _idle.clear()
     for worker in workers:
         worker.kill()
 
@@ -119,8 +135,23 @@ def stop() -> None:
 def _after_fork() -> None:
     """A forked child must not share the parent's pipes."""
     global _idle, _lock
-    _idle, _lock = queue.LifoQueue(), threading.Lock()
+    _idle, _lock = defaultdict(queue.LifoQueue), threading.Lock()
     _started.clear()
+
+
+def serve(answer: Callable[[list], Any]) -> None:
+    """A worker's side: answer questions until the pipe closes, within the limits of memory and time."""
+    channel = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # a library's print must not enter the channel
+    logging.disable(logging.CRITICAL)
+    if sys.platform == "linux":  # macOS refuses this limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    channel.write('"ready"\n')
+    for line in sys.stdin:
+        signal.setitimer(signal.ITIMER_REAL, ORPHAN_SECONDS)  # default action: the process ends
+        reply = json.dumps(answer(json.loads(line)))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        channel.write(reply + "\n")
 
 
 atexit.register(stop)
