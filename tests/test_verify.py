@@ -87,6 +87,8 @@ OTHER = [
     ("5", "6 cm", "wrong"),
     ("5", "5x", "wrong"),
     ("y = 2x", "x = 2x", "wrong"),
+    ("x**1.5", "x/2", "wrong"),
+    ("x**1.5", r"x\sqrt{x}", "right"),
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}", "wrong"),
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{bmatrix} 1 & 2 \\ 3 & \frac82 \end{bmatrix}", "right"),
     ("5", "__import__('os').getpid()", "wrong"),

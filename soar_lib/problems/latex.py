@@ -107,7 +107,7 @@ REWRITES = [
         (rf"\^?\s*\{{\s*\\circ\s*\}}|\^\s*\\circ{WORD}|\\degree{WORD}", "°"),
         (r"\\(?:varnothing|emptyset)" + WORD + r"|∅|\\\{\s*\\\}", r"\\emptyset "),
         (r"\\sqrt\s*\(([^()]*)\)|\\sqrt\s*([0-9a-zA-Z])", r"\\sqrt{\1\2}"),
-        (r"\^\s*(-?\d+)", r"^{\1}"),
+        (r"\^\s*(-?\d+(?:\.\d+)?)", r"^{\1}"),
         (r"_\s*(\d+)", r"_{\1}"),
     )
 ]
@@ -137,7 +137,7 @@ def clean(text: str) -> str:
 def _clean_plain(text: str) -> str:
     """The same for text without LaTeX and words, at a tenth of the time: most answers of small models are such."""
     text = re.sub(r"\*\s?\*", "^", text)
-    return _spaced(re.sub(r"\^\s*(-?\d+)", r"^{\1}", text))
+    return _spaced(re.sub(r"\^\s*(-?\d+(?:\.\d+)?)", r"^{\1}", text))
 
 
 def _spaced(text: str) -> str:
