@@ -39,7 +39,7 @@ TRANSIENT = (408, 409, 425, 429)  # HTTP codes, beside all from 500, after which
 PROMPT = r"""You check exercises for a mathematics course. Below are one problem and the answer proposed for it.
 
 1. Take the problem exactly as it is written. Do not add context, data or assumptions that it lacks.
-2. Decide whether it is well posed: complete, meaningful, and with one definite answer. Point out fragments and nonsense.
+2. Decide whether it is well posed: complete, meaningful, and with one definite answer. Report fragments and nonsense.
    - Ill_Posed: it is nonsense, contradicts itself or cannot be solved at all.
    - Ambiguous: data, context or a part of the text is missing, so that its answer cannot be told.
 3. Only if it is well posed, solve it yourself, then compare your answer with the proposed one.
