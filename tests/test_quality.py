@@ -163,8 +163,9 @@ def test_summary_gives_percent_interval_and_counts():
     )
     assert (base[["n", "unjudged", "runs"]] == [180, 20, 2]).all(axis=None)
     assert (base["low"] < base["percent"]).all() and (base["percent"] < base["high"]).all()
+    assert base["low"].min() >= 0 and base["high"].max() <= 100
     runs = [np.repeat([[1, 0, 0, 0]], 20, 0).reshape(1, -1), np.repeat([[1, 1, 1, 1, 0]], 20, 0).reshape(1, -1)]
-    expected = [100 * x for x in bootstrap_interval(runs, [0, 1])]
+    expected = np.clip([100 * x for x in bootstrap_interval(runs, [0, 1])], 0, 100)
     assert base.loc["correct", ["low", "high"]].tolist() == pytest.approx(expected)
     assert table.equals(summary({"base": [verdicts("caliu" * 20), verdicts("ccccm" * 20)],
                                  "pq": [verdicts("ccla" * 5)]}, "exact"))  # fmt: skip

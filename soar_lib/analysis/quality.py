@@ -184,7 +184,7 @@ def summary(arms: Mapping[str, Sequence[Sequence[Verdict]]], judge: str, seed: i
     """Table 7: one row per arm and measure of `MEASURES`, with the columns `COLUMNS`.
 
     `arms`: for each arm its runs' verdicts, one sequence per teacher. `percent` is the mean over runs of the share
-    among the judged, with its 95 % bootstrap interval over runs and problems; `n` counts the judged. Runs without a
+    among the judged, with its 95 % bootstrap interval over runs and problems (none beyond 0 and 100); `n` counts the judged. Runs without a
     judged problem do not count; an arm without one has NaN.
     """
     rows = []
@@ -208,7 +208,7 @@ def _percent(runs: list[list[bool]], seed: int) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     values = [np.array([run], dtype=float) for run in runs]
     low, high = bootstrap_interval(values, range(len(values)), seed)
-    return 100 * float(np.mean([value.mean() for value in values])), 100 * low, 100 * high
+    return 100 * float(np.mean([value.mean() for value in values])), 100 * max(0.0, low), 100 * min(1.0, high)
 
 
 # ------------------------------------------------------------------ agreement of two judges
