@@ -184,8 +184,8 @@ def summary(arms: Mapping[str, Sequence[Sequence[Verdict]]], judge: str, seed: i
     """Table 7: one row per arm and measure of `MEASURES`, with the columns `COLUMNS`.
 
     `arms`: for each arm its runs' verdicts, one sequence per teacher. `percent` is the mean over runs of the share
-    among the judged, with its 95 % bootstrap interval over runs and problems (none beyond 0 and 100); `n` counts the judged. Runs without a
-    judged problem do not count; an arm without one has NaN.
+    among the judged, with its 95 % bootstrap interval over runs and problems, cut at 0 and 100; `n` counts the judged.
+    Runs without a judged problem do not count; an arm without one has NaN.
     """
     rows = []
     for arm, runs in arms.items():
