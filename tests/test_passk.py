@@ -1,13 +1,14 @@
-"""pass@k against brute force over all subsets, the bootstrap against known spreads, the table against both."""
+"""pass@k against brute force over all subsets, the table and the paired test against values worked out by hand."""
 
+from dataclasses import asdict, replace
 from fractions import Fraction
 from itertools import combinations
 from math import comb
 
-import numpy as np
 import pytest
 
-from soar_lib.analysis.passk import COLUMNS, Score, bootstrap_interval, difference, pass_at_k, table
+from soar_lib.analysis.passk import COLUMNS, Score, compare, pass_at_k, read_scores, table
+from soar_lib.runs import append_jsonl
 
 
 def brute_force(n: int, c: int, k: int) -> float:
@@ -43,40 +44,6 @@ def test_pass_at_k_refuses_impossible_counts(n, c, k):
         pass_at_k(n, c, k)
 
 
-def test_interval_of_problems_alone_has_the_known_width():
-    # One run, one student, 400 problems of which a quarter are solved: the standard error is sqrt(.25 * .75 / 400).
-    values = np.zeros((1, 400))
-    values[:, :100] = 1.0
-    low, high = bootstrap_interval([values])
-    assert high - low == pytest.approx(2 * 1.96 * (0.25 * 0.75 / 400) ** 0.5, rel=0.08)
-    assert low < 0.25 < high
-
-
-def test_runs_and_students_add_to_the_interval():
-    even = np.full((4, 50), 0.5)
-    students = even + np.array([[-0.2], [-0.1], [0.1], [0.2]])
-    lone = bootstrap_interval([students])
-    nested = bootstrap_interval([students - 0.2, students + 0.2])
-    assert bootstrap_interval([even, even]) == pytest.approx((0.5, 0.5))
-    assert lone[1] - lone[0] > 0.1
-    assert nested[1] - nested[0] > 1.5 * (lone[1] - lone[0])
-
-
-def test_runs_measured_on_the_same_problems_share_the_draw():
-    # With other problems their chance averages out; with the same problems it does not.
-    rng = np.random.default_rng(0)
-    values = np.repeat(rng.integers(0, 2, size=(1, 60)).astype(float), 2, axis=0)
-    shared = bootstrap_interval([values] * 4, ["a"] * 4)
-    apart = bootstrap_interval([values] * 4, ["a", "b", "c", "d"])
-    assert shared[1] - shared[0] > 1.25 * (apart[1] - apart[0])
-
-
-def test_interval_is_seeded():
-    values = [np.random.default_rng(1).random((3, 20))]
-    assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)
-    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
-
-
 def scores(arm: str, counts: dict[tuple[str, int], list[int]], rollouts: int = 640) -> list[Score]:
     """Scores of four samples per problem from the right ones by (run, student)."""
     return [
@@ -104,11 +71,38 @@ def test_table_refuses_students_measured_on_other_problems():
         table(rows, ks=(1,), arms=("pq",))
 
 
-def test_difference_is_paired():
+def test_a_comparison_is_paired():
     # Problems differ much, the arms by one sample of four on each: the interval of the difference has no width.
     rows = scores("pq", {("a", 0): [1, 2, 4], ("a", 1): [2, 3, 4]})
-    rows += scores("hard_only", {("a", 0): [0, 1, 3], ("a", 1): [1, 2, 3], ("b", 0): [4, 4, 4]})
-    assert difference(rows, "pq", "hard_only", 1) == pytest.approx((0.25, 0.25, 0.25))
-    assert difference(rows, "hard_only", "pq", 1)[0] == pytest.approx(-0.25)
+    rows += scores("hard_only", {("a", 0): [0, 1, 3], ("a", 1): [1, 2, 3], ("b", 0): [4, 4, 4]}, rollouts=64)
+    found = compare(rows, "pq", "hard_only", 1)
+    assert (found.difference, found.low, found.high, found.p) == pytest.approx((0.25, 0.25, 0.25, 0.0))
+    assert (found.runs, found.rollouts, found.other_rollouts) == (1, 640, 64)
+    assert compare(rows, "hard_only", "pq", 1).difference == pytest.approx(-0.25)
     with pytest.raises(ValueError, match="pq and ps share no run"):
-        difference(rows, "pq", "ps", 1)
+        compare(rows, "pq", "ps", 1)
+
+
+def test_a_comparison_of_equal_arms_finds_nothing():
+    rows = [row for arm in ("pq", "ps") for row in scores(arm, {("a", 0): [1, 2, 4], ("b", 0): [0, 3, 4]})]
+    found = compare(rows, "pq", "ps", 4)
+    assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_comparison_refuses_other_problems_and_other_students():
+    rows = scores("pq", {("a", 0): [1, 2], ("b", 0): [1, 2], ("b", 1): [1, 2]})
+    with pytest.raises(ValueError, match="other problems or with other students"):
+        compare(rows + scores("ps", {("a", 0): [1, 2, 3]}), "pq", "ps", 1)
+    with pytest.raises(ValueError, match="other problems or with other students"):
+        compare(rows + scores("ps", {("b", 0): [1, 2]}), "pq", "ps", 1)
+
+
+def test_sets_of_problems_keep_apart(tmp_path):
+    rows = scores("pq", {("a", 0): [4, 4]})
+    rows += [replace(row, set="transfer", c=0) for row in rows]
+    assert table(rows, (1,), ("pq",))["mean"].tolist() == [1.0]
+    assert table(rows, (1,), ("pq",), set="transfer")["mean"].tolist() == [0.0]
+    assert table(rows[:2], (1,), ("pq",), set="transfer").empty
+    old = [{name: value for name, value in asdict(row).items() if name != "set"} for row in rows[:2]]
+    append_jsonl(tmp_path / "scores.jsonl", old)  # as written before there were two sets
+    assert {row.set for row in read_scores([tmp_path])} == {"hard_test"}

@@ -24,7 +24,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from soar_lib import runs, student, teacher
-from soar_lib.analysis.passk import Score, difference, pass_at_k, read_scores, table
+from soar_lib.analysis.passk import Score, compare, pass_at_k, read_scores, table
 from soar_lib.analysis.sources import Source, describe, read_source
 from soar_lib.config import EvaluateConfig, StudentSettings
 from soar_lib.policy.base import Base
@@ -34,7 +34,7 @@ from soar_lib.randomness import generator
 from soar_lib.records import Problem
 from soar_lib.rewards import student_rewards
 
-__all__ = ["difference", "pass_at_k", "read_scores", "run", "table"]
+__all__ = ["compare", "pass_at_k", "read_scores", "run", "table"]
 TRAINED = ("hard_only", "pq", "grounded_t")
 
 

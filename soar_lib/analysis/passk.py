@@ -3,20 +3,24 @@
 SOAR sections 4.3 and B.8 report pass@k of 32 samples per problem as mean and standard deviation over seeds, with
 neither the estimator nor the nesting of the seeds stated. Here the estimator is the unbiased one of Chen et al. 2021
 ("Evaluating Large Language Models Trained on Code"), and the interval is a bootstrap over all three sources of
-chance: SOAR runs, students within a run, problems.
+chance: SOAR runs (teacher seeds), students within a run, problems (`soar_lib.analysis.bootstrap`). Two arms are
+compared on the same runs, students and problems.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import fmean
 
 import numpy as np
 import pandas as pd
 
+from soar_lib.analysis.bootstrap import bootstrap, bootstrap_interval
 from soar_lib.runs import read_jsonl
 
+__all__ = ["COLUMNS", "Comparison", "Score", "bootstrap_interval", "compare", "pass_at_k", "read_scores", "table"]
 COLUMNS = ["arm", "k", "mean", "low", "high", "seeds", "rollouts"]
+HARD_TEST, TRANSFER = "hard_test", "transfer"  # the sets of problems that students are measured on
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,24 @@ class Score:
     n: int
     c: int
     rollouts: int  # completions that trained this very student
+    set: str = HARD_TEST  # or TRANSFER
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """pass@k of `arm` less that of `other` on the same problems, with its 95 % interval and two-sided p; `runs` counts
+    the SOAR runs that both stand on, and the rollouts are the mean numbers of completions that trained a student."""
+
+    arm: str
+    other: str
+    k: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    runs: int
+    rollouts: int
+    other_rollouts: int
 
 
 def read_scores(folders: Iterable[str | Path]) -> list[Score]:
@@ -57,49 +79,15 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
 
 
-def bootstrap_interval(
-    runs: Sequence[np.ndarray],
-    problem_sets: Sequence[Hashable] | None = None,
-    seed: int = 0,
-    level: float = 0.95,
-    draws: int = 4000,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over runs, students and problems.
-
-    `runs`: for each SOAR run values [students, problems]. Each draw takes runs with replacement, students within each
-    run taken, and problems; runs with the same entry in `problem_sets` (all of them by default) share the problems
-    drawn, since the same problems measure them. With a handful of seeds such an interval is somewhat too narrow.
-
-    >>> bootstrap_interval([np.full((4, 8), 0.25)])
-    (0.25, 0.25)
-    """
-    rng = np.random.default_rng(seed)
-    sets = list(problem_sets) if problem_sets is not None else [0] * len(runs)
-    weights = {name: _shares(rng, runs[sets.index(name)].shape[1], draws) for name in dict.fromkeys(sets)}
-    means = np.zeros(draws)
-    for position in range(len(runs)):
-        # Position i of a draw holds one run, taken at random; its students are taken anew for this position.
-        taken = rng.integers(len(runs), size=draws)
-        for index, values in enumerate(runs):
-            rows = taken == index
-            students = _shares(rng, values.shape[0], draws)[rows]
-            means[rows] += np.einsum("ds,sp,dp->d", students, values, weights[sets[index]][rows]) / len(runs)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _shares(rng: np.random.Generator, size: int, draws: int) -> np.ndarray:
-    """[draws, size]: how often each of `size` items is in a sample of that size with replacement, as a share."""
-    return rng.multinomial(size, np.full(size, 1 / size), size=draws) / size
-
-
-def table(scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str], seed: int = 0) -> pd.DataFrame:
+def table(
+    scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str], seed: int = 0, set: str = HARD_TEST
+) -> pd.DataFrame:
     """pass@k of each arm (in the order of `arms`) with its 95 % interval; columns `COLUMNS`, pass@k as fractions.
 
     `seeds` counts the students measured, `rollouts` is the mean number of completions that trained one of them.
-    Arms without scores have no row.
+    Arms without scores on the problems of `set` have no row.
     """
-    frame = pd.DataFrame(list(scores))
+    frame = _frame(scores, set)
     rows = []
     for arm in arms:
         part = frame[frame["arm"] == arm]
@@ -108,24 +96,36 @@ def table(scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str], seed:
             low, high = bootstrap_interval(values, sets, seed)
             mean = fmean(float(run.mean()) for run in values)
             seeds = sum(len(run) for run in values)
-            rows.append([arm, k, mean, low, high, seeds, round(part["rollouts"].mean())])
+            rows.append([arm, k, mean, max(low, 0.0), min(high, 1.0), seeds, round(part["rollouts"].mean())])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def difference(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0) -> tuple[float, float, float]:
-    """pass@k of `arm` less that of `other`, with its 95 % interval: (mean, low, high).
+def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0, set: str = HARD_TEST) -> Comparison:
+    """The paired test of two arms: same runs, student numbers and problems, so what they share cancels.
 
-    Paired: the same runs, student numbers and problems, so what they share cancels. Raises ValueError without a pair.
+    Raises ValueError where they share no run, or were measured on other problems or with other students.
     """
-    frame = pd.DataFrame(list(scores))
+    frame = _frame(scores, set)
     left, right = (frame[frame["arm"] == name] for name in (arm, other))
-    common = sorted(set(left["run"]) & set(right["run"]))
+    common = sorted({*left["run"]} & {*right["run"]})
     if not common:
-        raise ValueError(f"{arm} and {other} share no run; evaluate both")
-    values, sets = _matrices(left[left["run"].isin(common)], k)
-    others, _ = _matrices(right[right["run"].isin(common)], k)
+        raise ValueError(f"{arm} and {other} share no run on {set}; evaluate both")
+    left, right = (part[part["run"].isin(common)] for part in (left, right))
+    (values, sets), (others, other_sets) = _matrices(left, k), _matrices(right, k)
+    if sets != other_sets or [v.shape for v in values] != [v.shape for v in others]:
+        raise ValueError(
+            f"{arm} and {other} were measured on other problems or with other students; evaluate both anew"
+        )
     gaps = [value - other for value, other in zip(values, others, strict=True)]
-    return fmean(float(gap.mean()) for gap in gaps), *bootstrap_interval(gaps, sets, seed)
+    found = bootstrap(gaps, sets, seed)
+    low, high = found.interval()
+    budgets = (round(part["rollouts"].mean()) for part in (left, right))
+    return Comparison(arm, other, k, found.mean, max(low, -1.0), min(high, 1.0), found.p_value(), len(gaps), *budgets)
+
+
+def _frame(scores: Iterable[Score], set: str) -> pd.DataFrame:
+    frame = pd.DataFrame(list(scores), columns=[field.name for field in fields(Score)])
+    return frame[frame["set"] == set]
 
 
 def _matrices(part: pd.DataFrame, k: int) -> tuple[list[np.ndarray], list[tuple[str, ...]]]:

@@ -1,0 +1,132 @@
+"""Intervals and tests for means over SOAR runs, students and problems: a hierarchical bootstrap that holds its level.
+
+Each draw takes runs (teacher seeds) with replacement, students within each run taken, and problems. Such draws have the
+right shape, but their spread is wrong in two ways: they count the noise of single measurements up to three times, and a
+handful of runs varies too little among its own resamples. So deviations from the mean are rescaled to the variance of a
+mean over two crossed kinds of units, runs and problems (the two-way clustered variance of Cameron, Gelbach and Miller
+2011), and stretched from normal to Student's t quantiles, whose degrees of freedom follow from both variances as
+Satterthwaite's do. tests/test_bootstrap.py measures the result: with five runs a true null is rejected in about 5 % of
+experiments (with two in about 10 %), where the plain percentile interval rejects between 0 and 16 %.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL, DRAWS = 0.95, 4000
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean, sorted draws of its deviation at the right variance, and the degrees of freedom of that variance."""
+
+    mean: float
+    deviations: np.ndarray  # [draws], ascending
+    freedom: float
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """(low, high) that covers the true mean with probability `level`."""
+        tail = (1 - level) / 2
+        stretch = stats.t.ppf(tail, self.freedom) / stats.norm.ppf(tail)
+        low, high = stretch * np.quantile(self.deviations, [tail, 1 - tail])
+        return float(self.mean + low), float(self.mean + high)
+
+    def p_value(self, null: float = 0.0) -> float:
+        """Two-sided: 1 less the level at which the interval just reaches `null`, so p < 0.05 where the 95 % interval
+        excludes it."""
+        if not self.deviations.any():
+            return float(self.mean == null)
+        below, above = 1e-12, 1.0
+        for _ in range(40):
+            middle = (below + above) / 2
+            low, high = self.interval(1 - middle) if middle < 0.999 else (self.mean, self.mean)
+            below, above = (middle, above) if low <= null <= high else (below, middle)
+        return below
+
+
+def bootstrap(
+    runs: Sequence[np.ndarray], problem_sets: Sequence[Hashable] | None = None, seed: int = 0, draws: int = DRAWS
+) -> Spread:
+    """The spread of the mean over `runs`: for each SOAR run values [students, problems].
+
+    Runs with the same entry in `problem_sets` (all of them by default) were measured on the same problems, in the same
+    order. Runs count equally, whatever their number of students.
+    """
+    sets = list(problem_sets) if problem_sets is not None else [0] * len(runs)
+    means, (variance, freedom) = _draws(runs, sets, seed, draws), _variance(runs, sets)
+    mean, spread = float(np.mean([values.mean() for values in runs])), means.std()
+    # Where nothing varies, rounding errors are left.
+    scale = variance**0.5 / spread if spread > 1e-12 else 0.0
+    return Spread(mean, np.sort((means - mean) * scale), freedom)
+
+
+def bootstrap_interval(
+    runs: Sequence[np.ndarray],
+    problem_sets: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    level: float = LEVEL,
+    draws: int = DRAWS,
+) -> tuple[float, float]:
+    """The interval of the mean over runs, students and problems; see `bootstrap`.
+
+    >>> bootstrap_interval([np.full((4, 8), 0.25)])
+    (0.25, 0.25)
+    """
+    return bootstrap(runs, problem_sets, seed, draws).interval(level)
+
+
+def _draws(runs: Sequence[np.ndarray], sets: list[Hashable], seed: int, draws: int) -> np.ndarray:
+    """[draws] means of resampled runs, students and problems."""
+    rng = np.random.default_rng(seed)
+    weights = {name: _shares(rng, runs[sets.index(name)].shape[1], draws) for name in dict.fromkeys(sets)}
+    means = np.zeros(draws)
+    for _ in range(len(runs)):
+        # Each place of a draw holds one run, taken at random; its students are taken anew for this place.
+        taken = rng.integers(len(runs), size=draws)
+        for index, values in enumerate(runs):
+            rows = taken == index
+            students = _shares(rng, values.shape[0], draws)[rows]
+            means[rows] += (students @ values * weights[sets[index]][rows]).sum(1) / len(runs)
+    return means
+
+
+def _shares(rng: np.random.Generator, size: int, draws: int) -> np.ndarray:
+    """[draws, size]: how often each of `size` items is in a sample of that size with replacement, as a share."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=draws) / size
+
+
+def _variance(runs: Sequence[np.ndarray], sets: list[Hashable]) -> tuple[float, float]:
+    """(variance of the mean, its degrees of freedom): between runs, plus between problems, less what both count.
+
+    Students need no term, since the means of runs vary by them too. A single run is taken as its students.
+    """
+    if len(runs) == 1:
+        runs, sets = list(runs[0][:, None]), sets * len(runs[0])
+    rows = [values.mean(0) for values in runs]
+    between = _of_mean(np.array([row.mean() for row in rows]))
+    terms, problems, both = [(between, len(rows) - 1)], 0.0, 0.0
+    for name in dict.fromkeys(sets):
+        table = np.stack([row for row, own in zip(rows, sets, strict=True) if own == name])
+        share = (len(table) / len(rows)) ** 2
+        own = share * _of_mean(table.mean(0))
+        terms.append((own, table.shape[1] - 1))
+        problems += own
+        if len(table) > 1:
+            both += share * (_of_mean(table.mean(0)) - _of_cells(table))
+    variance = max(between + both, between, problems)
+    doubt = sum(term**2 / freedom for term, freedom in terms if term > 0)
+    return variance, max(1.0, variance**2 / doubt) if doubt else 1.0
+
+
+def _of_mean(values: np.ndarray) -> float:
+    """Variance of the mean of independent values; 0 for one."""
+    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+
+
+def _of_cells(table: np.ndarray) -> float:
+    """Variance of a table's mean [runs, problems] that is due to single cells, neither to rows nor to columns."""
+    rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    return float((rest**2).sum() / freedom / table.size) if freedom else 0.0
