@@ -167,28 +167,44 @@ class SoarConfig:
         return min(self.student.steps + self.extra_steps * promotions, self.max_steps)
 
 
+# What an evaluation can measure; analysis/arms.py says what each one is.
+INFERENCE_ARMS = ("base", "ps", "self_answer")
+TRAINED_ARMS = (
+    "hard_only", "hard_only_x4", "pq", "grounded_t", "base_t", "correct_only", "well_posed", "oracle_small",
+    "oracle_full",
+)  # fmt: skip
+SAMPLED_ARMS = ("grounded_t", "base_t")  # whose problems a teacher writes for the evaluation
+
+
 @dataclass(frozen=True)
 class EvaluateConfig:
     """Fresh students on each data set, then pass@k on hard test (SOAR sections 4.3, B.6, B.8)."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"
     problems: str = ""  # filter run's folder with hard train and hard test; empty: the one the SOAR run used
+    transfer: str = ""  # another filter run's folder: all its hard problems are tested too and never trained on
+    oracle: str = ""  # real problems: a set's name or a filter run's folder; empty: the pool's that are not hard
     seed: int = 0
     arms: tuple[str, ...] = ("base", "hard_only", "pq", "ps", "grounded_t")  # section 4.3
+    label: str = ""  # ends the names of arms that stand on these SOAR runs, to tell them from other settings' runs
+    checkpoint: str = "last"  # B.8 averages 200 later steps, chosen by the training reward; we measure the last step
     students: int = 3  # fresh students per arm and SOAR run; B.8: 3 or more per PQ set
     synthetic_steps: int = 64  # B.6: MATH, synthetic problems only for 64 steps, then hard real ones
-    teacher_samples: int = 128  # problems sampled for Grounded-T, section 4.3
+    teacher_samples: int = 128  # problems sampled from a teacher, and real ones in oracle_small; section 4.3
     samples: int = 32  # per problem for pass@k, section 4.3
     ks: tuple[int, ...] = (1, 4, 8, 16, 32)  # section 4.3
     rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
-    # B.8: up to 1500 steps, warm-up 20. The paper averages a window of later steps; we measure at the last step
+    together: int = 0  # students trained as one population, between two commits; 0: all. Results as with `rows`
+    # B.8: up to 1500 steps, warm-up 20
     student: StudentSettings = field(
         default_factory=lambda: StudentSettings(steps=1500, optimiser=OptimiserSettings(warmup=20))
     )
 
     def __post_init__(self) -> None:
         _require_positive(self, "students", "teacher_samples", "samples", "rows")
-        known = ("base", "hard_only", "pq", "ps", "grounded_t")
+        _require_at_least_zero(self, "together")
+        _require(self.checkpoint == "last", "checkpoint", self.checkpoint, "'last': test scores choose no checkpoint")
+        known = INFERENCE_ARMS + TRAINED_ARMS
         _require(bool(self.arms) and set(self.arms) <= set(known), "arms", self.arms, f"some of {', '.join(known)}")
         _require(
             bool(self.ks) and 1 <= min(self.ks) and max(self.ks) <= self.samples, "ks", self.ks,
@@ -345,6 +361,14 @@ class Cost:
     hours: float | None = None
     machine: str = ""
 
+    def __add__(self, other: "Cost") -> "Cost":
+        """Both one after the other; hours only where both are known."""
+        hours = None if self.hours is None or other.hours is None else self.hours + other.hours
+        return Cost(
+            self.rollouts + other.rollouts, self.teacher_samples + other.teacher_samples, self.tokens + other.tokens,
+            hours, other.machine,
+        )  # fmt: skip
+
 
 def cost(config: Config, problems: int = 0, speed: Speed | None = None) -> Cost:
     """The predicted cost; `problems` is the pool's size for filtering and hard test's for evaluation.
@@ -376,10 +400,12 @@ def _counts(config: Config, problems: int) -> tuple[int, int, int]:
         rollouts, samples = config.rounds * (training + measuring), config.rounds * written
         longest = config.teacher.turns * config.teacher.max_new_tokens
         return rollouts, samples, rollouts * student.max_new_tokens + samples * longest
-    trained = config.students * len(set(config.arms) - {"base", "ps"})
-    measured = trained + config.students * len(set(config.arms) & {"base", "ps"})
-    rollouts = trained * student.steps * student.batch * student.group + measured * problems * config.samples
-    return rollouts, config.teacher_samples, rollouts * student.max_new_tokens
+    arms = set(config.arms)
+    shares = len(arms & set(TRAINED_ARMS)) + (3 if "hard_only_x4" in arms else 0)
+    training = shares * student.steps * student.batch * student.group
+    rollouts = config.students * (training + len(arms) * problems * config.samples)
+    samples = len(arms & set(SAMPLED_ARMS)) * config.teacher_samples
+    return rollouts, samples, rollouts * student.max_new_tokens
 
 
 def describe_cost(config: Config, problems: int = 0) -> str:
@@ -388,11 +414,15 @@ def describe_cost(config: Config, problems: int = 0) -> str:
     >>> describe_cost(preset("paper", model="any"))
     'about 8,409,600 student completions and 51,200 accepted problems, at most 8,637,644,800 tokens (any)'
     """
-    predicted = cost(config, problems)
+    return describe(cost(config, problems), config.model)
+
+
+def describe(predicted: Cost, model: str) -> str:
+    """A cost as a line; see `describe_cost`."""
     parts = [f"{predicted.rollouts:,} student completions"]
     if predicted.teacher_samples:
         parts.append(f"{predicted.teacher_samples:,} accepted problems")
-    text = f"about {' and '.join(parts)}, at most {predicted.tokens:,} tokens ({config.model})"
+    text = f"about {' and '.join(parts)}, at most {predicted.tokens:,} tokens ({model})"
     if predicted.hours is None:
         return text
     return f"{text}, about {_duration(predicted.hours)} on {predicted.machine}"

@@ -36,7 +36,8 @@ def test_every_preset_is_valid_and_survives_json(name, kind):
         (SoarConfig, {"reward": "intrinsic"}, "promotion = True: must be False .* set promotion to false"),
         (SoarConfig, {"teacher.turns": 3}, r"teacher\.turns = 3: must be 1 or 2"),
         (FilterConfig, {"train_fraction": 1}, "train_fraction = 1.0: must be between 0 and 1"),
-        (EvaluateConfig, {"arms": ["pq", "magic"]}, "arms = .*some of base, hard_only"),
+        (EvaluateConfig, {"arms": ["pq", "magic"]}, "arms = .*some of base, ps, self_answer, hard_only"),
+        (EvaluateConfig, {"checkpoint": "best"}, "checkpoint = 'best': must be 'last'"),
         (EvaluateConfig, {"ks": [64]}, "ks = .*between 1 and samples = 32"),
     ],
 )
@@ -89,3 +90,14 @@ def test_cost_of_the_intrinsic_reward_and_of_two_turns_by_hand():
     assert intrinsic.rollouts == 2 * (2 * 8 * 3 + 5)
     once, twice = (config.cost(preset("paper", **changes, **{"teacher.turns": turns})) for turns in (1, 2))
     assert twice.tokens - once.tokens == 2 * 2 * 8 * 512 and twice.rollouts == once.rollouts
+
+
+def test_cost_of_an_evaluation_by_hand():
+    changes = {"students": 2, "samples": 4, "ks": [1], "teacher_samples": 7, "synthetic_steps": 0}
+    changes |= {"student.steps": 3, "student.batch": 2, "student.group": 5, "student.optimiser.warmup": 0}
+    arms = ["base", "hard_only", "hard_only_x4", "grounded_t", "base_t", "self_answer"]
+    predicted = config.cost(preset("paper", EvaluateConfig, arms=arms, **changes), problems=11)
+    assert predicted.rollouts == 2 * ((1 + 4 + 1 + 1) * 3 * 2 * 5 + 6 * 11 * 4)
+    assert predicted.teacher_samples == 2 * 7
+    both = predicted + predicted
+    assert (both.rollouts, both.tokens, both.hours) == (2 * predicted.rollouts, 2 * predicted.tokens, None)

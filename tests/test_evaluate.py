@@ -12,8 +12,10 @@ import words
 
 from soar_lib import runs, soar, student
 from soar_lib.analysis import evaluate
-from soar_lib.analysis.evaluate import Entry, phases, plan, read_scores
+from soar_lib.analysis.arms import Entry, plan, row_name
+from soar_lib.analysis.evaluate import parts, phases, read_scores
 from soar_lib.analysis.passk import COLUMNS
+from soar_lib.analysis.quality import Verdict
 from soar_lib.analysis.sources import line_rollouts, read_source, spent
 from soar_lib.config import EvaluateConfig, SoarConfig, change, from_values, preset
 from soar_lib.policy.base import load
@@ -116,8 +118,8 @@ def test_training_on_the_hard_problems_shows(evaluated):
     assert mean["hard_only", 1] > mean["base", 1]
 
 
-@pytest.mark.parametrize("calls", [0, 3])
-def test_interrupted_and_resumed_equals_uninterrupted(home, evaluated, tmp_path, monkeypatch, calls):
+@pytest.mark.parametrize(("calls", "kept"), [(0, 0), (3, 2 * 2 * 5)])  # in the second arm's second SOAR run
+def test_interrupted_and_resumed_equals_uninterrupted(home, evaluated, tmp_path, monkeypatch, calls, kept):
     done, real = [], student.accuracy
 
     def interrupted(*arguments, **options):
@@ -131,7 +133,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(home, evaluated, tmp_path,
         patch.setattr(student, "accuracy", interrupted)
         evaluate.run(settings(home), folders, tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "pass_at_k.csv").exists()
-    assert len(read_scores([tmp_path / "out"])) == 5 * calls
+    assert len(read_scores([tmp_path / "out"])) == kept
     frame = evaluate.run(settings(home), folders, tmp_path / "out", resume=True, progress=False)
     pd.testing.assert_frame_equal(frame, evaluated[1])
     assert counts(tmp_path / "out") == counts(evaluated[0])
@@ -162,7 +164,7 @@ def test_the_test_set_chooses_nothing(home, evaluated, tmp_path):
 
 def test_sampled_problems_are_kept_with_their_run(evaluated):
     written = runs.read_jsonl(evaluated[0] / "problems.jsonl")
-    assert [row["source"] for row in written] == [0, 0, 0, 1, 1, 1]
+    assert [(row["source"], row["arm"]) for row in written] == [(i, "grounded_t") for i in (0, 0, 0, 1, 1, 1)]
     assert all(row["question"] in words.QUESTIONS for row in written)
 
 
@@ -175,12 +177,12 @@ def test_inference_arms_alone_need_no_training(home, tmp_path):
 
 def test_phases_share_the_steps_and_the_first_one_warms_up():
     config = preset("paper", EvaluateConfig)
-    first, second = phases(config)
+    first, second = phases(config).values()
     assert (first.steps, second.steps) == (64, 1436)
     assert (first.optimiser.warmup, second.optimiser.warmup) == (20, 0)
     only = phases(change(config, {"synthetic_steps": 0}))
-    assert only[0] is None and only[1] == config.student
-    assert phases(change(config, {"synthetic_steps": 1500}))[1] is None
+    assert only == {"synthetic": None, "hard": config.student}
+    assert phases(change(config, {"synthetic_steps": 1500}))["hard"] is None
 
 
 def test_rollouts_along_the_line_of_promotions():
@@ -212,3 +214,147 @@ def test_a_run_that_cannot_be_evaluated_is_refused_and_nothing_is_written(home, 
     with pytest.raises(RunError, match=message):
         evaluate.run(settings(home), [tmp_path / "soar"], tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+# ------------------------------------------------------------------ further arms and the transfer set
+
+ARMS = [
+    "base", "hard_only", "hard_only_x4", "grounded_t", "base_t", "correct_only", "well_posed", "oracle_small",
+    "oracle_full", "self_answer",
+]  # fmt: skip
+
+
+def judge(problems) -> list[Verdict]:
+    """Even questions are answered right; any rule will do that is not the same for all."""
+    return [Verdict("correct" if int(problem.question[1]) % 2 == 0 else "arithmetic") for problem in problems]
+
+
+@pytest.fixture(scope="module")
+def widely(home) -> Path:
+    """All further arms on one SOAR run, with real problems of a file and a transfer set."""
+    rows = [asdict(problem) for problem in words.problems(10, "real")]
+    rows = [{**row, "question": f"so {row['question']}"} for row in rows]
+    rows[0]["question"] = "q0"  # as in hard test
+    (home / "real.jsonl").write_text(runs.jsonl(rows))
+    (home / "far").mkdir()
+    for name, count in (("hard_train", 2), ("hard_test", 1)):
+        far = [{**asdict(problem), "question": f"far {name}"} for problem in words.problems(count, f"far {name}")]
+        (home / "far" / f"{name}.jsonl").write_text(runs.jsonl(far))
+    evaluate.run(wide(home), [home / "soar0"], home / "wide", progress=False, judge=judge)
+    return home / "wide"
+
+
+def wide(home: Path, **changes) -> EvaluateConfig:
+    further = {"oracle": str(home / "real.jsonl"), "transfer": str(home / "far"), "teacher_samples": 8, "arms": ARMS}
+    return settings(home, **further | changes)
+
+
+def test_every_row_states_its_rollouts(widely):
+    rollouts = pd.read_csv(widely / "pass_at_k.csv").drop_duplicates("arm").set_index("arm")["rollouts"].to_dict()
+    assert list(rollouts) == ARMS
+    assert (rollouts.pop("base"), rollouts.pop("self_answer"), rollouts.pop("hard_only_x4")) == (0, 3 * 2 * 2, 128)
+    assert set(rollouts.values()) == {32}
+
+
+def test_each_arm_trains_on_its_own_problems_then_on_hard_train(home, tmp_path, monkeypatch, widely):
+    seen, real = [], student.train
+
+    def record(base, adapters, problem_sets, settings, keys, *rest):
+        seen.extend((key[3], key[2], settings.group, tuple(problems)) for key, problems in zip(keys, problem_sets))
+        return real(base, adapters, problem_sets, settings, keys, *rest)
+
+    monkeypatch.setattr(student, "train", record)
+    evaluate.run(wide(home, students=1), [home / "soar0"], tmp_path / "out", progress=False, judge=judge)
+    found = {(arm, phase): problems for arm, phase, _, problems in seen}
+    written = runs.read_jsonl(tmp_path / "out" / "problems.jsonl")
+    hard = found["hard_only", "hard"]
+    assert len(hard) == 8 and all(problems == hard for (_, phase), problems in found.items() if phase == "hard")
+    assert {group for arm, _, group, _ in seen if arm == "hard_only_x4"} == {16}
+    assert {group for arm, _, group, _ in seen if arm != "hard_only_x4"} == {4}
+    assert found["hard_only", "synthetic"] == found["hard_only_x4", "synthetic"] == hard
+    for arm in ("grounded_t", "base_t", "correct_only", "well_posed"):
+        assert [p.id for p in found[arm, "synthetic"]] == [row["id"] for row in written if row["arm"] == arm]
+    full, small = found["oracle_full", "synthetic"], found["oracle_small", "synthetic"]
+    assert [p.id for p in full] == [f"real{i}" for i in range(1, 10)]  # the first is measured too, so it is left out
+    assert len(small) == 8 and {*small} < {*full}
+
+
+def test_correct_and_well_posed_problems_come_in_equal_numbers(widely):
+    by_arm = {arm: [] for arm in ARMS}
+    for row in runs.read_jsonl(widely / "problems.jsonl"):
+        by_arm[row["arm"]].append(row)
+    correct, posed, all_of_them = (by_arm[arm] for arm in ("correct_only", "well_posed", "grounded_t"))
+    assert 0 < len(correct) == len(posed) < len(all_of_them) == len(by_arm["base_t"]) == 8
+    assert all(int(row["question"][1]) % 2 == 0 for row in correct)
+    ids = {row["id"] for row in all_of_them}
+    assert {row["id"] for row in correct + posed} <= ids and ids.isdisjoint(row["id"] for row in by_arm["base_t"])
+
+
+def test_without_wrong_answers_there_is_no_such_pair(home, tmp_path):
+    config = wide(home, arms=["base", "correct_only", "well_posed"])
+    frame = evaluate.run(
+        config,
+        [home / "soar0"],
+        tmp_path / "out",
+        progress=False,
+        judge=lambda some: [Verdict("correct") for _ in some],
+    )
+    assert frame["arm"].unique().tolist() == ["base"]
+
+
+def test_the_transfer_set_is_measured_and_changes_nothing_else(home, tmp_path, widely):
+    scores = read_scores([widely])
+    far = {score.problem for score in scores if score.set == "transfer"}
+    assert far == {"far hard_train0", "far hard_train1", "far hard_test0"}
+    assert list(pd.read_csv(widely / "transfer.csv")["arm"].unique()) == ARMS
+    inference = {"arms": ["base", "hard_only"]}
+    evaluate.run(wide(home, transfer="", **inference), [home / "soar0"], tmp_path / "out", progress=False)
+    assert not (tmp_path / "out" / "transfer.csv").exists()
+    near = {(s.arm, s.student, s.problem): s.c for s in scores if s.set == "hard_test" and s.arm in inference["arms"]}
+    assert {(s.arm, s.student, s.problem): s.c for s in read_scores([tmp_path / "out"])} == near
+
+
+def test_a_transfer_set_that_was_trained_on_is_refused(home, tmp_path, widely):
+    with pytest.raises(RunError, match="hard_train0 is a hard train problem of .*soar0; name another"):
+        evaluate.run(wide(home, transfer=str(home / "filter")), [home / "soar0"], tmp_path / "out", progress=False)
+    with pytest.raises(RunError, match="transfer must name the folder of a filter run"):
+        evaluate.run(wide(home, transfer=str(home / "model")), [home / "soar0"], tmp_path / "out", progress=False)
+    with pytest.raises(RunError, match="no outcomes.jsonl.*need a set: --set oracle=SET"):
+        evaluate.run(wide(home, oracle=""), [home / "soar0"], tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_students_train_alike_in_parts(home, tmp_path, widely):
+    config = wide(home, together=3)
+    evaluate.run(config, [home / "soar0"], tmp_path / "out", progress=False, judge=judge)
+    one, two = (runs.load_checkpoint(runs.latest_checkpoint(out))[0]["students"] for out in (widely, tmp_path / "out"))
+    assert all(torch.allclose(value, two[name], atol=1e-4) for name, value in one.items())
+    entries = plan(config, [read_source(load(str(home / "model"), device="cpu"), home / "soar0", settings(home))])
+    trained = [entry for entry in entries if entry.arm not in ("base", "self_answer")]
+    cut = parts(trained, 3)
+    assert sorted(map(len, cut)) == [2, 2, 3, 3, 3, 3]
+    assert sorted(sum(cut, []), key=trained.index) == trained
+    assert [part for part in cut if any(entry.arm == "hard_only_x4" for entry in part)] == [cut[-1]]
+
+
+def test_a_finished_evaluation_is_only_read(home, tmp_path, widely):
+    shutil.copytree(widely, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "checkpoint")  # published folders have none
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()}
+    frame = evaluate.run(wide(home), [home / "soar0"], tmp_path / "out", resume=True, progress=False)
+    pd.testing.assert_frame_equal(frame, pd.read_csv(widely / "pass_at_k.csv"))
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_an_arm_is_named_after_its_run(home, tmp_path):
+    intrinsic = change(
+        from_values(SoarConfig, runs.read_json(home / "soar0" / "config.json")),
+        {"reward": "intrinsic", "promotion": False, "intrinsic_samples": 4, "rounds": 1},
+    )
+    soar.run(intrinsic, tmp_path / "soar", progress=False)
+    named = settings(home, arms=["base", "ps", "grounded_t"], students=1)
+    frame = evaluate.run(named, [tmp_path / "soar"], tmp_path / "out", progress=False)
+    assert frame["arm"].unique().tolist() == ["base", "ps_intrinsic", "intrinsic_t"]
+    turned = change(intrinsic, {"reward": "grounded", "teacher.turns": 2})
+    assert row_name("grounded_t", turned, "n_half") == "grounded_t_no_promotion_multi_turn_n_half"
+    assert row_name("base_t", turned, "n_half") == "base_t_multi_turn"

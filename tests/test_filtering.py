@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,31 @@ def test_the_folder_says_what_was_found(tmp_path, model, pool_file):
     assert logged == Counter(totals(result.outcomes))
     with pytest.raises(RunError, match="there is a run in it already"):
         run(config, tmp_path / "run", progress=False)
+
+
+def test_a_finished_run_is_only_read(tmp_path, monkeypatch, model, pool_file):
+    config = FilterConfig(model=str(model), problems=str(pool_file), k=K, max_new_tokens=3)
+    result = run(config, tmp_path / "run", progress=False)
+    (tmp_path / "run" / "samples.jsonl").unlink()  # published runs have none
+    monkeypatch.setattr(filtering, "load_base", lambda name: pytest.fail("a finished run needs no model"))
+    assert run(config, tmp_path / "run", resume=True, progress=False) == result
+    with pytest.raises(RunError, match="seed: 0 -> 1"):
+        run(replace(config, seed=1), tmp_path / "run", resume=True, progress=False)
+
+
+def test_solved_problems_are_the_others_of_the_pool(tmp_path, model, pool_file):
+    pool = tmp_path / "pool.jsonl"
+    pool.write_bytes(pool_file.read_bytes())
+    with pytest.raises(LoadError, match="run: holds no finished filter run"):
+        filtering.solved_problems(tmp_path / "run")
+    config = FilterConfig(model=str(model), problems=str(pool), k=K, max_new_tokens=3)
+    result = run(config, tmp_path / "run", progress=False)
+    hard = {problem.id for problem in result.train + result.test}
+    assert filtering.solved_problems(tmp_path / "run") == [p for p in load(pool) if p.id not in hard]
+    assert 0 < len(hard) < 20
+    pool.write_text("".join(pool.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(LoadError, match="pool.jsonl has changed since; filter again"):
+        filtering.solved_problems(tmp_path / "run")
 
 
 def test_a_bad_pool_or_folder_touches_nothing(tmp_path, model):

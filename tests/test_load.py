@@ -249,6 +249,15 @@ def test_the_embedded_world_is_a_set_like_any_other():
     assert self_verdicts(problems) == {"right"}
 
 
+def test_the_embedded_worlds_transfer_family_is_in_no_pool():
+    far, pool = load("nano-transfer", seed=1, size=12), load("nano", seed=1, size=60)
+    assert far == load("nano-transfer", seed=1, size=20)[:12] != load("nano-transfer", seed=2, size=12)
+    assert len({problem.topic for problem in far}) == 1 and {problem.source for problem in far} == {"nano-transfer"}
+    assert {problem.topic for problem in far}.isdisjoint(problem.topic for problem in pool)
+    assert {problem.id for problem in far}.isdisjoint(problem.id for problem in pool)
+    assert self_verdicts(far) == {"right"}
+
+
 def test_problems_written_out_are_read_back(tmp_path):
     problems = [*load("nano", size=6), *load("gsm_symbolic", size=2), Problem("x", "a\u2028b ", "the line $y = x$")]
     assert load(written(tmp_path, *map(asdict, problems))) == problems

@@ -1,19 +1,14 @@
 """Fresh students on each data set, then pass@k on the held-out hard problems (SOAR sections 4.3, B.6, B.8).
 
-    base         no training
-    hard_only    hard train in both phases
-    pq           D_best, the data sets whose students were promoted, then hard train
-    ps           the promoted student itself, no further training
-    grounded_t   problems sampled from the trained teacher, then hard train
+What the arms are is said in analysis/arms.py. Trained arms start from the base and get equal rollouts:
+`synthetic_steps` on their own problems, then hard train for the rest (the paper's curriculum for MATH), with a fresh
+AdamW and cosine in each phase for all arms alike. All arms, SOAR runs and students train as one population, or in parts
+of `together` students. Test problems never choose anything: the last step is measured (`checkpoint` in config.json).
 
-Trained arms start from the base and get equal rollouts: `synthetic_steps` on their own problems, then hard train for
-the rest (the paper's curriculum for MATH), with a fresh AdamW and cosine in each phase for all arms alike. All arms,
-SOAR runs and students train as one population. Test problems never choose anything: the last step is measured (the
-paper averages a window of later steps).
-
-base and ps are inference only: `students` inference seeds of one model. A table's `rollouts` are those that trained
-the measured student itself (for ps along its line of promotions); what the SOAR run spent to make the data of pq, ps
-and grounded_t is in sources.csv.
+base, ps and self_answer are inference only: `students` inference seeds of one model. A table's `rollouts` are those
+that trained the measured policy itself (for ps along its line of promotions); what the SOAR run spent to make the data
+of the other arms is in sources.csv. Each arm is measured on hard test and, where `transfer` names another filter run,
+on all of its hard problems, which no arm trains on.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,33 +16,24 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
-from soar_lib import runs, student, teacher
-from soar_lib.analysis.passk import Score, compare, pass_at_k, read_scores, table
-from soar_lib.analysis.sources import Source, describe, read_source
-from soar_lib.config import EvaluateConfig, StudentSettings
+from soar_lib import runs, student
+from soar_lib.analysis.arms import Entry, Judge, own_problems, plan, row_name, write
+from soar_lib.analysis.passk import HARD_TEST, TRANSFER, Score, compare, pass_at_k, read_scores, table
+from soar_lib.analysis.sources import Source, describe, read_source, read_transfer, source_name
+from soar_lib.config import TRAINED_ARMS, EvaluateConfig, StudentSettings
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load as load_base
 from soar_lib.policy.lora import Adapters, stack
+from soar_lib.problems.load import overlap
 from soar_lib.randomness import generator
 from soar_lib.records import Problem
 from soar_lib.rewards import student_rewards
 
 __all__ = ["compare", "pass_at_k", "read_scores", "run", "table"]
-TRAINED = ("hard_only", "pq", "grounded_t")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One student to be measured: arm, number of the SOAR run, number of the student."""
-
-    arm: str
-    source: int
-    student: int
-
-    def key(self, seed: int, purpose: str) -> tuple[int | str, ...]:
-        return seed, "evaluate", purpose, self.arm, self.source, self.student
+FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 
 
 @dataclass(frozen=True)
@@ -57,13 +43,14 @@ class Evaluation:
     config: EvaluateConfig
     base: Base
     sources: list[Source]
+    transfer: list[Problem]
     entries: list[Entry]
     run: runs.Run
     progress: bool
 
     @property
     def trained(self) -> list[Entry]:
-        return [entry for entry in self.entries if entry.arm in TRAINED]
+        return [entry for entry in self.entries if entry.arm in TRAINED_ARMS]
 
 
 def run(
@@ -72,55 +59,117 @@ def run(
     out: str | Path,
     resume: bool = False,
     progress: bool = True,
+    judge: Judge | None = None,
+    base: Base | None = None,
 ) -> pd.DataFrame:
-    """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too).
+    """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
+    evaluation is only read. `judge` gives the verdicts behind correct_only and well_posed (default `quality.exact`),
+    and `base` saves loading `config.model` again.
 
     Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
     """
     out = Path(out)
     runs.check_folder(out, resume)
-    base = load_base(config.model)
-    sources = [read_source(base, folder, config) for folder in soar_folders]
+    if (out / "pass_at_k.csv").is_file():  # written last
+        return _finished(config, soar_folders, out)
+    base, transfer = base or load_base(config.model), read_transfer(config)
+    sources = [read_source(base, folder, config, transfer) for folder in soar_folders]
+    for source in sources:
+        _check_unseen(source, transfer)
     opened = runs.open_run(out, config, resume)
-    entries = plan(config, sources)
-    evaluation = Evaluation(config, base, sources, entries, opened, progress)
-    _check_sources(opened, sources)
+    _check_sources(opened, [source.name for source in sources])
+    evaluation = _begun(Evaluation(config, base, sources, transfer, [], opened, progress), judge)
     stages = _stages(evaluation)
-    with tqdm(total=len(stages), initial=opened.round, desc="evaluation", unit="stage", disable=not progress) as bar:
-        for stage in stages[opened.round :]:
+    with tqdm(
+        total=len(stages), initial=opened.round - 1, desc="evaluation", unit="stage", disable=not progress
+    ) as bar:
+        for stage in stages[opened.round - 1 :]:
             stage()
             bar.update()
-    frame = table(read_scores([out]), config.ks, config.arms, config.seed)
-    for name, content in (("sources", describe(sources)), ("pass_at_k", frame)):
+    return _finish(evaluation)
+
+
+def _finish(evaluation: Evaluation) -> pd.DataFrame:
+    """Write the tables; pass_at_k.csv ends the evaluation."""
+    config, out = evaluation.config, evaluation.run.folder
+    scores = read_scores([out])
+    tables = {"sources": describe(evaluation.sources)}
+    if evaluation.transfer:
+        tables["transfer"] = table(scores, config.ks, None, config.seed, TRANSFER)
+    tables["pass_at_k"] = table(scores, config.ks, None, config.seed)
+    for name, content in tables.items():
         runs.write_text_atomic(out / f"{name}.csv", content.to_csv(index=False, lineterminator="\n"))
-    return frame
+    return tables["pass_at_k"]
 
 
-def plan(config: EvaluateConfig, sources: Sequence[Source]) -> list[Entry]:
-    """All students of an evaluation. A SOAR run without promotion has no promotion questions and so no pq."""
-    return [
-        Entry(arm, number, index)
-        for arm in config.arms
-        for number, source in enumerate(sources)
-        for index in range(config.students)
-        if arm != "pq" or source.promotion_questions
-    ]
+def _finished(config: EvaluateConfig, soar_folders: Sequence[str | Path], out: Path) -> pd.DataFrame:
+    runs.check_same(out, config)
+    _same_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), list(map(source_name, soar_folders)))
+    return pd.read_csv(out / "pass_at_k.csv")
 
 
-def _check_sources(run: runs.Run, sources: Sequence[Source]) -> None:
+def _check_sources(run: runs.Run, now: list[str]) -> None:
     """A resumed evaluation must stand on the SOAR runs that it began with."""
-    now = [source.name for source in sources]
-    before = run.load()[1]["sources"] if run.round else now
+    _same_sources(run.folder, run.load()[1]["sources"] if run.round else now, now)
+
+
+def _same_sources(folder: Path, before: list[str], now: list[str]) -> None:
     if before != now:
-        raise runs.RunError(f"{run.folder}: began with the runs {', '.join(before)}; give those or another folder")
+        raise runs.RunError(f"{folder}: began with the runs {', '.join(before)}; give those or another folder")
+
+
+def _check_unseen(source: Source, transfer: list[Problem]) -> None:
+    seen = overlap(transfer, source.train).shared
+    if seen:
+        raise runs.RunError(f"transfer: {seen[0][0]} is a hard train problem of {source.name}; name another filter run")
 
 
 # ------------------------------------------------------------------ stages: each ends in a commit
 
 
+def _begun(evaluation: Evaluation, judge: Judge | None) -> Evaluation:
+    """The evaluation with all its students, once the teachers have written their problems."""
+    config, sources, run = evaluation.config, evaluation.sources, evaluation.run
+    new = None if run.round else write(evaluation.base, config, sources, judge)
+    evaluation = replace(evaluation, entries=plan(config, sources, _written(evaluation) if new is None else new))
+    if new is not None:
+        _commit(evaluation, _fresh(evaluation) if evaluation.trained else None, problems=new)
+    return evaluation
+
+
+def _written(evaluation: Evaluation) -> list[dict]:
+    return runs.read_jsonl(evaluation.run.folder / "problems.jsonl")
+
+
 def _stages(evaluation: Evaluation) -> list[Callable[[], None]]:
-    scoring = [lambda entry=entry: _score(evaluation, entry) for entry in evaluation.entries]
-    return [lambda: _begin(evaluation), lambda: _first(evaluation), lambda: _second(evaluation), *scoring]
+    training = [
+        lambda part=part, phase=phase: _train(evaluation, part, phase)
+        for part in parts(evaluation.trained, evaluation.config.together)
+        for phase, settings in phases(evaluation.config).items()
+        if settings
+    ]
+    arms = dict.fromkeys(entry.arm for entry in evaluation.entries)
+    return [*training, *(lambda arm=arm: _score(evaluation, arm) for arm in arms)]
+
+
+def parts(trained: Sequence[Entry], together: int = 0) -> list[list[Entry]]:
+    """The students that train together: of one budget, and at most `together` of them (0: all)."""
+    found = []
+    for factor in sorted({FACTORS.get(entry.arm, 1) for entry in trained}):
+        alike = [entry for entry in trained if FACTORS.get(entry.arm, 1) == factor]
+        size = together or len(alike)
+        found += [alike[i : i + size] for i in range(0, len(alike), size)]
+    return found
+
+
+def phases(config: EvaluateConfig) -> dict[str, StudentSettings | None]:
+    """Settings of both phases, None for a phase without steps; the warm-up belongs to the first that has some."""
+    first, second = config.synthetic_steps, config.student.steps - config.synthetic_steps
+    later = replace(config.student.optimiser, warmup=0) if first else config.student.optimiser
+    return {
+        "synthetic": replace(config.student, steps=first) if first else None,
+        "hard": replace(config.student, steps=second, optimiser=later) if second else None,
+    }
 
 
 def _commit(evaluation: Evaluation, students: Adapters | None, **records: Sequence[dict]) -> None:
@@ -148,91 +197,78 @@ def _fresh(evaluation: Evaluation) -> Adapters:
     return stack(create)
 
 
-def _begin(evaluation: Evaluation) -> None:
-    """Sample the problems of grounded_t, the same for all students of a teacher (section 4.3)."""
-    records = []
-    for number in sorted({entry.source for entry in evaluation.entries if entry.arm == "grounded_t"}):
-        source, key = evaluation.sources[number], (evaluation.config.seed, "evaluate", "teacher", number)
-        count, settings = evaluation.config.teacher_samples, source.config.teacher
-        proposal = teacher.propose(evaluation.base, source.teacher, count, settings, key)
-        records += [{"source": number, **asdict(problem)} for problem in proposal.problems]
-    _commit(evaluation, _fresh(evaluation) if evaluation.trained else None, problems=records)
+def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> None:
+    """One phase of some students as one population."""
+    config, everyone = evaluation.config, _students(evaluation)
+    slots = [evaluation.trained.index(entry) for entry in part]
+    settings = phases(config)[phase]
+    settings = replace(settings, group=settings.group * FACTORS.get(part[0].arm, 1))
+    problems = [evaluation.sources[entry.source].train for entry in part]
+    if phase == "synthetic":
+        problems = own_problems(part, config, evaluation.sources, _written(evaluation))
+    with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.progress) as bar:
+        trained, history = student.train(
+            evaluation.base, everyone.select(slots), problems, settings,
+            [entry.key(config.seed, phase) for entry in part], student_rewards,
+            lambda step, metrics: bar.update(), config.rows,
+        )  # fmt: skip
+    rows = [row for step in history for row in _metrics(part, phase, step)]
+    _commit(evaluation, _placed(everyone, slots, trained), metrics=rows)
 
 
-def _own_problems(evaluation: Evaluation) -> dict[Entry, list[Problem]]:
-    """What each trained student learns from in the first phase."""
-    written = runs.read_jsonl(evaluation.run.folder / "problems.jsonl")
-    sampled = {
-        number: [Problem(r["id"], r["question"], r["answer"], "grounded_t") for r in written if r["source"] == number]
-        for number in range(len(evaluation.sources))
-    }
-    choose = {
-        "hard_only": lambda number: evaluation.sources[number].train,
-        "pq": lambda number: evaluation.sources[number].promotion_questions,
-        "grounded_t": lambda number: sampled[number],
-    }
-    return {entry: choose[entry.arm](entry.source) for entry in evaluation.trained}
+def _placed(everyone: Adapters, slots: list[int], some: Adapters) -> Adapters:
+    """The population with these slots' adapters replaced."""
+    state, new = everyone.state_dict(), some.state_dict()
+    index = torch.tensor(slots)
+    return everyone.load({name: t.index_copy(0, index.to(t.device), new[name]) for name, t in state.items()})
 
 
-def _first(evaluation: Evaluation) -> None:
-    _train(evaluation, "synthetic", _own_problems(evaluation), phases(evaluation.config)[0])
-
-
-def _second(evaluation: Evaluation) -> None:
-    hard = {entry: evaluation.sources[entry.source].train for entry in evaluation.trained}
-    _train(evaluation, "hard", hard, phases(evaluation.config)[1])
-
-
-def phases(config: EvaluateConfig) -> tuple[StudentSettings | None, StudentSettings | None]:
-    """Settings of both phases, None for a phase without steps; the warm-up belongs to the first that has some."""
-    first, second = config.synthetic_steps, config.student.steps - config.synthetic_steps
-    later = replace(config.student.optimiser, warmup=0) if first else config.student.optimiser
-    return (
-        replace(config.student, steps=first) if first else None,
-        replace(config.student, steps=second, optimiser=later) if second else None,
-    )
-
-
-def _train(
-    evaluation: Evaluation, phase: str, problems: dict[Entry, list[Problem]], settings: StudentSettings | None
-) -> None:
-    """One phase of all trained students as one population."""
-    students, rows = _students(evaluation), []
-    if students and settings:
-        keys = [entry.key(evaluation.config.seed, phase) for entry in problems]
-        with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.progress) as bar:
-            students, history = student.train(
-                evaluation.base, students, list(problems.values()), settings, keys, student_rewards,
-                lambda step, metrics: bar.update(), evaluation.config.rows,
-            )  # fmt: skip
-        rows = [row for step in history for row in _metrics(evaluation, phase, step)]
-    _commit(evaluation, students, metrics=rows)
-
-
-def _metrics(evaluation: Evaluation, phase: str, step: dict) -> list[dict]:
+def _metrics(part: list[Entry], phase: str, step: dict) -> list[dict]:
     """One row per student of a step's metrics."""
     named = ("reward", "top_reward", "length", "signal", "grad_norm")
     return [
         {"phase": phase, "step": step["step"], **asdict(entry), **{name: step[name][slot] for name in named}}
-        for slot, entry in enumerate(evaluation.trained)
+        for slot, entry in enumerate(part)
     ]
 
 
-def _score(evaluation: Evaluation, entry: Entry) -> None:
-    """Count one student's right samples on each problem of hard test."""
-    config, source = evaluation.config, evaluation.sources[entry.source]
-    students = _students(evaluation)
-    policy = {"base": None, "ps": source.promoted}.get(entry.arm, students)
-    slot = evaluation.trained.index(entry) if entry.arm in TRAINED else 0
-    share = student.accuracy(
-        evaluation.base, policy, source.test, [slot], config.student.max_new_tokens, config.samples,
-        [entry.key(config.seed, "score")], config.student.temperature, config.rows,
-    )[0]  # fmt: skip
-    trained = config.student.steps * config.student.batch * config.student.group
-    rollouts = {"base": 0, "ps": source.promoted_rollouts}.get(entry.arm, trained)
-    counts = [round(value * config.samples) for value in share.tolist()]
-    scores = [
-        Score(entry.arm, source.name, entry.student, problem.id, config.samples, right, rollouts)
-        for problem, right in zip(source.test, counts, strict=True)
-    ]
+def _score(evaluation: Evaluation, arm: str) -> None:
+    """Count the right samples of all students of an arm on each problem of hard test and of the transfer set."""
+    students, scores = _students(evaluation), []
+    for number, source in enumerate(evaluation.sources):
+        mine = [entry for entry in evaluation.entries if (entry.arm, entry.source) == (arm, number)]
+        if mine:
+            scores += _counts(evaluation, mine, source, students, source.test, HARD_TEST)
+            scores += _counts(evaluation, mine, source, students, evaluation.transfer, TRANSFER)
     _commit(evaluation, students, scores=list(map(asdict, scores)))
+
+
+def _counts(
+    evaluation: Evaluation, mine: list[Entry], source: Source, students: Adapters, problems: list[Problem], set: str
+) -> list[Score]:
+    """Scores of an arm's students of one SOAR run."""
+    if not problems:
+        return []
+    config, arm = evaluation.config, mine[0].arm
+    policy = {"base": None, "ps": source.promoted, "self_answer": source.teacher}.get(arm, students)
+    slots = [evaluation.trained.index(entry) for entry in mine] if arm in TRAINED_ARMS else [0] * len(mine)
+    purpose = "score" if set == HARD_TEST else f"score {set}"
+    shares = student.accuracy(
+        evaluation.base, policy, problems, slots, config.student.max_new_tokens, config.samples,
+        [entry.key(config.seed, purpose) for entry in mine], config.student.temperature, config.rows,
+    )  # fmt: skip
+    name, rollouts = row_name(arm, source.config, config.label), _rollouts(config, source, arm)
+    return [
+        Score(
+            name, source.name, entry.student, problem.id, config.samples, round(share * config.samples), rollouts, set
+        )
+        for entry, row in zip(mine, shares.tolist(), strict=True)
+        for problem, share in zip(problems, row, strict=True)
+    ]
+
+
+def _rollouts(config: EvaluateConfig, source: Source, arm: str) -> int:
+    """Completions that trained the measured policy itself."""
+    trained = config.student.steps * config.student.batch * config.student.group * FACTORS.get(arm, 1)
+    inference = {"base": 0, "ps": source.promoted_rollouts, "self_answer": source.teacher_rollouts}
+    return inference.get(arm, trained)

@@ -80,16 +80,17 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def table(
-    scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str], seed: int = 0, set: str = HARD_TEST
+    scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str] | None = None, seed: int = 0, set: str = HARD_TEST
 ) -> pd.DataFrame:
-    """pass@k of each arm (in the order of `arms`) with its 95 % interval; columns `COLUMNS`, pass@k as fractions.
+    """pass@k of each arm (in the order of `arms`; None: all, as they come) with its 95 % interval; columns `COLUMNS`,
+    pass@k as fractions.
 
     `seeds` counts the students measured, `rollouts` is the mean number of completions that trained one of them.
     Arms without scores on the problems of `set` have no row.
     """
     frame = _frame(scores, set)
     rows = []
-    for arm in arms:
+    for arm in frame["arm"].unique() if arms is None else arms:
         part = frame[frame["arm"] == arm]
         for k in ks if len(part) else ():
             values, sets = _matrices(part, k)

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: nothing global, no display needed
 
 from soar_lib.analysis.passk import read_scores, table
-from soar_lib.analysis.tables import ARMS
+from soar_lib.analysis.tables import title
 from soar_lib.runs import read_json, read_jsonl
 
 ROOT = Path("figures")
@@ -130,11 +130,12 @@ def pass_at_k(data: pd.DataFrame) -> Figure:
     arms = list(dict.fromkeys(data["arm"]))
     for index, arm in enumerate(arms):
         part = data[data["arm"] == arm]
+        name = f"{title(arm)} ({part['seeds'].iloc[0]} seeds)"
         errors = [100 * (part["mean"] - part["low"]), 100 * (part["high"] - part["mean"])]
         # Markers of one k stand beside each other, so that intervals do not hide one another.
         axes.errorbar(
             part["k"] * 1.04 ** (index - (len(arms) - 1) / 2), 100 * part["mean"], yerr=errors, capsize=3,
-            marker=MARKERS[index], ms=5, color=COLOURS[index], label=f"{ARMS[arm]} ({part['seeds'].iloc[0]} seeds)",
+            marker=MARKERS[(index + index // 7) % 7], ms=5, color=COLOURS[index % 7], label=name,
         )  # fmt: skip
     ks = sorted(data["k"].unique())
     axes.set_xscale("log", base=2)
@@ -194,7 +195,7 @@ def _from_runs(references: Path) -> dict[str, tuple[pd.DataFrame, Callable[[pd.D
         found["soar_rounds"] = (rounds_table(folders), lambda data: timeline(data, threshold))
     if folders := _holding(references, "pass_at_k.csv"):
         config = read_json(folders[0] / "config.json")
-        found["soar_nano"] = (table(read_scores(folders), config["ks"], config["arms"], config["seed"]), pass_at_k)
+        found["soar_nano"] = (table(read_scores(folders), config["ks"], seed=config["seed"]), pass_at_k)
     return found
 
 

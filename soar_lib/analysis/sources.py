@@ -10,9 +10,12 @@ from soar_lib import runs
 from soar_lib.config import EvaluateConfig, SoarConfig, from_values
 from soar_lib.policy.base import Base
 from soar_lib.policy.lora import Adapters, load_peft
-from soar_lib.problems.filtering import hard_sets
-from soar_lib.problems.load import LoadError
+from soar_lib.problems.filtering import hard_sets, solved_problems
+from soar_lib.problems.load import LoadError, overlap
+from soar_lib.problems.load import load as load_problems
 from soar_lib.records import Problem
+
+ORACLE_ARMS = ("oracle_small", "oracle_full")
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,14 @@ class Source:
     promoted: Adapters  # PS: the untrained student where nobody was promoted
     promotions: int
     promoted_rollouts: int  # that trained the promoted student, along its line of promotions
+    teacher_rollouts: int  # accepted completions that trained the teacher
     rollouts: int  # of all students of the run, training and reward
+    oracle: list[Problem]  # real problems, where an arm asks for them
 
 
-def read_source(base: Base, folder: str | Path, config: EvaluateConfig) -> Source:
-    """Read a finished SOAR run; hard train and hard test are `config.problems`' where it names a filter run.
+def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer: Sequence[Problem] = ()) -> Source:
+    """Read a finished SOAR run; hard train and hard test are `config.problems`' where it names a filter run. Real
+    problems that are also measured, in hard test or `transfer`, are left out.
 
     Raises RunError with the folder and what to do.
     """
@@ -42,6 +48,8 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig) -> Sourc
     settings = from_values(SoarConfig, runs.read_json(folder / "config.json"))
     if settings.model != config.model:
         raise runs.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
+    if not (folder / "adapters").is_dir():
+        raise runs.RunError(f"{folder}: its adapters are missing, as in published runs; run it anew to evaluate it")
     try:
         train, test = hard_sets(config.problems or folder)
     except LoadError as error:
@@ -49,7 +57,7 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig) -> Sourc
     result, rounds = runs.read_json(folder / "result.json"), runs.read_jsonl(folder / "rounds.jsonl")
     best = runs.read_jsonl(folder / "promotion_questions.jsonl")
     return Source(
-        name="/".join(folder.resolve().parts[-2:]),
+        name=source_name(folder),
         config=settings,
         train=train,
         test=test,
@@ -58,8 +66,41 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig) -> Sourc
         promoted=load_peft(folder / "adapters" / "promoted_student", base.model),
         promotions=len(result["accuracies"]) - 1,
         promoted_rollouts=line_rollouts(settings, result["promoted_student"]),
+        teacher_rollouts=settings.rounds * settings.datasets * settings.dataset_size * settings.teacher.turns,
         rollouts=spent(settings, rounds),
+        oracle=_oracle(config, settings, [*test, *transfer]) if set(config.arms) & set(ORACLE_ARMS) else [],
     )
+
+
+def source_name(folder: str | Path) -> str:
+    """The last two parts of a SOAR run's path, its name in scores and tables."""
+    return "/".join(Path(folder).resolve().parts[-2:])
+
+
+def _oracle(config: EvaluateConfig, settings: SoarConfig, measured: Sequence[Problem]) -> list[Problem]:
+    """The problems of the set or the filter run that `config.oracle` names, else of the pool behind hard train that
+    are not hard."""
+    name = config.oracle or config.problems or settings.problems
+    try:
+        filtered = not config.oracle or Path(name).is_dir()
+        real = solved_problems(name) if filtered else load_problems(name, seed=config.seed)
+    except LoadError as error:
+        raise runs.RunError(f"{error}; real problems (oracle arms) need a set: --set oracle=SET") from None
+    known = {first for first, _ in overlap(real, list(measured)).shared}
+    left = [problem for problem in real if problem.id not in known]
+    if not left:
+        raise runs.RunError(f"{name}: holds no real problem within reach; name another set: --set oracle=SET")
+    return left
+
+
+def read_transfer(config: EvaluateConfig) -> list[Problem]:
+    """All hard problems of `config.transfer`'s filter run, none where it names none. Raises RunError."""
+    if not config.transfer:
+        return []
+    try:
+        return [problem for part in hard_sets(config.transfer) for problem in part]
+    except LoadError as error:
+        raise runs.RunError(f"{error}; transfer must name the folder of a filter run") from None
 
 
 def line_rollouts(config: SoarConfig, promotions: int) -> int:
@@ -90,12 +131,14 @@ def spent(config: SoarConfig, rounds: Sequence[dict]) -> int:
 
 
 def describe(sources: Sequence[Source]) -> pd.DataFrame:
-    """One row per SOAR run: promotions, size of D_best, problems, and what the run spent."""
+    """One row per SOAR run: promotions, size of D_best, problems, and what the run spent (completions of students, and
+    accepted ones that trained the teacher)."""
     return pd.DataFrame(
         {
             "run": source.name, "seed": source.config.seed, "promotions": source.promotions,
             "promotion_questions": len(source.promotion_questions), "hard_train": len(source.train),
-            "hard_test": len(source.test), "soar_rollouts": source.rollouts,
+            "hard_test": len(source.test), "oracle_problems": len(source.oracle),
+            "soar_rollouts": source.rollouts, "teacher_rollouts": source.teacher_rollouts,
         }
         for source in sources
     )  # fmt: skip

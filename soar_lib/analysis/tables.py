@@ -10,10 +10,23 @@ from pathlib import Path
 import pandas as pd
 
 ARMS = {
-    "base": "Base (no training)", "hard_only": "Hard-Only", "pq": "PQ", "ps": "PS", "grounded_t": "Grounded-T",
+    "base": "Base (no training)", "hard_only": "Hard-Only", "hard_only_x4": "Hard-Only, 4x rollouts", "pq": "PQ",
+    "ps": "PS", "grounded_t": "Grounded-T", "grounded_t_no_promotion": "Grounded-T, no promotion",
+    "grounded_t_multi_turn": "Grounded-T, two turns", "intrinsic_t": "Intrinsic-T", "base_t": "Base-T",
+    "self_answer": "Grounded-T answering itself", "oracle_small": "Real problems, as many", "oracle_full":
+    "Real problems, all", "correct_only": "Grounded-T, correct only", "well_posed": "Grounded-T, well-posed, as many",
 }  # fmt: skip
 
 TABLES = ("soar_nano", "soar_paper", "notebooks")
+
+
+def title(arm: str) -> str:
+    """An arm's name for readers.
+
+    >>> title("pq"), title("pq_multi_turn")
+    ('PQ', 'pq multi turn')
+    """
+    return ARMS.get(arm, arm.replace("_", " "))
 
 
 def percent(mean: float, low: float, high: float) -> str:
@@ -36,10 +49,10 @@ def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.D
         mine, theirs = ours[ours["arm"] == arm], paper[paper["arm"] == arm]
         cells = {f"pass@{r.k}": percent(r.mean, r.low, r.high) for r in mine.itertuples(index=False)}
         seeds = mine["seeds"].iloc[0]
-        rows.append({"arm": ARMS[arm], "source": f"{model}, {seeds} seed{'s' if seeds > 1 else ''}", **cells})
+        rows.append({"arm": title(arm), "source": f"{model}, {seeds} seed{'s' if seeds > 1 else ''}", **cells})
         for name, part in theirs[theirs["k"].isin(mine["k"])].groupby("set", sort=False):
             cells = {f"pass@{r.k}": f"{r.mean} ± {r.sd}" for r in part.itertuples(index=False)}
-            rows.append({"arm": ARMS[arm], "source": f"paper, {name.upper()}", **cells})
+            rows.append({"arm": title(arm), "source": f"paper, {name.upper()}", **cells})
     return pd.DataFrame(rows)
 
 

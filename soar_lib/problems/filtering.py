@@ -10,22 +10,31 @@ problem), hard_train.jsonl and hard_test.jsonl (problems, as `problems.load` rea
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib.config import FilterConfig
+from soar_lib.config import FilterConfig, from_values
 from soar_lib.policy.base import Base, encode
 from soar_lib.policy.base import load as load_base
 from soar_lib.policy.sampling import decode, sample
-from soar_lib.problems.load import load
+from soar_lib.problems.load import LoadError, load
 from soar_lib.problems.prompts import student_messages
 from soar_lib.problems.verify import check_many, verdict_counts
 from soar_lib.randomness import generator, uniforms
 from soar_lib.records import Problem
-from soar_lib.runs import append_jsonl, check_folder, jsonl, open_run, read_jsonl, write_text_atomic
+from soar_lib.runs import (
+    append_jsonl,
+    check_folder,
+    check_same,
+    jsonl,
+    open_run,
+    read_json,
+    read_jsonl,
+    write_text_atomic,
+)
 
 
 @dataclass(frozen=True)
@@ -190,12 +199,15 @@ def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tupl
 
 
 def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True) -> Filtered:
-    """Filter a pool into a run folder, or go on with the run that is there.
+    """Filter a pool into a run folder, or go on with the run that is there; a finished one is only read.
 
     Raises RunError (the folder) and LoadError (the pool) before a model is loaded or anything is written.
     """
     folder = Path(folder)
     check_folder(folder, resume)
+    if (folder / "hard_train.jsonl").is_file():  # written last
+        check_same(folder, config)
+        return read_filtered(folder)
     problems = load(config.problems, seed=config.seed, size=config.size or None)
     base = load_base(config.model)
     open_run(folder, config, resume)
@@ -211,6 +223,31 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     return Filtered(outcomes, train, test, config.k)
 
 
+def read_filtered(folder: str | Path) -> Filtered:
+    """A finished filter run."""
+    folder, names = Path(folder), [field.name for field in fields(Outcome)]
+    rows = read_jsonl(folder / "outcomes.jsonl")
+    parts = ([Problem(**row) for row in read_jsonl(folder / f"hard_{part}.jsonl")] for part in ("train", "test"))
+    outcomes = [Outcome(**{name: row[name] for name in names}) for row in rows]
+    return Filtered(outcomes, *parts, read_json(folder / "config.json")["k"])
+
+
 def hard_sets(folder: str | Path) -> tuple[list[Problem], list[Problem]]:
     """Hard train and hard test of a finished filter run. Raises LoadError where it has not ended or kept nothing."""
     return load(Path(folder) / "hard_train.jsonl"), load(Path(folder) / "hard_test.jsonl")
+
+
+def solved_problems(folder: str | Path) -> list[Problem]:
+    """The pool's problems that the model solved at least once: real problems within its reach, in the pool's order.
+
+    Raises LoadError where `folder` is no finished filter run, or its pool is no longer what it was.
+    """
+    folder = Path(folder)
+    if not (folder / "outcomes.jsonl").is_file():
+        raise LoadError(f"{folder}: holds no finished filter run (no outcomes.jsonl); finish it with --resume first")
+    config = from_values(FilterConfig, read_json(folder / "config.json"))
+    pool = load(config.problems, seed=config.seed, size=config.size or None)
+    right = {row["id"]: row["right"] for row in read_jsonl(folder / "outcomes.jsonl")}
+    if {problem.id for problem in pool} != right.keys():
+        raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again")
+    return [problem for problem in pool if right[problem.id]]

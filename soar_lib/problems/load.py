@@ -35,7 +35,8 @@ GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
 def load(name: str | Path, *, seed: int = 0, size: int | None = None, **parameters) -> list[Problem]:
-    """The problems of a JSONL file, of the embedded world ("nano") or of a reasoning-gym family ("rg:chain_sum").
+    """The problems of a JSONL file, of the embedded world ("nano", and "nano-transfer", the family that no pool holds)
+    or of a reasoning-gym family ("rg:chain_sum").
 
     A file gives all rows in order, or `size` of them drawn under `seed`. A family, named with or
     without "rg:", takes generator `parameters` (`min_terms=3`); its item i depends on `seed + i` alone.
@@ -48,16 +49,23 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         raise LoadError(f"size {size}: ask for at least one problem")
     if parameters and not is_family:
         raise LoadError(f"{name}: parameters ({', '.join(parameters)}) are for reasoning-gym families; leave them out")
-    if name == "nano":
-        from soar_lib.nano import world  # reasoning-gym's word lists and the world are needed by this name alone
-
-        return world.pool(seed) if size is None else world.pool(seed, size)
+    if name in ("nano", "nano-transfer"):
+        return _embedded(name, seed, {} if size is None else {"size": size})
     if is_family:
         return load_family(name.removeprefix("rg:"), seed, size or GENERATED_SIZE, **parameters)
     if Path(name).exists():
         return _draw(load_file(name), size, seed, name)
-    known = ["nano", *DATASETS]
+    known = ["nano", "nano-transfer", *DATASETS]
     raise LoadError(f"{name}: neither a file nor a reasoning-gym family{_suggest(name, known)}")
+
+
+def _embedded(name: str, seed: int, size: dict[str, int]) -> list[Problem]:
+    from soar_lib.nano import world  # the world and its word lists are needed by these names alone
+
+    if name == "nano":
+        return world.pool(seed, **size)
+    drawn = world.pool(seed, families=(world.TRANSFER_FAMILY,), **size)
+    return [replace(problem, id=f"{name}/{seed}/{i}", source=name) for i, problem in enumerate(drawn)]
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
