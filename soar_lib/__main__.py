@@ -1,4 +1,4 @@
-"""The command line, for long runs from a terminal: `python -m soar_lib filter | soar | evaluate | demo`.
+"""The command line, for long runs from a terminal: `python -m soar_lib filter | soar | evaluate | study | demo`.
 
 Arguments are checked before anything heavy is imported or written, so a mistake costs one line and exit status 2.
 An interrupted run goes on with the same command and --resume.
@@ -6,12 +6,13 @@ An interrupted run goes on with the same command and --resume.
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from soar_lib import runs
+from soar_lib import runs, study
 from soar_lib.config import (
     PRESETS,
     Config,
@@ -29,7 +30,8 @@ HELP = {
     "filter": "keep the problems that the model never solves in k samples and split them in two",
     "soar": "teach: the teacher writes problems, students try them, their gain is the teacher's reward",
     "evaluate": "train fresh students on each data set and measure pass@k on the held-out hard problems",
-    "demo": "all three in a row, with figures, on a laptop",
+    "study": "the paper's comparisons: all arms on all seeds, and a table of its claims",
+    "demo": "the first three in a row, with figures, on a laptop",
 }
 PROBLEMS = {
     "filter": "the pool: a JSONL file, a reasoning-gym family (rg:chain_sum), or the preset's own",
@@ -44,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m soar_lib", description="Models that make their own training problems: SOAR on one machine."
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="{filter,soar,evaluate,demo}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="{filter,soar,evaluate,study,demo}")
     for name in HELP:
         command = commands.add_parser(
             name, help=HELP[name], description=f"{HELP[name].capitalize()}.", epilog=_epilog(name),
@@ -56,7 +58,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(PRESETS)} (default: nano)")
-    command.add_argument("--seed", type=int, default=0, help="every random number of the run follows from it")
+    if name == "study":
+        command.add_argument("--seeds", type=int, metavar="N", help="SOAR runs of each arm that decides a claim")
+        command.add_argument("--arms", metavar="A,B,...", help=f"some of {', '.join(study.ARMS)} (default: all)")
+        command.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as many as torch takes)")
+    else:
+        command.add_argument("--seed", type=int, default=0, help="every random number of the run follows from it")
     command.add_argument(
         "--out", type=Path, default=Path("runs") / name, metavar="FOLDER", help=f"run folder (default: runs/{name})"
     )
@@ -68,6 +75,7 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
         )
     if name in PROBLEMS:
         command.add_argument("--problems", metavar="SET", help=PROBLEMS[name])
+    if name != "demo":
         command.add_argument(
             "--set", action="append", default=[], metavar="FIELD=VALUE", help="change one setting; may be repeated"
         )
@@ -75,9 +83,10 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
 
 def _epilog(name: str) -> str:
     """The settings that --set knows, with the paper's values."""
-    if name not in KINDS:
+    if name == "demo":
         return ""
-    lines = [f"  {field} = {json.dumps(value)}" for field, value in _flat(dataclasses.asdict(KINDS[name]()))]
+    values = study.StudyConfig() if name == "study" else KINDS[name]()
+    lines = [f"  {field} = {json.dumps(value)}" for field, value in _flat(dataclasses.asdict(values))]
     return "settings for --set, with the values of preset paper:\n" + "\n".join(lines)
 
 
@@ -90,16 +99,34 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 def settings(arguments: argparse.Namespace, kind: type[Config]) -> Any:
     """The preset with what the command line changes. Raises `ConfigError`."""
-    changes: dict[str, Any] = {"seed": arguments.seed}
+    changes = {"seed": arguments.seed} | _set(arguments)
+    for name in ("model", "problems"):
+        if vars(arguments).get(name):
+            changes[name] = vars(arguments)[name]
+    return preset(arguments.preset, kind, **changes)
+
+
+def study_settings(arguments: argparse.Namespace) -> study.StudyConfig:
+    """The same for a study. Raises `ConfigError`."""
+    changes = _set(arguments)
+    if arguments.seeds is not None:
+        changes["seeds"] = arguments.seeds
+    if arguments.arms:
+        changes["arms"] = [name.strip() for name in arguments.arms.split(",")]
+    if arguments.model:
+        changes |= {f"{part}.model": arguments.model for part in ("filter", "transfer", "soar", "evaluate")}
+    return study.preset(arguments.preset, **changes)
+
+
+def _set(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What --set asks for."""
+    changes = {}
     for text in vars(arguments).get("set", []):
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--set {text}: write it as FIELD=VALUE")
         changes[name.strip()] = _value(value.strip())
-    for name in ("model", "problems"):
-        if vars(arguments).get(name):
-            changes[name] = vars(arguments)[name]
-    return preset(arguments.preset, kind, **changes)
+    return changes
 
 
 def _value(text: str) -> Any:
@@ -164,6 +191,19 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, resume: b
     return table
 
 
+def _study(arguments: argparse.Namespace) -> None:
+    config = study_settings(arguments)
+    runs.check_folder(arguments.out, arguments.resume)
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise ConfigError(f"--threads {arguments.threads}: must be 1 or more")
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+    claims = study.run(config, arguments.out, arguments.resume, say=functools.partial(print, flush=True))
+    print(f"{claims.to_string(index=False)}\neverything is in {arguments.out}", flush=True)
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     """Each part is a run folder of its own, so --resume goes on wherever the demo stopped."""
     out, configs = arguments.out, {name: _preset_of(arguments, kind) for name, kind in KINDS.items()}
@@ -192,7 +232,7 @@ def _preset_of(arguments: argparse.Namespace, kind: type[Config]) -> Any:
     return preset(arguments.preset, kind, seed=arguments.seed, **changes)
 
 
-COMMANDS = {"filter": _filter, "soar": _soar, "evaluate": _evaluate, "demo": _demo}
+COMMANDS = {"filter": _filter, "soar": _soar, "evaluate": _evaluate, "study": _study, "demo": _demo}
 
 
 def main(argv: list[str] | None = None) -> int:
