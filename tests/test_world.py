@@ -115,7 +115,8 @@ def test_teacher_documents_are_flawed_as_declared():
             counts["none" if check(world.answer_of(asked), answer) == "right" else "wrong"] += 1
     for flaw in ("malformed", "ill_posed"):
         assert abs(counts[flaw] / 600 - documents.FLAWS[flaw]) < 0.06
-    careful = (1 - documents.CARE * documents.slip_rate(1)) * (1 - documents.CARE * documents.slip_rate(2))
+    rates = [documents.CARE * documents.slip_rate(step, world.MAX_DEPTH) for step in (1, 2)]
+    careful = (1 - rates[0]) * (1 - rates[1])
     assert abs(counts["none"] / 600 - documents.FLAWS["none"] * careful) < 0.06
 
 
@@ -134,12 +135,19 @@ def test_a_slip_spoils_the_answer_and_no_slip_does_not(name):
     )
 
 
-def test_slips_happen_as_often_as_declared():
-    rng = random.Random(0)
-    drawn = [documents.slips(rng) for _ in range(4000)]
-    for step in (1, 5, 12):
+@pytest.mark.parametrize("name", ["chain_sum", "simple_integration"])
+def test_slips_happen_as_often_as_declared(name):
+    rng, family = random.Random(0), world.FAMILIES[name]
+    drawn = [documents.slips(rng, family) for _ in range(4000)]
+    for step in (1, 5, family.max_depth):
         share = sum(step in steps for steps in drawn) / len(drawn)
-        assert abs(share - documents.slip_rate(step)) < 0.03
+        assert abs(share - documents.slip_rate(step, family.max_depth)) < 0.03
+
+
+def test_two_slips_of_a_running_sum_do_not_cancel():
+    family, content = world.understand(f"{world.CHAIN}42 - 25 + 67 - 13 =")
+    right = family.solve(content)[1]
+    assert all(family.solve(content, pair)[1] != right for pair in ([1, 2], [2, 3], [1, 3], [1, 2, 3]))
 
 
 def test_easier_variants_are_shallower():

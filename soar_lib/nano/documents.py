@@ -1,9 +1,9 @@
 """What nano is trained on: documents of the five skills, with the flaws a real model has.
 
 Solving is learned mostly on short problems (depth d with weight DECAY**d), from solutions with people's mistakes: at
-each step the family's usual slip happens with a chance that grows along the solution (`slip_rate`). So the base half
-knows every step, is sure of none of the late ones, and errors compound: long problems are out of its reach, though no
-step of them is beyond it. Proposals come with more careful solutions (CARE), as textbooks do. The proposing skill is
+each step the family's usual slip happens with a chance that grows along the solution (`slip_rate`). So the base knows
+every step, slips at the late ones more often than not, and errors compound: long problems are out of its reach, though
+no step of them is beyond it. Proposals come with more careful solutions (CARE), as textbooks do. The proposing skill is
 taught badly on purpose, as a real model's is: it prefers easy problems of a few families, and a share of its examples
 is malformed, ill-posed or wrongly answered.
 """
@@ -15,13 +15,13 @@ from soar_lib.nano import world
 from soar_lib.problems import prompts
 
 SKILLS = {"solve": 0.70, "propose": 0.16, "easier": 0.06, "reconstruct": 0.08}
-DECAY = {"solve": 0.68, "propose": 0.68, "easier": 0.8, "reconstruct": 0.7}
+DECAY = {"solve": 0.70, "propose": 0.75, "easier": 0.8, "reconstruct": 0.7}
 PROPOSE_FAMILIES = {
-    "chain_sum": 0.40, "spell_backward": 0.20, "number_sorting": 0.16,
-    "leg_counting": 0.10, "base_conversion": 0.08, "simple_integration": 0.06,
+    "chain_sum": 0.26, "spell_backward": 0.16, "number_sorting": 0.14,
+    "leg_counting": 0.14, "base_conversion": 0.18, "simple_integration": 0.12,
 }  # fmt: skip
-SLIP_FIRST, SLIP_GROWTH, SLIP_MOST = 0.10, 0.055, 0.60  # chance of a slip at the first step, and what each step adds
-CARE = 0.4  # share of those slips that proposals have
+SLIP_FIRST, SLIP_LAST = 0.15, 0.80  # chance of a slip at the first step and at the last of the longest solution
+CARE = 0.1  # share of those slips in the solutions of proposals
 FLAWS = {"none": 0.72, "malformed": 0.10, "ill_posed": 0.08, "wrong": 0.10}
 
 
@@ -36,18 +36,19 @@ def depth(rng: random.Random, skill: str, family: str) -> int:
     return rng.choices(depths, [DECAY[skill] ** d for d in depths])[0]
 
 
-def slip_rate(step: int) -> float:
-    """Chance of a slip at a step of a worked solution, counted from 1.
+def slip_rate(step: int, longest: int) -> float:
+    """Chance of a slip at a step of a worked solution, counted from 1, where the family's longest has so many steps.
 
-    >>> [round(slip_rate(step), 3) for step in (1, 2, 10, 12)]
-    [0.1, 0.155, 0.595, 0.6]
+    >>> [round(slip_rate(step, 12), 2) for step in (1, 2, 4, 12)]
+    [0.15, 0.21, 0.33, 0.8]
     """
-    return min(SLIP_MOST, SLIP_FIRST + SLIP_GROWTH * (step - 1))
+    return SLIP_FIRST + (SLIP_LAST - SLIP_FIRST) * min(1.0, (step - 1) / (longest - 1))
 
 
-def slips(rng: random.Random, share: float = 1.0) -> list[int]:
+def slips(rng: random.Random, family: world.Family, share: float = 1.0) -> list[int]:
     """The steps at which one writer slips."""
-    return [step for step in range(1, world.MAX_DEPTH + 3) if rng.random() < share * slip_rate(step)]
+    longest = family.max_depth
+    return [step for step in range(1, longest + 3) if rng.random() < share * slip_rate(step, longest)]
 
 
 def solution(question: str, slips: Collection[int] = ()) -> str:
@@ -63,7 +64,7 @@ def document(rng: random.Random) -> tuple[list[dict], str]:
     family = choice(rng, PROPOSE_FAMILIES) if skill == "propose" else rng.choice(list(world.FAMILIES))
     question = world.draw(family, depth(rng, skill, family), rng, held=False)
     if skill == "solve":
-        return prompts.student_messages(question), solution(question, slips(rng))
+        return prompts.student_messages(question), solution(question, slips(rng, world.FAMILIES[family]))
     if skill == "propose":
         return prompts.teacher_messages(), proposal(question, rng)
     if skill == "easier":
@@ -82,7 +83,7 @@ def proposal(question: str, rng: random.Random) -> str:
     """A teacher's completion: question, explanation outside the tags, boxed answer; sometimes flawed."""
     flaw = choice(rng, FLAWS)
     family, content = world.understand(question)
-    steps, answer = family.solve(content, slips(rng, CARE))
+    steps, answer = family.solve(content, slips(rng, family, CARE))
     if flaw == "wrong":
         answer = family.solve(spoiled(family, content))[1]
     if flaw == "ill_posed":

@@ -60,10 +60,13 @@ def _write_chain(terms: list) -> str:
 
 
 def _running_sum(terms: list, slips: Collection[int]) -> tuple[str, str]:
-    """`42-25=17+73=90`: each partial result is the left operand of the next step. A slip forgets a carry or borrow."""
+    """`42-25=17+73=90`: each partial result is the left operand of the next step.
+
+    A slip forgets a carry (10 too few) or counts a subtraction's first number (1 too many): the two never cancel soon.
+    """
     total, text = terms[0], str(terms[0])
     for step, term in enumerate(terms[1:], 1):
-        total += term + (-10 if term > 0 else 10) * (step in slips)
+        total += term + (-10 if term > 0 else 1) * (step in slips)
         text += f"{term:+d}={total}"
     return text, str(total)
 
@@ -316,14 +319,15 @@ def answer_of(text: str) -> str | None:
     return known[0].solve(known[1])[1] if known else None
 
 
-POOL_TOP = 4  # a pool takes the largest depths of each family, so many
+EASY_DEPTHS, HARD_DEPTHS = (3, 4, 5), 2  # a pool takes these depths of each family, and so many of its largest
 TRANSFER_FAMILY = "number_sorting"  # no reward ever sees it; it plays OlympiadBench's part (SOAR section 5)
 POOL_FAMILIES = tuple(name for name in FAMILIES if name != TRANSFER_FAMILY)
 
 
-def pool_depths(family: str) -> range:
-    """The depths of a family's problems in a pool: its POOL_TOP largest."""
-    return range(FAMILIES[family].max_depth - POOL_TOP + 1, FAMILIES[family].max_depth + 1)
+def pool_depths(family: str) -> list[int]:
+    """The depths of a family's problems in a pool: as in a benchmark, some within the base's reach, some far beyond."""
+    deepest = FAMILIES[family].max_depth
+    return sorted({*EASY_DEPTHS, *range(deepest - HARD_DEPTHS + 1, deepest + 1)})
 
 
 def pool(seed: int = 0, size: int = 300, families: tuple[str, ...] = POOL_FAMILIES) -> list[Problem]:
