@@ -249,12 +249,14 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         FilterConfig: {"model": "nano", "problems": "nano", "size": 280, "max_new_tokens": 128},
         SoarConfig: {
             **_NANO_STUDENT, "model": "nano", "rounds": 10, "repeats": 2, "dataset_size": 16, "reward_set": 32,
+            "student.steps": 20, "max_steps": 30,  # a step has a quarter of the paper's rollouts
             "teacher.max_new_tokens": 256, "teacher.rank": 16, "teacher.alpha": 16.0,
-            "teacher.optimiser.learning_rate": 1e-3, "teacher.optimiser.warmup": 0,
+            "teacher.optimiser.learning_rate": 2e-3, "teacher.optimiser.schedule": "constant",
+            "teacher.optimiser.warmup": 0,
         },
         EvaluateConfig: {
-            **_NANO_STUDENT, "model": "nano", "synthetic_steps": 30, "teacher_samples": 32,
-            "student.steps": 60, "student.optimiser.warmup": 0,
+            **_NANO_STUDENT, "model": "nano", "synthetic_steps": 40, "teacher_samples": 32,
+            "student.steps": 100, "student.optimiser.warmup": 0,
         },
     },
     "paper": {FilterConfig: {}, SoarConfig: {}, EvaluateConfig: {}},
