@@ -1,4 +1,4 @@
-r"""Formulas of one variable as trees: a reader of sympy's notation and of LaTeX, and exact polynomials.
+r"""Formulas of one variable as trees: a reader of sympy's notation and of LaTeX.
 
 The reader is a whitelist. It knows numbers, letters, `+ - * / ^ **`, brackets, `| |`, `\frac`, `\sqrt[n]{}`, pi, e and
 the elementary functions in NAMES; every other word or sign, and so Integral, Derivative, Sum, i and undefined
@@ -17,8 +17,6 @@ from soar_lib.problems.latex import clean
 MAX_CHARACTERS = 2000
 MAX_DEPTH = 40
 MAX_BITS = 4096  # a power of numbers beyond stays a power
-MAX_TERMS = 200  # of a polynomial
-MAX_DEGREE = 64  # to which a polynomial of several terms is raised
 
 TRIGONOMETRIC = ("sin", "cos", "tan", "cot", "sec", "csc")
 HYPERBOLIC = ("sinh", "cosh", "tanh", "coth", "sech", "csch")
@@ -28,7 +26,6 @@ NAMES = {
     **{f"{prefix}{name}": f"a{name}" for name in INVERTIBLE for prefix in ("a", "ar", "arc")},
     "ln": "log", "Log": "log", "cosec": "csc", "Abs": "abs", "abs": "abs", "sgn": "sign",
 }  # fmt: skip
-CONSTANT = re.compile(r"[CcKk](?:_?\d)?")  # how people write the constant of integration
 TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d*)?|\.\d+)|(?P<letter>[CcKk](?:_\{?\d\}?|\d)|\\?[a-zA-Z](?![a-zA-Z]))"
     r"|\\?(?P<word>[a-zA-Z]{2,})|(?P<sign>[-+*/^(){}\[\]|]))"
@@ -42,7 +39,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class Formula:
-    """A node: a number, letter or pi, a sum or product of all `parts`, a power of two, or a function of one."""
+    """A node: a number, letter or pi, a sum or product of all `parts`, a power (two parts), or a function of one."""
 
     head: str  # "number", "letter", "pi", "+", "*", "^", or a value of NAMES
     parts: tuple["Formula", ...] = ()
@@ -57,9 +54,8 @@ def constant(value: int | Fraction) -> Formula:
     return Formula("number", number=Fraction(value))
 
 
-def plus(parts: Iterable[Formula]) -> Formula:
-    parts = tuple(parts)
-    return parts[0] if len(parts) == 1 else Formula("+", parts)
+def plus(parts: list[Formula]) -> Formula:
+    return parts[0] if len(parts) == 1 else Formula("+", tuple(parts))
 
 
 def times(parts: Iterable[Formula]) -> Formula:
@@ -76,7 +72,7 @@ def times(parts: Iterable[Formula]) -> Formula:
 
 
 def power(base: Formula, exponent: Formula) -> Formula:
-    """The power; one of rational numbers is a number where it stays small, `e^u` is read as exp before."""
+    """The power; one of rational numbers is a number where it stays small, `e^u` is read as exp."""
     if base.head == exponent.head == "number" and exponent.number.denominator == 1:
         n, size = int(exponent.number), max(map(int.bit_length, base.number.as_integer_ratio()))
         if abs(n) * size <= MAX_BITS and (base.number or n > 0):
@@ -142,7 +138,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     while position < len(text):
         match = TOKEN.match(text, position)
         if not match:
-            raise Unreadable(f"{text[position:position + 10]!r} is outside the whitelist")
+            raise Unreadable(f"{text[position : position + 10]!r} is outside the whitelist")
         tokens += _split(match.lastgroup, match.group(match.lastgroup))
         position = match.end()
     return [*tokens, ("end", "")]
@@ -167,7 +163,6 @@ def _split(kind: str, text: str) -> list[tuple[str, str]]:
 def _deeper(read_part):
     """The reader with a limit on how often it may be nested."""
 
-    @functools.wraps(read_part)
     def limited(cursor: Cursor) -> Formula:
         cursor.depth += 1
         if cursor.depth > MAX_DEPTH:
@@ -304,62 +299,3 @@ def _argument(cursor: Cursor, name: str) -> Formula:
     if not factors or cursor.text in CLOSING:
         raise Unreadable(f"the argument of {name} needs brackets")
     return times(factors)
-
-
-# ------------------------------------------------------------------ exact polynomials
-
-Polynomial = dict[int, Fraction]  # exponent (negative ones too) -> coefficient, zeros left out
-
-
-def polynomial(formula: Formula, variable: str) -> Polynomial | None:
-    """The formula as a polynomial in x and 1/x with rational coefficients; None where it is none or a large one.
-
-    >>> polynomial(read("(x - 1)**2/3"), "x") == {0: Fraction(1, 3), 1: Fraction(-2, 3), 2: Fraction(1, 3)}
-    True
-    """
-    if formula.head == "number":
-        return _without_zeros({0: formula.number})
-    if formula.head == "letter":
-        return {1: Fraction(1)} if formula.name == variable else None
-    if formula.head not in ("+", "*", "^"):
-        return None
-    parts = [polynomial(part, variable) for part in formula.parts]
-    if None in parts:
-        return None
-    if formula.head == "^":
-        return _raised(parts[0], parts[1])
-    return _added(parts) if formula.head == "+" else functools.reduce(_multiplied, parts)
-
-
-def derivative(terms: Polynomial) -> Polynomial:
-    return {exponent - 1: exponent * factor for exponent, factor in terms.items() if exponent}
-
-
-def _without_zeros(terms: Polynomial) -> Polynomial:
-    return {exponent: factor for exponent, factor in terms.items() if factor}
-
-
-def _added(parts: list[Polynomial]) -> Polynomial:
-    total: Polynomial = {}
-    for exponent, factor in (term for part in parts for term in part.items()):
-        total[exponent] = total.get(exponent, 0) + factor
-    return _without_zeros(total)
-
-
-def _multiplied(a: Polynomial | None, b: Polynomial) -> Polynomial | None:
-    if a is None or len(a) * len(b) > MAX_TERMS:
-        return None
-    return _added([{i + j: x * y for j, y in b.items()} for i, x in a.items()])
-
-
-def _raised(base: Polynomial, exponent: Polynomial) -> Polynomial | None:
-    if exponent.keys() - {0} or (n := exponent.get(0, Fraction(0))).denominator != 1:
-        return None
-    n = int(n)
-    if len(base) == 1:
-        ((degree, factor),) = base.items()
-        size = max(map(int.bit_length, factor.as_integer_ratio()))
-        return {degree * n: factor**n} if factor == 1 or size * abs(n) <= MAX_BITS else None
-    if not 0 <= n <= MAX_DEGREE:
-        return None
-    return functools.reduce(_multiplied, [base] * n, {0: Fraction(1)})

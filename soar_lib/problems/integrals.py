@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from tqdm.auto import tqdm
 
 from soar_lib.problems import workers
-from soar_lib.problems.formulas import CONSTANT, Formula, Unreadable, derivative, letters, polynomial, read
+from soar_lib.problems.formulas import Formula, Unreadable, letters, read
 from soar_lib.problems.latex import clean, split_top
+from soar_lib.problems.polynomials import derivative, polynomial
 
 DEADLINE = 5.0  # seconds per pair in the worker; ordinary pairs take a hundredth
-INTEGRAL = re.compile(r"(?:∫|\\int(?![a-zA-Z_]))\s*(.+?)\s*(?:\\[,;:! ]|~|\s)*\\?(?:mathrm\{d\}|d)\s?[a-zA-Z](?![a-zA-Z])")
+INTEGRAL = re.compile(r"(?:∫|\\int\b)\s*(.+?)(?:\\[,;:! ]|~|\s)*\\?(?:mathrm\{d\}|d)\s?[a-zA-Z]\b")
+CONSTANT = re.compile(r"[CcKk](?:_?\d)?")  # how people write the constant of integration
 LEFT_SIDE = re.compile(r"(?:\\int|∫).*|[a-zA-Z](?:\([a-zA-Z]\))?")  # what may stand before `=` in an answer
 Bounds = tuple[str | int, str | int] | None
 
@@ -52,11 +54,12 @@ def check(integrand: str, answer: str, bounds: Bounds = None, deadline: float = 
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
-    """Verdicts on (integrand, answer) pairs in their order; each distinct pair is decided once, workers side by side."""
+    """Verdicts on (integrand, answer) pairs in their order; each distinct pair is decided once."""
     distinct = {pair: _prepared(*pair) for pair in dict.fromkeys(pairs)}
     hard = [pair for pair, found in distinct.items() if isinstance(found, list)]
     asked = workers.side_by_side(lambda pair: _asked(distinct[pair], deadline), hard)
-    judged = distinct | dict(zip(hard, tqdm(asked, total=len(hard), desc="integrals", disable=not progress or not hard)))
+    asked = tqdm(asked, total=len(hard), desc="integrals", disable=not progress or not hard)
+    judged = distinct | dict(zip(hard, asked))
     return [judged[pair].verdict for pair in pairs]
 
 

@@ -2,9 +2,9 @@ r"""The process that asks Math-Verify (see `workers`): JSON lines in, true or fa
 
 A question is `[gold, answer]` (do they state the same?) or `[answer]` (can it be read?).
 
-It imports neither torch nor the caller's main module, and may be killed at any time. Math-Verify 0.9.0 is asked through its LaTeX reader alone; its plain-text reader hands text to
-Python's eval. Its SIGALRM timeouts stay off: whoever starts this process kills it at a deadline, and the kernel does
-where that one died first.
+It imports neither torch nor the caller's main module, and may be killed at any time. Math-Verify 0.9.0 is asked
+through its LaTeX reader alone; its plain-text reader hands text to Python's eval. Its SIGALRM timeouts stay off:
+whoever starts this process kills it at a deadline, and the kernel does where that one died first.
 
 Numbers and expressions are compared by value before it is asked: it accepts any two numbers below 10^-6, it misses
 equal roots such as sqrt(1/n) and 1/sqrt(n), and simplifying an unequal difference takes it long. Values must agree to

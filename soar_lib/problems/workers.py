@@ -106,7 +106,7 @@ def ask(question: list, seconds: float, module: str = VERIFY) -> Any:
 
 
 def side_by_side(function: Callable, items: Iterable) -> Iterable:
-    """`function` of each item in order, in as many threads as there are CPU cores (at most 8), for what asks workers."""
+    """`function` of each item in order, in as many threads as CPU cores (at most 8): for what asks workers."""
     with ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
         yield from pool.map(function, items)
 
