@@ -27,7 +27,7 @@ SAMPLES = 4  # per problem, temperature 1
 MAX_NEW_TOKENS = 160
 GUESSES = 200
 DEEP = 5
-CURRICULUM_STEPS = 20
+CURRICULUM_STEPS = 40
 
 
 def completions(base, messages: list[list[dict]], group: int, *key) -> list[str]:
