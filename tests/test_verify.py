@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -306,6 +307,15 @@ def test_a_killed_worker_is_replaced():
         worker.process.kill()
         worker.process.wait()
     assert equal("2", r"\sqrt{4}") == "right"
+
+
+def test_an_interrupt_is_not_the_workers_to_answer():
+    workers.stop()
+    assert check("2/4", r"\boxed{\frac{\sqrt{4}}{4}}") == "right"
+    (worker,) = workers._started
+    worker.process.send_signal(signal.SIGINT)
+    assert check("3/9", r"\boxed{\frac{\sqrt{9}}{9}}") == "right"
+    assert workers._started == [worker] and worker.alive()
 
 
 def test_this_process_imports_neither_sympy_nor_math_verify():

@@ -141,6 +141,7 @@ def _after_fork() -> None:
 
 def serve(answer: Callable[[list], Any]) -> None:
     """A worker's side: answer questions until the pipe closes, within the limits of memory and time."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; the closed pipe ends this one
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # a library's print must not enter the channel
     logging.disable(logging.CRITICAL)
