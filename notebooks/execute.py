@@ -3,8 +3,9 @@
     python notebooks/execute.py                     all of them, on the default preset
     python notebooks/execute.py 01_filtering.ipynb  some of them
 
-Time and memory are noted on the default preset alone (SOAR_PRESET unset). Each notebook runs in an empty working folder, so nothing is resumed and the time is that of a first run. Widget state
-and progress bars are left out of the saved outputs: they do not render on GitHub.
+Time and memory are noted on the default preset alone (SOAR_PRESET unset). Each notebook runs in an empty working folder, so
+nothing is resumed and the time is that of a first run. Widget state and progress bars are left out of the saved outputs:
+they do not render on GitHub.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
+STILL = "(a widget: run the notebook to use it)"
 COLUMNS = ["notebook", "cores", "machine", "minutes", "memory_mb"]
 MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # KiB on Linux
 
@@ -31,14 +33,21 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(MEMORY))
     with tempfile.TemporaryDirectory() as home:
-        work = Path(home) / "notebooks"
-        work.mkdir()
-        (Path(home) / "figures").symlink_to(ROOT / "figures")
+        work = workplace(Path(home))
         start = time.monotonic()
         NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(work)}}).execute()
         minutes = (time.monotonic() - start) / 60
     memory = int(notebook.cells.pop().outputs[0]["text"]) / 1024
     return notebook, minutes, memory
+
+
+def workplace(home: Path) -> Path:
+    """An empty notebooks/ in `home`, beside what notebooks read: figures/ and runs/reference/."""
+    (home / "notebooks").mkdir(parents=True)
+    (home / "runs").mkdir()
+    (home / "figures").symlink_to(ROOT / "figures")
+    (home / "runs" / "reference").symlink_to(ROOT / "runs" / "reference")
+    return home / "notebooks"
 
 
 def strip(notebook: nbformat.NotebookNode) -> None:
@@ -58,7 +67,7 @@ def _is_progress(output: nbformat.NotebookNode) -> bool:
 def _still(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A widget that is a cell's result becomes a word in its place."""
     if output.output_type == "execute_result" and WIDGET in output.data:
-        output.data = nbformat.from_dict({"text/plain": "(a widget: run the notebook to use it)"})
+        output.data = nbformat.from_dict({"text/plain": STILL})
     return output
 
 

@@ -67,7 +67,8 @@ def imports(path: Path, everywhere: bool) -> set[str]:
 def undeclared(folder: str, everywhere: bool, declared: set[str]) -> set[tuple[str, str]]:
     """(file, module) of third-party imports from no declared distribution; an absent module goes by its own name."""
     provided = importlib.metadata.packages_distributions()
-    own = set(sys.stdlib_module_names) | {"soar_lib"} | {path.stem for path in (ROOT / "tests").glob("*.py")}
+    own = set(sys.stdlib_module_names) | {"soar_lib"}
+    own |= {path.stem for folder in ("tests", "notebooks") for path in (ROOT / folder).glob("*.py")}
     return {
         (str(path.relative_to(ROOT)), module)
         for path in (ROOT / folder).rglob("*.py")
@@ -107,6 +108,7 @@ def test_ci_calls_make_test_alone():
     subprocess.run(["bash", "-n", script], check=True)
     commands = [line for line in script.read_text().splitlines() if re.search(r"\b(make|python3?|pytest|pip)\b", line)]
     assert [line for line in commands if not re.search(r"missing|^ *#", line)] == ["exec make test </dev/null"]
+    assert "missing+=(chromium)" in script.read_text() and "\nexport SOAR_REQUIRE_BROWSER=1" in script.read_text()
 
 
 def test_weights_of_the_embedded_model_are_package_data():
