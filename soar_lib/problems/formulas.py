@@ -55,6 +55,8 @@ def constant(value: int | Fraction) -> Formula:
 
 
 def plus(parts: list[Formula]) -> Formula:
+    if all(part.head == "number" for part in parts):
+        return constant(sum(part.number for part in parts))
     return parts[0] if len(parts) == 1 else Formula("+", tuple(parts))
 
 

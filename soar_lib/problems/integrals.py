@@ -27,6 +27,7 @@ DEADLINE = 5.0  # seconds per pair in the worker; ordinary pairs take a hundredt
 INTEGRAL = re.compile(r"(?:∫|\\int\b)\s*(.+?)(?:\\[,;:! ]|~|\s)*\\?(?:mathrm\{d\}|d)\s?[a-zA-Z]\b")
 CONSTANT = re.compile(r"[CcKk](?:_?\d)?")  # how people write the constant of integration
 LEFT_SIDE = re.compile(r"(?:\\int|∫).*|[a-zA-Z](?:\([a-zA-Z]\))?")  # what may stand before `=` in an answer
+INFINITE = re.compile(r"([-+]?)\s*(?:oo|inf|infinity|\\infty|∞)")
 Bounds = tuple[str | int, str | int] | None
 
 
@@ -45,7 +46,7 @@ class Judgement:
 def check(integrand: str, answer: str, bounds: Bounds = None, deadline: float = DEADLINE) -> str:
     """The verdict on an answer (the content of a box): an antiderivative, or with `bounds` the definite integral.
 
-    `bounds` are numbers as text or integers, `oo` and `-oo` included.
+    `bounds` are integers or numbers as text, `oo` and `-oo` included.
 
     >>> check("3*x**2", "x**3 + C"), check("3*x**2", "x**2"), check("3*x**2", "Integral(3*x**2, x)")
     ('right', 'wrong', 'unparsed')
@@ -77,12 +78,13 @@ def _prepared(integrand: str, answer: str, bounds: Bounds = None, exact: bool = 
     try:
         formulas = read(integrand), read(answer)
         variable = _variable(*map(letters, formulas))
+        limits = None if bounds is None else [_bound(str(bound)) for bound in bounds]
     except Unreadable as error:
         return Judgement("unparsed", str(error))
-    if bounds is not None:
+    if limits:
         if letters(formulas[1]):
             return Judgement("wrong", "the value of a definite integral holds no letter")
-        return [integrand, answer, variable, [str(bound) for bound in bounds]]
+        return [integrand, answer, variable, limits]
     verdict = _exactly(*formulas, variable) if exact else None
     rounded = "." in integrand + answer
     if verdict and not (rounded and verdict == "wrong"):
@@ -109,6 +111,14 @@ def _right_side(answer: str) -> str:
     r"""`F(x) = ...` and `\int f dx = ...` state what is behind the sign."""
     sides = split_top(clean(answer), "=")
     return sides[1] if len(sides) == 2 and LEFT_SIDE.fullmatch(sides[0]) else answer
+
+
+def _bound(text: str) -> str:
+    """`oo`, `-oo`, or a number's text as it is. Raises Unreadable."""
+    infinite = INFINITE.fullmatch(text.strip())
+    if not infinite and letters(read(text)):
+        raise Unreadable(f"the bound {text!r} holds a letter")
+    return text if not infinite else "-oo" if infinite.group(1) == "-" else "oo"
 
 
 def _variable(asked: frozenset[str], given: frozenset[str]) -> str:

@@ -87,9 +87,3 @@ def answer(question: list) -> bool:
         return bool(equal(*question) if len(question) == 2 else readable(*question))
     except CANNOT_COMPARE:
         return False
-
-
-if __name__ == "__main__":  # for processes that still start it by path
-    from soar_lib.problems.workers import serve
-
-    serve(answer)
