@@ -8,5 +8,6 @@ The way through the house, with SOAR as the example:
     student              g*r copies of the baseline train on them, all in one batch (`policy`)
     rewards              each data set is paid the accuracy its students gained on hard train problems
     soar                 promotion, a step on the teacher, the next round; everything lands in a run folder (`runs`)
+    study                all of that for every arm and seed of the paper's comparisons
     analysis             fresh students, pass@k, figures: it reads run folders, never a model
 """

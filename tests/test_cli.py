@@ -45,6 +45,12 @@ LIGHT = [
     ("soar --out new --set rounds=0", "rounds = 0: must be more than 0"),
     ("soar --out new --set student.speed=3", "student.speed: StudentSettings has no such setting"),
     ("evaluate --out new --runs used", "used: holds no finished SOAR run"),
+    ("study --preset huge --out new", "preset 'huge' is unknown; known presets: smoke, nano, paper"),
+    ("study --out new --arms grounded,magic", "arms = 'grounded, magic': must be some of grounded, intrinsic"),
+    ("study --out new --seeds 0", "seeds = 0: must be 1 or more"),
+    ("study --out new --threads 0", "--threads 0: must be 1 or more"),
+    ("study --out new --set soar.reward=intrinsic", "soar.promotion = True: must be False where reward"),
+    ("study --out used", "used: there is a run in it already"),
 ]
 
 
@@ -87,18 +93,23 @@ KNOWN = {
     "filter": {"train_fraction", "rows", "k"},
     "soar": {"threshold", "student.optimiser.learning_rate", "teacher.max_attempts"},
     "evaluate": {"synthetic_steps", "student.steps", "--runs"},
+    "study": {"sweep_seeds", "soar.student.steps", "--seeds", "--arms", "--threads", "tau_x1.5"},
 }
 
 
-@pytest.mark.parametrize("command", ["filter", "soar", "evaluate", "demo"])
+@pytest.mark.parametrize("command", ["filter", "soar", "evaluate", "study", "demo"])
 def test_help_names_every_option(command, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     text = capsys.readouterr().out
     assert ended.value.code == 0
-    options = {"--preset", "--seed", "--out", "--resume", "--model"}
+    options = {"--preset", "--out", "--resume", "--model"}
     if command != "demo":
-        options |= {"--problems", "--set", *KNOWN[command]}
+        options |= {"--set", *KNOWN[command]}
+    if command != "study":
+        options |= {"--seed"}
+    if command not in ("demo", "study"):
+        options |= {"--problems"}
     assert [option for option in options if option not in text] == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib.__main__ import KINDS, parser, settings
+from soar_lib.__main__ import KINDS, parser, settings, study_settings
 from soar_lib.analysis.tables import beside, fill, fill_times, markdown
 
 ROOT = Path(__file__).parents[1]
@@ -53,10 +53,13 @@ def test_times_are_filled_in_by_notebook():
 
 def test_commands_are_accepted():
     commands = re.findall(r"^python -m soar_lib (.+)$", README, re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         arguments = parser().parse_args(shlex.split(command))
-        assert settings(arguments, KINDS[arguments.command]).model == "nano"
+        if arguments.command == "study":
+            assert study_settings(arguments).soar.model == "nano"
+        else:
+            assert settings(arguments, KINDS[arguments.command]).model == "nano"
 
 
 def test_make_targets_exist():

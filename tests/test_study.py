@@ -12,10 +12,10 @@ import words
 
 from soar_lib import runs, study
 from soar_lib.analysis import arms as evaluation_arms
-from soar_lib.config import TRAINED_ARMS, ConfigError, Cost, EvaluateConfig, cost
+from soar_lib.config import TRAINED_ARMS, ConfigError, Cost, cost
 from soar_lib.problems import filtering
 from soar_lib.runs import RunError
-from soar_lib.study import ARMS, Arm, StudyConfig, evaluate_config, preset, soar_config
+from soar_lib.study import ARMS, StudyConfig, evaluate_config, preset, soar_config
 
 OUT = Path("study")
 SMALL = {"steps": 2, "batch": 2, "group": 2, "max_new_tokens": 4, "rank": 2, "alpha": 2.0}
@@ -159,7 +159,8 @@ def test_a_finished_study_needs_neither_model_nor_adapters_and_is_not_touched(ho
         path.unlink()
     before = files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("soar_lib.policy.base.load", lambda name: pytest.fail("nothing is left to do"))
+    for place in ("policy.base.load", "analysis.evaluate.load_base", "problems.filtering.load_base"):
+        monkeypatch.setattr(f"soar_lib.{place}", lambda name: pytest.fail("nothing is left to do"))
     found = play(home)
     changed = [name for name, value in files(tmp_path).items() if value != before.get(name)]
     assert sorted(changed) == [f"study/{n}.csv" for n in ("claims", "comparisons", "pass_at_k", "transfer")]
@@ -265,8 +266,7 @@ def test_the_cost_is_that_of_all_parts():
     names = [f"{arm}/seed{seed}" for arm in ("grounded", "intrinsic") for seed in range(3)]
     assert sorted(found) == sorted([*names, "filter", "transfer", "grounded/evaluate", "intrinsic/evaluate"])
     assert found["filter"] == cost(config.filter, 100)
-    once = cost(evaluate_config(config, Arm("grounded", ("base", "hard_only")), OUT), 60)
-    assert once == cost(EvaluateConfig(**{**vars(config.evaluate), "arms": ("base", "hard_only")}), 60)
+    assert found["intrinsic/seed2"] == cost(soar_config(config, ARMS["intrinsic"], 2, OUT))
     alone = study.costs(preset("nano", arms=["grounded"], seeds=1), Path("nowhere"), pool=100, far=10)
     assert found["grounded/evaluate"].rollouts == 3 * alone["grounded/evaluate"].rollouts
     assert sum(found.values(), Cost(0, 0, 0)).rollouts == sum(part.rollouts for part in found.values())

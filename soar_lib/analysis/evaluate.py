@@ -63,8 +63,8 @@ def run(
     base: Base | None = None,
 ) -> pd.DataFrame:
     """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
-    evaluation is only read. `judge` gives the verdicts behind correct_only and well_posed (default `quality.exact`),
-    and `base` saves loading `config.model` again.
+    evaluation is only read. `judge` gives the verdicts behind correct_only and well_posed (default `quality.exact`,
+    which knows the embedded world's problems alone), and `base` saves loading `config.model` again.
 
     Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
     """

@@ -193,7 +193,7 @@ def _from_runs(references: Path) -> dict[str, tuple[pd.DataFrame, Callable[[pd.D
     if folders := _holding(references, "rounds.jsonl"):
         threshold = _threshold(folders)
         found["soar_rounds"] = (rounds_table(folders), lambda data: timeline(data, threshold))
-    if folders := _holding(references, "pass_at_k.csv"):
+    if folders := _holding(references, "scores.jsonl"):
         config = read_json(folders[0] / "config.json")
         found["soar_nano"] = (table(read_scores(folders), config["ks"], seed=config["seed"]), pass_at_k)
     return found
