@@ -79,7 +79,7 @@ def fill_times(text: str, measured: pd.DataFrame | None) -> str:
     """`text` with the last cell of each notebook's row saying how long it took (columns notebook, minutes)."""
     for row in () if measured is None else measured.itertuples(index=False):
         line = re.compile(rf"^(\| \[\w+\]\(notebooks/{re.escape(row.notebook)}\) \|.*\|).*\|$", re.MULTILINE)
-        text = line.sub(rf"\g<1> {row.minutes:.0f} minutes |", text)
+        text = line.sub(rf"\g<1> {max(1, round(row.minutes))} minute{'s' if row.minutes >= 1.5 else ''} |", text)
     return text
 
 
