@@ -49,7 +49,10 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="{filter,soar,evaluate,study,demo}")
     for name in HELP:
         command = commands.add_parser(
-            name, help=HELP[name], description=f"{HELP[name].capitalize()}.", epilog=_epilog(name),
+            name,
+            help=HELP[name],
+            description=f"{HELP[name].capitalize()}.",
+            epilog=_epilog(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _add_options(command, name)

@@ -139,7 +139,9 @@ def test_the_demo_filters_teaches_evaluates_and_draws(tiny_world, tmp_path, caps
     for part in ("filter: about", "soar: about", "evaluate: about", "hard_only", str(out / "figures")):
         assert part in printed
     assert {path.name for path in (out / "figures").glob("*.png")} == {
-        "filtering.png", "timeline.png", "pass_at_k.png",
+        "filtering.png",
+        "timeline.png",
+        "pass_at_k.png",
     }
     assert (out / "evaluate" / "pass_at_k.csv").read_text().startswith("arm,")
     assert cli.main([*command, "--resume"]) == 0

@@ -55,7 +55,8 @@ def test_changes_reach_inside_and_leave_the_rest():
     plain, changed = preset("nano"), preset("nano", **{"student.optimiser.kl": 0.01, "seed": 4})
     assert (changed.student.optimiser.kl, changed.seed) == (0.01, 4)
     assert config.differences(config.to_values(plain), config.to_values(changed)) == [
-        "seed: 0 -> 4", "student.optimiser.kl: 0.0 -> 0.01",
+        "seed: 0 -> 4",
+        "student.optimiser.kl: 0.0 -> 0.01",
     ]
     whole = preset("nano", student=config.StudentSettings(steps=3))
     assert whole.student == config.StudentSettings(steps=3)

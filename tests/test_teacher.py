@@ -68,7 +68,9 @@ def test_problems_and_tokens_belong_together(base, proposal):
 def test_the_number_drawn_at_a_time_does_not_matter(base, adapters, proposal, tiny_world, draw):
     other = teacher.propose(base, adapters, 12, replace(settings(tiny_world).teacher, draw=draw), KEY)
     assert (other.problems, other.attempts, other.rejected) == (
-        proposal.problems, proposal.attempts, proposal.rejected,
+        proposal.problems,
+        proposal.attempts,
+        proposal.rejected,
     )
 
 

@@ -309,6 +309,16 @@ def test_a_killed_worker_is_replaced():
     assert equal("2", r"\sqrt{4}") == "right"
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not tell processor time")
+def test_a_worker_that_had_to_wait_is_not_out_of_time():
+    workers.stop()
+    assert check("2/4", r"\boxed{\frac{\sqrt{4}}{4}}") == "right"
+    (worker,) = workers._started
+    worker.process.send_signal(signal.SIGSTOP)
+    threading.Timer(1.0, worker.process.send_signal, [signal.SIGCONT]).start()
+    assert check("5/15", r"\boxed{\frac{\sqrt{25}}{15}}", deadline=0.5) == "right"
+
+
 def test_an_interrupt_is_not_the_workers_to_answer():
     workers.stop()
     assert check("2/4", r"\boxed{\frac{\sqrt{4}}{4}}") == "right"

@@ -34,7 +34,7 @@ def load(name: str, device: str | torch.device | None = None, dtype: torch.dtype
     """Load model and tokenizer by name.
 
     Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, bfloat16 on a GPU that has
-    it and float32 elsewhere. Raises FileNotFoundError for a missing folder and ConfigError for a model that cannot chat.
+    it and float32 elsewhere. Raises FileNotFoundError for a missing folder, ConfigError for a model that cannot chat.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if dtype is None:

@@ -77,7 +77,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     while position < len(text):
         match = TOKEN.match(text, position)
         if not match:
-            raise Unclear(f"unknown symbol at {text[position:position + 10]!r}")
+            raise Unclear(f"unknown symbol at {text[position : position + 10]!r}")
         tokens.append((match.lastgroup, match.group(match.lastgroup)))
         position = match.end()
     return [*tokens, ("end", "")]

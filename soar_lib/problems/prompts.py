@@ -8,9 +8,7 @@ User/Assistant transcript; we use the chat template because instruct models are 
 
 import re
 
-SOLVE = (
-    "Solve the problem. Reason step by step, then state the final answer as \\boxed{answer}."
-)
+SOLVE = "Solve the problem. Reason step by step, then state the final answer as \\boxed{answer}."
 
 TEACHER = """You write new mathematics problems for a student to practise on.
 Choose one topic: Algebra, Counting & Probability, Geometry, Intermediate Algebra, Number Theory, Prealgebra or Precalculus.

@@ -29,7 +29,7 @@ DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseco
 def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
     r"""The verdict on a whole response against the reference answer (the content of its box, `$` or not).
 
-    `deadline` is in seconds and counts the comparison alone, not the start of a worker.
+    `deadline` is in seconds of processor time and counts the comparison alone, not the start of a worker.
 
     >>> check("\\frac{1}{2}", "so it is \\boxed{0.5}"), check("3", "\\boxed{4}"), check("3", "it is 3")
     ('right', 'wrong', 'unparsed')

@@ -29,6 +29,7 @@ START = "import sys; sys.path.append({root!r}); from {module} import answer; fro
 MAX_WORKERS = 8
 MEMORY_BYTES = 2 * 2**30  # address space of one worker; sympy and the grammar alone map about 0.5 GB
 START_SECONDS = 120.0
+PATIENCE = 10  # a deadline of processor time ends after so many times as long by the clock
 ORPHAN_SECONDS = 600.0  # a worker whose parent died ends itself after this long in one question
 
 
@@ -46,10 +47,15 @@ class Worker:
             )
 
     def ask(self, question: list, seconds: float) -> Any:
-        """The answer, or None where the deadline or the memory ran out; the process is dead after None."""
+        """The answer, or None where the deadline or the memory ran out; the process is dead after None.
+
+        `seconds` are of the worker's own processor time, so that a busy machine changes no verdict, and at most
+        PATIENCE times as long by the clock. Where the system does not tell (no /proc), they are by the clock.
+        """
         try:
+            before = self._processor_seconds()
             self.process.stdin.write(json.dumps(question).encode() + b"\n")
-            line = self._line(seconds)
+            line = self._line(seconds, before)
         except BrokenPipeError:
             line = b""
         if not line.endswith(b"\n"):
@@ -57,16 +63,30 @@ class Worker:
             return None
         return json.loads(line)
 
-    def _line(self, seconds: float) -> bytes:
+    def _line(self, seconds: float, before: float | None = None) -> bytes:
         """One line of output; an incomplete one where the process ends or the time is over."""
-        line, deadline = b"", time.monotonic() + seconds
+        line, last = b"", time.monotonic() + (seconds if before is None else PATIENCE * seconds)
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-            part = os.read(self.process.stdout.fileno(), 4096) if ready else b""
-            if not part:
+            left = last - time.monotonic()
+            if before is not None:
+                left = min(left, seconds - ((self._processor_seconds() or before) - before))
+            if left <= 0:
                 return line
-            line += part
+            ready, _, _ = select.select([self.process.stdout], [], [], left)
+            if ready:
+                part = os.read(self.process.stdout.fileno(), 4096)
+                if not part:
+                    return line
+                line += part
         return line
+
+    def _processor_seconds(self) -> float | None:
+        """The processor time this worker has used so far, None where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def alive(self) -> bool:
         return self.process.poll() is None
