@@ -34,7 +34,7 @@ demo: env  ## run the whole method on the shipped model, on CPU
 lab: env  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
-figures: env  ## draw every figure again from figures/data
+figures: env  ## draw every figure again from runs/reference and figures/data
 	$(BIN)/python -m soar_lib.analysis.plots
 
 lint: env  ## check the style with ruff

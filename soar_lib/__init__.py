@@ -1,13 +1,13 @@
-"""Three ways for a language model to make its own training problems: SOAR, LADDER and SvS.
+"""Language models that make their own training problems: SOAR, and the parts that other methods share with it.
 
-The way through the house, with SOAR as the example:
+The way through the package:
 
-    problems.load        a benchmark file, a Hub set or a reasoning-gym family becomes a list of `Problem`
+    problems.load        a benchmark file or a reasoning-gym family becomes a list of `Problem`
     problems.filtering   k samples per problem keep those never solved: hard train and hard test
     teacher              writes g data sets of n question-answer pairs from one constant prompt
     student              g*r copies of the baseline train on them, all in one batch (`policy`)
     rewards              each data set is paid the accuracy its students gained on hard train problems
     soar                 promotion, a step on the teacher, the next round; everything lands in a run folder (`runs`)
     study                all of that for every arm and seed of the paper's comparisons
-    analysis             fresh students, pass@k, figures: it reads run folders, never a model
+    analysis             fresh students, pass@k, diversity and quality of the problems, figures and widgets
 """

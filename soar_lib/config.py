@@ -103,7 +103,7 @@ class FilterConfig:
     """fail@k filtering of a problem pool and the split of what stays (SOAR B.5)."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1; the model that is trained later
-    problems: str = "math_test"  # B.5: the official test split of MATH; a set's name or a JSONL file
+    problems: str = "math_test"  # B.5: the official test split of MATH: give its JSONL file; or a generated set's name
     size: int = 0  # problems drawn from the pool, B.5: all; 0: all of a file, 500 of a generated set
     seed: int = 0
     k: int = 128  # B.5: samples per problem; problems with 0 of k right are hard
@@ -123,7 +123,7 @@ class SoarConfig:
     """One SOAR run (Algorithm 1). The paper's letter for a field opens its comment."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1
-    problems: str = ""  # hard train set: a JSONL file, or a filter run's folder; empty: filter the preset's pool first
+    problems: str = ""  # hard train set: a JSONL file, or a filter run's folder; empty: commands filter the pool first
     seed: int = 0
     rounds: int = 200  # T: outer steps, section 4.3
     datasets: int = 4  # g: data sets per round, the teacher's RLOO group, Table 3
@@ -235,9 +235,9 @@ _NANO_STUDENT = {
     "student.max_new_tokens": 128,
     "student.rank": 16,
     "student.alpha": 16.0,
-    "student.optimiser.learning_rate": 1e-3,  # a cosine from 2e-3 learnt less in twenty steps
+    "student.optimiser.learning_rate": 1e-3,  # in twenty steps a cosine from 2e-3 learnt less
     "student.optimiser.schedule": "constant",  # so few steps leave a cosine no time
-    "student.optimiser.kl": 0.0,  # no reference pass: a third of the time, and twenty steps do not drift far
+    "student.optimiser.kl": 0.0,  # no reference pass: a third of the time
 }
 
 # What each preset changes in each command's defaults; dotted names reach into nested settings.

@@ -20,7 +20,7 @@ class Problem:
     answer: str
     source: str = ""  # the set it comes from: "math_test", "harp", "nano", a file's stem
     topic: str = ""  # subject or family
-    level: int | None = None  # difficulty as the source states it (MATH 1-5, nano depth 1-10)
+    level: int | None = None  # difficulty as the source states it (MATH 1-5, nano depth 1-12)
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,8 @@ def train(
 
     `reward(golds, responses)` scores all rollouts of a step at once; `progress(step, metrics)` is called after each
     step. Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of
-    rollouts at the highest reward of the step's scale seen by that student), length (tokens), signal (share of groups
-    with unequal rewards), grad_norm, kl, and the learning_rate.
+    rollouts at the highest reward that any student saw in that step), length (tokens), signal (share of groups with
+    unequal rewards), grad_norm, kl, and the learning_rate.
     """
     if not len(problem_sets) == len(keys) == adapters.size:
         raise ValueError(f"{adapters.size} students, {len(problem_sets)} problem sets, {len(keys)} keys: must be equal")

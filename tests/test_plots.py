@@ -138,13 +138,22 @@ def test_one_command_draws_everything_there_is_data_for(tmp_path):
     for seed in (0, 1):
         rounds(references / f"seed{seed}" / "soar", [0.0, 0.03], 2)
         evaluation(references / f"seed{seed}" / "evaluate")
+    topics = [{"id": "a", "topic": "sums"}, {"id": "b", "topic": "words"}]
+    (references / "hard_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in topics))
     (figures / "data").mkdir(parents=True)
     BASE.to_csv(figures / "data" / "nano_base_accuracy.csv", index=False)
     written = plots.draw_all(figures, references)
-    assert sorted(path.name for path in written) == ["nano_base_accuracy.png", "soar_nano.png", "soar_rounds.png"]
+    assert sorted(path.name for path in written) == [
+        "nano_base_accuracy.png", "soar_nano.png", "soar_rounds.png", "soar_topics.png",
+    ]  # fmt: skip
     first = [path.read_bytes() for path in written]
     assert [path.read_bytes() for path in plots.draw_all(figures, references)] == first
     pd.testing.assert_frame_equal(pd.read_csv(figures / "data" / "nano_base_accuracy.csv"), BASE)
     assert pd.read_csv(figures / "data" / "soar_rounds.csv")["run"].unique().tolist() == ["seed0/soar", "seed1/soar"]
     table = pd.read_csv(figures / "data" / "soar_nano.csv")
     assert table["mean"].tolist() == [0.125, 0.5, 0.75, 1.0] and table["seeds"].tolist() == [4, 4, 4, 4]
+    apart = pd.read_csv(figures / "data" / "soar_topics.csv")
+    assert apart[["topic", "problems", "arm", "k", "mean"]].values.tolist() == [
+        ["sums", 1, "hard_only", 4, 0.0], ["sums", 1, "pq", 4, 1.0],
+        ["words", 1, "hard_only", 4, 1.0], ["words", 1, "pq", 4, 1.0],
+    ]  # fmt: skip

@@ -53,7 +53,7 @@ def test_times_are_filled_in_by_notebook():
 
 def test_commands_are_accepted():
     commands = re.findall(r"^python -m soar_lib (.+)$", README, re.MULTILINE)
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         arguments = parser().parse_args(shlex.split(command))
         if arguments.command == "study":

@@ -14,7 +14,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: nothing global, no display needed
 
-from soar_lib.analysis.passk import read_scores, table
+from soar_lib.analysis.passk import Score, read_scores, table
 from soar_lib.analysis.tables import title
 from soar_lib.runs import read_json, read_jsonl
 
@@ -147,6 +147,39 @@ def pass_at_k(data: pd.DataFrame) -> Figure:
     return figure
 
 
+def topics_table(scores: list[Score], topics: dict[str, str], k: int, seed: int = 0) -> pd.DataFrame:
+    """pass@k of each arm on the problems of each topic alone; `topics` says a problem id's. Columns topic, problems
+    (how many were measured) and those of `soar_lib.analysis.passk.COLUMNS`."""
+    parts = []
+    for topic in sorted({topics[score.problem] for score in scores}):
+        own = [score for score in scores if topics[score.problem] == topic]
+        part = table(own, [k], seed=seed)
+        part.insert(0, "topic", topic)
+        part.insert(1, "problems", len({score.problem for score in own}))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_topic(data: pd.DataFrame) -> Figure:
+    """pass@k of each arm by topic, bars with intervals; see `topics_table`."""
+    figure, (axes,) = _axes()
+    arms, topics = (list(dict.fromkeys(data[name])) for name in ("arm", "topic"))
+    for index, arm in enumerate(arms):
+        part = data[data["arm"] == arm].set_index("topic").reindex(topics)
+        places = [place + 0.8 * (index - (len(arms) - 1) / 2) / len(arms) for place in range(len(topics))]
+        errors = [100 * (part["mean"] - part["low"]), 100 * (part["high"] - part["mean"])]
+        axes.bar(
+            places, 100 * part["mean"], 0.8 / len(arms), yerr=errors, color=COLOURS[index % 7], label=title(arm),
+            error_kw={"elinewidth": 1},
+        )  # fmt: skip
+    counts = data.groupby("topic")["problems"].first()
+    axes.set_xticks(range(len(topics)), [f"{topic.replace('_', chr(10))}\n({counts[topic]})" for topic in topics])
+    axes.set(ylabel=f"pass@{data['k'].iloc[0]} on hard test (%)", xlabel="topic (number of test problems)")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=9, frameon=False)
+    return figure
+
+
 # ------------------------------------------------------------------ the embedded model
 
 
@@ -195,12 +228,21 @@ def _from_runs(references: Path) -> dict[str, tuple[pd.DataFrame, Callable[[pd.D
         found["soar_rounds"] = (rounds_table(folders), lambda data: timeline(data, threshold))
     if folders := _holding(references, "scores.jsonl"):
         config = read_json(folders[0] / "config.json")
-        found["soar_nano"] = (table(read_scores(folders), config["ks"], seed=config["seed"]), pass_at_k)
+        scores, seed = read_scores(folders), config["seed"]
+        found["soar_nano"] = (table(scores, config["ks"], seed=seed), pass_at_k)
+        if topics := _topics(references):
+            found["soar_topics"] = (topics_table(scores, topics, max(config["ks"]), seed), by_topic)
     return found
 
 
 def _holding(references: Path, name: str) -> list[Path]:
     return sorted(path.parent for path in references.rglob(name))
+
+
+def _topics(references: Path) -> dict[str, str]:
+    """The topic of each hard test problem by its id."""
+    paths = sorted(references.rglob("hard_test.jsonl"))
+    return {row["id"]: row["topic"] for path in paths for row in read_jsonl(path)}
 
 
 def _threshold(folders: list[Path]) -> float | None:

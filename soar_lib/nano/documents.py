@@ -1,11 +1,11 @@
-"""What nano is trained on: documents of the five skills, with the flaws a real model has.
+"""What nano is trained on: documents of four skills, with the flaws a real model has.
 
 Solving is learned mostly on short problems (depth d with weight DECAY**d), from solutions with people's mistakes: at
 each step the family's usual slip happens with a chance that grows along the solution (`slip_rate`). So the base knows
-every step, slips at the late ones more often than not, and errors compound: long problems are out of its reach, though
-no step of them is beyond it. Proposals come with more careful solutions (CARE), as textbooks do. The proposing skill is
-taught badly on purpose, as a real model's is: it prefers easy problems of a few families, and a share of its examples
-is malformed, ill-posed or wrongly answered.
+every step, slips at the late ones more often than not, and errors compound: long problems are seldom or never solved,
+though no step of them is beyond it. Proposals come with more careful solutions (CARE), as textbooks do. The proposing
+skill is taught badly on purpose, as a real model's is: it prefers easy problems and leans to some families, and a share
+of its examples is malformed, ill-posed or wrongly answered.
 """
 
 import random
@@ -99,7 +99,7 @@ def spoiled(family: world.Family, content: list) -> list:
 
 
 def without_a_character(question: str, rng: random.Random) -> str:
-    """The question with its last part cut off, so that no reader could answer it."""
+    """The question less its last one to six characters; a cut word or list may still be one, wrongly answered."""
     return question[: -rng.randint(1, 6)]
 
 

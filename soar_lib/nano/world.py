@@ -8,7 +8,7 @@ answer is `solve`'s.
 A family is data: the generator's settings for each depth, and three functions on its content (a list of numbers or
 letters). `solve` can also make the family's usual mistake at chosen steps, as people do: a forgotten carry, a flipped
 remainder, two neighbours swapped, a coefficient not divided. Questions whose hash is 0 modulo 8 are held out: no
-pre-training document contains them, and problem pools are drawn from them alone.
+pre-training document solves them (an easier variant may state one), and problem pools are drawn from them alone.
 """
 
 import functools
@@ -27,7 +27,7 @@ from soar_lib.records import Problem
 
 MAX_DEPTH = 12
 HELD_OUT_MODULUS = 8
-ITEMS_PER_DEPTH = 200_000  # distinct generator items a family offers at each depth
+ITEMS_PER_DEPTH = 200_000  # generator items that a family draws from at each depth
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ def understand(text: str) -> tuple[Family, list] | None:
 
 
 def depth_of(family: Family, content: list) -> int:
-    """Steps of the worked solution, the world's measure of difficulty."""
+    """The world's measure of difficulty: one more for each further term, animal, bit, number or letter."""
     return max(1, len(content) - family.content_size(1) + 1)
 
 
@@ -320,18 +320,21 @@ def answer_of(text: str) -> str | None:
 
 
 EASY_DEPTHS, HARD_DEPTHS = (3, 4, 5), 2  # a pool takes these depths of each family, and so many of its largest
-TRANSFER_FAMILY = "number_sorting"  # no reward ever sees it; it plays OlympiadBench's part (SOAR section 5)
+TRANSFER_FAMILY = "number_sorting"  # no teacher's reward is measured on it, as on OlympiadBench (SOAR section 5)
 POOL_FAMILIES = tuple(name for name in FAMILIES if name != TRANSFER_FAMILY)
 
 
 def pool_depths(family: str) -> list[int]:
-    """The depths of a family's problems in a pool: as in a benchmark, some within the base's reach, some far beyond."""
+    """The depths of a family's problems in a pool: as in a benchmark, some within the base's reach, some beyond."""
     deepest = FAMILIES[family].max_depth
     return sorted({*EASY_DEPTHS, *range(deepest - HARD_DEPTHS + 1, deepest + 1)})
 
 
 def pool(seed: int = 0, size: int = 300, families: tuple[str, ...] = POOL_FAMILIES) -> list[Problem]:
-    """`size` distinct held-out problems: families in turn, depths at random, to be filtered by fail@k."""
+    """`size` distinct held-out problems, to be filtered by fail@k: families in turn, depths at random.
+
+    A family with few short questions fills up with long ones.
+    """
     rng, problems, seen = random.Random(f"pool {seed}"), [], set()
     while len(problems) < size:
         name = families[len(problems) % len(families)]
