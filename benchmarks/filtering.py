@@ -1,6 +1,6 @@
 """Samples that filtering spends against drawing all k of each problem, on the shipped model's own pool.
 
-    python benchmarks/filtering.py            samples spent by level, also as benchmarks/filtering.csv
+    python benchmarks/filtering.py            samples spent by level, also as results/filtering.csv
     python benchmarks/filtering.py --check    draw all k as well and compare the hard sets (several times slower)
 
 The count is exact and does not depend on the machine. The last line is samples spent / (problems x k).
@@ -16,7 +16,7 @@ from soar_lib.policy import base
 from soar_lib.problems.filtering import Outcome, fail_at_k
 from soar_lib.problems.load import load
 
-TABLE = Path(__file__).with_suffix(".csv")
+TABLE = Path(__file__).parent / "results" / "filtering.csv"
 
 
 def by_level(outcomes: list[Outcome], k: int) -> pd.DataFrame:
@@ -39,6 +39,7 @@ def main() -> None:
     outcomes = fail_at_k(model, problems, **settings)
     table = by_level(outcomes, config.k)
     if arguments.model == "nano" and arguments.size is None:
+        TABLE.parent.mkdir(exist_ok=True)
         table.to_csv(TABLE, index=False, lineterminator="\n")
     print(table.to_string(index=False))
     if arguments.check:
