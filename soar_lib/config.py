@@ -364,25 +364,26 @@ class Speed:
 
 
 # By model name; a model that nobody has timed has no row, and its cost names no hours.
-SPEEDS: dict[str, Speed] = {}
+SPEEDS = {"nano": Speed(14_000, 35, "2 CPU cores")}  # over filtering, SOAR and evaluation of `make demo`
 
 
 @dataclass(frozen=True)
 class Cost:
     """What a configuration will draw at most; `hours` is None where the model has not been timed."""
 
-    rollouts: int  # student completions, training and evaluation
+    rollouts: int  # student completions, training and evaluation; without the steps that promotions add
     teacher_samples: int  # accepted ones; drawn are these divided by the acceptance rate
     tokens: int  # the upper bound: every completion at its full length
     hours: float | None = None
     machine: str = ""
+    most_rollouts: int = 0  # `rollouts` if every round promoted a student that could
 
     def __add__(self, other: "Cost") -> "Cost":
         """Both one after the other; hours only where both are known."""
         hours = None if self.hours is None or other.hours is None else self.hours + other.hours
         return Cost(
             self.rollouts + other.rollouts, self.teacher_samples + other.teacher_samples, self.tokens + other.tokens,
-            hours, other.machine,
+            hours, other.machine, self.most_rollouts + other.most_rollouts,
         )  # fmt: skip
 
 
@@ -393,11 +394,22 @@ def cost(config: Config, problems: int = 0, speed: Speed | None = None) -> Cost:
     8409600
     """
     rollouts, samples, tokens = _counts(config, problems)
+    more = _promoted_rollouts(config) if isinstance(config, SoarConfig) else 0
+    tokens += more * config.student.max_new_tokens if more else 0
     speed = speed or SPEEDS.get(config.model)
     if speed is None:
-        return Cost(rollouts, samples, tokens)
+        return Cost(rollouts, samples, tokens, most_rollouts=rollouts + more)
     seconds = (rollouts + samples) * speed.tokens_per_rollout / speed.tokens_per_second
-    return Cost(rollouts, samples, tokens, seconds / 3600, speed.machine)
+    return Cost(rollouts, samples, tokens, seconds / 3600, speed.machine, rollouts + more)
+
+
+def _promoted_rollouts(config: SoarConfig) -> int:
+    """Student completions that promotions add at most: one in each round from `window` on, felt from the next."""
+    if not config.promotion:
+        return 0
+    longer = [config.inner_steps(max(0, done - config.window + 1)) for done in range(config.rounds)]
+    steps = sum(longer) - config.rounds * config.student.steps
+    return steps * config.datasets * config.repeats * config.student.batch * config.student.group
 
 
 def _counts(config: Config, problems: int) -> tuple[int, int, int]:
@@ -427,8 +439,8 @@ def _counts(config: Config, problems: int) -> tuple[int, int, int]:
 def describe_cost(config: Config, problems: int = 0) -> str:
     """One line for the terminal, before anything starts.
 
-    >>> describe_cost(preset("paper", model="any"))
-    'about 8,409,600 student completions and 51,200 accepted problems, at most 8,637,644,800 tokens (any)'
+    >>> describe_cost(preset("paper", model="any"))  # doctest: +ELLIPSIS
+    'about 8,409,600 student completions (with promotions up to 16,458,240) and 51,200 accepted problems, at most ...'
     """
     return describe(cost(config, problems), config.model)
 
@@ -436,6 +448,8 @@ def describe_cost(config: Config, problems: int = 0) -> str:
 def describe(predicted: Cost, model: str) -> str:
     """A cost as a line; see `describe_cost`."""
     parts = [f"{predicted.rollouts:,} student completions"]
+    if predicted.most_rollouts > predicted.rollouts:
+        parts[0] += f" (with promotions up to {predicted.most_rollouts:,})"
     if predicted.teacher_samples:
         parts.append(f"{predicted.teacher_samples:,} accepted problems")
     text = f"about {' and '.join(parts)}, at most {predicted.tokens:,} tokens ({model})"

@@ -85,6 +85,17 @@ def test_cost_by_hand():
     assert config.cost(preset("paper", FilterConfig), problems=5000).rollouts == 640_000
 
 
+def test_promotions_lengthen_the_cost_of_the_rounds_after_them():
+    changes = {"rounds": 5, "datasets": 2, "repeats": 3, "window": 3, "teacher.optimiser.warmup": 0}
+    steps = {"student.steps": 4, "extra_steps": 2, "max_steps": 7}
+    promoted = config.cost(preset("paper", **changes, **steps))
+    assert promoted.most_rollouts - promoted.rollouts == (2 + 3) * 6 * 8 * 32  # rounds 4 and 5: 6 and 7 steps
+    never = config.cost(preset("paper", **changes, **steps, promotion=False))
+    assert never.most_rollouts == never.rollouts == promoted.rollouts
+    assert promoted.tokens - never.tokens == 5 * 6 * 8 * 32 * 1024
+    assert f"(with promotions up to {promoted.most_rollouts:,})" in config.describe(promoted, "any")
+
+
 def test_cost_of_the_intrinsic_reward_and_of_two_turns_by_hand():
     changes = {"rounds": 2, "datasets": 2, "dataset_size": 8, "reward_set": 5, "teacher.optimiser.warmup": 0}
     intrinsic = config.cost(preset("paper", **changes, reward="intrinsic", promotion=False, intrinsic_samples=3))
