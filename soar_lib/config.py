@@ -364,7 +364,7 @@ class Speed:
 
 
 # By model name; a model that nobody has timed has no row, and its cost names no hours.
-SPEEDS = {"nano": Speed(14_000, 35, "2 CPU cores")}  # over filtering, SOAR and evaluation of `make demo`
+SPEEDS = {"nano": Speed(14_000, 35, "2 CPU cores")}  # rounded, over all of `make demo` but the installation
 
 
 @dataclass(frozen=True)
