@@ -1,0 +1,27 @@
+"""Settings: one frozen dataclass per command, presets, and what a run will cost.
+
+The defaults are the paper's values; `preset(name, kind, **changes)` gives a smaller set: `smoke` (seconds), `nano` (a
+laptop, minutes), `paper` (the defaults). A setting out of range or against another one raises `ConfigError` with the
+field's name and the fix.
+"""
+
+from soar_lib.config.cost import SPEEDS, Cost, Speed, cost, describe, describe_cost
+from soar_lib.config.presets import PRESETS, Config, preset
+from soar_lib.config.soar import (
+    INFERENCE_ARMS,
+    SAMPLED_ARMS,
+    TRAINED_ARMS,
+    EvaluateConfig,
+    FilterConfig,
+    OptimiserSettings,
+    SoarConfig,
+    StudentSettings,
+    TeacherSettings,
+)
+from soar_lib.config.values import ConfigError, change, differences, from_values, to_values
+
+__all__ = [
+    "INFERENCE_ARMS", "PRESETS", "SAMPLED_ARMS", "SPEEDS", "TRAINED_ARMS", "Config", "ConfigError", "Cost",
+    "EvaluateConfig", "FilterConfig", "OptimiserSettings", "SoarConfig", "Speed", "StudentSettings", "TeacherSettings",
+    "change", "cost", "describe", "describe_cost", "differences", "from_values", "preset", "to_values",
+]  # fmt: skip

@@ -1,0 +1,88 @@
+"""Settings as plain values: checks, changes by dotted names, and differences, for any frozen dataclass of settings."""
+
+import dataclasses
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, out of range or contradicts another one; the message names it and the fix."""
+
+
+def require(good: bool, name: str, value: object, rule: str) -> None:
+    if not good:
+        raise ConfigError(f"{name} = {value!r}: must be {rule}")
+
+
+def require_positive(settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        require(value > 0, name, value, "more than 0")
+
+
+def require_at_least_zero(settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        require(value >= 0, name, value, "0 or more")
+
+
+def from_values(kind: type, values: dict[str, Any]) -> Any:
+    """Settings of one kind from plain values, for example a run's config.json; see `change`."""
+    return change(kind(), values)
+
+
+def change(settings: Any, values: dict[str, Any], prefix: str = "") -> Any:
+    """A copy of `settings` with other values; keys may be dotted, nested groups may be dictionaries, lists become
+    tuples. Unknown names and values of the wrong type raise `ConfigError`."""
+    plain: dict[str, Any] = {}
+    groups: dict[str, dict[str, Any]] = {}
+    known = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
+    for name, value in values.items():
+        head, _, rest = name.partition(".")
+        if head not in known:
+            message = f"{type(settings).__name__} has no such setting; it has {', '.join(known)}"
+            raise ConfigError(f"{prefix}{name}: {message}")
+        if rest:
+            groups.setdefault(head, {})[rest] = value
+        elif isinstance(value, dict):
+            groups.setdefault(head, {}).update(value)
+        else:
+            groups.pop(head, None)
+            plain[head] = _typed(known[head], value, prefix + head)
+    for head, inner in groups.items():
+        require(dataclasses.is_dataclass(known[head]), prefix + head, inner, "one value, not a group of settings")
+        plain[head] = change(plain.get(head, known[head]), inner, f"{prefix}{head}.")
+    try:
+        return dataclasses.replace(settings, **plain)
+    except ConfigError as error:
+        raise ConfigError(prefix + str(error)) from None
+
+
+def _typed(current: Any, value: Any, name: str) -> Any:
+    """`value` if it is of the type of the setting's present value; integers serve as floats, lists as tuples."""
+    if isinstance(current, tuple) and isinstance(value, list | tuple):
+        return tuple(_typed(current[0], item, name) for item in value)
+    if isinstance(current, float) and type(value) is int:
+        return float(value)
+    require(type(value) is type(current), name, value, f"of type {type(current).__name__}")
+    return value
+
+
+def to_values(config: Any) -> dict[str, Any]:
+    """A configuration as it is written to config.json; `from_values` brings it back."""
+    return dataclasses.asdict(config)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """The settings in which two configurations differ, as "name: old -> new".
+
+    >>> differences({"seed": 0, "student": {"steps": 3}}, {"seed": 0, "student": {"steps": 4}})
+    ['student.steps: 3 -> 4']
+    """
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        left, right = old.get(name), new.get(name)
+        if isinstance(left, dict) and isinstance(right, dict):
+            found += differences(left, right, f"{prefix}{name}.")
+        elif left != right:
+            found.append(f"{prefix}{name}: {left!r} -> {right!r}")
+    return found
