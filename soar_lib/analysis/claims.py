@@ -84,7 +84,7 @@ def evaluations(folder: str | Path) -> list[Path]:
     return [path for path in paths if (path / "pass_at_k.csv").is_file()]
 
 
-def _seeds(evaluation: Path) -> list[int]:
+def seeds_of(evaluation: Path) -> list[int]:
     """The seeds of an evaluation's SOAR runs, in the order of their numbers there."""
     return pd.read_csv(evaluation / "sources.csv")["seed"].tolist()
 
@@ -162,7 +162,7 @@ def _sampled(evaluation: Path) -> dict[int, list]:
 
     if not (evaluation / "pass_at_k.csv").is_file():
         return {}
-    rows, seeds = read_jsonl(evaluation / "problems.jsonl"), _seeds(evaluation)
+    rows, seeds = read_jsonl(evaluation / "problems.jsonl"), seeds_of(evaluation)
     found: dict[int, list] = {}
     for row, problem in zip(rows, read_problems(evaluation), strict=True):
         if row["arm"] == "grounded_t":

@@ -106,6 +106,12 @@ def exact_verdict(question: str, answer: str) -> Verdict:
     return Verdict(*_mistake(family, content, gold, answer))
 
 
+def topic(question: str) -> str:
+    """The name of the world's family that reads a question, "" where none does."""
+    known = world.understand(question)
+    return known[0].name if known else ""
+
+
 def _lost(question: str) -> str | None:
     """What is missing from a question that no family reads, None where adding text at one place cannot mend it."""
     if any(world.understand(question + ending) for ending in _endings()):
