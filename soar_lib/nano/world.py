@@ -48,10 +48,11 @@ class Family:
 # ------------------------------------------------------------------ arithmetic: 42 - 25 - 73 + 67
 
 CHAIN = "State the final answer to the following arithmetic problem: "
+_CHAIN = re.compile(re.escape(CHAIN) + r"(\d{1,4}(?: [+-] \d{1,4})+) =")
 
 
 def _parse_chain(question: str) -> list | None:
-    match = re.fullmatch(re.escape(CHAIN) + r"(\d{1,4}(?: [+-] \d{1,4})+) =", question)
+    match = _CHAIN.fullmatch(question)
     return [int(term.replace(" ", "")) for term in re.findall(r"(?:[+-] )?\d+", match.group(1))] if match else None
 
 
@@ -78,10 +79,11 @@ def _solve_chain(terms: list, slips: Collection[int] = ()) -> tuple[str, str]:
 # ------------------------------------------------------------------ word problems: legs of animals
 
 LEGS = "Now, how many legs are there in total if you have "
+_LEGS = re.compile(re.escape(LEGS) + r"(\d+ [a-z ]+(?:, \d+ [a-z ]+)*)\?")
 
 
 def _parse_legs(question: str) -> list | None:
-    match = re.fullmatch(re.escape(LEGS) + r"(\d+ [a-z ]+(?:, \d+ [a-z ]+)*)\?", question)
+    match = _LEGS.fullmatch(question)
     if not match:
         return None
     pairs = [(int(count), name) for count, name in re.findall(r"(\d+) ([a-z ]+)", match.group(1))]
@@ -104,10 +106,11 @@ def _solve_legs(herd: list, slips: Collection[int] = ()) -> tuple[str, str]:
 # ------------------------------------------------------------------ number theory: base 10 to base 2
 
 BASES = "Now, convert the base-10 number "
+_BASES = re.compile(re.escape(BASES) + r"(\d{1,5}) to binary")
 
 
 def _parse_base(question: str) -> list | None:
-    match = re.fullmatch(re.escape(BASES) + r"(\d{1,5}) to binary", question)
+    match = _BASES.fullmatch(question)
     return [int(bit) for bit in f"{int(match.group(1)):b}"] if match else None
 
 
@@ -128,8 +131,11 @@ def _solve_base(bits: list, slips: Collection[int] = ()) -> tuple[str, str]:
 SORT = "Sort these numbers in {} order: "
 
 
+_SORT = re.compile(r"Sort these numbers in (ascending|descending) order: (-?\d{1,4}(?:, -?\d{1,4})+)")
+
+
 def _parse_sort(question: str) -> list | None:
-    match = re.fullmatch(r"Sort these numbers in (ascending|descending) order: (-?\d{1,4}(?:, -?\d{1,4})+)", question)
+    match = _SORT.fullmatch(question)
     return [match.group(1), *map(int, match.group(2).split(", "))] if match else None
 
 
@@ -155,10 +161,11 @@ def _swapped(items: list, slips: Collection[int]) -> list:
 # ------------------------------------------------------------------ language: spelling backward
 
 SPELL = "Spell this word backward (example: sun -> nus): "
+_SPELL = re.compile(re.escape(SPELL) + r"([a-z]{2,30})")
 
 
 def _parse_spell(question: str) -> list | None:
-    match = re.fullmatch(re.escape(SPELL) + r"([a-z]{2,30})", question)
+    match = _SPELL.fullmatch(question)
     return list(match.group(1)) if match else None
 
 
@@ -177,10 +184,11 @@ INTEGRAL_LEADS = tuple(
     for lead in ("Find the indefinite integral", "Calculate the antiderivative", "Evaluate the indefinite integral")
 )
 TERM = r"(?:\d{1,4}\*)?x(?:\*\*\d{1,2})?(?:/\d{1,4})?|\d{1,4}(?:/\d{1,4})?"
+_INTEGRAL = re.compile(rf"[A-Z][a-z ]+: ∫ (-?(?:{TERM})(?: [+-] (?:{TERM}))*) dx")
 
 
 def _parse_integral(question: str) -> list | None:
-    match = re.fullmatch(rf"[A-Z][a-z ]+: ∫ (-?(?:{TERM})(?: [+-] (?:{TERM}))*) dx", question)
+    match = _INTEGRAL.fullmatch(question)
     lead = next((lead for lead in INTEGRAL_LEADS if question.startswith(lead)), None)
     if not match or not lead:
         return None
