@@ -6,7 +6,8 @@ notebooks of their own, in notebooks/solutions.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from math import comb, exp, log
+from statistics import fmean, stdev
 from typing import Any
 
 
@@ -42,6 +43,34 @@ def _intrinsic(rates: Sequence[float]) -> float:
     return fmean(1 - rate if rate > 0 else 0.0 for rate in rates)
 
 
+def _pass_at_k(n: int, c: int, k: int) -> float:
+    return 1 - comb(n - c, k) / comb(n, k)
+
+
+def _verdict(low: float, high: float, null: float) -> str:
+    return "holds" if low > null else "does not hold" if high < null else "undecided"
+
+
+def _paired(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    gaps = [mine - other for mine, other in zip(ours, theirs, strict=True)]
+    return [fmean(gaps), stdev(gaps) / len(gaps) ** 0.5]
+
+
+def _vendi(eigenvalues: Sequence[float]) -> float:
+    return exp(-sum(value * log(value) for value in eigenvalues if value > 0))
+
+
+def _mean_distance(similarities: Sequence[Sequence[float]]) -> float:
+    n = len(similarities)
+    return fmean(1 - similarities[i][j] for i in range(n) for j in range(n) if i != j)
+
+
+def _near_duplicates(similarities: Sequence[Sequence[float]], near: float) -> float:
+    return fmean(any(value >= near for value in row[:i]) for i, row in enumerate(similarities))
+
+
+_ALIKE = [[1.0, 0.96, 0.0], [0.96, 1.0, 0.28], [0.0, 0.28, 1.0]]
+
 EXERCISES = {
     "hard": Exercise(_hard, (([0, 0, 0, 1], 3), ([0, 0, 0, 1], 4), ([1, 0, 0, 0], 1), ([0] * 128, 128))),
     "survival": Exercise(_survival, ((0.0, 128), (0.01, 128), (0.5, 1), (1.0, 8))),
@@ -51,6 +80,12 @@ EXERCISES = {
         _promoted, (([0.02], 3, 0.01), ([0.0, 0.02, 0.04], 3, 0.01), ([0.5, 0.0, 0.0, 0.0], 3, 0.01), ([0.01], 1, 0.01))
     ),
     "intrinsic": Exercise(_intrinsic, (([0.0, 0.0],), ([0.5, 0.25],), ([1.0, 0.0, 0.125],))),
+    "pass_at_k": Exercise(_pass_at_k, ((4, 1, 1), (4, 1, 2), (4, 0, 4), (32, 3, 8), (4, 3, 2))),
+    "paired": Exercise(_paired, (([0.5, 0.25], [0.25, 0.0]), ([1.0, 0.0, 0.5], [0.0, 0.0, 0.0]))),
+    "verdict": Exercise(_verdict, ((1.0, 5.0, 0.0), (-1.0, 7.0, 0.0), (-5.0, -1.0, 0.0), (1.5, 3.0, 2.0))),
+    "vendi": Exercise(_vendi, (([0.5, 0.5],), ([1.0, 0.0],), ([0.25] * 4,), ([0.7, 0.2, 0.1],))),
+    "mean_distance": Exercise(_mean_distance, (([[1.0, 1.0], [1.0, 1.0]],), ([[1.0, 0.0], [0.0, 1.0]],), (_ALIKE,))),
+    "near_duplicates": Exercise(_near_duplicates, ((_ALIKE, 0.99), (_ALIKE, 0.2), (_ALIKE, 0.9))),
 }
 
 
@@ -80,6 +115,8 @@ def _same(expected: Any, found: Any) -> bool:
     if isinstance(expected, list):
         same_length = isinstance(found, list | tuple) and len(found) == len(expected)
         return same_length and all(map(_same, expected, found))
+    if isinstance(expected, str):
+        return expected == found
     if not isinstance(found, bool | int | float):
         return False
     return abs(expected - found) <= 1e-9 * max(1.0, abs(expected))

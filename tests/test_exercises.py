@@ -1,9 +1,11 @@
 """The exercises' definitions agree with the library, and the checks tell right from wrong."""
 
+import numpy as np
 import pytest
 import torch
 
 from soar_lib import rewards
+from soar_lib.analysis import claims, diversity, passk
 from soar_lib.exercises import EXERCISES, check
 from soar_lib.policy.update import advantages
 from soar_lib.problems.filtering import Outcome
@@ -42,3 +44,34 @@ def test_samples_drawn_agree_with_a_simulation():
     torch.manual_seed(0)
     drawn = (first.sample((200_000,)) + 1).clamp(max=k)
     assert EXERCISES["samples"].answer(rate, k) == pytest.approx(drawn.mean().item(), rel=0.01)
+
+
+def test_pass_at_k_and_the_paired_gap_are_the_librarys():
+    for case in EXERCISES["pass_at_k"].cases:
+        assert EXERCISES["pass_at_k"].answer(*case) == pytest.approx(passk.pass_at_k(*case))
+    for ours, theirs in EXERCISES["paired"].cases:
+        scores = [
+            passk.Score(arm, "seed0", 0, str(i), 4, round(4 * share), 1)
+            for arm, shares in (("pq", ours), ("hard_only", theirs))
+            for i, share in enumerate(shares)
+        ]
+        mean, error = EXERCISES["paired"].answer(ours, theirs)
+        assert mean == pytest.approx(passk.compare(scores, "pq", "hard_only", 1).difference)
+        assert error == pytest.approx(np.std(np.subtract(ours, theirs), ddof=1) / len(ours) ** 0.5)
+
+
+def test_the_verdict_is_the_rule_of_the_claims():
+    for low, high, null in EXERCISES["verdict"].cases:
+        estimate = claims.Estimate((low + high) / 2, low, high, claims.LEAST_SEEDS)
+        assert EXERCISES["verdict"].answer(low, high, null) == claims.verdict(estimate, null)
+
+
+def test_measures_of_diversity_are_the_librarys():
+    for (eigenvalues,) in EXERCISES["vendi"].cases:  # one cluster of equal texts for each eigenvalue, 20 texts in all
+        counts = [round(20 * value) for value in eigenvalues]
+        texts = np.repeat(np.eye(len(counts)), counts, axis=0)
+        assert EXERCISES["vendi"].answer(eigenvalues) == pytest.approx(diversity.vendi(texts))
+    for similarities, near in EXERCISES["near_duplicates"].cases:
+        vectors = np.linalg.cholesky(np.array(similarities))
+        assert EXERCISES["near_duplicates"].answer(similarities, near) == diversity.near_duplicates(vectors, near)
+        assert EXERCISES["mean_distance"].answer(similarities) == pytest.approx(diversity.distance(vectors))
