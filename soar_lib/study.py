@@ -120,8 +120,12 @@ STUDY_PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "seeds": 2, "sweep_seeds": 1, "transfer.problems": "nano-transfer", "transfer.size": 12, "soar.repeats": 2,
     },
-    # An arm's students of all seeds together: on a CPU as fast as all at once, and a killed study loses little.
-    "nano": {"transfer.problems": "nano-transfer", "transfer.size": 60, "evaluate.together": 15},
+    # Two students per SOAR run and one run per sweep: what two CPU cores do in some hours. Few students train together:
+    # on a CPU that is as fast as all at once, and a killed study loses little.
+    "nano": {
+        "transfer.problems": "nano-transfer", "transfer.size": 60, "evaluate.together": 15, "evaluate.students": 2,
+        "sweep_seeds": 1,
+    },
     "paper": {"transfer.problems": "olympiadbench.jsonl"},
 }  # fmt: skip
 
