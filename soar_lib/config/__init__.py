@@ -18,10 +18,12 @@ from soar_lib.config.soar import (
     StudentSettings,
     TeacherSettings,
 )
+from soar_lib.config.svs import SVS_ARMS, GuardSettings, SvsConfig
 from soar_lib.config.values import ConfigError, change, differences, from_values, to_values
 
 __all__ = [
-    "INFERENCE_ARMS", "PRESETS", "SAMPLED_ARMS", "SPEEDS", "TRAINED_ARMS", "Config", "ConfigError", "Cost",
-    "EvaluateConfig", "FilterConfig", "OptimiserSettings", "SoarConfig", "Speed", "StudentSettings", "TeacherSettings",
+    "INFERENCE_ARMS", "PRESETS", "SAMPLED_ARMS", "SPEEDS", "SVS_ARMS", "TRAINED_ARMS", "Config", "ConfigError", "Cost",
+    "EvaluateConfig", "FilterConfig", "GuardSettings", "OptimiserSettings", "SoarConfig", "Speed", "StudentSettings",
+    "SvsConfig", "TeacherSettings",
     "change", "cost", "describe", "describe_cost", "differences", "from_values", "preset", "to_values",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from soar_lib.config.presets import Config
 from soar_lib.config.soar import SAMPLED_ARMS, TRAINED_ARMS, FilterConfig, SoarConfig
+from soar_lib.config.svs import SvsConfig
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def _counts(config: Config, problems: int) -> tuple[int, int, int]:
     if isinstance(config, FilterConfig):
         rollouts = problems * config.k
         return rollouts, 0, rollouts * config.max_new_tokens
+    if isinstance(config, SvsConfig):
+        return _svs_counts(config)
     student = config.student
     if isinstance(config, SoarConfig):
         students = config.datasets * config.repeats
@@ -87,6 +90,39 @@ def _counts(config: Config, problems: int) -> tuple[int, int, int]:
     rollouts = config.students * (training + len(arms) * problems * config.samples)
     samples = len(arms & set(SAMPLED_ARMS)) * config.teacher_samples
     return rollouts, samples, rollouts * student.max_new_tokens
+
+
+def _svs_counts(config: SvsConfig) -> tuple[int, int, int]:
+    """All arms and seeds, as if every number of right solutions were equally likely; the tokens are those of a run in
+    which every problem has the most seeds."""
+    rollouts = most = 0
+    for name in config.arms:
+        arm = config.of_arm(name)
+        spends = arm if arm.budget == "steps" else config
+        likely, highest = _further(spends)
+        hard = arm.hard_samples if name in config.large_k else arm.samples
+        measured = (arm.test_size * (1 + _between(arm)) + arm.other_size) * arm.samples + arm.hard_size * hard
+        rollouts += config.seeds * (spends.steps * spends.batch * (spends.group + likely) + measured)
+        most += config.seeds * (spends.steps * spends.batch * (spends.group + highest) + measured)
+    return round(rollouts), 0, most * config.max_new_tokens
+
+
+def _between(config: SvsConfig) -> int:
+    """Measurements before the last step."""
+    return max(0, config.steps - 1) // config.measure_every if config.measure_every else 0
+
+
+def _further(config: SvsConfig) -> tuple[float, int]:
+    """Completions of a problem beyond its first `group`: (on average where all counts are equally likely, at most)."""
+    cap = config.guards.solutions or config.group
+    counts = [min(count, cap) for count in config.seed_counts]
+    each = {
+        "variants": [count * config.variants * (1 + config.group) for count in counts],
+        "rephrasings": [count * config.variants * config.group for count in counts],
+        "originals": [config.group] * len(counts),
+        "nothing": [],
+    }[config.further]
+    return sum(each) / (config.group + 1), max(each, default=0)
 
 
 def describe_cost(config: Config, problems: int = 0) -> str:

@@ -3,9 +3,10 @@
 from typing import Any
 
 from soar_lib.config.soar import EvaluateConfig, FilterConfig, SoarConfig
+from soar_lib.config.svs import SVS_ARMS, SvsConfig
 from soar_lib.config.values import ConfigError, from_values
 
-Config = FilterConfig | SoarConfig | EvaluateConfig
+Config = FilterConfig | SoarConfig | EvaluateConfig | SvsConfig
 
 _NANO_STUDENT = {
     "student.group": 8,
@@ -16,6 +17,12 @@ _NANO_STUDENT = {
     "student.optimiser.schedule": "constant",  # so few steps leave a cosine no time
     "student.optimiser.kl": 0.0,  # no reference pass: a third of the time
 }
+
+_NANO_SVS = {
+    "model": "nano", "problems": "nano-middle", "test": "nano-middle", "hard": "nano-deep", "other": "nano-other",
+    "rephrasings": "nano", "arms": tuple(SVS_ARMS), "rank": 16, "alpha": 16.0, "max_new_tokens": 128,
+    "optimiser.learning_rate": 1e-3,  # of an adapter, and in so few steps
+}  # fmt: skip
 
 # What each preset changes in each command's defaults; dotted names reach into nested settings.
 # fmt: off
@@ -34,6 +41,11 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "samples": 4, "ks": (1, 4), "student.steps": 4, "student.batch": 2, "student.group": 4,
             "student.max_new_tokens": 64, "student.optimiser.warmup": 0,
         },
+        SvsConfig: {
+            **_NANO_SVS, "size": 12, "test_size": 4, "hard_size": 3, "other_size": 3, "seeds": 2, "steps": 2,
+            "batch": 2, "group": 4, "variants": 2, "samples": 4, "hard_samples": 8, "ks": (1, 4, 8),
+            "measure_every": 1, "max_new_tokens": 64,
+        },
     },
     "nano": {
         FilterConfig: {"model": "nano", "problems": "nano", "size": 280, "max_new_tokens": 128},
@@ -48,8 +60,12 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             **_NANO_STUDENT, "model": "nano", "synthetic_steps": 40, "teacher_samples": 32,
             "student.steps": 100, "student.optimiser.warmup": 0,
         },
+        SvsConfig: {
+            **_NANO_SVS, "size": 96, "test_size": 24, "hard_size": 15, "other_size": 24, "steps": 30, "batch": 8,
+            "measure_every": 10,
+        },
     },
-    "paper": {FilterConfig: {}, SoarConfig: {}, EvaluateConfig: {}},
+    "paper": {FilterConfig: {}, SoarConfig: {}, EvaluateConfig: {}, SvsConfig: {}},
 }
 # fmt: on
 

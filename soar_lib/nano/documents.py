@@ -8,6 +8,7 @@ skill is taught badly on purpose, as a real model's is: it prefers easy problems
 of its examples is malformed, ill-posed or wrongly answered.
 """
 
+import itertools
 import random
 from collections.abc import Collection
 
@@ -77,6 +78,21 @@ def easier(question: str, rng: random.Random) -> str:
     family, content = world.understand(question)
     least = family.content_size(1)
     return family.write(content[: max(least, len(content) - rng.randint(1, 3))])
+
+
+def rephrased(question: str, rng: random.Random) -> str:
+    """The same problem in other words: its items in another order, which changes no answer, and for integrals another
+    lead. Words and binary numbers have one wording only, the question's own."""
+    family, content = world.understand(question)
+    if family.name in ("spell_backward", "base_conversion"):
+        return question
+    heads = {"number_sorting": content[:1], "simple_integration": [rng.choice(world.INTEGRAL_LEADS)]}
+    head = heads.get(family.name, [])
+    items = content[len(head) :]
+    rng.shuffle(items)
+    while family.name == "chain_sum" and min(itertools.accumulate(items)) < 0:  # the world has no partial sum below 0
+        rng.shuffle(items)
+    return family.write([*head, *items])
 
 
 def proposal(question: str, rng: random.Random) -> str:
