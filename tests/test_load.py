@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from reasoning_gym.factory import DATASETS, create_dataset
 
+from soar_lib.problems import integrals
 from soar_lib.problems.answers import LoadError, boxable, unwrap
 from soar_lib.problems.load import PLANNED_WHOLE, UNSEEDED, load, load_file, overlap, problem_of
 from soar_lib.problems.verify import check, check_many
@@ -256,6 +257,13 @@ def test_the_embedded_worlds_transfer_family_is_in_no_pool():
     assert {problem.topic for problem in far}.isdisjoint(problem.topic for problem in pool)
     assert {problem.id for problem in far}.isdisjoint(problem.id for problem in pool)
     assert self_verdicts(far) == {"right"}
+
+
+def test_the_pool_of_integrals_is_of_one_family_and_no_other_pools():
+    drawn = load("nano-integrals", seed=1, size=40)
+    assert {problem.topic for problem in drawn} == {"simple_integration"}
+    assert {problem.source for problem in drawn} == {"nano-integrals"}
+    assert all(integrals.check(integrals.integrand_of(p.question), p.answer) == "right" for p in drawn)
 
 
 def test_problems_written_out_are_read_back(tmp_path):

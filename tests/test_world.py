@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import reasoning_gym
 
-from soar_lib.nano import documents, tokenizer, world
+from soar_lib.nano import antiderivatives, documents, tokenizer, world
 from soar_lib.problems import prompts
 from soar_lib.problems.verify import check
 
@@ -43,6 +43,19 @@ def test_our_answers_are_those_of_the_generator(name):
         assert world.answer_of(text) == theirs
         compared += 1
     assert compared > 0
+
+
+@pytest.mark.parametrize("depth", range(1, 8))
+def test_integrals_are_stated_as_the_generator_states_them(depth):
+    """Without sympy, and so that each item is refused or accepted as the generator's own text would be."""
+    generator = world._generator("simple_integration", depth)
+    stated = {index: antiderivatives.stated(generator, index) for index in range(80)}
+    written = {index: text for index, text in stated.items() if text}
+    for index in [*list(written)[:12], *sorted(stated.keys() - written)[:3]]:
+        theirs = generator[index]["question"].splitlines()[0]
+        known = world.understand(theirs)
+        assert stated[index] == (theirs if known and len(known[1]) == depth + 1 else None)
+    assert written
 
 
 ILL_POSED = [

@@ -18,11 +18,11 @@ import re
 import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from fractions import Fraction
 
 import reasoning_gym
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
+from soar_lib.nano import antiderivatives
 from soar_lib.records import Problem
 
 MAX_DEPTH = 12
@@ -177,56 +177,7 @@ def _solve_spell(letters: list, slips: Collection[int] = ()) -> tuple[str, str]:
     return "", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"
 
 
-# ------------------------------------------------------------------ calculus: antiderivatives of polynomials
-
-INTEGRAL_LEADS = tuple(
-    f"{lead}: ∫ "
-    for lead in ("Find the indefinite integral", "Calculate the antiderivative", "Evaluate the indefinite integral")
-)
-TERM = r"(?:\d{1,4}\*)?x(?:\*\*\d{1,2})?(?:/\d{1,4})?|\d{1,4}(?:/\d{1,4})?"
-_INTEGRAL = re.compile(rf"[A-Z][a-z ]+: ∫ (-?(?:{TERM})(?: [+-] (?:{TERM}))*) dx")
-
-
-def _parse_integral(question: str) -> list | None:
-    match = _INTEGRAL.fullmatch(question)
-    lead = next((lead for lead in INTEGRAL_LEADS if question.startswith(lead)), None)
-    if not match or not lead:
-        return None
-    terms = [_term(sign, body) for sign, body in re.findall(rf"(-|\+)? ?({TERM})", match.group(1))]
-    return [lead, *terms] if all(terms) and len({power for _, power in terms}) == len(terms) else None
-
-
-def _term(sign: str, body: str) -> tuple[Fraction, int] | None:
-    match = re.fullmatch(r"(?:(\d+)(?:\*|(?=/|$)))?(x)?(?:\*\*(\d+))?(?:/(\d+))?", body)
-    top, x, power, bottom = match.groups()
-    if bottom and int(bottom) == 0:
-        return None
-    coefficient = Fraction(int(top or 1), int(bottom or 1)) * (-1 if sign == "-" else 1)
-    return coefficient, (int(power) if power else 1) if x else 0
-
-
-def _polynomial(terms: list) -> str:
-    """The text of a polynomial in sympy's notation, in the order given."""
-    text = ""
-    for coefficient, power in terms:
-        size, x = abs(coefficient), "" if power == 0 else "x" if power == 1 else f"x**{power}"
-        body = "*".join(part for part in (str(size.numerator) if size.numerator != 1 or not x else "", x) if part)
-        body += f"/{size.denominator}" if size.denominator != 1 else ""
-        sign = "-" if coefficient < 0 else "+"
-        text += f" {sign} {body}" if text else f"{'-' if coefficient < 0 else ''}{body}"
-    return text
-
-
-def _write_integral(content: list) -> str:
-    return f"{content[0]}{_polynomial(content[1:])} dx"
-
-
-def _solve_integral(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
-    """Term by term; a slip raises the power and forgets to divide by it."""
-    terms = enumerate(content[1:], 1)
-    integrated = [(c if step in slips else c / (power + 1), power + 1) for step, (c, power) in terms]
-    return "", _polynomial(integrated) + " + C"
-
+INTEGRAL_LEADS = antiderivatives.LEADS
 
 # ------------------------------------------------------------------ the six families
 
@@ -260,7 +211,7 @@ FAMILIES = {
         Family(
             "simple_integration", "Calculus",
             lambda d: dict(min_terms=d, max_terms=d, max_degree=12, max_bounds=9, symbols=("x",)),
-            _parse_integral, _write_integral, _solve_integral, lambda d: d + 1, 7, 3_000,
+            antiderivatives.parse, antiderivatives.write, antiderivatives.solve, lambda d: d + 1, 7, 3_000,
         ),
     )
 }  # fmt: skip
@@ -280,11 +231,19 @@ def question(family: str, depth: int, index: int) -> str | None:
     below zero.
     """
     shape = FAMILIES[family]
-    lines = map(_plain, _generator(family, depth)[index]["question"].splitlines())
+    lines = map(_plain, _statement(family, depth, index).splitlines())
     for line, content in ((line, shape.parse(line)) for line in lines):
         if content and len(content) == shape.content_size(depth):
             return line if family != "chain_sum" or min(itertools.accumulate(content)) >= 0 else None
     return None
+
+
+def _statement(family: str, depth: int, index: int) -> str:
+    """The generator's text, empty where it would be refused anyway."""
+    generator = _generator(family, depth)
+    if family == "simple_integration":
+        return antiderivatives.stated(generator, index) or ""
+    return generator[index]["question"]
 
 
 def _plain(line: str) -> str:

@@ -31,12 +31,13 @@ from soar_lib.records import Problem
 
 PLANNED_WHOLE = ("acre", "gsm_symbolic")  # families whose generator plans all items of a set from the set's seed
 UNSEEDED = ("list_functions",)  # its generator draws from Python's global random state
+EMBEDDED = ("nano", "nano-transfer", "nano-integrals")
 GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
 def load(name: str | Path, *, seed: int = 0, size: int | None = None, **parameters) -> list[Problem]:
-    """The problems of a JSONL file, of the embedded world ("nano", and "nano-transfer", the family that no pool holds)
-    or of a reasoning-gym family ("rg:chain_sum").
+    """The problems of a JSONL file, of the embedded world ("nano"; "nano-transfer", the family that no pool holds;
+    "nano-integrals", its integrals alone) or of a reasoning-gym family ("rg:chain_sum").
 
     A file gives all rows in order, or `size` of them drawn under `seed`. A family, named with or
     without "rg:", takes generator `parameters` (`min_terms=3`); its item i depends on `seed + i` alone.
@@ -49,13 +50,13 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         raise LoadError(f"size {size}: ask for at least one problem")
     if parameters and not is_family:
         raise LoadError(f"{name}: parameters ({', '.join(parameters)}) are for reasoning-gym families; leave them out")
-    if name in ("nano", "nano-transfer"):
+    if name in EMBEDDED:
         return _embedded(name, seed, {} if size is None else {"size": size})
     if is_family:
         return load_family(name.removeprefix("rg:"), seed, size or GENERATED_SIZE, **parameters)
     if Path(name).exists():
         return _draw(load_file(name), size, seed, name)
-    known = ["nano", "nano-transfer", *DATASETS]
+    known = [*EMBEDDED, *DATASETS]
     raise LoadError(f"{name}: neither a file nor a reasoning-gym family{_suggest(name, known)}")
 
 
@@ -64,7 +65,8 @@ def _embedded(name: str, seed: int, size: dict[str, int]) -> list[Problem]:
 
     if name == "nano":
         return world.pool(seed, **size)
-    drawn = world.pool(seed, families=(world.TRANSFER_FAMILY,), **size)
+    family = world.TRANSFER_FAMILY if name == "nano-transfer" else "simple_integration"
+    drawn = world.pool(seed, families=(family,), **size)
     return [replace(problem, id=f"{name}/{seed}/{i}", source=name) for i, problem in enumerate(drawn)]
 
 
