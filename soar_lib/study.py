@@ -75,6 +75,8 @@ ARMS = {
         Arm("tau_x2", _SWEPT, factors={"threshold": 2.0}, sweep=True),  # B.7: tau 0.02
         Arm("r_half", _SWEPT, factors={"repeats": 0.5}, sweep=True),
         Arm("sampled_reward", _SWEPT, {"reward_samples": 8}, sweep=True),  # the paper's is greedy
+        # The paper's teachers have 200 rounds; of the two rewards only the cheap one can have more here.
+        Arm("rounds_x6", ("grounded_t",), {"reward": "intrinsic", "promotion": False}, {"rounds": 6.0}, sweep=True),
         Arm("samples_half", ("grounded_t",), runs="grounded", samples=0.5, sweep=True),  # section 7: 64 of 128
         Arm("samples_quarter", ("grounded_t",), runs="grounded", samples=0.25, sweep=True),  # section 7: 32
     )

@@ -25,6 +25,7 @@ SETTINGS = {
     "grounded": "grounded reward", "intrinsic": "intrinsic reward", "no_promotion": "no promotion",
     "multi_turn": "two turns", "n_half": "n x 1/2", "tau_x1.5": "tau x 1.5", "tau_x2": "tau x 2", "r_half": "r x 1/2",
     "sampled_reward": "sampled reward", "samples_half": "samples x 1/2", "samples_quarter": "samples x 1/4",
+    "rounds_x6": "rounds x 6",
 }  # fmt: skip
 # Columns that become axes: what they say, and the factor to their unit.
 QUANTITIES = {

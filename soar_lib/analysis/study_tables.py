@@ -24,7 +24,11 @@ ROUNDS = [
 ]  # fmt: skip
 PROBLEMS = ["arm", "seed", "round", "dataset", "question", "answer", "reward", "topic", "label"]
 SAMPLED = ["arm", "seed", "question", "answer", "topic", "label"]
-TEACHERS = ("grounded", "no_promotion", "intrinsic", "multi_turn")  # arms whose teachers write sets of one size
+# Arms whose teachers write sets of one size, and the names in tables of what they write for the evaluation.
+TEACHERS = ("grounded", "no_promotion", "multi_turn", "intrinsic", "rounds_x6")
+SAMPLING = (
+    "base_t", "grounded_t", "grounded_t_no_promotion", "grounded_t_multi_turn", "intrinsic_t", "intrinsic_t_rounds_x6",
+)  # fmt: skip
 
 
 def runs_of(folder: str | Path) -> Iterator[tuple[str, int, Path]]:
@@ -74,6 +78,12 @@ def _names(evaluation: Path) -> dict[str, str]:
     source = next(evaluation.parent.glob("seed*/config.json"), None)
     soar = from_values(SoarConfig, read_json(source)) if source else SoarConfig()
     return {arm: row_name(arm, soar, settings["label"]) for arm in settings["arms"]}
+
+
+def swept(folder: str | Path) -> list[str]:
+    """The names in tables of the arms that sweep a setting; they decide no claim."""
+    labelled = [path for path in claims.evaluations(folder) if read_json(path / "config.json")["label"]]
+    return [name for path in labelled for name in _names(path).values()]
 
 
 def problems(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
@@ -130,7 +140,7 @@ def diversity_by_round(
 def diversity_by_seed(
     sampled: pd.DataFrame,
     embed: Embedding | None = None,
-    arms: Sequence[str] = ("base_t", "grounded_t", "grounded_t_no_promotion", "intrinsic_t", "grounded_t_multi_turn"),
+    arms: Sequence[str] = SAMPLING,
     settings: DiversitySettings = DiversitySettings(),
 ) -> pd.DataFrame:
     """One row per arm and seed of the problems sampled for the evaluation: arm, seed, then `diversity.COLUMNS`."""
