@@ -62,23 +62,23 @@ _ALL = (
     "base", "hard_only", "hard_only_x4", "oracle_small", "oracle_full", "base_t", "pq", "ps", "grounded_t",
     "correct_only", "well_posed", "self_answer",
 )  # fmt: skip
-_SWEPT = ("pq", "grounded_t")
+_SAMPLED = ("grounded_t",)
 ARMS = {
     arm.name: arm
     for arm in (
         Arm("grounded", _ALL),
-        Arm("intrinsic", ("grounded_t",), {"reward": "intrinsic", "promotion": False}),
-        Arm("no_promotion", ("grounded_t",), {"promotion": False}),
-        Arm("multi_turn", _SWEPT, {"teacher.turns": 2}),
-        Arm("n_half", _SWEPT, factors={"dataset_size": 0.5}, sweep=True),  # section 7: n 32 against 64
-        Arm("tau_x1.5", _SWEPT, factors={"threshold": 1.5}, sweep=True),  # B.7: tau 0.015
-        Arm("tau_x2", _SWEPT, factors={"threshold": 2.0}, sweep=True),  # B.7: tau 0.02
-        Arm("r_half", _SWEPT, factors={"repeats": 0.5}, sweep=True),
-        Arm("sampled_reward", _SWEPT, {"reward_samples": 8}, sweep=True),  # the paper's is greedy
+        Arm("intrinsic", _SAMPLED, {"reward": "intrinsic", "promotion": False}),
+        Arm("no_promotion", _SAMPLED, {"promotion": False}),
+        Arm("multi_turn", _SAMPLED, {"teacher.turns": 2}),
+        Arm("n_half", _SAMPLED, factors={"dataset_size": 0.5}, sweep=True),  # section 7: n 32 against 64
+        Arm("tau_x1.5", _SAMPLED, factors={"threshold": 1.5}, sweep=True),  # B.7: tau 0.015
+        Arm("tau_x2", _SAMPLED, factors={"threshold": 2.0}, sweep=True),  # B.7: tau 0.02
+        Arm("r_half", _SAMPLED, factors={"repeats": 0.5}, sweep=True),
+        Arm("sampled_reward", _SAMPLED, {"reward_samples": 8}, sweep=True),  # the paper's is greedy
         # The paper's teachers have 200 rounds; of the two rewards only the cheap one can have more here.
-        Arm("rounds_x6", ("grounded_t",), {"reward": "intrinsic", "promotion": False}, {"rounds": 6.0}, sweep=True),
-        Arm("samples_half", ("grounded_t",), runs="grounded", samples=0.5, sweep=True),  # section 7: 64 of 128
-        Arm("samples_quarter", ("grounded_t",), runs="grounded", samples=0.25, sweep=True),  # section 7: 32
+        Arm("rounds_x6", _SAMPLED, {"reward": "intrinsic", "promotion": False}, {"rounds": 6.0}, sweep=True),
+        Arm("samples_half", _SAMPLED, runs="grounded", samples=0.5, sweep=True),  # section 7: 64 of 128
+        Arm("samples_quarter", _SAMPLED, runs="grounded", samples=0.25, sweep=True),  # section 7: 32
     )
 }
 
