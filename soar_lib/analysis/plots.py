@@ -1,12 +1,10 @@
-"""Every figure of the project: drawn here alone, each from one CSV in figures/data.
+"""Figures of filtering, SOAR runs and their evaluation, and what all figures share: colours, style, `save`.
 
-`python -m soar_lib.analysis.plots` (or `make figures`) draws them again: run folders in runs/reference give the data
-of their own figures, the other CSV files are read as they are. A figure function takes a table and gives a figure;
-`save` writes both, so a picture and its numbers cannot part.
+A figure function takes a table and gives a figure; `save` writes both, so a picture and its numbers cannot part. Which
+figures the project has is said in analysis/figures.py.
 """
 
-import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -14,9 +12,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: nothing global, no display needed
 
-from soar_lib.analysis.passk import Score, read_scores, table
+from soar_lib.analysis.passk import Score, table
 from soar_lib.analysis.tables import title
-from soar_lib.runs import read_json, read_jsonl
+from soar_lib.runs import read_jsonl
 
 ROOT = Path("figures")
 # Okabe and Ito's palette: told apart by readers with any common form of colour blindness.
@@ -31,11 +29,18 @@ STYLE = {
 def save(figure: Figure, name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
     """Write figures/<name>.png and the table behind it, figures/data/<name>.csv; returns the picture's path."""
     root = Path(root)
-    (root / "data").mkdir(parents=True, exist_ok=True)
-    data.to_csv(root / "data" / f"{name}.csv", index=False, lineterminator="\n")
+    save_table(name, data, root)
     # Without the software's version in it, the same numbers give the same file.
     figure.savefig(root / f"{name}.png", dpi=150, bbox_inches="tight", metadata={"Software": None})
     return root / f"{name}.png"
+
+
+def save_table(name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
+    """Write figures/data/<name>.csv; returns its path."""
+    path = Path(root) / "data" / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.to_csv(path, index=False, lineterminator="\n")
+    return path
 
 
 def _axes(rows: int = 1, size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure, list[Axes]]:
@@ -96,10 +101,10 @@ def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
 def timeline(data: pd.DataFrame, threshold: float | None = None) -> Figure:
     """Teacher reward, its moving average and promotions over the rounds, one panel per run; see `rounds_table`."""
     runs = list(dict.fromkeys(data["run"]))
-    figure, panels = _axes(len(runs), (7.0, 0.8 + 2.7 * len(runs)))
+    figure, panels = _axes(len(runs), (7.0, 1.1 + (2.4 if len(runs) == 1 else 1.7) * len(runs)))
     for axes, run in zip(panels, runs, strict=True):
         _one_timeline(axes, data[data["run"] == run], threshold)
-        axes.set(title=run, ylabel="gain in accuracy (points)")
+        axes.set(title=run, ylabel="gain in accuracy (points)" if len(runs) == 1 else "gain (points)")
     panels[-1].set_xlabel("round")
     entries = panels[0].get_legend_handles_labels()
     figure.legend(*entries, loc="outside upper center", fontsize=9, ncols=5, frameon=False)
@@ -197,68 +202,3 @@ def base_report(data: pd.DataFrame) -> Figure:
     axes.set_title("The shipped model before any reinforcement learning")
     axes.legend(fontsize=9, frameon=False)
     return figure
-
-
-# ------------------------------------------------------------------ all of them
-
-# Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
-FROM_TABLES: dict[str, Callable[[pd.DataFrame], Figure]] = {"nano_base_accuracy": base_report}
-
-
-def draw_all(root: str | Path = ROOT, references: str | Path = Path("runs") / "reference") -> list[Path]:
-    """Draw every figure for which there is data; returns the pictures' paths."""
-    written = []
-    for name, (data, draw) in _from_runs(Path(references)).items():
-        written.append(save(draw(data), name, data, root))
-    for name, draw in FROM_TABLES.items():
-        path = Path(root) / "data" / f"{name}.csv"
-        if path.exists():
-            data = pd.read_csv(path)
-            written.append(save(draw(data), name, data, root))
-    return written
-
-
-def _from_runs(references: Path) -> dict[str, tuple[pd.DataFrame, Callable[[pd.DataFrame], Figure]]]:
-    """The tables that run folders give, each with its figure, by the figure's name."""
-    found = {}
-    if folders := _holding(references, "outcomes.jsonl"):
-        found["filtering_nano"] = (filtering_table(*folders), filtering)
-    if folders := _holding(references, "rounds.jsonl"):
-        threshold = _threshold(folders)
-        found["soar_rounds"] = (rounds_table(folders), lambda data: timeline(data, threshold))
-    if folders := _holding(references, "scores.jsonl"):
-        config = read_json(folders[0] / "config.json")
-        scores, seed = read_scores(folders), config["seed"]
-        found["soar_nano"] = (table(scores, config["ks"], seed=seed), pass_at_k)
-        if topics := _topics(references):
-            found["soar_topics"] = (topics_table(scores, topics, max(config["ks"]), seed), by_topic)
-    return found
-
-
-def _holding(references: Path, name: str) -> list[Path]:
-    return sorted(path.parent for path in references.rglob(name))
-
-
-def _topics(references: Path) -> dict[str, str]:
-    """The topic of each hard test problem by its id."""
-    paths = sorted(references.rglob("hard_test.jsonl"))
-    return {row["id"]: row["topic"] for path in paths for row in read_jsonl(path)}
-
-
-def _threshold(folders: list[Path]) -> float | None:
-    """The runs' promotion threshold, None where they differ."""
-    found = {read_json(folder / "config.json")["threshold"] for folder in folders}
-    return found.pop() if len(found) == 1 else None
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m soar_lib.analysis.plots", description="Draw every figure again.")
-    parser.add_argument("--figures", type=Path, default=ROOT, help="folder of the pictures, with data/ in it")
-    parser.add_argument("--runs", type=Path, default=Path("runs") / "reference", help="folder of run folders")
-    arguments = parser.parse_args()
-    for path in draw_all(arguments.figures, arguments.runs):
-        print(path)
-
-
-if __name__ == "__main__":
-    main()

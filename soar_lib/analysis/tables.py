@@ -17,7 +17,7 @@ ARMS = {
     "Real problems, all", "correct_only": "Grounded-T, correct only", "well_posed": "Grounded-T, well-posed, as many",
 }  # fmt: skip
 
-TABLES = ("soar_nano", "soar_paper", "notebooks")
+TABLES = ("soar_nano", "soar_paper", "claims", "notebooks")
 
 
 def title(arm: str) -> str:
@@ -56,6 +56,24 @@ def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.D
     return pd.DataFrame(rows)
 
 
+def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
+    """The claims as text: claim, ours with its 95 % interval, the paper's number, seeds, verdict.
+
+    `found` has the columns of `claims.COLUMNS`; a number that is missing is shown as a dash.
+    """
+    rows = [
+        {
+            "claim": row.claim,
+            "ours": "–" if pd.isna(row.ours) else f"{row.ours:+.1f} ({row.low:+.1f} to {row.high:+.1f})",
+            "paper": "–" if pd.isna(row.paper) else f"{row.paper:+.1f}",
+            "seeds": row.seeds,
+            "verdict": row.verdict,
+        }
+        for row in found.itertuples(index=False)
+    ]
+    return pd.DataFrame(rows)
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """A table of text as Markdown, one line per row."""
     lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.fillna("").astype(str).values.tolist()]
@@ -66,12 +84,12 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def fill(text: str, table: str) -> str:
+def fill(text: str, table: str, name: str = "results") -> str:
     """`text` with the Markdown table between its marks replaced. Raises ValueError where the marks are missing."""
-    marked = re.compile(r"(?<=<!-- results -->\n).*?(?=<!-- end of results -->)", re.DOTALL)
+    marked = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
     filled, count = marked.subn(lambda match: f"{table}\n", text)
     if count != 1:
-        raise ValueError("README.md: needs the marks <!-- results --> and <!-- end of results --> once")
+        raise ValueError(f"README.md: needs the marks <!-- {name} --> and <!-- end of {name} --> once")
     return filled
 
 
@@ -89,6 +107,8 @@ def main() -> None:
     text = fill_times(readme.read_text(), found["notebooks"])
     if found["soar_nano"] is not None:
         text = fill(text, markdown(beside(found["soar_nano"], found["soar_paper"])))
+    if found["claims"] is not None:
+        text = fill(text, markdown(claim_rows(found["claims"])), "claims")
     readme.write_text(text)
 
 
