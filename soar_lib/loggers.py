@@ -1,0 +1,113 @@
+"""Metrics of a run shown elsewhere while it goes on: TensorBoard, Weights & Biases or Trackio.
+
+The run folder stays the truth: a logger is told rows of metrics.csv once they count, reads nothing back and decides
+nothing. A row belongs to a curve named by who it is about (`student/0/1`, `hard/pq/0/2`), and its place on the curve
+is how many rows of that name metrics.csv holds before it, so a resumed run goes on where its curves stopped.
+"""
+
+import csv
+import importlib.util
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from soar_lib.config import ConfigError
+
+Log = Callable[[Sequence[dict]], None]  # told the rows of one commit, in order
+Write = Callable[[str, int, dict[str, float]], None]  # (curve, place, values)
+LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}  # name -> package
+WHO = ("policy", "dataset", "repeat", "phase", "arm", "source", "student", "seed")  # columns that name a curve
+WHEN = ("round", "step")
+
+
+def check_logger(name: str | None) -> None:
+    """Raise ConfigError for an unknown logger, or one whose package is not installed; imports nothing."""
+    if name is None:
+        return
+    if name not in LOGGERS:
+        raise ConfigError(f"--log {name}: must be one of {', '.join(LOGGERS)}")
+    if importlib.util.find_spec(LOGGERS[name]) is None:
+        raise ConfigError(f"--log {name}: needs the package {LOGGERS[name]}; pip install {LOGGERS[name]}")
+
+
+@contextmanager
+def opened(name: str | None, folder: str | Path, settings: dict[str, Any]) -> Iterator[Log | None]:
+    """The logger of a run folder, None without a name. `settings` go with the run where the logger keeps such.
+
+    TensorBoard's files go into FOLDER/tensorboard; the other two have a project "soar-lib" with a run named as the
+    folder, and wandb's settings (its key, offline mode) are those of its environment. Raises ConfigError.
+    """
+    check_logger(name)
+    if name is None:
+        yield None
+        return
+    folder, writers = Path(folder), []
+
+    def log(rows: Sequence[dict]) -> None:
+        if not writers:  # the folder is the run's to make, so nothing is opened before it has rows
+            writers.append(_tensorboard(folder) if name == "tensorboard" else _tracker(name, folder, settings))
+            places.update(_earlier(folder / "metrics.csv", len(rows)))
+        for row in rows:
+            curve = curve_name(row)
+            writers[0][0](curve, places[curve], values(row))
+            places[curve] += 1
+
+    places: Counter[str] = Counter()
+    try:
+        yield log
+    finally:
+        for _, close in writers:
+            close()
+
+
+def curve_name(row: dict) -> str:
+    """Whom a row of metrics.csv is about.
+
+    >>> curve_name({"round": 3, "policy": "student", "dataset": 0, "repeat": 1, "step": 9, "reward": 10.0})
+    'student/0/1'
+    """
+    return "/".join(str(row[name]) for name in WHO if row.get(name) not in (None, "")) or "run"
+
+
+def values(row: dict) -> dict[str, float]:
+    """The row's numbers, without those that say whom it is about.
+
+    >>> values({"round": 3, "policy": "teacher", "step": 2, "reward": 0.25, "note": "text"})
+    {'round': 3.0, 'step': 2.0, 'reward': 0.25}
+    """
+    numbers = {name: value for name, value in row.items() if isinstance(value, int | float) and name not in WHO}
+    return {name: float(value) for name, value in numbers.items()}
+
+
+def _earlier(path: Path, count: int) -> Counter[str]:
+    """How many rows each curve has in a metrics.csv whose last `count` rows are not counted."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return Counter(map(curve_name, rows[: len(rows) - count]))
+
+
+def _tensorboard(folder: Path) -> tuple[Write, Callable[[], None]]:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(curve: str, place: int, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
+            if name not in WHEN:
+                writer.add_scalar(f"{curve}/{name}", value, place)
+
+    return write, writer.close
+
+
+def _tracker(name: str, folder: Path, settings: dict[str, Any]) -> tuple[Write, Callable[[], None]]:
+    """wandb or Trackio, which has the same three calls. A curve's place is a number of its own beside the values: the
+    trackers' step must grow from call to call, whichever curve they are about."""
+    tracker = importlib.import_module(LOGGERS[name])
+    tracker.init(project="soar-lib", name=folder.name, config=settings)
+
+    def write(curve: str, place: int, numbers: dict[str, float]) -> None:
+        tracker.log({f"{curve}/{key}": value for key, value in numbers.items()} | {f"{curve}/place": place})
+
+    return write, tracker.finish

@@ -1,0 +1,126 @@
+"""What a run really cost, beside what was predicted: wall time, completions, tokens and peak memory.
+
+Kept in the run folder's cost.json, apart from the files that a resumed run reproduces bit for bit. Sessions add up: a
+run that was interrupted and resumed has the time of all sessions that came to their end or to an interrupt.
+"""
+
+import functools
+import operator
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from soar_lib.config import Config, cost
+from soar_lib.config.cost import duration
+from soar_lib.config.fit import predicted_bytes, size
+from soar_lib.runs import read_json, write_json
+
+
+@dataclass
+class Meter:
+    """What has been drawn, sessions and wall time, and the highest peak of memory (bytes) of all sessions."""
+
+    rollouts: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    sessions: int = 0
+    peak_bytes: int = 0
+
+
+_running: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+def count(rollouts: int, tokens: int) -> None:
+    """Add completions and their tokens to the meter that runs, if one does."""
+    meter = _running.get()
+    if meter is not None:
+        meter.rollouts += rollouts
+        meter.tokens += tokens
+
+
+@contextmanager
+def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
+    """Measure what happens inside and add it to the run folder's cost.json, beside `predicted` (plain values, those of
+    the first session). A session that drew nothing, as when a finished run is read, adds nothing; nor does one without
+    a run folder.
+
+    Peak memory is the GPU's where there is one, as torch allocates it; else what the process grew by, an upper bound
+    where it was larger before.
+    """
+    meter, began, before = Meter(sessions=1), time.perf_counter(), _start()
+    token = _running.set(meter)
+    try:
+        yield meter
+    finally:
+        _running.reset(token)
+        meter.seconds, meter.peak_bytes = time.perf_counter() - began, _peak() - before
+        if meter.rollouts and (Path(folder) / "config.json").is_file():
+            _add(Path(folder) / "cost.json", meter, predicted)
+
+
+def _add(path: Path, meter: Meter, predicted: dict[str, Any]) -> None:
+    old = Meter(**read_json(path)["measured"]) if path.is_file() else Meter()
+    both = Meter(
+        old.rollouts + meter.rollouts, old.tokens + meter.tokens, round(old.seconds + meter.seconds, 3),
+        old.sessions + meter.sessions, max(old.peak_bytes, meter.peak_bytes),
+    )  # fmt: skip
+    first = read_json(path)["predicted"] if path.is_file() else predicted
+    write_json(path, {"predicted": first, "measured": asdict(both)})
+
+
+def _start() -> int:
+    """Bytes that count for nothing: none on a GPU, whose peak begins anew, else what the process has now."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return 0
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * resource.getpagesize()
+    except OSError:
+        return _peak()
+
+
+def _peak() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def predicted(config: Config, problems: int = 0, runs: int = 1) -> dict[str, Any]:
+    """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
+    unknown; `problems` and `runs` as for `cost` and `memory.predict`."""
+    whole = cost(config, problems)
+    if runs > 1:
+        whole = functools.reduce(operator.add, [whole] * runs)
+    return {
+        "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
+        "peak_bytes": predicted_bytes(config, problems, runs),
+    }  # fmt: skip
+
+
+def report(folder: str | Path) -> str:
+    """The line that a command ends in: what was measured, what was predicted in brackets; "" without a cost.json."""
+    path = Path(folder) / "cost.json"
+    if not path.is_file():
+        return ""
+    values = read_json(path)
+    found, before = Meter(**values["measured"]), values["predicted"]
+    shown = {
+        "hours": (duration(found.seconds / 3600), duration),
+        "rollouts": (f"{found.rollouts:,} completions", "{:,}".format),
+        "tokens": (f"{found.tokens:,} tokens", "at most {:,}".format),
+        "peak_bytes": (f"{size(found.peak_bytes)} of memory", lambda count: f"at most {size(count)}"),
+    }
+    parts = [text if before[name] is None else f"{text} ({say(before[name])})" for name, (text, say) in shown.items()]
+    return f"took {', '.join(parts)}; in brackets what was predicted"
