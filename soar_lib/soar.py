@@ -26,7 +26,7 @@ from soar_lib.config import ConfigError, SoarConfig
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load as load_base
 from soar_lib.policy.lora import Adapters, save_peft, stack
-from soar_lib.policy.update import make_optimizer
+from soar_lib.policy.update import load_optimizer, make_optimizer, optimizer_tensors
 from soar_lib.problems.filtering import hard_sets
 from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
@@ -181,25 +181,16 @@ def restore(base: Base, config: SoarConfig, this: runs.Run) -> State:
     tensors, values = this.load()
     everyone = fresh.baselines[0].load(tensors["baselines"])
     learner = fresh.teacher.load(tensors["teacher"])
-    optimiser = make_optimizer(learner, config.teacher.optimiser)
-    for i, parameter in enumerate(learner.parameters()):
-        names = (name.partition(".") for name in tensors["optimiser"])
-        mine = {name: tensors["optimiser"][f"{i}.{name}"] for index, _, name in names if index == str(i)}
-        optimiser.state[parameter] = {
-            name: value if name == "step" else value.to(parameter.device) for name, value in mine.items()
-        }
+    optimiser = load_optimizer(learner, config.teacher.optimiser, tensors["optimiser"])
     return State(learner, optimiser, [everyone.select([i]) for i in range(everyone.size)], values["history"])
 
 
 def _commit(this: runs.Run, state: State, record: Round, written: list[SyntheticProblem], metrics: list[dict]) -> None:
-    moments = {
-        f"{i}.{name}": value
-        for i, parameter in enumerate(state.teacher.parameters())
-        for name, value in state.optimiser.state[parameter].items()
-    }
     tensors = {
-        "teacher": state.teacher.state_dict(), "optimiser": moments, "baselines": stack(state.baselines).state_dict(),
-    }  # fmt: skip
+        "teacher": state.teacher.state_dict(),
+        "optimiser": optimizer_tensors(state.teacher, state.optimiser),
+        "baselines": stack(state.baselines).state_dict(),
+    }
     problems, rounds = list(map(asdict, written)), [asdict(record)]
     this.commit(tensors, {"history": state.history}, metrics=metrics, problems=problems, rounds=rounds)
 

@@ -225,7 +225,11 @@ def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False) -> s
 def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     """One row per claim with the columns `COLUMNS`. A claim about arms that the study has not measured stays in the
     table, with no numbers, 0 seeds and undecided. Raises RunError."""
-    study = read_study(folder)
+    return judged(read_study(folder), of)
+
+
+def judged(study: Study, of: Sequence[Claim]) -> pd.DataFrame:
+    """The same from what was measured, which may be another method's."""
     rows = []
     for claim in of:
         found = claim.measure(study)

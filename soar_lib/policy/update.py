@@ -148,6 +148,28 @@ def make_optimizer(adapters: Adapters, settings: OptimiserSettings) -> torch.opt
     )
 
 
+def optimizer_tensors(adapters: Adapters, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The optimiser's state by parameter number and name, for a checkpoint; empty before the first step."""
+    return {
+        f"{i}.{name}": value
+        for i, parameter in enumerate(adapters.parameters())
+        for name, value in optimizer.state[parameter].items()
+    }
+
+
+def load_optimizer(
+    adapters: Adapters, settings: OptimiserSettings, tensors: dict[str, torch.Tensor]
+) -> torch.optim.AdamW:
+    """The optimiser of `make_optimizer` with the state that `optimizer_tensors` gave."""
+    optimizer = make_optimizer(adapters, settings)
+    parameters = adapters.parameters()
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        parameter = parameters[int(number)]
+        optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
+    return optimizer
+
+
 def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
     """The learning rate of step 0 <= step < steps: linear warm-up from 0, then constant or a half cosine to 0.
 

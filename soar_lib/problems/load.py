@@ -31,7 +31,7 @@ from soar_lib.records import Problem
 
 PLANNED_WHOLE = ("acre", "gsm_symbolic")  # families whose generator plans all items of a set from the set's seed
 UNSEEDED = ("list_functions",)  # its generator draws from Python's global random state
-EMBEDDED = ("nano", "nano-transfer", "nano-integrals")
+EMBEDDED = ("nano", "nano-transfer", "nano-integrals", "nano-middle", "nano-deep", "nano-other")
 GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
@@ -65,8 +65,12 @@ def _embedded(name: str, seed: int, size: dict[str, int]) -> list[Problem]:
 
     if name == "nano":
         return world.pool(seed, **size)
-    family = world.TRANSFER_FAMILY if name == "nano-transfer" else "simple_integration"
-    drawn = world.pool(seed, families=(family,), **size)
+    if name in world.DEPTHS:
+        depths = world.DEPTHS[name]
+        drawn = world.pool(seed, families=tuple(depths), depths=depths.__getitem__, **size)
+    else:
+        family = world.TRANSFER_FAMILY if name == "nano-transfer" else "simple_integration"
+        drawn = world.pool(seed, families=(family,), **size)
     return [replace(problem, id=f"{name}/{seed}/{i}", source=name) for i, problem in enumerate(drawn)]
 
 
