@@ -1,4 +1,4 @@
-"""The command line, for long runs from a terminal: `python -m soar_lib filter | soar | evaluate | study | demo`.
+"""The command line, for long runs from a terminal: `python -m soar_lib filter | soar | evaluate | study | svs | demo`.
 
 Arguments are checked before anything heavy is imported or written, so a mistake costs one line and exit status 2.
 An interrupted run goes on with the same command and --resume.
@@ -20,17 +20,20 @@ from soar_lib.config import (
     EvaluateConfig,
     FilterConfig,
     SoarConfig,
+    SvsConfig,
     describe_cost,
     preset,
 )
 from soar_lib.problems.answers import LoadError
 
 KINDS = {"filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
+METHODS = {"svs": SvsConfig}
 HELP = {
     "filter": "keep the problems that the model never solves in k samples and split them in two",
     "soar": "teach: the teacher writes problems, students try them, their gain is the teacher's reward",
     "evaluate": "train fresh students on each data set and measure pass@k on the held-out hard problems",
     "study": "the paper's comparisons: all arms on all seeds, and a table of its claims",
+    "svs": "self-play with variational problem synthesis and its controls, and a table of its claims",
     "demo": "the first three in a row, with figures, on a laptop",
 }
 PROBLEMS = {
@@ -38,6 +41,7 @@ PROBLEMS = {
     "soar": "the hard problems to learn for: the folder of a filter run, or a JSONL file; "
     "without it the preset's pool is filtered first, into FOLDER-filter",
     "evaluate": "the folder of the filter run whose hard problems are used; without it, those of each SOAR run",
+    "svs": "the training problems: a JSONL file, a reasoning-gym family, or the preset's own",
 }
 
 
@@ -46,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m soar_lib", description="Models that make their own training problems: SOAR on one machine."
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="{filter,soar,evaluate,study,demo}")
+    commands = top.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(HELP)}}}")
     for name in HELP:
         command = commands.add_parser(
             name,
@@ -88,7 +92,7 @@ def _epilog(name: str) -> str:
     """The settings that --set knows, with the paper's values."""
     if name == "demo":
         return ""
-    values = study.StudyConfig() if name == "study" else KINDS[name]()
+    values = study.StudyConfig() if name == "study" else (KINDS | METHODS)[name]()
     lines = [f"  {field} = {json.dumps(value)}" for field, value in _flat(dataclasses.asdict(values))]
     return "settings for --set, with the values of preset paper:\n" + "\n".join(lines)
 
@@ -207,6 +211,15 @@ def _study(arguments: argparse.Namespace) -> None:
     print(f"{claims.to_string(index=False)}\neverything is in {arguments.out}", flush=True)
 
 
+def _svs(arguments: argparse.Namespace) -> None:
+    config = settings(arguments, SvsConfig)
+    runs.check_folder(arguments.out, arguments.resume)
+    from soar_lib import svs_run
+
+    claims = svs_run.run(config, arguments.out, arguments.resume, say=functools.partial(print, flush=True))
+    print(f"{claims.to_string(index=False)}\neverything is in {arguments.out}", flush=True)
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     """Each part is a run folder of its own, so --resume goes on wherever the demo stopped."""
     out, configs = arguments.out, {name: _preset_of(arguments, kind) for name, kind in KINDS.items()}
@@ -235,7 +248,7 @@ def _preset_of(arguments: argparse.Namespace, kind: type[Config]) -> Any:
     return preset(arguments.preset, kind, seed=arguments.seed, **changes)
 
 
-COMMANDS = {"filter": _filter, "soar": _soar, "evaluate": _evaluate, "study": _study, "demo": _demo}
+COMMANDS = {"filter": _filter, "soar": _soar, "evaluate": _evaluate, "study": _study, "svs": _svs, "demo": _demo}
 
 
 def main(argv: list[str] | None = None) -> int:
