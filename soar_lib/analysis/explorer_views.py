@@ -129,14 +129,15 @@ def _pass_at_k(set: str) -> View:
 def _scored(tables: Tables, chosen: Selection, set: str) -> pd.DataFrame:
     """The rows of `passk.table` on the chosen seeds."""
     runs = {f"seed{seed}" for seed in chosen.seeds}
+    ks = tables.ks if chosen.k == ALL else [chosen.k]
     rows = []
     for arm in chosen.arms:
-        own = [score for score in tables.scores.get((arm, set), ()) if score.run in runs]
-        for k in (tables.ks if chosen.k == ALL else [chosen.k]) if own else ():
-            key = (arm, set, k, frozenset(score.run for score in own))
-            if key not in tables.known:
-                tables.known[key] = passk.table(own, [k], set=set).iloc[0].tolist()
-            rows.append(tables.known[key])
+        if own := [score for score in tables.scores.get((arm, set), ()) if score.run in runs]:
+            keys = [(arm, set, k, frozenset(score.run for score in own)) for k in ks]
+            if missing := [key for key in keys if key not in tables.known]:
+                found = passk.table(own, [key[2] for key in missing], set=set)
+                tables.known.update(zip(missing, found.values.tolist(), strict=True))
+            rows += [tables.known[key] for key in keys]
     return pd.DataFrame(rows, columns=passk.COLUMNS)
 
 
