@@ -28,7 +28,7 @@ from soar_lib.analysis.question_points import (
 from soar_lib.analysis.study_plots import name
 from soar_lib.analysis.widgets import _browser
 
-WIDTH, MARGIN, LEGEND = 640, 16, 190  # of the drawing, in pixels
+WIDTH, MARGIN, LEGEND = 560, 46, 190  # of the drawing, in pixels; a name at the edge needs the margin
 SMALL, LARGE = 3.0, 22.0  # radius in pixels of a single question, and the most that a circle may have
 QUOTED = 4  # questions that a circle names
 
