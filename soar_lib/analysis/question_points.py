@@ -3,7 +3,7 @@
 `points` gives every question its place, once, so that nothing moves when a reader looks at other rounds or arms;
 `question_map.question_map` is the widget, `diversity_plots.question_map_figure` the picture on paper. Both draw
 `circles`: questions that fall into one small square of the map are one circle, whose area is their number and whose
-rings share that area among the colours. So nothing hides behind anything, and no point is moved to be seen.
+rings share that area among the colours. Small circles lie on large ones, and no point is moved to be seen.
 
 The projection is t-SNE (van der Maaten and Hinton 2008): neighbours on the map are neighbours in the embedding, but
 distances between groups far apart mean little. `trust` says how far the first half of that sentence holds. A projection
