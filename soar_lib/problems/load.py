@@ -1,4 +1,4 @@
-r"""Problem sets, all as one list of `Problem`: benchmark files, any JSONL, reasoning-gym families, the embedded world.
+r"""Problem sets, all as one list of `Problem`: benchmarks, any JSONL file, reasoning-gym families, the embedded world.
 
 SOAR (section B.5) takes MATH, HARP and OlympiadBench. Their published files differ in field names and in how answers
 are written; the fields of a row tell which is meant, so a new file with the same fields needs no code:
@@ -36,10 +36,11 @@ GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
 def load(name: str | Path, *, seed: int = 0, size: int | None = None, **parameters) -> list[Problem]:
-    """The problems of a JSONL file, of the embedded world ("nano"; "nano-transfer", the family that no pool holds;
-    "nano-integrals", its integrals alone) or of a reasoning-gym family ("rg:chain_sum").
+    """The problems of a JSONL file, of a benchmark in its public home ("hub:math_test"; hub.py lists them), of the
+    embedded world ("nano"; "nano-transfer", the family that no pool holds; "nano-integrals", its integrals alone) or of
+    a reasoning-gym family ("rg:chain_sum").
 
-    A file gives all rows in order, or `size` of them drawn under `seed`. A family, named with or
+    A file or benchmark gives all rows in order, or `size` of them drawn under `seed`. A family, named with or
     without "rg:", takes generator `parameters` (`min_terms=3`); its item i depends on `seed + i` alone.
 
     Raises LoadError.
@@ -54,10 +55,14 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         return _embedded(name, seed, {} if size is None else {"size": size})
     if is_family:
         return load_family(name.removeprefix("rg:"), seed, size or GENERATED_SIZE, **parameters)
+    from soar_lib.problems import hub  # here, as it reads this module
+
+    if name.startswith("hub:"):
+        return _draw(hub.load(name.removeprefix("hub:")), size, seed, name)
     if Path(name).exists():
         return _draw(load_file(name), size, seed, name)
-    known = [*EMBEDDED, *DATASETS]
-    raise LoadError(f"{name}: neither a file nor a reasoning-gym family{_suggest(name, known)}")
+    known = [*EMBEDDED, *DATASETS, *(f"hub:{key}" for key in hub.SETS)]
+    raise LoadError(f"{name}: neither a file nor a reasoning-gym family{suggest(name, known)}")
 
 
 def _embedded(name: str, seed: int, size: dict[str, int]) -> list[Problem]:
@@ -74,7 +79,7 @@ def _embedded(name: str, seed: int, size: dict[str, int]) -> list[Problem]:
     return [replace(problem, id=f"{name}/{seed}/{i}", source=name) for i, problem in enumerate(drawn)]
 
 
-def _suggest(name: str, known: Iterable[str]) -> str:
+def suggest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(close)}?" if close else "; give the path of a JSONL file or a family's name"
 
@@ -94,26 +99,32 @@ def _draw(problems: list[Problem], size: int | None, seed: int, name: str) -> li
 
 def load_file(path: str | Path) -> list[Problem]:
     """All problems of a JSONL file, in order. Raises LoadError with file, line and field at the first malformed row."""
-    source, problems, lines = Path(path).stem, [], {}
-    for number, row in _rows(Path(path)):
+    return problems_of(read_rows(Path(path)), Path(path).stem, str(path))
+
+
+def problems_of(rows: Iterable[tuple[int, dict]], source: str, place: str) -> list[Problem]:
+    """The problems of numbered rows, in order. Raises LoadError with `place`, number and field at the first malformed
+    row."""
+    problems, lines = [], {}
+    for number, row in rows:
         try:
             problem = problem_of(row, source)
         except LoadError as error:
-            raise LoadError(f"{path}:{number}: {error}") from None
+            raise LoadError(f"{place}:{number}: {error}") from None
         if problem.id in lines and not _own_number(row):  # the same question twice: both stay, apart
             problem = replace(problem, id=f"{problem.id}-{number}")
         if problem.id in lines:
             raise LoadError(
-                f"{path}:{number}: field 'id': {problem.id} stands on line {lines[problem.id]} too; renumber"
+                f"{place}:{number}: field 'id': {problem.id} stands on line {lines[problem.id]} too; renumber"
             )
         lines[problem.id] = number
         problems.append(problem)
     if not problems:
-        raise LoadError(f"{path}: holds no problem; expected one JSON object per line")
+        raise LoadError(f"{place}: holds no problem; expected one JSON object per line")
     return problems
 
 
-def _rows(path: Path) -> list[tuple[int, dict]]:
+def read_rows(path: Path) -> list[tuple[int, dict]]:
     """(line number, object) of each line that is not blank."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -184,7 +195,7 @@ def load_family(family: str, seed: int, size: int, **parameters) -> list[Problem
     Where a family accepts several right answers, the reference answer is the generator's own.
     """
     if family not in DATASETS:
-        raise LoadError(f"rg:{family}: no such reasoning-gym family{_suggest(family, DATASETS)}")
+        raise LoadError(f"rg:{family}: no such reasoning-gym family{suggest(family, DATASETS)}")
     if family in UNSEEDED:
         raise LoadError(f"rg:{family}: no seed makes its items the same twice; choose another family")
     try:

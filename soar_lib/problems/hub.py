@@ -1,0 +1,129 @@
+"""Benchmarks from their public homes: `hub:math_test` and the other names in `SETS`, wherever a problem set is named.
+
+A set is one file at a pinned revision. It is downloaded once, into the cache of huggingface_hub or datasets, so later
+runs need no network, and read as a local copy of it would be (`load.problems_of`): fields `problem` or `question`,
+`answer`, `final_answer` or `solution`, and so on, as load.py says. Then the number of problems and, where it is known,
+their checksum are compared; so a run names its problems exactly. `hub:NAME@REVISION` takes another revision as it is.
+
+The sets overlap: `load.overlap` says by how much, and HARP holds problems of MATH and all of AIME 2024.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from soar_lib.problems.answers import LoadError
+from soar_lib.problems.load import problems_of, read_rows, suggest
+from soar_lib.records import Problem
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """Where a benchmark lives and what it holds."""
+
+    repository: str  # a dataset on the Hub; with https://, a repository elsewhere
+    revision: str
+    file: str
+    rows: int
+    licence: str  # as the repository states it
+    sha256: str = ""  # `checksum`, of a file with the repository's own records; "": no such file was at hand
+
+
+SETS = {
+    # SOAR section B.5
+    "math_test": HubSet(
+        "DigitalLearningGmbH/MATH-lighteval", "0530c78699ea5e8eb5530600900e1f328b48acad",
+        "data/test-00000-of-00001.parquet", 5000, "MIT",
+        "f05798a47ec5fa7aad80c3aeb24101ce3b6fc5e5f72bb6332367d4aa6d2c298c",
+    ),
+    "harp": HubSet(  # the first release; the file changed later
+        "https://github.com/aadityasingh/HARP", "0dcee5061bfd1b2adf29ab0271ac0e0fddf332c0", "HARD-Math.jsonl.zip",
+        4780, "MIT", "1f900490511fdfd39c56ee49d6f62fa463b99caaf41465def68672fa34912380",
+    ),
+    "olympiadbench": HubSet(  # open-ended, text only, mathematics, English
+        "Hothan/OlympiadBench", "91184b52131e7fc9455fef848035173aea8cc01a",
+        "OlympiadBench/OE_TO_maths_en_COMP/OE_TO_maths_en_COMP.parquet", 674, "Apache-2.0",
+        "10dc3691c047a969ccc0e6533813e30d5a09e78996b6f716f404a6b6f042494d",
+    ),
+    # SvS section 5.1
+    "math500": HubSet(
+        "HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", "test.jsonl", 500,
+        "not stated; MATH is MIT", "72d7b063bfc1fcd8ec9345ec35454e9d8e417e0aa69f0875891191bdcea5013d",
+    ),
+    "aime24": HubSet(
+        "HuggingFaceH4/aime_2024", "2fe88a2f1091d5048c0f36abc874fb997b3dd99a", "data/train-00000-of-00001.parquet",
+        30, "not stated; problems (c) MAA",
+    ),
+    "aime25": HubSet(
+        "math-ai/aime25", "563bb8404243c5f09de6ec262f2db674fe5bce9b", "test.jsonl", 30, "not stated; problems (c) MAA",
+    ),
+}  # fmt: skip
+
+
+def load(name: str) -> list[Problem]:
+    """The problems of a set, in the order of its file; `name` is a key of `SETS`, with @REVISION for another one than
+    the pinned. Raises LoadError: an unknown name, no network and no copy, records that are not the known ones."""
+    key, _, revision = name.partition("@")
+    if key not in SETS:
+        raise LoadError(f"hub:{key}: no such set{suggest(key, SETS)}; known are {', '.join(SETS)}")
+    home = replace(SETS[key], revision=revision or SETS[key].revision)
+    problems = problems_of(_rows(_download(key, home)), key, f"hub:{name}")
+    if not revision:
+        _check(key, home, problems)
+    return problems
+
+
+def checksum(problems: Sequence[Problem]) -> str:
+    """sha256 of the problems as JSONL of question and answer, sorted: the same for every copy of a set, whatever its
+    order, its numbering and its file format."""
+    lines = (json.dumps({"question": p.question, "answer": p.answer}, ensure_ascii=False) + "\n" for p in problems)
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def _check(key: str, home: HubSet, problems: Sequence[Problem]) -> None:
+    found, known = f"{len(problems)} problems", f"{home.rows} problems"
+    if home.sha256:
+        found, known = f"{found} of sha256 {checksum(problems)[:12]}", f"{known} of sha256 {home.sha256[:12]}"
+    if found != known:
+        raise LoadError(
+            f"hub:{key}: {home.file} of {home.repository} holds {found}, not {known}; download it again, or take it as "
+            f"it is by its revision: hub:{key}@{home.revision}"
+        )
+
+
+def _download(key: str, home: HubSet) -> Path:
+    """The set's file on this machine, from the cache where it is there already."""
+    try:
+        return _from_elsewhere(home) if home.repository.startswith("https://") else _from_hub(home)
+    except OSError as error:
+        reason = (str(error).strip() or "no answer").splitlines()[0].strip()
+        raise LoadError(
+            f"hub:{key}: {home.file} of {home.repository} cannot be had ({type(error).__name__}: {reason:.120}); "
+            "connect to the network once, or give a file of it: --problems FILE.jsonl"
+        ) from error
+
+
+def _from_hub(home: HubSet) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(home.repository, home.file, repo_type="dataset", revision=home.revision))
+
+
+def _from_elsewhere(home: HubSet) -> Path:
+    """The one file in a zip archive, which has its name."""
+    from datasets import DownloadConfig, DownloadManager
+
+    manager = DownloadManager(download_config=DownloadConfig(use_etag=False))  # a revision never changes
+    folder = Path(manager.download_and_extract(f"{home.repository}/raw/{home.revision}/{home.file}"))
+    return next(folder.rglob(Path(home.file).stem))
+
+
+def _rows(path: Path) -> Iterable[tuple[int, dict]]:
+    """(number from 1, row) of a JSONL or parquet file."""
+    if path.suffix == ".jsonl":
+        return read_rows(path)
+    from datasets import Dataset
+
+    return enumerate(Dataset.from_parquet(str(path), keep_in_memory=True), 1)
