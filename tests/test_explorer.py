@@ -92,6 +92,12 @@ def study(tmp_path_factory):
     return folder
 
 
+def leaves(box):
+    return [
+        leaf for child in box.children for leaf in (leaves(child) if isinstance(child, ipywidgets.Box) else [child])
+    ]
+
+
 class Explorer:
     """The parts of the widget: controls by name, what is shown, and what the buttons do."""
 
@@ -99,12 +105,12 @@ class Explorer:
         self.widget = explorer.ablation_explorer(folder, **settings)
         (tabs,) = self.widget.children
         assert isinstance(self.widget, ipywidgets.VBox) and tabs.titles == ("arms", "problems")
-        arms, problems = tabs.children
-        self.left, self.page = arms.children
-        keys = ("view", "students", "teachers", "seeds", "k", "smoothing", "rounds")
-        self.controls = dict(zip(keys, self.left.children, strict=False))
-        left, self.written = problems.children
-        self.problem = dict(zip(("arm", "seed", "round", "dataset", "label"), left.children, strict=True))
+        *arms, self.said, self.page = leaves(tabs.children[0])
+        keys = ("view", "k", "smoothing", "rounds", "CSV", "LaTeX", "students", "teachers", "seeds")
+        self.controls = dict(zip(keys, arms, strict=True))
+        self.buttons = {kind: self.controls.pop(kind) for kind in ("CSV", "LaTeX")}
+        *browsing, self.written = leaves(tabs.children[1])
+        self.problem = dict(zip(("arm", "seed", "round", "dataset", "label"), browsing, strict=True))
 
     def choose(self, **values):
         for name, value in values.items():
@@ -115,9 +121,9 @@ class Explorer:
             self.problem[name].value = value
 
     def press(self, kind):
-        buttons, said = self.left.children[len(self.controls) :]
-        {button.description: button for button in buttons.children}[f"Export {kind}"].click()
-        return said.value
+        assert self.buttons[kind].description == f"Export {kind}"
+        self.buttons[kind].click()
+        return self.said.value
 
     @property
     def table(self):
@@ -256,7 +262,7 @@ def test_exports_hold_the_table_that_is_shown(study, tmp_path):
     own = [score for score in study_tables.scores(study) if score.arm in ("base", "pq")]
     pd.testing.assert_frame_equal(pd.read_csv(path), passk.table(own, [4]))
     shown.choose(view="reward", students=("pq",), seeds=(1,), smoothing=1)
-    assert "Written" not in shown.left.children[-1].value  # what was said of another table is gone
+    assert "Written" not in shown.said.value  # what was said of another table is gone
     assert "ablation_reward.tex" in shown.press("LaTeX")
     assert (path.parent / "ablation_reward.tex").read_text().splitlines() == [
         r"\begin{tabular}{lr}", r"\toprule", r"step & PQ \\", r"\midrule", r"0 & 31.0 \\", r"1 & 39.0 \\",

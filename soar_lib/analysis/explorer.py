@@ -4,7 +4,7 @@ It reads a study's folder once, loads no model and trains nothing. What is shown
 (`soar_lib.analysis.explorer_views`); here are the controls, and the files that buttons write.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from soar_lib.runs import write_text_atomic
 
 FIRST = ("base", "hard_only", "pq", "ps", "grounded_t", "intrinsic_t")  # the arms of the first look, if measured
 SMOOTHEST = 25  # points; the paper smooths over as many steps (section B.8)
-WIDTH = "22em"
 Controls = dict[str, ipywidgets.Widget]
 
 
@@ -37,8 +36,8 @@ def ablation_explorer(
     return ipywidgets.VBox([ipywidgets.Tab(tabs, titles=("arms", "problems"))])
 
 
-def _arms(tables: Tables, export: Path) -> ipywidgets.HBox:
-    """Views on the arms: controls and buttons at the left, figure and table at the right."""
+def _arms(tables: Tables, export: Path) -> ipywidgets.VBox:
+    """Views on the arms: controls and buttons, and below them figure and table."""
     controls, shown, said = _arms_controls(tables), ipywidgets.HTML(), ipywidgets.HTML()
     buttons = [ipywidgets.Button(description=f"Export {kind}") for kind in ("CSV", "LaTeX")]
 
@@ -55,7 +54,10 @@ def _arms(tables: Tables, export: Path) -> ipywidgets.HBox:
 
     for button in buttons:
         button.on_click(write)
-    return _beside(controls, [ipywidgets.HBox(buttons), said], shown, show)
+    choices = [controls[key] for key in ("view", "k", "smoothing", "rounds")]
+    lists = [controls[key] for key in ("students", "teachers", "seeds")]
+    top = ipywidgets.HBox([ipywidgets.VBox([*choices, ipywidgets.HBox(buttons)]), *lists])
+    return _above(controls, [top, said], shown, show)
 
 
 def _arms_controls(tables: Tables) -> Controls:
@@ -63,9 +65,9 @@ def _arms_controls(tables: Tables) -> Controls:
     last = int(tables.rounds["round"].max()) if len(tables.rounds) else 1
     return {
         "view": ipywidgets.Dropdown(options=views, description="show"),
-        "students": _several("arms", [(name(arm), arm) for arm in tables.students], FIRST),
-        "teachers": _several("arms", [(name(arm), arm) for arm in tables.teachers]),
-        "seeds": _several("seeds", [(str(seed), seed) for seed in tables.seeds]),
+        "students": _several("arms", "24em", [(name(arm), arm) for arm in tables.students], FIRST),
+        "teachers": _several("arms", "24em", [(name(arm), arm) for arm in tables.teachers]),
+        "seeds": _several("seeds", "9em", [(str(seed), seed) for seed in tables.seeds]),
         "k": ipywidgets.Dropdown(options=[("all", ALL), *((str(k), k) for k in tables.ks)], description="k"),
         "smoothing": ipywidgets.IntSlider(5, 1, SMOOTHEST, 2, description="smoothing", continuous_update=False),
         "rounds": ipywidgets.IntRangeSlider(
@@ -74,13 +76,12 @@ def _arms_controls(tables: Tables) -> Controls:
     }
 
 
-def _several(description: str, options: Sequence[tuple], first: Sequence = ()) -> ipywidgets.SelectMultiple:
+def _several(description: str, width: str, options: Sequence[tuple], first: Sequence = ()) -> ipywidgets.SelectMultiple:
     """A choice of several, at first those of `first` that there are, or else all."""
     values = [value for _, value in options]
     chosen = [value for value in values if value in first] or values
-    return ipywidgets.SelectMultiple(
-        options=options, value=chosen, description=description, rows=min(12, max(2, len(options)))
-    )
+    look = {"style": {"description_width": "3em"}, "layout": {"width": width}}
+    return ipywidgets.SelectMultiple(options=options, value=chosen, description=description, rows=10, **look)
 
 
 def _chosen(controls: Controls) -> Selection:
@@ -114,7 +115,7 @@ def _export(view: str, tables: Tables, chosen: Selection, folder: Path, ending: 
 # ------------------------------------------------------------------ problems
 
 
-def _problems(problems: pd.DataFrame, judge: study_tables.Judge) -> ipywidgets.HBox:
+def _problems(problems: pd.DataFrame, judge: study_tables.Judge) -> ipywidgets.VBox:
     """The problems that the teachers wrote, by arm, seed, round, data set and label."""
     controls = _problems_controls(problems)
 
@@ -126,7 +127,8 @@ def _problems(problems: pd.DataFrame, judge: study_tables.Judge) -> ipywidgets.H
         shown.value = explorer_views.problems_page(own, controls["label"].value, judge)
 
     shown = ipywidgets.HTML()
-    return _beside(controls, [], shown, show)
+    top = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
+    return _above(controls, [top], shown, show)
 
 
 def _problems_controls(problems: pd.DataFrame) -> Controls:
@@ -145,15 +147,11 @@ def _problems_controls(problems: pd.DataFrame) -> Controls:
     }
 
 
-def _beside(
-    controls: Controls, below: Iterable[ipywidgets.Widget], shown: ipywidgets.HTML, show: Callable[[], None]
-) -> ipywidgets.HBox:
-    """Controls with what stands below them, beside what they show; `show` is called now and on every change."""
+def _above(
+    controls: Controls, top: Sequence[ipywidgets.Widget], shown: ipywidgets.HTML, show: Callable[[], None]
+) -> ipywidgets.VBox:
+    """What holds the controls above what they show; `show` is called now and whenever one of them changes."""
     for control in controls.values():
-        control.layout.width = WIDTH
         control.observe(lambda change: show(), "value")
     show()
-    left = ipywidgets.VBox([*controls.values(), *below], layout={"flex": "0 0 auto"})
-    # Without a least width of 0 a wide table would push itself below the controls.
-    shown.layout = ipywidgets.Layout(flex="1 1 0", min_width="0")
-    return ipywidgets.HBox([left, shown])
+    return ipywidgets.VBox([*top, shown])

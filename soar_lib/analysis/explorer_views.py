@@ -251,7 +251,8 @@ def html(frame: pd.DataFrame) -> str:
     """A table as HTML in which all text is escaped; long ones scroll."""
     rows = [_cells("th", frame.columns), *(_cells("td", row) for row in frame.itertuples(index=False))]
     return (
-        '<div style="max-height: 25em; overflow: auto"><table style="border-spacing: 1em 0; text-align: left">'
+        '<div style="max-height: 25em; overflow: auto; line-height: 1.4">'
+        '<table style="border-spacing: 1em 0; text-align: left">'
         f"{''.join(rows)}</table></div>"
     )
 
