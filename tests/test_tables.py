@@ -1,11 +1,14 @@
 """Our numbers beside the paper's, and the README's table read from the same CSV."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from soar_lib.analysis.passk import COLUMNS
-from soar_lib.analysis.tables import beside, markdown
+from soar_lib.analysis.claims import COLUMNS as CLAIM_COLUMNS
+from soar_lib.analysis.tables import beside, claim_rows, fill, markdown
 
 ROOT = Path(__file__).parents[1]
 PAPER = pd.read_csv(ROOT / "figures" / "data" / "soar_paper.csv")
@@ -29,3 +32,18 @@ def test_the_papers_tables_are_complete_and_rise_with_k():
     assert PAPER.groupby(["set", "arm"]).size().unique().tolist() == [5]
     assert PAPER.groupby("set")["arm"].nunique().to_dict() == {"math": 5, "harp": 5}
     assert all(part["mean"].is_monotonic_increasing for _, part in PAPER.groupby(["set", "arm"]))
+
+
+def test_claims_as_text_and_what_is_missing_as_a_dash():
+    rows = [["PQ beats Hard-Only", 33.85, 18.97, 49.43, 9.3, 5, "holds"], ["x", *[math.nan] * 4, 0, "undecided"]]
+    assert markdown(claim_rows(pd.DataFrame(rows, columns=CLAIM_COLUMNS))).split("\n")[2:] == [
+        "| PQ beats Hard-Only | 33.9 (19.0 to 49.4) | 9.3 | 5 | holds |",
+        "| x | – | – | 0 | undecided |",
+    ]
+
+
+def test_a_table_goes_between_its_marks_and_nowhere_else():
+    text = "a\n<!-- claims -->\nold\n<!-- end of claims -->\nb\n"
+    assert fill(text, "| new |", "claims") == "a\n<!-- claims -->\n| new |\n<!-- end of claims -->\nb\n"
+    with pytest.raises(ValueError, match="<!-- results -->"):
+        fill(text, "| new |")

@@ -156,8 +156,9 @@ def _diversity(
     return pd.concat([pd.DataFrame(list(groups), columns=by), found], axis=1)
 
 
-def quality_by_arm(sampled: pd.DataFrame, judge: str = "exact") -> pd.DataFrame:
+def quality_by_arm(sampled: pd.DataFrame, judge: str = "exact", arms: Sequence[str] = SAMPLING) -> pd.DataFrame:
     """Shares of the quality labels among the problems sampled for the evaluation; columns `quality.COLUMNS`."""
+    sampled = sampled[sampled["arm"].isin(arms)]
     verdicts = {
         arm: [[Verdict(label) for label in run["label"]] for _, run in part.groupby("seed")]
         for arm, part in sampled.groupby("arm", sort=False)

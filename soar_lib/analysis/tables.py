@@ -64,8 +64,8 @@ def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {
             "claim": row.claim,
-            "ours": "–" if pd.isna(row.ours) else f"{row.ours:+.1f} ({row.low:+.1f} to {row.high:+.1f})",
-            "paper": "–" if pd.isna(row.paper) else f"{row.paper:+.1f}",
+            "ours": "–" if pd.isna(row.ours) else f"{row.ours:.1f} ({row.low:.1f} to {row.high:.1f})",
+            "paper": "–" if pd.isna(row.paper) else f"{row.paper:.1f}",
             "seeds": row.seeds,
             "verdict": row.verdict,
         }
