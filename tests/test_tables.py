@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib.analysis.passk import COLUMNS
 from soar_lib.analysis.claims import COLUMNS as CLAIM_COLUMNS
+from soar_lib.analysis.passk import COLUMNS
 from soar_lib.analysis.tables import beside, claim_rows, fill, markdown
 
 ROOT = Path(__file__).parents[1]
