@@ -1,4 +1,4 @@
-"""The command line, for long runs from a terminal: `python -m soar_lib filter | soar | evaluate | study | svs | demo`.
+"""The command line, for long runs from a terminal: `python -m soar_lib COMMAND`, where HELP lists the commands.
 
 Arguments are checked before anything heavy is imported or written, so a mistake costs one line and exit status 2.
 An interrupted run goes on with the same command and --resume.
@@ -19,6 +19,7 @@ from soar_lib.config import (
     ConfigError,
     EvaluateConfig,
     FilterConfig,
+    LadderConfig,
     SoarConfig,
     SvsConfig,
     describe_cost,
@@ -27,12 +28,13 @@ from soar_lib.config import (
 from soar_lib.problems.answers import LoadError
 
 KINDS = {"filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
-METHODS = {"svs": SvsConfig}
+METHODS = {"ladder": LadderConfig, "svs": SvsConfig}
 HELP = {
     "filter": "keep the problems that the model never solves in k samples and split them in two",
     "soar": "teach: the teacher writes problems, students try them, their gain is the teacher's reward",
     "evaluate": "train fresh students on each data set and measure pass@k on the held-out hard problems",
     "study": "the paper's comparisons: all arms on all seeds, and a table of its claims",
+    "ladder": "learn from easier variants that the model writes, of hard problems and of each test problem; its claims",
     "svs": "self-play with variational problem synthesis and its controls, and a table of its claims",
     "demo": "the first three in a row, with figures, on a laptop",
 }
@@ -41,6 +43,8 @@ PROBLEMS = {
     "soar": "the hard problems to learn for: the folder of a filter run, or a JSONL file; "
     "without it the preset's pool is filtered first, into FOLDER-filter",
     "evaluate": "the folder of the filter run whose hard problems are used; without it, those of each SOAR run",
+    "ladder": "the hard problems to learn from and to test on: the folder of a filter run; "
+    "without it the preset's pool is filtered first, into FOLDER-filter",
     "svs": "the training problems: a JSONL file, a reasoning-gym family, or the preset's own",
 }
 
@@ -211,6 +215,22 @@ def _study(arguments: argparse.Namespace) -> None:
     print(f"{claims.to_string(index=False)}\neverything is in {arguments.out}", flush=True)
 
 
+def _ladder(arguments: argparse.Namespace) -> None:
+    config, out = settings(arguments, LadderConfig), arguments.out
+    runs.check_folder(out, arguments.resume)
+    if not config.problems:
+        pool = out.with_name(f"{out.name}-filter")
+        own = {"problems": config.pool, "size": config.pool_size, "check": config.check, "model": config.model}
+        _filtered(preset(arguments.preset, FilterConfig, seed=config.seed, **own), pool, resume=True)
+        config = dataclasses.replace(config, problems=str(pool))
+    from soar_lib import ladder
+
+    train, test = ladder.problems(config, out)
+    print(f"ladder: {describe_cost(dataclasses.replace(config, originals=len(train)), len(test))}", flush=True)
+    table = ladder.run(config, out, arguments.resume)
+    print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
+
+
 def _svs(arguments: argparse.Namespace) -> None:
     config = settings(arguments, SvsConfig)
     runs.check_folder(arguments.out, arguments.resume)
@@ -248,7 +268,15 @@ def _preset_of(arguments: argparse.Namespace, kind: type[Config]) -> Any:
     return preset(arguments.preset, kind, seed=arguments.seed, **changes)
 
 
-COMMANDS = {"filter": _filter, "soar": _soar, "evaluate": _evaluate, "study": _study, "svs": _svs, "demo": _demo}
+COMMANDS = {
+    "filter": _filter,
+    "soar": _soar,
+    "evaluate": _evaluate,
+    "study": _study,
+    "ladder": _ladder,
+    "svs": _svs,
+    "demo": _demo,
+}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,7 @@
 """The inner loop (SOAR section 3.3): S students, each by RLOO on its own problems, sampled and trained as one.
 
+LADDER's RL is the same loop with group-standardised advantages (`StudentSettings.advantage`) and another `Check`.
+
 A student's numbers come from its own key: the order of its problems (a fresh permutation per epoch) and its uniform
 numbers for sampling. So a student is the same alone and among others, and one student of a run can be replayed.
 
@@ -17,8 +19,8 @@ from soar_lib.policy.base import Base, encode
 from soar_lib.policy.lora import Adapters
 from soar_lib.policy.sampling import Samples, decode, sample
 from soar_lib.policy.update import advantages, make_optimizer, update
+from soar_lib.problems.checks import ANSWER, Check
 from soar_lib.problems.prompts import student_messages
-from soar_lib.problems.verify import check_many
 from soar_lib.randomness import generator, uniforms
 from soar_lib.records import Problem
 
@@ -44,11 +46,14 @@ def train(
     reward: Reward,
     progress: Callable[[int, dict], None] | None = None,
     max_rows: int = 1024,
+    check: Check = ANSWER,
+    watch: Callable[[int, Adapters], None] | None = None,
 ) -> tuple[Adapters, list[dict]]:
     """Train slot s of `adapters` on problem_sets[s] with the random key keys[s]; the given adapters stay as they are.
 
-    `reward(golds, responses)` scores all rollouts of a step at once; `progress(step, metrics)` is called after each
-    step. Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of
+    `reward(golds, responses)` scores all rollouts of a step at once, problem by problem; the golds are `check`'s
+    references. After each step `watch(step, students)` may look at the students, and then `progress(step, metrics)` is
+    called. Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of
     rollouts at the highest reward that any student saw in that step), length (tokens), signal (share of groups with
     unequal rewards), grad_norm, kl, and the learning_rate.
     """
@@ -66,13 +71,15 @@ def train(
         window = slice(step * settings.batch, (step + 1) * settings.batch)
         batch = [[problems[i] for i in order[window]] for problems, order in zip(problem_sets, orders, strict=True)]
         samples = _rollouts(base, trained, batch, settings, keys, step, max_rows)
-        rewards = _rewards(base, samples, batch, settings.group, reward)
-        advantage = advantages(rewards).flatten()
+        rewards = _rewards(base, samples, batch, settings.group, reward, check)
+        advantage = advantages(rewards, settings.advantage).flatten()
         measured = update(
             base, trained, optimizer, samples, advantage, settings.optimiser, step, settings.steps, reference,
             settings.temperature,
         )  # fmt: skip
         history.append(_metrics(step, samples, rewards, measured))
+        if watch is not None:
+            watch(step, trained)
         if progress is not None:
             progress(step, history[-1])
     return trained, history
@@ -89,9 +96,9 @@ def _rollouts(base, adapters, batch, settings: StudentSettings, keys, step: int,
     )
 
 
-def _rewards(base: Base, samples: Samples, batch, group: int, reward: Reward) -> torch.Tensor:
+def _rewards(base: Base, samples: Samples, batch, group: int, reward: Reward, check: Check) -> torch.Tensor:
     """Rewards [S, batch, group]."""
-    golds = [problem.answer for problems in batch for problem in problems for _ in range(group)]
+    golds = [check.reference(problem) for problems in batch for problem in problems for _ in range(group)]
     values = reward(golds, decode(base, samples))
     return torch.tensor(values, dtype=torch.float32).view(len(batch), -1, group)
 
@@ -121,6 +128,7 @@ def accuracy(
     keys: Sequence[Key] | None = None,
     temperature: float = 1.0,
     max_rows: int = 1024,
+    check: Check = ANSWER,
 ) -> torch.Tensor:
     """Share of right answers [len(slots), len(problems)] of each slot on each problem, with the student's prompt.
 
@@ -133,10 +141,37 @@ def accuracy(
     if samples:
         shape = (len(problems) * group, max_new_tokens)
         numbers = torch.cat([uniforms(shape, *key, "accuracy") for key in keys])
-    encoded = [encode(base, student_messages(problem.question)) for problem in problems]
-    owners = [slot for slot in slots for _ in problems]
-    drawn = sample(base, adapters, encoded * len(slots), owners, group, numbers, max_new_tokens, temperature, max_rows)
-    golds = [problem.answer for _ in slots for problem in problems for _ in range(group)]
-    verdicts = check_many(list(zip(golds, decode(base, drawn), strict=True)))
+    asked, owners = [*problems] * len(slots), [slot for slot in slots for _ in problems]
+    shares = _shares(base, adapters, asked, owners, group, numbers, max_new_tokens, temperature, max_rows, check)
+    return shares.view(len(slots), len(problems))
+
+
+def own_accuracy(
+    base: Base,
+    adapters: Adapters,
+    problems: Sequence[Problem],
+    max_new_tokens: int,
+    samples: int,
+    keys: Sequence[Key],
+    temperature: float = 1.0,
+    max_rows: int = 1024,
+    check: Check = ANSWER,
+) -> torch.Tensor:
+    """Share of right answers [S] of slot s on problems[s] alone, in `samples` samples from the random key keys[s]."""
+    numbers = torch.cat([uniforms((samples, max_new_tokens), *key, "accuracy") for key in keys])
+    slots = range(adapters.size)
+    return _shares(base, adapters, problems, slots, samples, numbers, max_new_tokens, temperature, max_rows, check)
+
+
+def _shares(
+    base: Base, adapters: Adapters | None, problems: Sequence[Problem], slots: Sequence[int], group: int,
+    numbers: torch.Tensor | None, max_new_tokens: int, temperature: float, max_rows: int, check: Check,
+) -> torch.Tensor:  # fmt: skip
+    """Share of right answers [N] of slots[i] in `group` samples on problems[i]."""
+    encoded = {question: encode(base, student_messages(question)) for question in {p.question for p in problems}}
+    prompts = [encoded[problem.question] for problem in problems]
+    drawn = sample(base, adapters, prompts, list(slots), group, numbers, max_new_tokens, temperature, max_rows)
+    golds = [check.reference(problem) for problem in problems for _ in range(group)]
+    verdicts = check.verdicts(list(zip(golds, decode(base, drawn), strict=True)))
     right = torch.tensor([verdict == "right" for verdict in verdicts], dtype=torch.float32)
-    return right.view(len(slots), len(problems), group).mean(-1)
+    return right.view(len(problems), group).mean(-1)

@@ -51,6 +51,8 @@ LIGHT = [
     ("study --out new --threads 0", "--threads 0: must be 1 or more"),
     ("study --out new --set soar.reward=intrinsic", "soar.promotion = True: must be False where reward"),
     ("study --out used", "used: there is a run in it already"),
+    ("ladder --out used", "used: there is a run in it already"),
+    ("ladder --out new --set variants.depth=0", "variants.depth = 0: must be more than 0"),
 ]
 
 
@@ -69,6 +71,7 @@ HEAVY = [
     ("soar --out new --problems bad.jsonl", "bad.jsonl:2: not JSONL"),
     ("filter --out new --problems rg:chain_summ", "rg:chain_summ: no such reasoning-gym family; did you mean"),
     ("soar --out new --problems nowhere", "nowhere: neither a file nor a reasoning-gym family"),
+    ("ladder --out new --problems nowhere", "neither a file nor a reasoning-gym family"),
 ]
 
 
@@ -93,11 +96,12 @@ KNOWN = {
     "filter": {"train_fraction", "rows", "k"},
     "soar": {"threshold", "student.optimiser.learning_rate", "teacher.max_attempts"},
     "evaluate": {"synthetic_steps", "student.steps", "--runs"},
+    "ladder": {"ttrl_steps", "variants.temperatures", "student.optimiser.kl"},
     "study": {"sweep_seeds", "soar.student.steps", "--seeds", "--arms", "--threads", "tau_x1.5"},
 }
 
 
-@pytest.mark.parametrize("command", ["filter", "soar", "evaluate", "study", "demo"])
+@pytest.mark.parametrize("command", ["filter", "soar", "evaluate", "study", "ladder", "demo"])
 def test_help_names_every_option(command, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])

@@ -3,9 +3,9 @@
 import pytest
 
 from soar_lib import config
-from soar_lib.config import ConfigError, EvaluateConfig, FilterConfig, SoarConfig, preset
+from soar_lib.config import ConfigError, EvaluateConfig, FilterConfig, LadderConfig, SoarConfig, preset
 
-KINDS = (FilterConfig, SoarConfig, EvaluateConfig)
+KINDS = (FilterConfig, SoarConfig, EvaluateConfig, LadderConfig)
 
 
 @pytest.mark.parametrize("name", list(config.PRESETS))
@@ -35,6 +35,7 @@ def test_every_preset_is_valid_and_survives_json(name, kind):
         (SoarConfig, {"reward": "vague"}, "reward = 'vague': must be 'grounded' or 'intrinsic'"),
         (SoarConfig, {"reward": "intrinsic"}, "promotion = True: must be False .* set promotion to false"),
         (SoarConfig, {"teacher.turns": 3}, r"teacher\.turns = 3: must be 1 or 2"),
+        (FilterConfig, {"check": "belief"}, "check = 'belief': must be one of answer, integral"),
         (FilterConfig, {"train_fraction": 1}, "train_fraction = 1.0: must be between 0 and 1"),
         (EvaluateConfig, {"arms": ["pq", "magic"]}, "arms = .*some of base, ps, self_answer, hard_only"),
         (EvaluateConfig, {"checkpoint": "best"}, "checkpoint = 'best': must be 'last'"),

@@ -6,6 +6,7 @@ field's name and the fix.
 """
 
 from soar_lib.config.cost import SPEEDS, Cost, Speed, cost, describe, describe_cost
+from soar_lib.config.ladder import LADDER_ARMS, MIT, TTRL_ARMS, LadderConfig, VariantSettings
 from soar_lib.config.presets import PRESETS, Config, preset
 from soar_lib.config.soar import (
     INFERENCE_ARMS,
@@ -23,7 +24,7 @@ from soar_lib.config.values import ConfigError, change, differences, from_values
 
 __all__ = [
     "INFERENCE_ARMS", "PRESETS", "SAMPLED_ARMS", "SPEEDS", "SVS_ARMS", "TRAINED_ARMS", "Config", "ConfigError", "Cost",
-    "EvaluateConfig", "FilterConfig", "GuardSettings", "OptimiserSettings", "SoarConfig", "Speed", "StudentSettings",
-    "SvsConfig", "TeacherSettings",
+    "EvaluateConfig", "FilterConfig", "GuardSettings", "LADDER_ARMS", "LadderConfig", "MIT", "OptimiserSettings",
+    "SoarConfig", "Speed", "StudentSettings", "SvsConfig", "TTRL_ARMS", "TeacherSettings", "VariantSettings",
     "change", "cost", "describe", "describe_cost", "differences", "from_values", "preset", "to_values",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from soar_lib.config.ladder import TTRL_ARMS, LadderConfig
 from soar_lib.config.presets import Config
 from soar_lib.config.soar import SAMPLED_ARMS, TRAINED_ARMS, FilterConfig, SoarConfig
 from soar_lib.config.svs import SvsConfig
@@ -41,7 +42,8 @@ class Cost:
 
 
 def cost(config: Config, problems: int = 0, speed: Speed | None = None) -> Cost:
-    """The predicted cost; `problems` is the pool's size for filtering and hard test's for evaluation.
+    """The predicted cost; `problems` is the pool's size for filtering and hard test's for evaluation and LADDER (whose
+    hard train counts as equally large, where the settings give no number).
 
     >>> from soar_lib.config import preset
     >>> cost(preset("paper")).rollouts  # 200 rounds: 16 students x 10 steps x 8 x 32, and 17 x 64 greedy
@@ -73,6 +75,8 @@ def _counts(config: Config, problems: int) -> tuple[int, int, int]:
         return rollouts, 0, rollouts * config.max_new_tokens
     if isinstance(config, SvsConfig):
         return _svs_counts(config)
+    if isinstance(config, LadderConfig):
+        return _ladder_counts(config, problems)
     student = config.student
     if isinstance(config, SoarConfig):
         students = config.datasets * config.repeats
@@ -90,6 +94,21 @@ def _counts(config: Config, problems: int) -> tuple[int, int, int]:
     rollouts = config.students * (training + len(arms) * problems * config.samples)
     samples = len(arms & set(SAMPLED_ARMS)) * config.teacher_samples
     return rollouts, samples, rollouts * student.max_new_tokens
+
+
+def _ladder_counts(config: LadderConfig, tested: int) -> tuple[int, int, int]:
+    """All arms and seeds at most: every tree as large as it can be and every variant usable."""
+    originals, arms, student = config.originals or tested, set(config.arms), config.student
+    tuned = len(arms & set(TTRL_ARMS)) * tested
+    written = config.written * (originals * len(arms & {"one_level", "ladder"}) + tested * bool(tuned))
+    training = len(arms - {"base", *TTRL_ARMS}) * student.steps * student.batch * student.group
+    tuning = tuned * (config.ttrl_samples - config.written + config.samples)
+    scoring = sum(config.draws(arm, originals, tested) for arm in arms - set(TTRL_ARMS)) * tested
+    leaves = originals * config.variants.most_prompts * config.variants.per_prompt if "ladder" in arms else 0
+    rollouts = config.seeds * (training + tuning + scoring + 2 * config.variant_samples * leaves)
+    writing = config.seeds * written
+    tokens = rollouts * student.max_new_tokens + writing * max(config.variants.max_new_tokens, student.max_new_tokens)
+    return rollouts + writing, 0, tokens
 
 
 def _svs_counts(config: SvsConfig) -> tuple[int, int, int]:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from soar_lib.config.ladder import LadderConfig
 from soar_lib.config.soar import EvaluateConfig, FilterConfig, SoarConfig
 from soar_lib.config.svs import SVS_ARMS, SvsConfig
 from soar_lib.config.values import ConfigError, from_values
 
-Config = FilterConfig | SoarConfig | EvaluateConfig | SvsConfig
+Config = FilterConfig | SoarConfig | EvaluateConfig | SvsConfig | LadderConfig
 
 _NANO_STUDENT = {
     "student.group": 8,
@@ -22,6 +23,11 @@ _NANO_SVS = {
     "model": "nano", "problems": "nano-middle", "test": "nano-middle", "hard": "nano-deep", "other": "nano-other",
     "rephrasings": "nano", "arms": tuple(SVS_ARMS), "rank": 16, "alpha": 16.0, "max_new_tokens": 128,
     "optimiser.learning_rate": 1e-3,  # of an adapter, and in so few steps
+}  # fmt: skip
+
+_NANO_LADDER = {
+    **_NANO_STUDENT, "model": "nano", "pool": "nano-integrals", "originals": 0, "tested": 0,
+    "variants.prompt": "plain", "variants.per_prompt": 1, "variants.equivalent": 0.0, "variants.max_new_tokens": 128,
 }  # fmt: skip
 
 # What each preset changes in each command's defaults; dotted names reach into nested settings.
@@ -46,6 +52,12 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "batch": 2, "group": 4, "variants": 2, "samples": 4, "hard_samples": 8, "ks": (1, 4, 8),
             "measure_every": 1, "max_new_tokens": 64,
         },
+        LadderConfig: {
+            **_NANO_LADDER, "pool_size": 40, "seeds": 2, "originals": 2, "tested": 2, "samples": 4, "most_samples": 8,
+            "variant_samples": 1, "ttrl_steps": 2, "ttrl_batch": 2, "variants.depth": 2, "variants.prompts": 2,
+            "variants.parents": 1, "variants.max_new_tokens": 64, "student.steps": 2, "student.batch": 2,
+            "student.group": 4, "student.max_new_tokens": 64,
+        },
     },
     "nano": {
         FilterConfig: {"model": "nano", "problems": "nano", "size": 280, "max_new_tokens": 128},
@@ -64,8 +76,12 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             **_NANO_SVS, "size": 96, "test_size": 24, "hard_size": 15, "other_size": 24, "steps": 30, "batch": 8,
             "measure_every": 10,
         },
+        LadderConfig: {
+            **_NANO_LADDER, "pool_size": 280, "ttrl_steps": 20, "ttrl_batch": 4, "together": 32,
+            "variants.prompts": 6, "variants.parents": 4, "student.steps": 100, "student.batch": 8,
+        },
     },
-    "paper": {FilterConfig: {}, SoarConfig: {}, EvaluateConfig: {}, SvsConfig: {}},
+    "paper": {FilterConfig: {}, SoarConfig: {}, EvaluateConfig: {}, SvsConfig: {}, LadderConfig: {}},
 }
 # fmt: on
 

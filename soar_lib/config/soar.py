@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from soar_lib.config.values import require, require_at_least_zero, require_positive
 
+CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
+
 
 @dataclass(frozen=True)
 class OptimiserSettings:
@@ -46,11 +48,13 @@ class StudentSettings:
     temperature: float = 1.0  # Table 3
     rank: int = 64  # of the LoRA adapter; the paper trains all weights as far as one can tell
     alpha: float = 64.0  # open; alpha = rank, so the adapter's output is added unscaled
+    advantage: str = "rloo"  # Table 3; "grpo", standardised within the group, is LADDER's
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch", "max_new_tokens", "temperature", "rank", "alpha")
         require(self.group >= 2, "group", self.group, "2 or more: leave-one-out needs another rollout")
+        require(self.advantage in ("rloo", "grpo"), "advantage", self.advantage, "'rloo' or 'grpo'")
         require(
             self.optimiser.warmup < self.steps, "optimiser.warmup", self.optimiser.warmup, f"below steps = {self.steps}"
         )
@@ -87,12 +91,14 @@ class FilterConfig:
     max_new_tokens: int = 1024  # B.5
     temperature: float = 1.0  # B.5
     train_fraction: float = 0.5  # B.5: random 50/50 split into hard train and hard test
+    check: str = "answer"  # what counts as right: the reference answer; "integral": what differentiates to the question
     rows: int = 256  # completions sampled together; changes speed only, never the result
 
     def __post_init__(self) -> None:
         require_positive(self, "k", "max_new_tokens", "temperature", "rows")
         require_at_least_zero(self, "size")
         require(0 < self.train_fraction < 1, "train_fraction", self.train_fraction, "between 0 and 1")
+        require(self.check in CHECKS, "check", self.check, f"one of {', '.join(CHECKS)}")
 
 
 @dataclass(frozen=True)

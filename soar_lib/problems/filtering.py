@@ -20,9 +20,10 @@ from soar_lib.config import FilterConfig, from_values
 from soar_lib.policy.base import Base, encode
 from soar_lib.policy.base import load as load_base
 from soar_lib.policy.sampling import decode, sample
+from soar_lib.problems.checks import ANSWER, CHECKS, Check
 from soar_lib.problems.load import LoadError, load
 from soar_lib.problems.prompts import student_messages
-from soar_lib.problems.verify import check_many, verdict_counts
+from soar_lib.problems.verify import verdict_counts
 from soar_lib.randomness import generator, uniforms
 from soar_lib.records import Problem
 from soar_lib.runs import (
@@ -106,6 +107,7 @@ def fail_at_k(
     sizes: Sequence[int] | None = None,
     log: Path | None = None,
     progress: bool = True,
+    check: Check = ANSWER,
 ) -> list[Outcome]:
     """Outcomes of the problems in their order; hard ones had k samples and none right.
 
@@ -121,7 +123,7 @@ def fail_at_k(
     with bar:
         _show(bar, drawn, k)
         for batch in _batches(problems, drawn, sizes, rows):
-            verdicts = _verdicts(base, batch, seed, max_new_tokens, temperature)
+            verdicts = _verdicts(base, batch, seed, max_new_tokens, temperature, check)
             records = _tally(batch, verdicts)
             if log is not None:
                 append_jsonl(log, records)
@@ -173,14 +175,14 @@ def _batches(
 
 
 def _verdicts(
-    base: Base, batch: list[tuple[Problem, int]], seed: int, max_new_tokens: int, temperature: float
+    base: Base, batch: list[tuple[Problem, int]], seed: int, max_new_tokens: int, temperature: float, check: Check
 ) -> list[str]:
     ids = {problem.id: encode(base, student_messages(problem.question)) for problem in {p for p, _ in batch}}
     numbers = torch.stack([uniforms((max_new_tokens,), seed, "filter", problem.id, j) for problem, j in batch])
     prompts = [ids[problem.id] for problem, _ in batch]
     samples = sample(base, None, prompts, [0] * len(batch), 1, numbers, max_new_tokens, temperature, len(batch))
-    answers = [problem.answer for problem, _ in batch]
-    return check_many(list(zip(answers, decode(base, samples), strict=True)))
+    references = [check.reference(problem) for problem, _ in batch]
+    return check.verdicts(list(zip(references, decode(base, samples), strict=True)))
 
 
 def _tally(batch: list[tuple[Problem, int]], verdicts: list[str]) -> list[dict]:
@@ -208,12 +210,14 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     if (folder / "hard_train.jsonl").is_file():  # written last
         check_same(folder, config)
         return read_filtered(folder)
-    problems = load(config.problems, seed=config.seed, size=config.size or None)
+    problems, check = load(config.problems, seed=config.seed, size=config.size or None), CHECKS[config.check]
+    for problem in problems:
+        check.reference(problem)  # one that states nothing to be checked is an error before anything is drawn
     base = load_base(config.model)
     open_run(folder, config, resume)
     outcomes = fail_at_k(
         base, problems, config.k, config.seed, config.max_new_tokens, config.temperature,
-        config.rows, log=folder / "samples.jsonl", progress=progress,
+        config.rows, log=folder / "samples.jsonl", progress=progress, check=check,
     )  # fmt: skip
     hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]
     train, test = split(hard, config.seed, config.train_fraction)

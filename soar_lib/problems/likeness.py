@@ -1,0 +1,86 @@
+"""When two questions are one, and how far apart two are: a canonical form, and a distance between canonical forms.
+
+The form of an integral is that of its integrand: a polynomial's terms in order, otherwise the formula with sums and
+products sorted. So `∫ 2*x + x**2 dx` in one wording is `\\int x^2 + 2x \\, dx` in another. Any other question is its
+text without spaces, dollar signs and the stop at its end (`load.overlap` also drops signs, between which and none
+there is a difference here).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from soar_lib.problems.formulas import Formula, Unreadable, letters, read
+from soar_lib.problems.integrals import integrand_of
+from soar_lib.problems.polynomials import polynomial
+from soar_lib.records import Problem
+
+SPAN = 3  # characters of a piece of text
+
+
+@lru_cache(maxsize=100_000)
+def canonical(question: str) -> str:
+    r"""The canonical form of a question.
+
+    >>> canonical("Compute: ∫ 2*x + x**2 dx") == canonical(r"Find $\int t^2 + 2t \, dt$.")
+    True
+    """
+    integrand = integrand_of(question)
+    if integrand is not None:
+        try:
+            formula = read(integrand)
+        except Unreadable:
+            return _plain(question)
+        variable = next(iter(letters(formula))) if len(letters(formula)) == 1 else ""
+        return f"∫ {_text(formula, variable)}"
+    return _plain(question)
+
+
+def _plain(question: str) -> str:
+    return re.sub(r"(?:\s|\$|\\[,;:! ])+", "", question).rstrip(".")
+
+
+def _text(formula: Formula, variable: str) -> str:
+    terms = polynomial(formula, variable)
+    if terms is not None:
+        return " + ".join(f"{Fraction(factor)} x^{power}" for power, factor in sorted(terms.items())) or "0"
+    parts = [_text(part, variable) for part in formula.parts]
+    if formula.head in ("+", "*"):
+        parts.sort()
+    inner = {"letter": "x" if formula.name == variable else formula.name, "number": str(formula.number)}
+    return f"{formula.head}({inner.get(formula.head, ', '.join(parts))})"
+
+
+def distance(first: str, second: str) -> float:
+    """How far two canonical forms are apart: 1 less the share of their pieces of three characters that both have.
+
+    >>> distance("abcd", "abcd"), distance("abcd", "bcde"), distance("abc", "xyz")
+    (0.0, 0.6666666666666667, 1.0)
+    """
+    one, other = _pieces(first), _pieces(second)
+    return 1 - len(one & other) / len(one | other)
+
+
+@lru_cache(maxsize=10_000)
+def _pieces(text: str) -> frozenset[str]:
+    return frozenset(text[i : i + SPAN] for i in range(max(1, len(text) - SPAN + 1)))
+
+
+@dataclass(frozen=True)
+class Known:
+    """The problems that nothing may be trained on, by canonical form."""
+
+    forms: dict[str, str]  # canonical form -> Problem.id
+
+    @staticmethod
+    def of(problems: Sequence[Problem]) -> "Known":
+        return Known({canonical(problem.question): problem.id for problem in problems})
+
+    def nearest(self, question: str) -> tuple[str, float]:
+        """(id, distance) of the problem nearest to a question, the first of equals; ("", 1.0) where there is none."""
+        form = canonical(question)
+        found = [(distance(form, other), name) for other, name in self.forms.items()]
+        gap, name = min(found, key=lambda pair: pair[0], default=(1.0, ""))
+        return name, gap
