@@ -25,6 +25,7 @@ from soar_lib.config import (
     describe_cost,
     preset,
 )
+from soar_lib.config.soar import BASE_SETTINGS
 from soar_lib.problems.answers import LoadError
 
 KINDS = {"filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
@@ -39,7 +40,8 @@ HELP = {
     "demo": "the first three in a row, with figures, on a laptop",
 }
 PROBLEMS = {
-    "filter": "the pool: a JSONL file, a reasoning-gym family (rg:chain_sum), or the preset's own",
+    "filter": "the pool: a JSONL file, a benchmark (hub:math_test), a reasoning-gym family (rg:chain_sum), or the "
+    "preset's own",
     "soar": "the hard problems to learn for: the folder of a filter run, or a JSONL file; "
     "without it the preset's pool is filtered first, into FOLDER-filter",
     "evaluate": "the folder of the filter run whose hard problems are used; without it, those of each SOAR run",
@@ -119,13 +121,13 @@ def settings(arguments: argparse.Namespace, kind: type[Config]) -> Any:
 
 def study_settings(arguments: argparse.Namespace) -> study.StudyConfig:
     """The same for a study. Raises `ConfigError`."""
-    changes = _set(arguments)
+    base, parts = _base_settings(arguments), ("filter", "transfer", "soar", "evaluate")
+    changes = {name: value for name, value in _set(arguments).items() if name not in base}
+    changes |= {f"{part}.{name}": value for part in parts for name, value in base.items()}
     if arguments.seeds is not None:
         changes["seeds"] = arguments.seeds
     if arguments.arms:
         changes["arms"] = [name.strip() for name in arguments.arms.split(",")]
-    if arguments.model:
-        changes |= {f"{part}.model": arguments.model for part in ("filter", "transfer", "soar", "evaluate")}
     return study.preset(arguments.preset, **changes)
 
 
@@ -138,6 +140,12 @@ def _set(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ConfigError(f"--set {text}: write it as FIELD=VALUE")
         changes[name.strip()] = _value(value.strip())
     return changes
+
+
+def _base_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says of the base, by --set or --model."""
+    named = {name: value for name, value in _set(arguments).items() if name in BASE_SETTINGS}
+    return named | ({"model": arguments.model} if arguments.model else {})
 
 
 def _value(text: str) -> Any:
@@ -263,9 +271,8 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _preset_of(arguments: argparse.Namespace, kind: type[Config]) -> Any:
-    """The preset, seed and model that the command line names, for another command's settings."""
-    changes = {"model": arguments.model} if arguments.model else {}
-    return preset(arguments.preset, kind, seed=arguments.seed, **changes)
+    """The preset, seed and base that the command line names, for another command's settings."""
+    return preset(arguments.preset, kind, seed=arguments.seed, **_base_settings(arguments))
 
 
 COMMANDS = {

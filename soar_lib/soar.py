@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from soar_lib import rewards, runs, student, teacher
 from soar_lib.config import ConfigError, SoarConfig
 from soar_lib.policy.base import Base
-from soar_lib.policy.base import load as load_base
+from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.lora import Adapters, save_peft, stack
 from soar_lib.policy.update import load_optimizer, make_optimizer, optimizer_tensors
 from soar_lib.problems.filtering import hard_sets
@@ -85,7 +85,7 @@ def run(
     if (folder / "result.json").exists():
         runs.check_same(folder, config)
         return read_result(folder)
-    base = base or load_base(config.model)
+    base = base or load_base(config)
     this = runs.open_run(folder, config, resume)
     for name, records in (("hard_test", test), ("hard_train", train)):
         if records:

@@ -36,6 +36,7 @@ from soar_lib.config import (
     describe,
     to_values,
 )
+from soar_lib.config.soar import BASE_SETTINGS
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd
@@ -105,9 +106,10 @@ class StudyConfig:
         needed = [arm.runs for arm in self.chosen() if arm.runs and arm.runs not in self.arms]
         if needed:
             raise ConfigError(f"arms = {', '.join(self.arms)!r}: some stand on the runs of {needed[0]}; add it")
-        models = {part.model for part in (self.filter, self.transfer, self.soar, self.evaluate)}
-        if len(models) > 1:
-            raise ConfigError(f"model = {' and '.join(sorted(models))}: all parts of a study must have the same")
+        for name in BASE_SETTINGS:
+            values = {str(getattr(part, name)) for part in (self.filter, self.transfer, self.soar, self.evaluate)}
+            if len(values) > 1:
+                raise ConfigError(f"{name} = {' and '.join(sorted(values))}: all parts of a study must have the same")
 
     def chosen(self) -> list[Arm]:
         """The study's arms in the order of `ARMS`."""
@@ -128,7 +130,7 @@ STUDY_PRESETS: dict[str, dict[str, Any]] = {
         "transfer.problems": "nano-transfer", "transfer.size": 60, "evaluate.together": 15, "evaluate.students": 2,
         "sweep_seeds": 1,
     },
-    "paper": {"transfer.problems": "olympiadbench.jsonl"},
+    "paper": {"transfer.problems": "hub:olympiadbench"},
 }  # fmt: skip
 
 
@@ -226,13 +228,13 @@ def run(
     `say` is told the cost before anything starts, and each part as it begins; `judge` is `evaluate.run`'s.
     Raises ConfigError, LoadError and RunError (before anything is written) and TeacherError.
     """
-    from soar_lib.policy.base import load as load_base
+    from soar_lib.policy.base import load_for as load_base
 
     out = Path(out)
     runs.check_folder(out, resume)
     _announce(config, out, say)
     _open(config, out, resume)
-    base = functools.cache(lambda: load_base(config.soar.model))
+    base = functools.cache(lambda: load_base(config.soar))
     _filter(config, out, progress, say)
     for arm in config.chosen():
         _teach(config, arm, out, progress, say, base)

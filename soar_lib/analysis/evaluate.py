@@ -25,7 +25,7 @@ from soar_lib.analysis.passk import HARD_TEST, TRANSFER, Score, compare, pass_at
 from soar_lib.analysis.sources import Source, describe, read_source, read_transfer, source_name
 from soar_lib.config import TRAINED_ARMS, EvaluateConfig, StudentSettings
 from soar_lib.policy.base import Base
-from soar_lib.policy.base import load as load_base
+from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.lora import Adapters, stack
 from soar_lib.problems.load import overlap
 from soar_lib.randomness import generator
@@ -72,7 +72,7 @@ def run(
     runs.check_folder(out, resume)
     if (out / "pass_at_k.csv").is_file():  # written last
         return _finished(config, soar_folders, out)
-    base, transfer = base or load_base(config.model), read_transfer(config)
+    base, transfer = base or load_base(config), read_transfer(config)
     sources = [read_source(base, folder, config, transfer) for folder in soar_folders]
     for source in sources:
         _check_unseen(source, transfer)

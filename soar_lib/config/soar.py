@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from soar_lib.config.values import require, require_at_least_zero, require_positive
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
+BACKENDS = ("transformers", "unsloth")  # policy/backends.py says what each is
+BASE_SETTINGS = ("model", "backend", "four_bit", "remote_code")  # which base, the same in all that belongs together
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ class FilterConfig:
     """fail@k filtering of a problem pool and the split of what stays (SOAR B.5)."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1; the model that is trained later
-    problems: str = "math_test"  # B.5: the official test split of MATH: give its JSONL file; or a generated set's name
+    backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
+    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
+    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    problems: str = "hub:math_test"  # B.5: the official test split of MATH; or a JSONL file, or a generated set's name
     size: int = 0  # problems drawn from the pool, B.5: all; 0: all of a file, 500 of a generated set
     seed: int = 0
     k: int = 128  # B.5: samples per problem; problems with 0 of k right are hard
@@ -95,6 +100,7 @@ class FilterConfig:
     rows: int = 256  # completions sampled together; changes speed only, never the result
 
     def __post_init__(self) -> None:
+        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
         require_positive(self, "k", "max_new_tokens", "temperature", "rows")
         require_at_least_zero(self, "size")
         require(0 < self.train_fraction < 1, "train_fraction", self.train_fraction, "between 0 and 1")
@@ -106,6 +112,9 @@ class SoarConfig:
     """One SOAR run (Algorithm 1). The paper's letter for a field opens its comment."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1
+    backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
+    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
+    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
     problems: str = ""  # hard train set: a JSONL file, or a filter run's folder; empty: commands filter the pool first
     seed: int = 0
     rounds: int = 200  # T: outer steps, section 4.3
@@ -126,6 +135,7 @@ class SoarConfig:
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
 
     def __post_init__(self) -> None:
+        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
         require_positive(self, "rounds", "repeats", "dataset_size", "intrinsic_samples", "reward_set", "window", "rows")
         require(self.reward in ("grounded", "intrinsic"), "reward", self.reward, "'grounded' or 'intrinsic'")
         require(
@@ -170,6 +180,9 @@ class EvaluateConfig:
     """Fresh students on each data set, then pass@k on hard test (SOAR sections 4.3, B.6, B.8)."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"
+    backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
+    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
+    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
     problems: str = ""  # filter run's folder with hard train and hard test; empty: the one the SOAR run used
     transfer: str = ""  # another filter run's folder: all its hard problems are tested too and never trained on
     oracle: str = ""  # real problems: a set's name or a filter run's folder; empty: the pool's that are not hard
@@ -190,6 +203,7 @@ class EvaluateConfig:
     )
 
     def __post_init__(self) -> None:
+        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
         require_positive(self, "students", "teacher_samples", "samples", "rows")
         require_at_least_zero(self, "together")
         require(self.checkpoint == "last", "checkpoint", self.checkpoint, "'last': test scores choose no checkpoint")

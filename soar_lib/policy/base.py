@@ -1,16 +1,16 @@
 """The base model: one frozen causal language model with its tokenizer, under every policy of a run.
 
-This is the only place that knows where models come from. "nano" is the model shipped in the package; any other name is
-a local folder or a Hub id. Weights are read from safetensors only and no code from a model's repository is run.
+This is the only place that knows which model a name means: "nano" is the one shipped in the package, any other name is
+a local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from soar_lib.config import ConfigError
+from soar_lib.config import ConfigError, EvaluateConfig, FilterConfig, SoarConfig
+from soar_lib.policy import backends
 
 NANO = Path(__file__).parent.parent / "nano" / "weights"
 
@@ -30,26 +30,33 @@ class Base:
         return encode(self, messages)
 
 
-def load(name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Base:
-    """Load model and tokenizer by name.
+def load(
+    name: str,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    backend: str = "transformers",
+    four_bit: bool = False,
+    remote_code: bool = False,
+) -> Base:
+    """Load model and tokenizer by name, by "transformers" or "unsloth" (backends.py), with `four_bit` as 4-bit weights.
 
     Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, bfloat16 on a GPU that has
-    it and float32 elsewhere. Raises FileNotFoundError for a missing folder, ConfigError for a model that cannot chat.
+    it and float32 elsewhere. With `remote_code`, code from the model's repository is run where it has some. Raises
+    FileNotFoundError for a missing folder, ConfigError for a model that cannot be had here or cannot chat.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if dtype is None:
-        dtype = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     source = _source(name)
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-    return assemble(model.to(device), tokenizer, name)
+    device = backends.choose_device(device, backend, four_bit)
+    dtype = dtype or backends.choose_dtype(device)
+    return assemble(*backends.read(name, source, device, dtype, backend, four_bit, remote_code), name)
+
+
+def load_for(config: FilterConfig | SoarConfig | EvaluateConfig) -> Base:
+    """The base that a command's settings name."""
+    return load(config.model, backend=config.backend, four_bit=config.four_bit, remote_code=config.remote_code)
 
 
 def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
-    """A Base around a model and tokenizer already in memory (a quantised one, or a tiny one in a test).
-
-    A tokenizer without a padding token pads with its end token; padding is masked everywhere, so the choice is free.
-    """
+    """A Base around a model and tokenizer already in memory. Raises ConfigError where they cannot chat."""
     if tokenizer.chat_template is None:
         raise ConfigError(f"model {name!r}: its tokenizer has no chat template; use an instruct or chat model")
     if tokenizer.eos_token_id is None:
@@ -57,9 +64,23 @@ def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
     declared = model.generation_config.eos_token_id
     declared = declared if isinstance(declared, list) else [declared]
     stop = {tokenizer.eos_token_id, *(token for token in declared if token is not None)}
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    rows = model.get_input_embeddings().num_embeddings
+    if tokenizer.eos_token_id >= rows:
+        raise ConfigError(
+            f"model {name!r}: its tokenizer's end token is number {tokenizer.eos_token_id}, but the model knows {rows} "
+            "tokens; take the tokenizer that was published with the model"
+        )
     model.eval().requires_grad_(False)
-    return Base(model, tokenizer, name, model.device, pad, tuple(sorted(stop)))
+    return Base(model, tokenizer, name, model.device, padding(tokenizer, rows), tuple(sorted(stop)))
+
+
+def padding(tokenizer, rows: int) -> int:
+    """The token that fills batches up, for a model that knows `rows` tokens. It is masked everywhere, so no result
+    depends on it, but it is looked up: the tokenizer's own where the model knows it, else one that is set aside for
+    padding (as Llama 3's <|finetune_right_pad_id|>), else the end token."""
+    aside = sorted(number for token, number in tokenizer.get_added_vocab().items() if "pad" in token.lower())
+    own = [] if tokenizer.pad_token_id is None else [tokenizer.pad_token_id]
+    return next(number for number in (*own, *aside, tokenizer.eos_token_id) if number < rows)
 
 
 def encode(base: Base, messages: list[dict]) -> list[int]:

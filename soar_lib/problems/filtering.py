@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from soar_lib.config import FilterConfig, from_values
 from soar_lib.policy.base import Base, encode
-from soar_lib.policy.base import load as load_base
+from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.sampling import decode, sample
 from soar_lib.problems.checks import ANSWER, CHECKS, Check
 from soar_lib.problems.load import LoadError, load
@@ -213,7 +213,7 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     problems, check = load(config.problems, seed=config.seed, size=config.size or None), CHECKS[config.check]
     for problem in problems:
         check.reference(problem)  # one that states nothing to be checked is an error before anything is drawn
-    base = load_base(config.model)
+    base = load_base(config)
     open_run(folder, config, resume)
     outcomes = fail_at_k(
         base, problems, config.k, config.seed, config.max_new_tokens, config.temperature,
