@@ -214,7 +214,7 @@ def test_a_folder_without_problems_is_refused_by_name(tmp_path, line):
 
 
 def test_the_reference_runs_can_be_measured():
-    folders = sorted(ROOT.glob("runs/reference/*/soar"))
+    folders = sorted(ROOT.glob("runs/reference/study/grounded/seed*"))
     if not folders:
         pytest.skip("no reference run is there")
     written = diversity.read_problems(folders[0])

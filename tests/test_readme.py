@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from soar_lib.__main__ import KINDS, parser, settings, study_settings
-from soar_lib.analysis.tables import beside, fill, fill_times, markdown
+from soar_lib.analysis.tables import beside, claim_rows, fill, fill_times, markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,6 +21,11 @@ def test_the_results_are_those_of_the_csv_and_none_without_it():
     paper = pd.read_csv(DATA / "soar_paper.csv")
     table = markdown(beside(pd.read_csv(measured), paper)) if measured.exists() else EMPTY
     assert fill(README, table) == README
+
+
+def test_the_claims_are_those_of_the_csv():
+    table = markdown(claim_rows(pd.read_csv(DATA / "claims.csv")))
+    assert fill(README, table, "claims") == README and table.count("\n") == 15
 
 
 def test_fill_needs_its_marks():
@@ -39,7 +44,7 @@ def test_every_link_leads_somewhere():
 def test_notebook_times_are_the_measured_ones():
     measured = pd.read_csv(DATA / "notebooks.csv") if (DATA / "notebooks.csv").exists() else None
     found = dict(re.findall(r"^\| \[\w+\]\(notebooks/(\w+\.ipynb)\) \|.*\|(.*)\|$", README, re.MULTILINE))
-    assert len(found) == 2
+    assert len(found) == 4
     assert fill_times(README, measured) == README
     if measured is None:
         assert set(found.values()) == {" "}

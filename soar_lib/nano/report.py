@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("figures/data"), help="folder of the two CSV files")
     parser.add_argument("--problems", type=int, default=32, help="problems per family and depth")
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--hard", default="runs/reference/seed0/filter", help="filter run with the hard problems")
+    parser.add_argument("--hard", default="runs/reference/study/filter", help="filter run with the hard problems")
     options = parser.parse_args()
     base = bases.load(options.model)
     table = accuracy(base, options.problems, seed=1)
