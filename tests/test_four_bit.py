@@ -7,10 +7,12 @@ import pytest
 import tiny
 import torch
 from test_student import letters, problems, settings
+from test_unsloth import unsloth  # noqa: F401  (a fixture)
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from soar_lib import student
 from soar_lib.config import ConfigError
+from soar_lib.config.soar import BACKENDS
 from soar_lib.policy import base as bases
 from soar_lib.policy import lora, sampling
 from soar_lib.policy.update import completion_logprobs
@@ -34,9 +36,11 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def base(folder):
-    return bases.load(str(folder), device="cpu", four_bit=True)
+@pytest.fixture(scope="module", params=BACKENDS)
+def base(request, folder):
+    if request.param == "unsloth":
+        request.getfixturevalue("unsloth")  # or skip
+    return bases.load(str(folder), device="cpu", backend=request.param, four_bit=True)
 
 
 @pytest.fixture(scope="module")
