@@ -162,10 +162,10 @@ def test_learning_rate_equals_transformers(schedule):
 
 
 def step(base, adapters, samples, advantage, max_tokens=4096, kl=0.0, **settings):
-    options = OptimiserSettings(learning_rate=1e-3, kl=kl, **settings)
+    options = OptimiserSettings(learning_rate=1e-3, kl=kl, max_tokens=max_tokens, **settings)
     optimizer = update.make_optimizer(adapters, options)
     anchor = tiny.adapters(base, adapters.size, seed=9)
-    return update.update(base, adapters, optimizer, samples, advantage, options, 0, 10, anchor, max_tokens=max_tokens)
+    return update.update(base, adapters, optimizer, samples, advantage, options, 0, 10, anchor)
 
 
 @pytest.mark.parametrize("kl", [0.0, 0.1])

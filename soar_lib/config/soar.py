@@ -26,9 +26,10 @@ class OptimiserSettings:
     max_grad_norm: float = 1.0  # open; per adapter, never over the stack
     weight_decay: float = 0.0  # open; LoRA matrices start small and stay small
     betas: tuple[float, float] = (0.9, 0.999)  # open; AdamW's usual values
+    max_tokens: int = 4096  # completion tokens in one backward pass: memory, speed, and results by rounding only
 
     def __post_init__(self) -> None:
-        require_positive(self, "learning_rate", "max_grad_norm")
+        require_positive(self, "learning_rate", "max_grad_norm", "max_tokens")
         require_at_least_zero(self, "warmup", "kl", "clip_low", "clip_high", "weight_decay")
         require(self.schedule in ("cosine", "constant"), "schedule", self.schedule, "'cosine' or 'constant'")
         require(

@@ -32,7 +32,6 @@ from soar_lib.policy.packing import pack
 from soar_lib.policy.sampling import Samples
 
 NORMALISATIONS = ("sequence", "token", "token_in_sequence")
-MAX_TOKENS = 4096  # packed tokens in one backward pass; bounds memory, and on a CPU keeps activations in its cache
 
 
 def advantages(rewards: torch.Tensor, kind: str = "rloo") -> torch.Tensor:
@@ -196,7 +195,6 @@ def update(
     reference: Adapters | None = None,
     temperature: float = 1.0,
     normalisation: str = "sequence",
-    max_tokens: int = MAX_TOKENS,
 ) -> dict[str, torch.Tensor]:
     """One optimiser step of every slot on its own rows of `samples`; `advantage` is [N].
 
@@ -211,7 +209,7 @@ def update(
     weights = row_weights(samples.mask, samples.slots, normalisation)
     ratio = "sequence" if normalisation == "sequence" else "token"
     divergence = torch.zeros(adapters.size, device=samples.mask.device)
-    for rows in _micro_batches(samples, _with_signal(samples, advantage, settings.kl), max_tokens):
+    for rows in _micro_batches(samples, _with_signal(samples, advantage, settings.kl), settings.max_tokens):
         part = samples.select(rows)
         logprobs = completion_logprobs(base, adapters, part, temperature)
         anchor = None
