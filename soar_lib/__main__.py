@@ -5,14 +5,16 @@ An interrupted run goes on with the same command and --resume.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from soar_lib import runs, study
+from soar_lib import loggers, runs, study
 from soar_lib.config import (
     PRESETS,
     Config,
@@ -24,11 +26,13 @@ from soar_lib.config import (
     SvsConfig,
     describe_cost,
     preset,
+    to_values,
 )
 from soar_lib.config.soar import BASE_SETTINGS
 from soar_lib.problems.answers import LoadError
 
 KINDS = {"filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
+LOGGED = ("soar", "evaluate", "study", "demo")
 METHODS = {"ladder": LadderConfig, "svs": SvsConfig}
 HELP = {
     "filter": "keep the problems that the model never solves in k samples and split them in two",
@@ -73,7 +77,8 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(PRESETS)} (default: nano)")
     if name == "study":
         command.add_argument("--seeds", type=int, metavar="N", help="SOAR runs of each arm that decides a claim")
-        command.add_argument("--arms", metavar="A,B,...", help=f"some of {', '.join(study.ARMS)} (default: all)")
+        arms = f"some of {', '.join(study.ARMS)} (default: the preset's)"
+        command.add_argument("--arms", metavar="A,B,...", help=arms)
         command.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as many as torch takes)")
     else:
         command.add_argument("--seed", type=int, default=0, help="every random number of the run follows from it")
@@ -81,6 +86,9 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
         "--out", type=Path, default=Path("runs") / name, metavar="FOLDER", help=f"run folder (default: runs/{name})"
     )
     command.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, or begin it")
+    if name in LOGGED:
+        names = ", ".join(loggers.LOGGERS)
+        command.add_argument("--log", metavar="LOGGER", help=f"show the metrics elsewhere too: {names}")
     command.add_argument("--model", metavar="NAME", help="nano, a local folder or a Hub id, in place of the preset's")
     if name == "evaluate":
         command.add_argument(
@@ -168,8 +176,8 @@ def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
     from soar_lib.problems import filtering, load
 
     pool = load.load(config.problems, seed=config.seed, size=config.size or None)
-    print(f"filter: {describe_cost(config, len(pool))}", flush=True)
-    print(f"{filtering.run(config, out, resume)}; everything is in {out}", flush=True)
+    with _cost("filter", config, out, len(pool)):
+        print(f"{filtering.run(config, out, resume)}; everything is in {out}", flush=True)
 
 
 def _soar(arguments: argparse.Namespace) -> None:
@@ -179,15 +187,15 @@ def _soar(arguments: argparse.Namespace) -> None:
         pool = out.with_name(f"{out.name}-filter")
         _filtered(_preset_of(arguments, FilterConfig), pool, resume=True)
         config = dataclasses.replace(config, problems=str(pool))
-    _taught(config, out, arguments.resume)
+    _taught(config, out, arguments)
 
 
-def _taught(config: SoarConfig, out: Path, resume: bool) -> None:
+def _taught(config: SoarConfig, out: Path, arguments: argparse.Namespace) -> None:
     from soar_lib import soar
 
     soar.problems(config, out)  # a set that cannot be read is an error before anything is announced
-    print(f"soar: {describe_cost(config)}", flush=True)
-    print(soar.run(config, out, resume), flush=True)
+    with _cost("soar", config, out), loggers.opened(arguments.log, out, to_values(config)) as log:
+        print(soar.run(config, out, arguments.resume, log=log), flush=True)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -196,18 +204,41 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     for folder in arguments.runs:
         if not (folder / "result.json").is_file():
             raise runs.RunError(f"{folder}: holds no finished SOAR run (no result.json); finish it with --resume first")
-    _evaluated(config, arguments.runs, arguments.out, arguments.resume)
+    _evaluated(config, arguments.runs, arguments.out, arguments)
 
 
-def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, resume: bool) -> Any:
+def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments: argparse.Namespace) -> Any:
     from soar_lib.analysis import evaluate
 
     source = Path(config.problems) if config.problems else folders[0]
     measured = len(runs.read_jsonl(source / "hard_test.jsonl"))
-    print(f"evaluate: {describe_cost(config, measured)} for each SOAR run", flush=True)
-    table = evaluate.run(config, folders, out, resume)
-    print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
+    with (
+        _cost("evaluate", config, out, measured, len(folders)),
+        loggers.opened(arguments.log, out, to_values(config)) as log,
+    ):
+        table = evaluate.run(config, folders, out, arguments.resume, log=log)
+        print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
     return table
+
+
+@contextlib.contextmanager
+def _cost(name: str, config: Config, out: Path, problems: int = 0, count: int = 1) -> Iterator[None]:
+    """Say what a run will cost, measure it, and say what it has cost; `count` is of the SOAR runs of an evaluation."""
+    from soar_lib import meter
+    from soar_lib.config.fit import describe_memory
+
+    each = " for each SOAR run" if count > 1 else ""
+    print(f"{name}: {describe_cost(config, problems)}{each}; {describe_memory(config, problems, count)}", flush=True)
+    with meter.metered(out, meter.predicted(config, problems, count)):
+        yield
+    _say_measured(name, out)
+
+
+def _say_measured(name: str, out: Path) -> None:
+    from soar_lib import meter
+
+    if measured := meter.report(out):
+        print(f"{name}: {measured}", flush=True)
 
 
 def _study(arguments: argparse.Namespace) -> None:
@@ -219,8 +250,13 @@ def _study(arguments: argparse.Namespace) -> None:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    claims = study.run(config, arguments.out, arguments.resume, say=functools.partial(print, flush=True))
-    print(f"{claims.to_string(index=False)}\neverything is in {arguments.out}", flush=True)
+    from soar_lib import meter, study_cost
+
+    out, say = arguments.out, functools.partial(print, flush=True)
+    with meter.metered(out, study_cost.predicted(config, out)):
+        claims = study.run(config, out, arguments.resume, say=say, log=arguments.log)
+    print(f"{claims.to_string(index=False)}\neverything is in {out}", flush=True)
+    _say_measured("study", out)
 
 
 def _ladder(arguments: argparse.Namespace) -> None:
@@ -255,18 +291,13 @@ def _demo(arguments: argparse.Namespace) -> None:
         runs.check_folder(out / name, arguments.resume)
     _filtered(configs["filter"], out / "filter", arguments.resume)
     taught = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
-    _taught(taught, out / "soar", arguments.resume)
-    table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments.resume)
-    from soar_lib.analysis import plots
+    _taught(taught, out / "soar", arguments)
+    table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments)
+    from soar_lib.analysis import figures
 
-    rounds, outcomes = plots.rounds_table([out / "soar"]), plots.filtering_table(out / "filter")
-    figures = {
-        "filtering": (plots.filtering(outcomes), outcomes),
-        "timeline": (plots.timeline(rounds, taught.threshold), rounds),
-        "pass_at_k": (plots.pass_at_k(table), table),
-    }
-    for name, (figure, data) in figures.items():
-        print(f"figure: {plots.save(figure, name, data, out / 'figures')}")
+    tables = figures.of_runs(out / "filter", [out / "soar"], table, taught.threshold)
+    for picture in figures.draw(tables, out / "figures"):
+        print(f"figure: {picture}")
     print(f"run folders: {', '.join(str(out / name) for name in KINDS)}")
 
 
@@ -290,6 +321,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 2 for a mistake of the user's, 130 for an interrupt."""
     arguments = parser().parse_args(argv)
     try:
+        loggers.check_logger(vars(arguments).get("log"))
         COMMANDS[arguments.command](arguments)
     except (ConfigError, LoadError, runs.RunError, OSError) as error:
         print(f"soar_lib: {str(error).strip().splitlines()[0]}", file=sys.stderr)

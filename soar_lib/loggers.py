@@ -6,6 +6,7 @@ is how many rows of that name metrics.csv holds before it, so a resumed run goes
 """
 
 import csv
+import hashlib
 import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +37,9 @@ def check_logger(name: str | None) -> None:
 def opened(name: str | None, folder: str | Path, settings: dict[str, Any]) -> Iterator[Log | None]:
     """The logger of a run folder, None without a name. `settings` go with the run where the logger keeps such.
 
-    TensorBoard's files go into FOLDER/tensorboard; the other two have a project "soar-lib" with a run named as the
-    folder, and wandb's settings (its key, offline mode) are those of its environment. Raises ConfigError.
+    TensorBoard's files go into FOLDER/tensorboard; the other two have a project "soar-lib" with a run named by the last
+    two parts of the folder's path, which a resumed run goes on with, and take their own settings (a key, offline mode)
+    from the environment. Raises ConfigError.
     """
     check_logger(name)
     if name is None:
@@ -104,8 +106,9 @@ def _tensorboard(folder: Path) -> tuple[Write, Callable[[], None]]:
 def _tracker(name: str, folder: Path, settings: dict[str, Any]) -> tuple[Write, Callable[[], None]]:
     """wandb or Trackio, which has the same three calls. A curve's place is a number of its own beside the values: the
     trackers' step must grow from call to call, whichever curve they are about."""
-    tracker = importlib.import_module(LOGGERS[name])
-    tracker.init(project="soar-lib", name=folder.name, config=settings)
+    tracker, path = importlib.import_module(LOGGERS[name]), folder.resolve()
+    key = {"id": hashlib.sha256(str(path).encode()).hexdigest()[:16]} if name == "wandb" else {}  # Trackio goes by name
+    tracker.init(project="soar-lib", name="/".join(path.parts[-2:]), config=settings, resume="allow", **key)
 
     def write(curve: str, place: int, numbers: dict[str, float]) -> None:
         tracker.log({f"{curve}/{key}": value for key, value in numbers.items()} | {f"{curve}/place": place})

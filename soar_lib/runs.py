@@ -17,7 +17,7 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -141,11 +141,12 @@ def versions() -> dict[str, str]:
 @dataclass
 class Run:
     """An open run folder. `round` is the last round that counts (0: none yet); `logs` maps a log's name to its length
-    in characters at that time."""
+    in characters at that time; `log`, where there is one, is told the metrics of each round that has come to count."""
 
     folder: Path
     round: int = 0
     logs: dict[str, int] = field(default_factory=dict)
+    log: Callable[[Sequence[dict]], None] | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -163,6 +164,8 @@ class Run:
         _write_checkpoint(self.checkpoint, tensors, {"round": self.round, "logs": self.logs, "state": state})
         if previous.exists():
             shutil.rmtree(previous)
+        if self.log is not None and records.get("metrics"):
+            self.log(records["metrics"])
 
     def load(self) -> tuple[dict[str, dict], dict[str, Any]]:
         """The tensors and the state of the last round that counts."""

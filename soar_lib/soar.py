@@ -23,6 +23,8 @@ from tqdm.auto import tqdm
 
 from soar_lib import rewards, runs, student, teacher
 from soar_lib.config import ConfigError, SoarConfig
+from soar_lib.config.fit import check_memory
+from soar_lib.loggers import Log
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.lora import Adapters, save_peft, stack
@@ -73,9 +75,10 @@ def run(
     base: Base | None = None,
     reward: Reward | None = None,
     progress: bool = True,
+    log: Log | None = None,
 ) -> Result:
     """Run SOAR into a folder, or go on with the run that is there; a finished one is only read. `base` saves loading
-    `config.model` again, and `reward` takes the place of `config.reward`.
+    `config.model` again, `reward` takes the place of `config.reward`, and `log` is told the metrics (`loggers`).
 
     Raises ConfigError, LoadError and RunError (mistakes of the caller's, before anything is written) and TeacherError.
     """
@@ -85,8 +88,10 @@ def run(
     if (folder / "result.json").exists():
         runs.check_same(folder, config)
         return read_result(folder)
+    check_memory(config, loaded=base is not None)
     base = base or load_base(config)
     this = runs.open_run(folder, config, resume)
+    this.log = log
     for name, records in (("hard_test", test), ("hard_train", train)):
         if records:
             runs.write_text_atomic(folder / f"{name}.jsonl", runs.jsonl(map(asdict, records)))

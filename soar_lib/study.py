@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soar_lib import runs
+from soar_lib import loggers, runs
 from soar_lib.config import (
     PRESETS,
     ConfigError,
@@ -33,7 +33,6 @@ from soar_lib.config import (
     SoarConfig,
     change,
     cost,
-    describe,
     to_values,
 )
 from soar_lib.config.soar import BASE_SETTINGS
@@ -130,6 +129,15 @@ STUDY_PRESETS: dict[str, dict[str, Any]] = {
         "transfer.problems": "nano-transfer", "transfer.size": 60, "evaluate.together": 15, "evaluate.students": 2,
         "sweep_seeds": 1,
     },
+    # The two rewards against each other on two seeds: what 16 GB can show at all; no transfer set.
+    "t4": {
+        "seeds": 2, "sweep_seeds": 1, "arms": ("grounded", "intrinsic"), "transfer.problems": "",
+    },
+    # The arms behind the main claims, on as many seeds as the paper has of most. Others can be added to the folder.
+    "single_gpu": {
+        "seeds": 3, "sweep_seeds": 1, "arms": ("grounded", "intrinsic", "no_promotion"), "evaluate.students": 2,
+        "transfer.problems": "hub:olympiadbench",
+    },
     "paper": {"transfer.problems": "hub:olympiadbench"},
 }  # fmt: skip
 
@@ -222,38 +230,28 @@ def run(
     progress: bool = True,
     judge: "Judge | None" = None,
     say: Callable[[str], None] = print,
+    log: str | None = None,
 ) -> "pd.DataFrame":
     """Run a study into a folder, or go on with the one that is there; returns the table of claims (claims.csv).
 
-    `say` is told the cost before anything starts, and each part as it begins; `judge` is `evaluate.run`'s.
-    Raises ConfigError, LoadError and RunError (before anything is written) and TeacherError.
+    `say` is told the cost before anything starts, and each part as it begins; `judge` is `evaluate.run`'s, and `log`
+    names one of `loggers.LOGGERS`. Raises ConfigError, LoadError and RunError (before anything is written) and
+    TeacherError.
     """
+    from soar_lib import study_cost
     from soar_lib.policy.base import load_for as load_base
 
     out = Path(out)
     runs.check_folder(out, resume)
-    _announce(config, out, say)
+    loggers.check_logger(log)
+    study_cost.announce(config, out, say)
     _open(config, out, resume)
     base = functools.cache(lambda: load_base(config.soar))
     _filter(config, out, progress, say)
     for arm in config.chosen():
-        _teach(config, arm, out, progress, say, base)
-        _evaluate(config, arm, out, progress, say, base, judge)
+        _teach(config, arm, out, progress, say, base, log)
+        _evaluate(config, arm, out, progress, say, base, judge, log)
     return finish(out, say)
-
-
-def _announce(config: StudyConfig, out: Path, say: Callable[[str], None]) -> None:
-    """Say what the study will cost, having read the pools and made every arm's settings, so that mistakes show now."""
-    from soar_lib.problems.load import load
-
-    pools = [
-        len(load(part.problems, seed=part.seed, size=part.size or None)) if part.problems else 0
-        for part in (config.filter, config.transfer)
-    ]
-    left = costs(config, out, *pools)
-    for name, part in left.items():
-        say(f"study: {name}: {describe(part, config.soar.model)}")
-    say(f"study: in all {describe(sum(left.values(), Cost(0, 0, 0, 0.0)), config.soar.model)}")
 
 
 def _open(config: StudyConfig, out: Path, resume: bool) -> None:
@@ -276,20 +274,23 @@ def _filter(config: StudyConfig, out: Path, progress: bool, say: Callable[[str],
             say(f"study: {name}: {filtering.run(part, out / name, resume=True, progress=progress)}")
 
 
-def _teach(config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable[[str], None], base) -> None:
+def _teach(config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, log: str | None) -> None:
     from soar_lib import soar
 
     for seed, folder in zip(config.seeds_of(arm), soar_folders(config, arm, out) if not arm.runs else ()):
         loaded = None if _taught(folder) else base()
-        say(f"study: {soar.run(soar_config(config, arm, seed, out), folder, True, loaded, progress=progress)}")
+        settings = soar_config(config, arm, seed, out)
+        with loggers.opened(log, folder, to_values(settings)) as told:
+            say(f"study: {soar.run(settings, folder, True, loaded, progress=progress, log=told)}")
 
 
-def _evaluate(config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, judge) -> None:
+def _evaluate(config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, judge, log) -> None:
     from soar_lib.analysis import evaluate
 
     folder, settings = out / arm.name / "evaluate", evaluate_config(config, arm, out)
     loaded = None if _evaluated(folder) else base()
-    evaluate.run(settings, soar_folders(config, arm, out), folder, True, progress, judge, loaded)
+    with loggers.opened(log, folder, to_values(settings)) as told:
+        evaluate.run(settings, soar_folders(config, arm, out), folder, True, progress, judge, loaded, told)
     say(f"study: {arm.name} is evaluated; everything is in {folder}")
 
 

@@ -36,7 +36,7 @@ def place(tmp_path) -> Path:
 LIGHT = [
     ("soar --out used", "used: there is a run in it already; choose another folder or add --resume"),
     ("filter --out used", "used: there is a run in it already"),
-    ("soar --preset huge --out new", "preset 'huge' is unknown; known presets: smoke, nano, paper"),
+    ("soar --preset huge --out new", "preset 'huge' is unknown; known presets: smoke, nano, t4, single_gpu, paper"),
     ("demo --preset huge --out new", "preset 'huge' is unknown"),
     ("soar --out file/new", "file/new: cannot be written"),
     ("filter --out file", "file: cannot be written"),
@@ -45,7 +45,9 @@ LIGHT = [
     ("soar --out new --set rounds=0", "rounds = 0: must be more than 0"),
     ("soar --out new --set student.speed=3", "student.speed: StudentSettings has no such setting"),
     ("evaluate --out new --runs used", "used: holds no finished SOAR run"),
-    ("study --preset huge --out new", "preset 'huge' is unknown; known presets: smoke, nano, paper"),
+    ("study --preset huge --out new", "preset 'huge' is unknown; known presets: smoke, nano, t4, single_gpu, paper"),
+    ("soar --out new --log paper", "--log paper: must be one of tensorboard, wandb, trackio"),
+    ("study --out new --log paper", "--log paper: must be one of tensorboard, wandb, trackio"),
     ("study --out new --arms grounded,magic", "arms = 'grounded, magic': must be some of grounded, intrinsic"),
     ("study --out new --seeds 0", "seeds = 0: must be 1 or more"),
     ("study --out new --threads 0", "--threads 0: must be 1 or more"),
@@ -114,6 +116,8 @@ def test_help_names_every_option(command, capsys):
         options |= {"--seed"}
     if command not in ("demo", "study"):
         options |= {"--problems"}
+    if command in cli.LOGGED:
+        options |= {"--log"}
     assert [option for option in options if option not in text] == []
 
 
@@ -121,8 +125,9 @@ def test_a_soar_run_says_its_cost_first_and_resumes(tiny_world, tmp_path, capsys
     command = ["soar", "--preset", "smoke", "--out", str(tmp_path / "run"), "--model", str(tiny_world / "model")]
     command += ["--problems", str(tiny_world / "sums.jsonl"), "--seed", "3", "--set", "student.max_new_tokens=12"]
     assert cli.main(command) == 0
-    cost, result = capsys.readouterr().out.splitlines()
-    assert cost.startswith("soar: about ") and "student completions" in cost
+    cost, result, measured = capsys.readouterr().out.splitlines()
+    assert cost.startswith("soar: about ") and "student completions" in cost and "; at most " in cost
+    assert measured.startswith("soar: took ") and "tokens (at most " in measured
     assert result.startswith("2 rounds, ") and str(tmp_path / "run") in result
     kept = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (kept["seed"], kept["student"]["max_new_tokens"], kept["rounds"]) == (3, 12, 2)
@@ -130,7 +135,7 @@ def test_a_soar_run_says_its_cost_first_and_resumes(tiny_world, tmp_path, capsys
     assert "add --resume" in capsys.readouterr().err
     before = snapshot(tmp_path)
     assert cli.main([*command, "--resume"]) == 0
-    assert capsys.readouterr().out.splitlines()[1] == result and snapshot(tmp_path) == before
+    assert capsys.readouterr().out.splitlines()[1:] == [result, measured] and snapshot(tmp_path) == before
     assert cli.main([*command, "--resume", "--seed", "4"]) == 2
     assert "seed: 3 -> 4" in capsys.readouterr().err
 

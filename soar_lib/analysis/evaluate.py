@@ -24,6 +24,8 @@ from soar_lib.analysis.arms import Entry, Judge, own_problems, plan, row_name, w
 from soar_lib.analysis.passk import HARD_TEST, TRANSFER, Score, compare, pass_at_k, read_scores, table
 from soar_lib.analysis.sources import Source, describe, read_source, read_transfer, source_name
 from soar_lib.config import TRAINED_ARMS, EvaluateConfig, StudentSettings
+from soar_lib.config.fit import check_memory
+from soar_lib.loggers import Log
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.lora import Adapters, stack
@@ -61,10 +63,12 @@ def run(
     progress: bool = True,
     judge: Judge | None = None,
     base: Base | None = None,
+    log: Log | None = None,
 ) -> pd.DataFrame:
     """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
     evaluation is only read. `judge` gives the verdicts behind correct_only and well_posed (default `quality.exact`,
-    which knows the embedded world's problems alone), and `base` saves loading `config.model` again.
+    which knows the embedded world's problems alone), `base` saves loading `config.model` again, and `log` is told the
+    metrics (`loggers`).
 
     Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
     """
@@ -72,11 +76,13 @@ def run(
     runs.check_folder(out, resume)
     if (out / "pass_at_k.csv").is_file():  # written last
         return _finished(config, soar_folders, out)
+    check_memory(config, runs=len(soar_folders), loaded=base is not None)
     base, transfer = base or load_base(config), read_transfer(config)
     sources = [read_source(base, folder, config, transfer) for folder in soar_folders]
     for source in sources:
         _check_unseen(source, transfer)
     opened = runs.open_run(out, config, resume)
+    opened.log = log
     _check_sources(opened, [source.name for source in sources])
     evaluation = _begun(Evaluation(config, base, sources, transfer, [], opened, progress), judge)
     stages = _stages(evaluation)

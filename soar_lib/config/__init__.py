@@ -1,8 +1,8 @@
 """Settings: one frozen dataclass per command, presets, and what a run will cost.
 
 The defaults are the paper's values; `preset(name, kind, **changes)` gives a smaller set: `smoke` (seconds), `nano` (a
-laptop, minutes), `paper` (the defaults). A setting out of range or against another one raises `ConfigError` with the
-field's name and the fix.
+laptop, minutes), `t4` (a GPU of 16 GB), `single_gpu` (one of 80 to 141 GB), `paper` (the defaults). A setting out of
+range or against another one raises `ConfigError` with the field's name and the fix.
 """
 
 from soar_lib.config.cost import SPEEDS, Cost, Speed, cost, describe, describe_cost

@@ -164,10 +164,11 @@ def describe(predicted: Cost, model: str) -> str:
     text = f"about {' and '.join(parts)}, at most {predicted.tokens:,} tokens ({model})"
     if predicted.hours is None:
         return text
-    return f"{text}, about {_duration(predicted.hours)} on {predicted.machine}"
+    return f"{text}, about {duration(predicted.hours)} on {predicted.machine}"
 
 
-def _duration(hours: float) -> str:
+def duration(hours: float) -> str:
+    """Hours for people."""
     if hours < 1 / 30:
         return f"{hours * 3600:.0f} seconds"
     return f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:,.1f} hours"

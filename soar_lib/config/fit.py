@@ -6,11 +6,10 @@ from soar_lib.config.values import ConfigError, change, differences, to_values
 
 # What makes a run smaller, in the order in which it is tried, and how far down. The first ones change speed alone.
 LEVERS = {
-    "rows": 32, "together": 4, "student.optimiser.max_tokens": 512, "teacher.optimiser.max_tokens": 512,
+    "rows": 32, "together": 4, "student.optimiser.max_tokens": 128, "teacher.optimiser.max_tokens": 128,
     "teacher.draw": 8, "four_bit": True, "student.rank": 8, "student.group": 4, "repeats": 1,
     "student.max_new_tokens": 256, "max_new_tokens": 256,
 }  # fmt: skip
-TOGETHER = 16  # tried first where all students of an evaluation train together
 
 
 def describe_memory(config: Config, problems: int = 0, runs: int = 1) -> str:
@@ -88,7 +87,7 @@ def _smaller(config: Config, form: Form) -> list[Config]:
         if name == "four_bit":
             new = True if value is False and form.gpu else None
         elif name == "together" and value == 0:
-            new = TOGETHER
+            new = least  # 0 means all
         else:
             new = max(least, value // 2) if value is not None and value > least else None
         try:
@@ -103,12 +102,13 @@ def here(config: Config) -> tuple[Form, int | None]:
     for a command without a prediction."""
     import torch
 
+    from soar_lib.policy.backends import choose_dtype
+
     if not isinstance(config, PREDICTED):
         raise ConfigError(f"memory not predicted: not worked out for {type(config).__name__}")
-    gpu = torch.cuda.is_available()
-    number = 2 if gpu and torch.cuda.is_bf16_supported() else 4  # as policy.base.load chooses
-    if not gpu:
-        return Form(number, config.four_bit), _available()
+    if not torch.cuda.is_available():
+        return Form(4, config.four_bit), _available()
+    number = choose_dtype(torch.device("cuda")).itemsize
     kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, of what was freed before
     return Form(number, config.four_bit, gpu=True), torch.cuda.mem_get_info()[0] + kept
 

@@ -30,6 +30,35 @@ _NANO_LADDER = {
     "variants.prompt": "plain", "variants.per_prompt": 1, "variants.equivalent": 0.0, "variants.max_new_tokens": 128,
 }  # fmt: skip
 
+# LoRA on a model of billions of parameters. What the paper's values lose by it is not known: it trains all weights.
+_GPU_STUDENT = {
+    "student.rank": 16,
+    "student.alpha": 16.0,  # a step learns from some hundred rewards, which needs no larger rank
+    "student.optimiser.learning_rate": 1e-4,  # ten times the paper's, which is for all weights
+    "student.optimiser.kl": 0.0,  # beside rewards up to 120 the paper's 0.001 is nothing, and its pass costs a third
+}
+_GPU_TEACHER = {
+    "teacher.rank": 16,
+    "teacher.alpha": 16.0,
+    "teacher.optimiser.learning_rate": 1e-4,  # KL stays: rewards near 0.01
+}
+
+# 16 GB, such as a T4: the paper's model in 4 bits, completions half as long. Every part of the method runs and can be
+# looked at; two seeds of so few students decide nothing.
+_T4 = {
+    "four_bit": True,  # 2.2 GB of weights instead of 6.4
+    "rows": 96,  # 6 GB of keys and values if all are of full length
+}
+_T4_STUDENT = {
+    **_GPU_STUDENT,
+    "student.rank": 8,
+    "student.alpha": 8.0,
+    "student.batch": 4,
+    "student.group": 8,
+    "student.max_new_tokens": 512,  # an eighth of the paper's rollouts a step
+    "student.optimiser.max_tokens": 1024,  # two completions in a backward pass: its logits and activations have 8 GB
+}
+
 # What each preset changes in each command's defaults; dotted names reach into nested settings.
 # fmt: off
 PRESETS: dict[str, dict[type, dict[str, Any]]] = {
@@ -81,6 +110,34 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "variants.prompts": 6, "variants.parents": 4, "student.steps": 100, "student.batch": 8,
         },
     },
+    "t4": {
+        # A tenth of MATH leaves some 70 hard problems; hard means 0 of 128 as in the paper.
+        FilterConfig: {**_T4, "size": 500, "max_new_tokens": 512},
+        SoarConfig: {
+            **_T4, **_T4_STUDENT, **_GPU_TEACHER, "teacher.rank": 8, "teacher.alpha": 8.0,
+            "rounds": 30, "datasets": 2, "repeats": 2, "dataset_size": 16, "reward_set": 32,  # 0.5 % of the rollouts
+            "teacher.max_new_tokens": 256,  # a question and its answer seldom have more
+            "teacher.draw": 32, "teacher.optimiser.max_tokens": 1024, "teacher.optimiser.warmup": 3,
+        },
+        EvaluateConfig: {
+            **_T4, **_T4_STUDENT, "students": 1, "teacher_samples": 32, "synthetic_steps": 20, "together": 4,
+            "student.steps": 60, "student.optimiser.warmup": 5,
+        },
+    },
+    # 80 to 141 GB: the paper's model, problems, lengths, n, g and reward set with an eighth of the rollouts. It gives
+    # up half the rounds (promotions were seen between rounds 18 and 86), half the repeats (rewards 1.4 times as noisy),
+    # half the rollouts per question, full weights for LoRA, and in evaluation four fifths of the steps.
+    "single_gpu": {
+        FilterConfig: {"rows": 384},  # 58 GB of keys and values if all are of full length
+        SoarConfig: {
+            **_GPU_STUDENT, **_GPU_TEACHER, "rounds": 100, "repeats": 2, "student.group": 16, "rows": 384,
+            "teacher.draw": 128, "teacher.optimiser.warmup": 10,  # the same share of the rounds
+        },
+        EvaluateConfig: {
+            **_GPU_STUDENT, "student.group": 16, "student.steps": 300, "rows": 384,
+            "together": 16,  # students' optimisers in memory at a time
+        },
+    },
     "paper": {FilterConfig: {}, SoarConfig: {}, EvaluateConfig: {}, SvsConfig: {}, LadderConfig: {}},
 }
 # fmt: on
@@ -94,4 +151,7 @@ def preset(name: str, kind: type[Config] = SoarConfig, **changes: Any) -> Any:
     """
     if name not in PRESETS:
         raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(PRESETS)}")
+    if kind not in PRESETS[name]:
+        known = ", ".join(other for other in PRESETS if kind in PRESETS[other])
+        raise ConfigError(f"preset {name!r} has no {kind.__name__}; presets that have: {known}")
     return from_values(kind, PRESETS[name][kind] | changes)

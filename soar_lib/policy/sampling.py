@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from soar_lib import meter
 from soar_lib.policy import lora
 from soar_lib.policy.attention import Decoding, Prefill, shared_prompts
 from soar_lib.policy.base import Base
@@ -82,7 +83,9 @@ def sample(
     with shared_prompts(base.model):
         for chunk in _chunks(slots, max(1, max_rows // group)):
             _sample_chunk(base, adapters, prompts, slots, group, uniforms, temperature, chunk, out)
-    return out.samples(prompts, slots, group)
+    drawn = out.samples(prompts, slots, group)
+    meter.count(len(drawn), int(drawn.mask.sum()))
+    return drawn
 
 
 def _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperature) -> None:

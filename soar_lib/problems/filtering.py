@@ -17,6 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from soar_lib.config import FilterConfig, from_values
+from soar_lib.config.fit import check_memory
 from soar_lib.policy.base import Base, encode
 from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.sampling import decode, sample
@@ -213,6 +214,7 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     problems, check = load(config.problems, seed=config.seed, size=config.size or None), CHECKS[config.check]
     for problem in problems:
         check.reference(problem)  # one that states nothing to be checked is an error before anything is drawn
+    check_memory(config)
     base = load_base(config)
     open_run(folder, config, resume)
     outcomes = fail_at_k(
