@@ -55,6 +55,8 @@ LIGHT = [
     ("study --out used", "used: there is a run in it already"),
     ("ladder --out used", "used: there is a run in it already"),
     ("ladder --out new --set variants.depth=0", "variants.depth = 0: must be more than 0"),
+    ("svs --out used", "used: there is a run in it already"),
+    ("svs --out new --set group=1", "group = 1: must be 2 or more"),
 ]
 
 
@@ -148,9 +150,9 @@ def test_the_demo_filters_teaches_evaluates_and_draws(tiny_world, tmp_path, caps
     for part in ("filter: about", "soar: about", "evaluate: about", "hard_only", str(out / "figures")):
         assert part in printed
     assert {path.name for path in (out / "figures").glob("*.png")} == {
-        "filtering.png",
-        "timeline.png",
-        "pass_at_k.png",
+        "filtering_nano.png",
+        "soar_rounds.png",
+        "soar_nano.png",
     }
     assert (out / "evaluate" / "pass_at_k.csv").read_text().startswith("arm,")
     assert cli.main([*command, "--resume"]) == 0

@@ -8,6 +8,7 @@ from html import unescape
 import ipywidgets
 import pandas as pd
 import pytest
+from matplotlib.image import imread
 
 from soar_lib.analysis import explorer, explorer_views, passk, study_plots, study_tables
 from soar_lib.analysis.explorer_views import ALL, VIEWS, Selection
@@ -140,10 +141,8 @@ def cells(page):
 
 def drawn(page):
     """The size of the picture on a page; fails where there is none."""
-    from PIL import Image
-
     (data,) = re.findall(r'<img alt="[^"]+" [^>]*src="data:image/png;base64,([^"]+)">', page)
-    return Image.open(io.BytesIO(base64.b64decode(data))).size
+    return imread(io.BytesIO(base64.b64decode(data))).shape[1::-1]
 
 
 # ------------------------------------------------------------------ arms
