@@ -120,7 +120,7 @@ def report(folder: str | Path) -> str:
         "hours": (duration(found.seconds / 3600), duration),
         "rollouts": (f"{found.rollouts:,} completions", "{:,}".format),
         "tokens": (f"{found.tokens:,} tokens", "at most {:,}".format),
-        "peak_bytes": (f"{size(found.peak_bytes)} of memory", lambda count: f"at most {size(count)}"),
+        "peak_bytes": (f"{size(found.peak_bytes)} of memory", lambda count: f"tensors at most {size(count)}"),
     }
     parts = [text if before[name] is None else f"{text} ({say(before[name])})" for name, (text, say) in shown.items()]
     return f"took {', '.join(parts)}; in brackets what was predicted"

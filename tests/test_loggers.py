@@ -122,10 +122,10 @@ def wait_for(folder, text: bytes) -> bool:
 
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
 def test_a_tracker_takes_the_rows_of_a_run(name, tmp_path, monkeypatch):
-    pytest.importorskip(name, reason=f"needs the package {name}: pip install {name}")
     monkeypatch.chdir(tmp_path)
     for variable, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "TRACKIO_DIR": str(tmp_path)}.items():
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(variable, value)  # Trackio reads its own when it is imported
+    pytest.importorskip(name, reason=f"needs the package {name}: pip install {name}")
     with loggers.opened(name, tmp_path / "run", {"seed": 3}) as log:
         play(tmp_path / "run", [1, 2], log)
     with loggers.opened(name, tmp_path / "run", {"seed": 3}) as log:

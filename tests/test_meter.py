@@ -49,7 +49,7 @@ def test_the_report_sets_the_measured_beside_the_predicted(tmp_path):
     measured = meter.Meter(rollouts=25, tokens=500, seconds=7200.0, sessions=1, peak_bytes=4_000_000)
     runs.write_json(tmp_path / "cost.json", {"predicted": PREDICTED, "measured": vars(measured)})
     assert meter.report(tmp_path) == (
-        "took 2.0 hours, 25 completions (30), 500 tokens (at most 900), 4 MB of memory (at most 5 MB); "
+        "took 2.0 hours, 25 completions (30), 500 tokens (at most 900), 4 MB of memory (tensors at most 5 MB); "
         "in brackets what was predicted"
     )
 

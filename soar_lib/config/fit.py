@@ -21,7 +21,7 @@ def describe_memory(config: Config, problems: int = 0, runs: int = 1) -> str:
         return str(error)
     kind = "GPU memory" if form.gpu else "memory"
     there = "" if free is None else f", of {size(free)} free"
-    return f"at most {size(found.total)} of {kind}{there} ({_parts(found)})"
+    return f"at most {size(found.total)} of {kind} for tensors{there} ({_parts(found)})"
 
 
 def predicted_bytes(config: Config, problems: int = 0, runs: int = 1) -> int | None:
