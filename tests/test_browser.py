@@ -9,7 +9,8 @@ import pytest
 from execute import STILL, WIDGET, workplace
 from test_notebooks import FOLDER, LESSONS, code_cells, read
 
-INTERACTIVE = [name for name in LESSONS if any(re.search(r"\b(ipy)?widgets\b", c.source) for c in code_cells(name))]
+MADE = re.compile(r"\b(ipy)?widgets\b|\b(ablation_explorer|question_map)\(")  # what code that shows a widget names
+INTERACTIVE = [name for name in LESSONS if any(MADE.search(cell.source) for cell in code_cells(name))]
 PICTURES = browser.ROOT / "build" / "browser"
 DEAD = """import ipywidgets
 ipywidgets.VBox([ipywidgets.IntSlider(max=3), ipywidgets.HTML("<p>always the same</p>")])"""
