@@ -11,7 +11,8 @@ a budget spend what `svs` spent, seed by seed or in the mean, so they come after
     svs.csv  curves.csv  variants.csv  claims.csv    the tables (analysis/svs_report.py)
 
 A killed run goes on where it stopped, and arms may be added later. The last step is measured; no test score chooses
-anything. The paper samples its evaluation with top-p 0.7, our sampler draws from the whole distribution.
+anything. The paper samples its evaluation with top-p 0.7, our sampler draws from the whole distribution. Beside the
+entropy on each step's own problems, as the paper plots it, that on `test` is kept: there all arms and steps compare.
 """
 
 from collections.abc import Callable
@@ -32,9 +33,10 @@ from soar_lib.problems.load import load, overlap
 from soar_lib.problems.rephrasings import Rephrase, rephraser
 from soar_lib.randomness import generator
 from soar_lib.records import Problem
+from soar_lib.synthesis import Task, solve
 
 SETS = ("test", "hard", "other")  # what is measured
-TOGETHER = 1024  # completions measured in one call; the random numbers depend on it, never on `config.rows`
+TOGETHER = 4096  # completions of a measurement in memory together, as far as problems can be parted
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Arm:
     sizes: list[list[int]]
     sets: dict[str, list[Problem]]
     rephrase: Rephrase | None
+    entropy: list[float] | None = None  # per token on `test`, slot by slot, once it has been measured at the end
 
     @property
     def keys(self) -> list[int]:
@@ -150,17 +153,19 @@ def train_arm(
     this = runs.open_run(folder, settings, resume=True)
     arm = _restore(base, Arm(name, settings, *_fresh(base, settings), batch_sizes(settings, out), sets, rephrase), this)
     stages = [lambda step=step: _step(base, arm, step, this) for step in range(len(arm.sizes))]
-    stages += [lambda part=part: {"scores": _scores(base, arm, part, this)} for part in SETS if sets[part]]
+    stages += [lambda part=part: _scores(base, arm, part, this) for part in SETS if sets[part]]
     bar = tqdm(total=len(stages), initial=this.round, desc=name, unit="step", disable=not progress)
     with bar:
         for stage in stages[this.round :]:
             records = stage()
             optimizer = optimizer_tensors(arm.adapters, arm.optimizer)
-            this.commit({"adapters": arm.adapters.state_dict(), "optimizer": optimizer}, {}, **records)
+            tensors = {"adapters": arm.adapters.state_dict(), "optimizer": optimizer}
+            this.commit(tensors, {"entropy": arm.entropy}, **records)
             bar.update()
     for slot, seed in enumerate(arm.keys if arm.sizes else ()):
         save_peft(arm.adapters, slot, folder / "adapters" / f"seed{seed}", base.name)
-    runs.write_json(folder / "result.json", {"steps": len(arm.sizes), "rollouts": _spent(this, arm)})
+    result = {"steps": len(arm.sizes), "rollouts": _spent(this, arm), "entropy": arm.entropy}
+    runs.write_json(folder / "result.json", result)
 
 
 def _fresh(base: Base, config: SvsConfig) -> tuple[Adapters, torch.optim.Optimizer]:
@@ -174,10 +179,10 @@ def _restore(base: Base, arm: Arm, this: runs.Run) -> Arm:
     """The arm as the last step that counts left it."""
     if not this.round:
         return arm
-    tensors, _ = this.load()
+    tensors, state = this.load()
     adapters = arm.adapters.load(tensors["adapters"])
     optimizer = load_optimizer(adapters, arm.config.optimiser, tensors["optimizer"])
-    return replace(arm, adapters=adapters, optimizer=optimizer)
+    return replace(arm, adapters=adapters, optimizer=optimizer, **state)
 
 
 def batch_sizes(config: SvsConfig, out: Path) -> list[list[int]]:
@@ -213,10 +218,11 @@ def _step(base: Base, arm: Arm, step: int, this: runs.Run) -> dict[str, list[dic
     )
     every = arm.config.measure_every
     due = every and (step + 1) % every == 0 and step + 1 < len(arm.sizes) and arm.sets["test"]
-    shares = measure(base, arm, "test", arm.config.samples) if due else None
+    shares, entropy = measure(base, arm, "test", arm.config.samples) if due else (None, None)
     for slot, row in enumerate(rows):
         row["test_pass_1"] = shares[slot].mean().item() if due else None
         row["test_pass_n"] = (shares[slot] > 0).double().mean().item() if due else None
+        row["test_entropy"] = entropy[slot] if due else None
     return {"metrics": rows, "problems": list(map(asdict, written))}
 
 
@@ -233,25 +239,36 @@ def batches(arm: Arm, step: int) -> list[list[Problem]]:
 # ------------------------------------------------------------------ measuring
 
 
-def measure(base: Base, arm: Arm, part: str, samples: int) -> torch.Tensor:
-    """Share of right samples [slots, problems], float64, on one of `SETS`; alike in all arms but for the policy."""
-    problems, config, size = arm.sets[part], arm.config, max(1, TOGETHER // samples)
-    found = [
-        student.accuracy(
-            base, arm.adapters, problems[i : i + size], range(config.seeds), config.max_new_tokens, samples,
-            [(seed, "measure", part, i) for seed in arm.keys], config.temperature, config.rows,
-        )
-        for i in range(0, len(problems), size)
-    ]  # fmt: skip
-    return torch.cat(found, 1).double()
+def measure(base: Base, arm: Arm, part: str, samples: int) -> tuple[torch.Tensor, list[float]]:
+    """Share of right samples [slots, problems], float64, on one of `SETS`, and each slot's entropy per token there.
+
+    All arms and times have the same random numbers, so that only the policies differ.
+    """
+    config, together = replace(arm.config, group=samples), max(1, TOGETHER // (samples * arm.config.seeds))
+    shares, logprobs, tokens = [], torch.zeros(config.seeds), torch.zeros(config.seeds)
+    for start in range(0, len(arm.sets[part]), together):
+        some = arm.sets[part][start : start + together]
+        tasks = [
+            Task(slot, problem, (seed, "measure", part, start + place))
+            for slot, seed in enumerate(arm.keys)
+            for place, problem in enumerate(some)
+        ]
+        solved = solve(base, arm.adapters, tasks, config)
+        shares.append(torch.tensor(solved.right).double().mean(1).view(config.seeds, len(some)))
+        logprobs.index_add_(0, solved.samples.slots.cpu(), solved.samples.logprobs.sum(1).cpu())
+        tokens.index_add_(0, solved.samples.slots.cpu(), solved.samples.mask.sum(1).float().cpu())
+    return torch.cat(shares, 1), (-logprobs / tokens).tolist()
 
 
-def _scores(base: Base, arm: Arm, part: str, this: runs.Run) -> list[dict]:
-    """Rows of scores.jsonl (fields of `passk.Score`) for one measured set; the student is a seed's only one."""
+def _scores(base: Base, arm: Arm, part: str, this: runs.Run) -> dict[str, list[dict]]:
+    """Rows of scores.jsonl (fields of `passk.Score`) for one measured set; the student is a seed's only one. Notes the
+    entropy on `test`."""
     many = part == "hard" and arm.name in arm.config.large_k
     n = arm.config.hard_samples if many else arm.config.samples
-    shares, spent = measure(base, arm, part, n), _spent(this, arm)
-    return [
+    (shares, entropy), spent = measure(base, arm, part, n), _spent(this, arm)
+    if part == "test":
+        arm.entropy = entropy
+    rows = [
         {
             "arm": arm.name, "run": f"seed{seed}", "student": 0, "problem": problem.id, "n": n,
             "c": round(shares[slot, place].item() * n), "rollouts": spent[slot], "set": part,
@@ -259,3 +276,4 @@ def _scores(base: Base, arm: Arm, part: str, this: runs.Run) -> list[dict]:
         for slot, seed in enumerate(arm.keys)
         for place, problem in enumerate(arm.sets[part])
     ]  # fmt: skip
+    return {"scores": rows}

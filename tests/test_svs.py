@@ -52,7 +52,7 @@ def problems():
 @pytest.fixture(scope="module")
 def drawn(nano, problems):
     """The rollouts of one step of two slots, hot enough that some texts are unreadable."""
-    config = small(temperature=1.3, variants=4)
+    config = small(temperature=1.6, variants=8)
     return svs.rollouts(nano, fresh(nano, 2), [problems[:4], problems[4:]], config, [0, 1], 0), config
 
 

@@ -52,6 +52,7 @@ def test_every_arm_leaves_a_run_folder(finished):
     for arm in ARMS:
         result = runs.read_json(finished / arm / "result.json")
         assert result["steps"] == (0 if arm == "base" else config.steps)
+        assert len(result["entropy"]) == 2 and min(result["entropy"]) > 0
         began = runs.read_json(finished / arm / "config.json")
         assert began == json.loads(json.dumps(svs_run.to_values(config.of_arm(arm))))
         scores = runs.read_jsonl(finished / arm / "scores.jsonl")
@@ -82,11 +83,27 @@ def test_measurements_along_the_way_stand_where_they_are_due(finished):
     frame = metrics(finished, "svs")
     assert frame["test_pass_1"].notna().tolist() == [True, True, False, False]  # two slots; the last step is the end
     assert (frame["test_pass_n"].dropna() >= frame["test_pass_1"].dropna()).all()
+    assert frame["test_entropy"].notna().tolist() == [True, True, False, False]
+
+
+def test_a_measurement_depends_on_policy_and_seed_alone(finished, monkeypatch):
+    base, config = load("nano"), settings("base", test_size=5)
+    sets = svs_run.problem_sets(config, finished / "nowhere")
+    arm = svs_run.Arm("base", config, *svs_run._fresh(base, config), [], sets, None)
+    shares, entropy = svs_run.measure(base, arm, "test", 8)
+    monkeypatch.setattr(svs_run, "TOGETHER", 32)  # two problems at a time
+    again, same = svs_run.measure(base, arm, "test", 8)
+    assert torch.equal(shares, again) and entropy == pytest.approx(same, rel=1e-4)
+    assert shares.shape == (2, 5) and not torch.equal(shares[0], shares[1])
+    assert (shares * 8 == (shares * 8).round()).all() and 0 < shares.mean() < 1
+    alone = svs_run.Arm("base", svs_run.replace(config, seeds=1, seed=1), *svs_run._fresh(base, config), [], sets, None)
+    lone, its = svs_run.measure(base, alone, "test", 8)
+    assert torch.equal(lone[0], shares[1]) and its[0] == pytest.approx(entropy[1], rel=1e-4)
 
 
 def test_an_equal_number_of_updates_spends_what_svs_spent_in_each_step(finished):
     spent, mine = (svs_run.rollouts_by_step(finished / arm) for arm in ("svs", "rlvr_equal_updates"))
-    group = settings().group
+    group = settings("svs").group
     assert mine == [[round(value / group) * group for value in row] for row in spent]
     assert mine != svs_run.rollouts_by_step(finished / "rlvr")
 
@@ -106,7 +123,7 @@ def test_budgets_by_hand(tmp_path):
 def test_batches_follow_each_other_through_permutations(finished):
     base, config = load("nano"), settings("svs", steps=4)
     sets = svs_run.problem_sets(config, finished)
-    sizes = [[2, 3], [3, 2], [2, 2], [1, 9]]
+    sizes = [[2, 3], [3, 2], [2, 2], [3, 9]]
     arm = svs_run.Arm("svs", config, *svs_run._fresh(base, config), sizes, sets, None)
     drawn = [svs_run.batches(arm, step) for step in range(4)]
     for slot in range(2):

@@ -1,11 +1,13 @@
 """SvS's tables from its folder: numbers per arm beside the paper's, curves, the variants, and claims with verdicts.
 
 Only files are read. The verdicts follow the rule of `analysis.claims`; every interval rests on the seeds (and the
-problems, where scores have them). Entropy at the start and at the end is the mean over the first and the last tenth of
-an arm's steps, so that one step's noise decides nothing. Validity is judged where the training problems are the
-embedded world's, whose questions have one exact answer: a variant is valid where that is the original's.
+problems, where scores have them). Claims on entropy are of that on the test problems, where all arms compare, before
+training (arm base) and after it; curves.csv has it on each step's own problems, as the paper's Fig. 5. Validity is
+judged where the training problems are the embedded world's, whose questions have one exact answer: a variant is valid
+where that is the original's.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -35,7 +37,7 @@ PAPER = {
     ("svs_easier_seeds", "hard pass@1"): 0.228, ("svs_easier_seeds", "hard pass@32"): 0.428,
     ("svs", "variants valid"): 0.841,
 }  # fmt: skip
-KEPT = 0.9  # share of its first entropy that a policy keeps where entropy is called kept; the paper only plots it
+KEPT = 0.9  # share of the untrained model's entropy that is left where it is called kept; the paper only plots it
 VALID = 80.0  # percent; the lowest of the paper's shares
 
 
@@ -103,14 +105,11 @@ def _valid(row: dict, judge: Callable[[str, str], bool] | None) -> float:
 # ------------------------------------------------------------------ measures
 
 
-def entropies(folder: str | Path, arm: str) -> dict[int, tuple[float, float]]:
-    """Entropy per token at the start and at the end of each seed's run, in nats."""
-    frame, found = curves(folder), {}
-    for seed, part in frame[frame["arm"] == arm].groupby("seed"):
-        values = part.sort_values("step")["entropy"].to_numpy()
-        tenth = max(1, len(values) // 10)
-        found[int(seed)] = float(values[:tenth].mean()), float(values[-tenth:].mean())
-    return found
+def entropies(folder: str | Path, arm: str) -> list[float]:
+    """Entropy per token on the test problems at the end of each seed's run, in nats; empty where nobody measured it."""
+    if arm not in finished(folder):
+        return []
+    return runs.read_json(Path(folder) / arm / "result.json")["entropy"] or []
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:
@@ -135,24 +134,9 @@ def _gain(arm: str, other: str, set: str, k: int, study: Study) -> Estimate:
     return claims.gain(arm, other, set)(replace(study, k=k))
 
 
-def entropy_lost(arm: str) -> Callable[[Study], Estimate]:
-    """How much entropy per token an arm loses from start to end."""
-    return lambda study: over_seeds([start - end for start, end in entropies(study.folder, arm).values()])
-
-
-def entropy_kept(arm: str) -> Callable[[Study], Estimate]:
-    """The share of its first entropy that an arm has at the end."""
-    return lambda study: over_seeds([end / start for start, end in entropies(study.folder, arm).values()])
-
-
-def entropy_above(arm: str, other: str) -> Callable[[Study], Estimate]:
-    """Entropy per token at the end, `arm`'s less `other`'s, seed by seed."""
-    return partial(_entropy_above, arm, other)
-
-
-def _entropy_above(arm: str, other: str, study: Study) -> Estimate:
-    mine, theirs = (entropies(study.folder, name) for name in (arm, other))
-    return over_seeds([mine[seed][1] - theirs[seed][1] for seed in sorted(mine.keys() & theirs.keys())])
+def entropy(arm: str, other: str, of: Callable[[float, float], float] = operator.sub) -> Callable[[Study], Estimate]:
+    """Entropy per token after training, `arm`'s less `other`'s, or another function of both, seed by seed."""
+    return lambda study: over_seeds(list(map(of, entropies(study.folder, arm), entropies(study.folder, other))))
 
 
 def share(arm: str, measure: str) -> Callable[[Study], Estimate]:
@@ -184,12 +168,15 @@ def claims_of(few: int) -> tuple[Claim, ...]:
     """
     hard = partial(gain, set="hard")
     return (
-        Claim("RLVR's entropy falls (nats per token lost)", entropy_lost("rlvr")),
-        Claim("SvS keeps its entropy: at least 0.9 of the first is left (ratio)", entropy_kept("svs"), null=KEPT),
-        Claim("SvS ends with more entropy than RLVR (nats per token)", entropy_above("svs", "rlvr")),
+        Claim("RLVR's entropy falls (nats per token lost)", entropy("base", "rlvr")),
+        Claim(
+            "SvS keeps its entropy: more than 0.9 of the untrained model's is left (ratio)",
+            entropy("svs", "base", operator.truediv), null=KEPT,
+        ),
+        Claim("SvS ends with more entropy than RLVR (nats per token)", entropy("svs", "rlvr")),
         Claim(
             "SvS ends with more entropy than RLVR with equal rollouts (nats per token)",
-            entropy_above("svs", "rlvr_equal_rollouts"),
+            entropy("svs", "rlvr_equal_rollouts"),
         ),
         Claim(
             "RLVR does not raise pass@{k}: it gains less than 5 points on the untrained model",
@@ -205,7 +192,8 @@ def claims_of(few: int) -> tuple[Claim, ...]:
         ),
         Claim("At equal rollouts SvS beats RLVR at pass@1 (points)", hard("svs", "rlvr_equal_rollouts", k=1), 3.3),
         Claim(
-            "At equal rollouts and updates SvS beats RLVR at pass@{k} (points)", hard("svs", "rlvr_equal_updates")
+            f"At equal rollouts and updates SvS beats RLVR at pass@{few} (points)",
+            hard("svs", "rlvr_equal_updates", k=few),
         ),
         Claim(
             "SvS beats a second rollout on the same problems at pass@{k} (points)", hard("svs", "second_rollout")
@@ -233,14 +221,15 @@ def claims_of(few: int) -> tuple[Claim, ...]:
 def table(folder: str | Path) -> pd.DataFrame:
     """svs.csv: one row per arm and metric, columns `COLUMNS`; shares and pass@k are fractions, entropy in nats.
 
-    pass@k on each set, entropy per token at the start and at the end, and shares of the variants. `rollouts` are those
-    that trained a seed, on average.
+    pass@k on each set, entropy per token after training, and shares of the variants. `rollouts` are those that trained
+    a seed, on average.
     """
     study, ks = read(folder), runs.read_json(Path(folder) / "config.json")["ks"]
     written, rows = variants(folder), []
     for arm in finished(folder):
         spent = round(np.mean(runs.read_json(study.folder / arm / "result.json")["rollouts"]))
-        for metric, found in (*_passes(study, arm, ks), *_entropy(folder, arm), *_written(written, arm)):
+        metrics = [*_passes(study, arm, ks), ("test entropy", over_seeds(entropies(folder, arm)))]
+        for metric, found in (*metrics, *_written(written, arm)):
             paper = PAPER.get((arm, metric), np.nan)
             rows.append([arm, metric, found.ours, found.low, found.high, found.seeds, spent, paper])
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -256,15 +245,14 @@ def _passes(study: Study, arm: str, ks: Sequence[int]) -> list[tuple[str, Estima
     return rows
 
 
-def _entropy(folder: str | Path, arm: str) -> list[tuple[str, Estimate]]:
-    found = list(zip(*entropies(folder, arm).values(), strict=True))
-    return [(f"entropy {name}", over_seeds(values)) for name, values in zip(("start", "end"), found)]
-
-
 def _written(frame: pd.DataFrame, arm: str) -> list[tuple[str, Estimate]]:
     mine = frame[frame["arm"] == arm]
     found = [(f"variants {name}", _shares_of(mine, name)) for name in SHARES] if len(mine) else []
-    return [(name, estimate) for name, estimate in found if estimate.seeds]
+    return [(name, _clipped(estimate)) for name, estimate in found if estimate.seeds]
+
+
+def _clipped(share: Estimate) -> Estimate:
+    return replace(share, low=max(share.low, 0.0), high=min(share.high, 1.0)) if share.seeds > 1 else share
 
 
 def write(folder: str | Path) -> pd.DataFrame:

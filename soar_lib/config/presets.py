@@ -27,6 +27,7 @@ _NANO_SVS = {
 
 _NANO_LADDER = {
     **_NANO_STUDENT, "model": "nano", "pool": "nano-integrals", "originals": 0, "tested": 0,
+    "student.optimiser.kl": 0.001,
     "variants.prompt": "plain", "variants.per_prompt": 1, "variants.equivalent": 0.0, "variants.max_new_tokens": 128,
 }  # fmt: skip
 
@@ -102,11 +103,12 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "student.steps": 100, "student.optimiser.warmup": 0,
         },
         SvsConfig: {
-            **_NANO_SVS, "size": 96, "test_size": 24, "hard_size": 15, "other_size": 24, "steps": 30, "batch": 8,
-            "measure_every": 10,
+            **_NANO_SVS, "size": 96, "test_size": 24, "hard_size": 12, "other_size": 24, "steps": 30, "batch": 8,
+            "variants": 4, "measure_every": 10,
+            "large_k": ("base", "rlvr", "svs", "rlvr_equal_rollouts", "second_rollout"),  # a third of the time
         },
         LadderConfig: {
-            **_NANO_LADDER, "pool_size": 280, "ttrl_steps": 20, "ttrl_batch": 4, "together": 32,
+            **_NANO_LADDER, "pool_size": 280, "ttrl_steps": 15, "ttrl_batch": 4, "together": 32,
             "variants.prompts": 6, "variants.parents": 4, "student.steps": 100, "student.batch": 8,
         },
     },
