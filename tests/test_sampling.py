@@ -4,7 +4,9 @@ import pytest
 import tiny
 import torch
 
+from soar_lib.policy import base as bases
 from soar_lib.policy import lora, sampling
+from soar_lib.policy.update import completion_logprobs
 
 TEXTS = ("hello", "2+2 = what is it?", "a", "zz zz z", "2+2 = what is it?")
 SLOTS = [2, 0, 0, 1, 0]  # prompts 1 and 4 are the same
@@ -138,3 +140,16 @@ def test_wrong_arguments_are_named():
         sampling.sample(base, None, [[5], []], [0, 0], 1, None, 4)
     with pytest.raises(IndexError, match="among 2 adapters"):
         sampling.sample(base, tiny.adapters(base, 2), [[5]], [2], 1, None, 4)
+
+
+@pytest.mark.parametrize("policy", ["base", "adapters"])
+def test_a_half_precision_base_samples_and_scores_alike(policy):
+    """The dtype of every GPU run: log-probabilities of sampling and of learning agree to bf16's eight bits."""
+    base = bases.assemble(tiny.model().to(torch.bfloat16), tiny.tokenizer(), "tiny")
+    adapters = tiny.adapters(base, 3) if policy == "adapters" else None
+    slots = SLOTS if policy == "adapters" else [0] * len(SLOTS)
+    drawn = sampling.sample(base, adapters, prompts(base), slots, 2, numbers(10, 20), 20)
+    with torch.no_grad():
+        again = completion_logprobs(base, adapters, drawn)
+    gaps = (drawn.logprobs - again)[drawn.mask.bool()].abs()
+    assert drawn.logprobs.dtype == torch.float32 and gaps.mean() < 0.1

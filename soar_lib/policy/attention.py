@@ -129,9 +129,10 @@ class Decoding:
         query = (query * scale).view(shape[0], heads, -1, shape[-1])
         own = torch.matmul(query, keys.mT) + self._future(keys.shape[2])
         if not self.prompt_keys:
-            return torch.matmul(_softmax(own), values).view(shape).transpose(1, 2)
+            return torch.matmul(_softmax(own, values.dtype), values).view(shape).transpose(1, 2)
         prompt = self._off_grid(torch.matmul(self._on_grid(query), self.prompt_keys[layer].mT) + self.mask)
-        shared, own = _softmax(torch.cat([prompt, own], -1)).split([prompt.shape[-1], own.shape[-1]], -1)
+        weights = _softmax(torch.cat([prompt, own], -1), values.dtype)
+        shared, own = weights.split([prompt.shape[-1], own.shape[-1]], -1)
         result = torch.matmul(own, values)
         result = result + self._off_grid(torch.matmul(self._on_grid(shared), self.prompt_values[layer]))
         return result.view(shape).transpose(1, 2)
@@ -240,8 +241,9 @@ class _Permute(torch.autograd.Function):
         return gradient.index_select(0, back).mul_(real), None, None, None
 
 
-def _softmax(scores: torch.Tensor) -> torch.Tensor:
-    return torch.softmax(scores, -1, dtype=torch.float32).to(scores.dtype)
+def _softmax(scores: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """In float32, as the masks are; then in the values' own precision."""
+    return torch.softmax(scores, -1, dtype=torch.float32).to(dtype)
 
 
 def _causal(query, key, value, scale):
