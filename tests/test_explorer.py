@@ -162,6 +162,8 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     main = ["base", "hard_only", "pq", "grounded_t"]
     assert shown.visible() == {"view", "students", "seeds", "k"} and drawn(shown.page.value)
     assert shown.controls["students"].value == (*main,)  # of the arms there are; the sweep is not among the first
+    look = explorer_views.read(study).look
+    assert len({look[arm]["color"] for arm in explorer_views.FIRST}) == len(explorer_views.FIRST)
     assert shown.table == [
         ["arm", "students", "rollouts each", "pass@1 (%)", "pass@4 (%)"], *(row(arm, both, [1, 4]) for arm in main),
     ]  # fmt: skip

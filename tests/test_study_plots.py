@@ -112,6 +112,8 @@ def test_teachers_show_rewards_and_promotions_so_far():
     assert above.tolist() == [[1, 1], [2, 1]] and below.tolist() == [[1, 0.5], [2, 1.5]]
     assert all(axes.get_ylabel() for axes in figure.axes) and legend(figure) == ["grounded reward"]
     assert study_plots.teacher_means(rounds[:0]).empty
+    (lone, _) = study_plots.teachers(frame[:1]).axes
+    assert [tick for tick in lone.get_xticks() if tick % 1] == []
 
 
 # ------------------------------------------------------------------ pass@k

@@ -12,12 +12,11 @@ import ipywidgets
 import pandas as pd
 
 from soar_lib.analysis import explorer_views, study_tables
-from soar_lib.analysis.explorer_views import ALL, VIEWS, Selection, Tables
+from soar_lib.analysis.explorer_views import ALL, FIRST, VIEWS, Selection, Tables
 from soar_lib.analysis.quality import LABELS, UNJUDGED, exact
 from soar_lib.analysis.study_plots import name
 from soar_lib.runs import write_text_atomic
 
-FIRST = ("base", "hard_only", "pq", "ps", "grounded_t", "intrinsic_t")  # the arms of the first look, if measured
 SMOOTHEST = 25  # points; the paper smooths over as many steps (section B.8)
 Controls = dict[str, ipywidgets.Widget]
 

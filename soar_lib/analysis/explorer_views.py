@@ -24,6 +24,7 @@ from soar_lib.records import SyntheticProblem
 from soar_lib.runs import read_json
 
 ALL = 0  # as k: every k
+FIRST = ("base", "hard_only", "pq", "ps", "grounded_t", "intrinsic_t")  # the arms of the first look, if measured
 WHERE = {HARD_TEST: "hard test", TRANSFER: "the transfer set"}
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -68,7 +69,7 @@ class Tables:
 
     @property
     def look(self) -> study_plots.Styles:
-        return study_plots.styles(self.students) | study_plots.styles(self.teachers)
+        return study_plots.styles([*FIRST, *self.students]) | study_plots.styles(self.teachers)
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ VIEWS = {
     "top_reward": _training("top_reward", "share of top rewards"),
     "signal": _training("signal", "signal (groups with unequal rewards)"),
     "teachers": View(
-        "teachers: rewards and promotions",
+        "teachers: reward, promotions",
         "teachers",
         ("smoothing", "rounds"),
         "no round of these arms and seeds lies in this range.",

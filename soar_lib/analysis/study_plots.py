@@ -113,7 +113,7 @@ def _bands(axes: Axes, frame: pd.DataFrame, x: str, y: str, look: Styles) -> Non
         axes.fill_between(part[x], mean - sd, mean + sd, color=look[arm]["color"], alpha=0.15, lw=0)
         axes.plot(part[x], mean, **look[arm], ms=4, markevery=every, lw=1.5, label=name(arm))
     axes.set_ylabel(label)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def _legend(figure: Figure, axes: Axes, heading: str = "") -> None:
