@@ -87,13 +87,14 @@ def test_the_papers_table_by_hand(folder):
     assert list(table.columns) == report.COLUMNS
     rows = {(row["arm"], row["metric"]): row for row in table.to_dict("records")}
     spread = CONFIG.spread_samples(1, 2)
-    assert spread == -(-(CONFIG.written + 5 * 2 * 2) // 2) == 12
+    assert spread == -(-(CONFIG.written + 5 * 2 * 2) // 2) == 12 and CONFIG.ttrl_samples == 11
     assert list(rows) == [
-        ("base", "pass@1"), ("base", "pass@10"), ("base", "pass@12"), ("originals", "pass@1"), ("one_level", "pass@1"),
-        ("ladder", "pass@1"), ("ladder", "pass@11"), ("ladder_ttrl", "final step"), ("ladder_ttrl", "any step"),
-        ("base_ttrl", "any step"), ("majority", "pass@1"),
+        ("base", "pass@1"), ("base", "pass@10"), ("base", "pass@11"), ("base", "pass@12"), ("originals", "pass@1"),
+        ("one_level", "pass@1"), ("ladder", "pass@1"), ("ladder", "pass@11"), ("ladder_ttrl", "final step"),
+        ("ladder_ttrl", "any step"), ("base_ttrl", "any step"), ("majority", "pass@1"),
     ]  # fmt: skip
-    for arm, k in (("base", 1), ("base", 10), ("base", 12), ("ladder", 1), ("ladder", 11), ("one_level", 1)):
+    measured = [("base", k) for k in (1, 10, 11, 12)] + [("ladder", 1), ("ladder", 11), ("one_level", 1)]
+    for arm, k in measured:
         row = rows[arm, f"pass@{k}"]
         assert row["mean"] == pytest.approx(mean_pass(arm, k)) and 0 <= row["low"] <= row["mean"] <= row["high"] <= 1
     assert rows["ladder_ttrl", "final step"]["mean"] == pytest.approx(18 / 24)

@@ -22,7 +22,7 @@ import pandas as pd
 from soar_lib.analysis.claims import Claim, Estimate, Study, judged
 from soar_lib.analysis.passk import HARD_TEST, Score, compare
 from soar_lib.analysis.passk import table as pass_table
-from soar_lib.config import TTRL_ARMS, LadderConfig, from_values
+from soar_lib.config import LADDER_ARMS, TTRL_ARMS, LadderConfig, from_values
 from soar_lib.runs import read_json, read_jsonl, write_text_atomic
 
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
@@ -60,11 +60,12 @@ def read_scores(folder: str | Path) -> list[Score]:
 
 
 def table(folder: str | Path) -> pd.DataFrame:
-    """Columns `COLUMNS`: means and 95 % intervals as fractions. `rollouts` are the completions that made the measured
-    student: variants, rollouts and, for any step, the answers that were tried; samples of pass@k are in its name."""
+    """Columns `COLUMNS`, arms in the order of `LADDER_ARMS`: means and 95 % intervals as fractions. `rollouts` are the
+    completions that made the measured student: variants, rollouts and, for any step, the answers that were tried; the
+    samples of pass@k are in its name."""
     scores = [score for score in read_scores(folder) if score.set != VARIANTS]
     rows = []
-    for arm in dict.fromkeys(score.arm for score in scores):
+    for arm in LADDER_ARMS:
         mine = [score for score in scores if score.arm == arm]
         one = "final step" if arm in TTRL_ARMS else "pass@1"
         rows += _rows(mine, HARD_TEST, lambda k: one if k == 1 else f"pass@{k}", [1, *_ks(folder, arm, mine)])
@@ -82,12 +83,14 @@ def _rows(scores: Sequence[Score], set: str, name: Callable[[int], str], ks: Seq
 
 
 def _ks(folder: str | Path, arm: str, scores: Sequence[Score]) -> list[int]:
-    """The k of pass@k beside 1: all samples where they stand for another arm's; for the base also LADDER's alone."""
+    """The k of pass@k beside 1: all samples where they stand for another arm's; for the base also those of LADDER alone
+    and of TTRL alone, and the paper's."""
     most = min((score.n for score in scores if score.set == HARD_TEST), default=0)
     config, originals, tested = settings(folder)
     wanted = [config.draws(arm, originals, tested)] if config.draws(arm, originals, tested) > config.samples else []
     if arm == "base":
-        wanted += [FEW, config.spread_samples(originals, tested)] if "ladder" in config.arms else [FEW]
+        wanted += [config.spread_samples(originals, tested)] if "ladder" in config.arms else []
+        wanted += [FEW, config.ttrl_samples] if set(config.arms) & set(TTRL_ARMS) else [FEW]
     return sorted({k for k in wanted if 1 < k <= most})
 
 
@@ -167,7 +170,7 @@ def trees(folder: str | Path) -> pd.DataFrame:
     frame = pd.DataFrame(read_jsonl(Path(folder) / "problems.jsonl"))
     rows = []
     for (tree, level), part in frame.groupby(["tree", "level"], sort=True) if len(frame) else ():
-        why = part["rejected"].str.split().str[0].fillna("")
+        why = pd.Series([text.partition(" ")[0] for text in part["rejected"]])
         count = {name: int((why == word).sum()) for name, word in _REASONS.items()}
         far = part.loc[part["rejected"] == "", "distance"]
         rows.append({
