@@ -58,12 +58,12 @@ class SvsConfig:
     """SvS (Algorithm 1) and its controls, each on every seed. The paper's letter for a field opens its comment."""
 
     model: str = "Qwen/Qwen2.5-3B-Instruct"  # section 5.1
-    problems: str = "math_12k.jsonl"  # training problems, section 5.1
+    problems: str = "math_12k.jsonl"  # section 5.1: MATH without the 500 problems that are measured; a file to provide
     size: int = 0  # drawn from them, 0: all of a file
-    test: str = "math_500.jsonl"  # as the training problems
+    test: str = "math_500.jsonl"  # those 500; a file to provide
     test_size: int = 500
-    hard: str = "aime.jsonl"  # AIME 2024 and 2025; pass@k at large k is measured here (Fig. 6)
-    hard_size: int = 60
+    hard: str = "hub:aime25"  # pass@k at large k is measured here; Fig. 6 has AIME 2024 and 2025 together
+    hard_size: int = 30
     other: str = ""  # answers of another type, which no arm trains on; Table 2 finds SvS below RLVR on such
     other_size: int = 0
     rephrasings: str = ""  # a JSONL file (id, question) for the arm of that name, which needs it; "nano": written there
