@@ -15,10 +15,10 @@ from scipy.stats import spearmanr
 
 from soar_lib.analysis import diversity
 from soar_lib.analysis.diversity import Embedding
-from soar_lib.analysis.plots import STYLE, _axes
+from soar_lib.analysis.plots import STYLE, new_axes
 from soar_lib.analysis.quality import LABELS
 from soar_lib.analysis.question_points import LABEL_COLOURS, circles, classes, counted, families, fullest, named
-from soar_lib.analysis.study_plots import _bands, _legend, means, name, ordered, styles
+from soar_lib.analysis.study_plots import draw_bands, means, name, ordered, side_legend, styles
 
 GAINING = ("grounded", "no_promotion", "multi_turn")  # arms paid by their students' gain, with data sets of one size
 GAIN_COLUMNS = ["arm", "seed", "round", "dataset", "n", "embedding", "q", "vendi", "reward"]
@@ -32,13 +32,13 @@ def vendi_by_round(data: pd.DataFrame) -> Figure:
 
     `data` is a table of `study_tables.diversity_by_round`.
     """
-    figure, panels = _axes(data["embedding"].nunique(), (9.0, 1.2 + 3.2 * data["embedding"].nunique()))
+    figure, panels = new_axes(data["embedding"].nunique(), (9.0, 1.2 + 3.2 * data["embedding"].nunique()))
     for axes, (embedding, part) in zip(panels, data.groupby("embedding", sort=False), strict=True):
-        _bands(axes, means(part, "round", "vendi"), "round", "vendi", styles(data["arm"]))
+        draw_bands(axes, means(part, "round", "vendi"), "round", "vendi", styles(data["arm"]))
         axes.set_title(f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
         axes.set_ylabel(_score(part))
     panels[-1].set_xlabel("round")
-    _legend(figure, panels[0])
+    side_legend(figure, panels[0])
     return figure
 
 
@@ -48,7 +48,7 @@ def vendi_by_arm(data: pd.DataFrame) -> Figure:
     `data` is a table of `study_tables.diversity_by_seed`.
     """
     arms, look = ordered(data["arm"]), styles(data["arm"])
-    figure, panels = _axes(data["embedding"].nunique(), (7.0, 1.2 + 3.2 * data["embedding"].nunique()))
+    figure, panels = new_axes(data["embedding"].nunique(), (7.0, 1.2 + 3.2 * data["embedding"].nunique()))
     for axes, (embedding, part) in zip(panels, data.groupby("embedding", sort=False), strict=True):
         for place, arm in enumerate(arms):
             own = part.loc[part["arm"] == arm, "vendi"]
@@ -102,7 +102,7 @@ def vendi_against_gain(data: pd.DataFrame) -> Figure:
     baseline and reward set: both numbers are then taken as differences from their round's means.
     """
     look = styles(data["arm"])
-    figure, panels = _axes(data["embedding"].nunique(), (9.0, 1.2 + 3.4 * data["embedding"].nunique()))
+    figure, panels = new_axes(data["embedding"].nunique(), (9.0, 1.2 + 3.4 * data["embedding"].nunique()))
     for axes, (embedding, part) in zip(panels, data.groupby("embedding", sort=False), strict=True):
         for arm, own in part.groupby("arm", sort=False):
             points = look[arm] | {"ls": "", "ms": 4, "alpha": 0.6, "label": f"{name(arm)}: {_rho(own)}"}
@@ -147,7 +147,7 @@ def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figur
         theirs = pd.DataFrame() if paper is None else paper[paper["arm"] == arm]
         bars += [(name(arm), data[data["arm"] == arm], 1.0)]
         bars += [] if theirs.empty else [("paper", theirs, 0.45)]
-    figure, (axes,) = _axes(size=(9.0, 1.6 + 0.42 * len(bars)))
+    figure, (axes,) = new_axes(size=(9.0, 1.6 + 0.42 * len(bars)))
     for place, (text, part, alpha) in enumerate(bars):
         _stacked(axes, place, part.set_index("measure"), alpha)
     names = [f"{text} (n = {part['n'].iloc[0]})" for text, part, _ in bars]
@@ -181,14 +181,14 @@ def quality_by_round(data: pd.DataFrame) -> Figure:
 
     `data` is a table of `study_tables.quality_by_round`.
     """
-    figure, panels = _axes(2, (9.0, 5.6))
+    figure, panels = new_axes(2, (9.0, 5.6))
     for axes, column in zip(panels, ("well_posed", "correct"), strict=True):
         percent = data.assign(**{column: 100 * data[column]})
-        _bands(axes, means(percent, "round", column), "round", column, styles(data["arm"]))
+        draw_bands(axes, means(percent, "round", column), "round", column, styles(data["arm"]))
         axes.set(ylabel=f"{column.replace('_', '-')} problems (%)", ylim=(0, 102))
     panels[0].set_title("Mean over seeds, band: ± 1 SD over seeds")
     panels[-1].set_xlabel("round")
-    _legend(figure, panels[0])
+    side_legend(figure, panels[0])
     return figure
 
 

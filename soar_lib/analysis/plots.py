@@ -43,7 +43,7 @@ def save_table(name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
     return path
 
 
-def _axes(rows: int = 1, size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure, list[Axes]]:
+def new_axes(rows: int = 1, size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure, list[Axes]]:
     """A figure with its panels, one under another, that share the x axis."""
     with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
@@ -64,7 +64,7 @@ def filtering_table(*folders: str | Path) -> pd.DataFrame:
 def filtering(data: pd.DataFrame) -> Figure:
     """Share of problems that stay unsolved, by topic and level; columns topic, level, problems, hard."""
     share = data.assign(share=data["hard"] / data["problems"]).pivot(index="topic", columns="level", values="share")
-    figure, (axes,) = _axes(size=(1.6 + 0.62 * len(share.columns), 1.4 + 0.42 * len(share)))
+    figure, (axes,) = new_axes(size=(1.6 + 0.62 * len(share.columns), 1.4 + 0.42 * len(share)))
     image = axes.imshow(share.to_numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
     for row, column in ((r, c) for r in range(len(share)) for c in range(len(share.columns))):
         value = share.iat[row, column]
@@ -101,7 +101,7 @@ def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
 def timeline(data: pd.DataFrame, threshold: float | None = None) -> Figure:
     """Teacher reward, its moving average and promotions over the rounds, one panel per run; see `rounds_table`."""
     runs = list(dict.fromkeys(data["run"]))
-    figure, panels = _axes(len(runs), (7.0, 1.1 + (2.4 if len(runs) == 1 else 1.7) * len(runs)))
+    figure, panels = new_axes(len(runs), (7.0, 1.1 + (2.4 if len(runs) == 1 else 1.7) * len(runs)))
     for axes, run in zip(panels, runs, strict=True):
         _one_timeline(axes, data[data["run"] == run], threshold)
         axes.set(title=run, ylabel="gain in accuracy (points)" if len(runs) == 1 else "gain (points)")
@@ -131,7 +131,7 @@ def _one_timeline(axes: Axes, part: pd.DataFrame, threshold: float | None) -> No
 
 def pass_at_k(data: pd.DataFrame) -> Figure:
     """pass@k of each arm with its interval; the columns of `soar_lib.analysis.passk.COLUMNS`."""
-    figure, (axes,) = _axes()
+    figure, (axes,) = new_axes()
     arms = list(dict.fromkeys(data["arm"]))
     for index, arm in enumerate(arms):
         part = data[data["arm"] == arm]
@@ -167,7 +167,7 @@ def topics_table(scores: list[Score], topics: dict[str, str], k: int, seed: int 
 
 def by_topic(data: pd.DataFrame) -> Figure:
     """pass@k of each arm by topic, bars with intervals; see `topics_table`."""
-    figure, (axes,) = _axes()
+    figure, (axes,) = new_axes()
     arms, topics = (list(dict.fromkeys(data[name])) for name in ("arm", "topic"))
     for index, arm in enumerate(arms):
         part = data[data["arm"] == arm].set_index("topic").reindex(topics)
@@ -190,7 +190,7 @@ def by_topic(data: pd.DataFrame) -> Figure:
 
 def base_report(data: pd.DataFrame) -> Figure:
     """Accuracy of the untrained model by depth, one line per family; columns family, depth, accuracy."""
-    figure, (axes,) = _axes()
+    figure, (axes,) = new_axes()
     for index, (family, part) in enumerate(data.groupby("family", sort=True)):
         axes.plot(
             part["depth"], 100 * part["accuracy"], marker=MARKERS[index], ms=5, color=COLOURS[index],

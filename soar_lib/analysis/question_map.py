@@ -26,7 +26,7 @@ from soar_lib.analysis.question_points import (
     squares,
 )
 from soar_lib.analysis.study_plots import name
-from soar_lib.analysis.widgets import _browser
+from soar_lib.analysis.widgets import controlled
 
 WIDTH, MARGIN, LEGEND = 560, 46, 190  # of the drawing, in pixels; a name at the edge needs the margin
 SMALL, LARGE = 3.0, 22.0  # radius in pixels of a single question, and the most that a circle may have
@@ -141,7 +141,7 @@ def map_widget(data: pd.DataFrame) -> ipywidgets.VBox:
     def show() -> str:
         return map_html(data, arm.value, seed.value, rounds.value, colour.value)
 
-    box = _browser([arm, seed, colour, rounds], show)
+    box = controlled([arm, seed, colour, rounds], show)
     box.children[0].layout.flex_flow = "row wrap"
     return box
 

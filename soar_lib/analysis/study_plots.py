@@ -94,11 +94,11 @@ def bands(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Styles |
 
 def lines(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Styles | None = None) -> Figure:
     """The figure of a table that `means` gave; `smoothing` is what it was smoothed by."""
-    figure, (axes,) = plots._axes(size=(9.0, 4.4))
-    _bands(axes, frame, x, y, look or styles(frame["arm"]))
+    figure, (axes,) = plots.new_axes(size=(9.0, 4.4))
+    draw_bands(axes, frame, x, y, look or styles(frame["arm"]))
     axes.set_xlabel(QUANTITIES.get(x, (x, 1))[0])
     axes.set_title(_smoothed("Mean over seeds, band: ± 1 SD over seeds", smoothing))
-    _legend(figure, axes)
+    side_legend(figure, axes)
     return figure
 
 
@@ -106,7 +106,7 @@ def _smoothed(text: str, smoothing: int) -> str:
     return f"{text}; moving average of {smoothing}" if smoothing > 1 else text
 
 
-def _bands(axes: Axes, frame: pd.DataFrame, x: str, y: str, look: Styles) -> None:
+def draw_bands(axes: Axes, frame: pd.DataFrame, x: str, y: str, look: Styles) -> None:
     label, factor = QUANTITIES.get(y, (y, 1))
     for arm, part in frame.groupby("arm", sort=False):
         mean, sd, every = factor * part[y], factor * part["sd"], max(1, len(part) // 10)
@@ -116,7 +116,7 @@ def _bands(axes: Axes, frame: pd.DataFrame, x: str, y: str, look: Styles) -> Non
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
-def _legend(figure: Figure, axes: Axes, heading: str = "") -> None:
+def side_legend(figure: Figure, axes: Axes, heading: str = "") -> None:
     """All arms beside the panels, where they hide nothing."""
     entries = axes.get_legend_handles_labels()
     figure.legend(*entries, title=heading, loc="outside right upper", fontsize=9, frameon=False)
@@ -139,14 +139,14 @@ def teachers(frame: pd.DataFrame, smoothing: int = 1, look: Styles | None = None
     A grounded reward is a gain in accuracy; an intrinsic one is not, so the two do not compare.
     """
     look = look or styles(frame["arm"])
-    figure, (above, below) = plots._axes(2, (9.0, 5.6))
-    _bands(above, frame, "round", "mean_reward", look)
+    figure, (above, below) = plots.new_axes(2, (9.0, 5.6))
+    draw_bands(above, frame, "round", "mean_reward", look)
     for arm, part in frame.groupby("arm", sort=False):
         below.step(part["round"], part["promotions"], **look[arm], ms=4, where="post", label=name(arm))
     above.set_title(_smoothed("Mean over seeds, band: ± 1 SD over seeds", smoothing))
     below.set(xlabel="round", ylabel="promotions so far, per seed")
     below.set_ylim(bottom=0)
-    _legend(figure, above)
+    side_legend(figure, above)
     return figure
 
 
@@ -166,7 +166,7 @@ def pass_at_k(data: pd.DataFrame, where: str = "hard test", look: Styles | None 
         bars.set_label(f"{name(arm)} ({part['seeds'].iloc[0]})")
     axes.get_legend().remove()
     axes.set(ylabel=f"pass@k on {where} (%)", title="Mean and 95 % intervals")
-    _legend(figure, axes, "arm (students)")
+    side_legend(figure, axes, "arm (students)")
     return figure
 
 

@@ -31,7 +31,7 @@ def problem_browser(folder: str | Path) -> ipywidgets.VBox:
         problem = rows[number.value - 1]
         return problem_html(problem, outcomes[problem["id"]], len(rows))
 
-    return _browser([part, topic, number], show)
+    return controlled([part, topic, number], show)
 
 
 def problem_html(problem: dict, outcome: dict, of: int) -> str:
@@ -59,7 +59,7 @@ def round_browser(folder: str | Path) -> ipywidgets.VBox:
         mine = [p for p in problems if (p["round"], p["dataset"]) == (record["round"], dataset.value)]
         return round_html(record) + problems_html(mine)
 
-    return _browser([number, dataset], show)
+    return controlled([number, dataset], show)
 
 
 def round_html(record: dict) -> str:
@@ -88,7 +88,7 @@ def problems_html(problems: Sequence[dict]) -> str:
     return f"<ol>{''.join(items)}</ol>"
 
 
-def _browser(controls: list[ipywidgets.Widget], show: Callable[[], str]) -> ipywidgets.VBox:
+def controlled(controls: list[ipywidgets.Widget], show: Callable[[], str]) -> ipywidgets.VBox:
     """The controls above what `show` returns, shown anew whenever one of them changes."""
     page = ipywidgets.HTML(show())
 
