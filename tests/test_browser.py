@@ -9,7 +9,8 @@ import pytest
 from execute import STILL, WIDGET, workplace
 from test_notebooks import FOLDER, LESSONS, code_cells, read
 
-MADE = re.compile(r"\b(ipy)?widgets\b|\b(ablation_explorer|question_map)\(")  # what code that shows a widget names
+# What code that shows a widget names.
+MADE = re.compile(r"\b(ipy)?widgets\b|\b(ablation_explorer|question_map|ladder_explorer|svs_explorer)\(")
 INTERACTIVE = [name for name in LESSONS if any(MADE.search(cell.source) for cell in code_cells(name))]
 PICTURES = browser.ROOT / "build" / "browser"
 DEAD = """import ipywidgets

@@ -1,4 +1,4 @@
-"""The project's figures: the committed tables and pictures are those that the committed study gives."""
+"""The project's figures: the committed tables and pictures are those that the committed runs give."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ import pytest
 from soar_lib.analysis import figures, passk, plots, study_tables
 
 ROOT = Path(__file__).parents[1]
-STUDY = ROOT / figures.STUDY
+STUDY = ROOT / figures.REFERENCE / "study"
 DATA = ROOT / "figures" / "data"
 
 
 @pytest.fixture(scope="module")
 def tables() -> figures.Tables:
-    return figures.of_study(STUDY)
+    return {key: table for name, of_run in figures.RUNS.items() for key, table in of_run(STUDY.parent / name).items()}
 
 
-def test_committed_tables_are_computed_anew_from_the_committed_study(tables, tmp_path):
+def test_committed_tables_are_computed_anew_from_the_committed_runs(tables, tmp_path):
     for name, (data, _) in tables.items():
         again = pd.read_csv(plots.save_table(name, data, tmp_path))
         pd.testing.assert_frame_equal(again, pd.read_csv(DATA / f"{name}.csv"), obj=name)
@@ -46,7 +46,7 @@ def test_topics_are_measured_on_their_own_problems(tables):
     assert mean == pytest.approx(passk.table(own, [data["k"].iloc[0]])["mean"].iloc[0])
 
 
-def test_without_a_study_only_the_tables_of_other_commands_are_drawn(tmp_path):
+def test_without_runs_only_the_tables_of_other_commands_are_drawn(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "nano_base_accuracy.csv").write_bytes((DATA / "nano_base_accuracy.csv").read_bytes())
     assert [path.name for path in figures.draw_all(tmp_path, tmp_path / "none")] == ["nano_base_accuracy.png"]

@@ -1,7 +1,7 @@
 """Which figures and tables the project has: each picture in figures/ is drawn from one CSV in figures/data.
 
-`python -m soar_lib.analysis.figures` (or `make figures`) computes and draws them all again from the committed study in
-runs/reference/study and, where a command of its own wrote the CSV, from figures/data.
+`python -m soar_lib.analysis.figures` (or `make figures`) computes and draws them all again from the committed runs in
+runs/reference and, where a command of its own wrote the CSV, from figures/data.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from soar_lib.analysis import claims, diversity_plots, passk, plots, question_po
 from soar_lib.analysis.passk import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl
 
-STUDY = Path("runs") / "reference" / "study"
+REFERENCE = Path("runs") / "reference"
 MAIN = ("base", "hard_only", "pq", "ps", "grounded_t")  # the arms of the paper's main comparison, Table 4
 MAPPED = ("grounded", "intrinsic")  # whose questions the static map shows
 Draw = Callable[[pd.DataFrame], Figure]
@@ -114,9 +114,16 @@ def draw(tables: Tables, root: str | Path = plots.ROOT) -> list[Path]:
     return pictures
 
 
-def draw_all(root: str | Path = plots.ROOT, study: str | Path = STUDY) -> list[Path]:
+# The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
+RUNS: dict[str, Callable[[Path], Tables]] = {"study": of_study}
+
+
+def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -> list[Path]:
     """Draw every figure for which there is data; returns the pictures' paths."""
-    tables = of_study(study) if (Path(study) / "config.json").is_file() else {}
+    tables: Tables = {}
+    for name, of_run in RUNS.items():
+        if (Path(reference) / name / "config.json").is_file():
+            tables |= of_run(Path(reference) / name)
     for name, figure in FROM_TABLES.items():
         path = Path(root) / "data" / f"{name}.csv"
         if path.exists():
@@ -127,9 +134,9 @@ def draw_all(root: str | Path = plots.ROOT, study: str | Path = STUDY) -> list[P
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m soar_lib.analysis.figures", description="Draw every figure again.")
     parser.add_argument("--figures", type=Path, default=plots.ROOT, help="folder of the pictures, with data/ in it")
-    parser.add_argument("--study", type=Path, default=STUDY, help="folder of a study")
+    parser.add_argument("--reference", type=Path, default=REFERENCE, help="folder of the runs, as runs/reference is")
     arguments = parser.parse_args()
-    for path in draw_all(arguments.figures, arguments.study):
+    for path in draw_all(arguments.figures, arguments.reference):
         print(path)
 
 
