@@ -1,0 +1,323 @@
+"""Five methods at one budget: SOAR, LADDER, SvS, Hard-Only and RLVR, from one base, on one pool, on one hard test set.
+
+No paper compares them. All share one filter run; nobody learns from hard test, and the last step is measured.
+
+    base         no training
+    hard_only    RL on hard train
+    rlvr         RL on the pool without hard test
+    svs          RLVR on the same, with variants written from the policy's own solutions (`svs`)
+    ladder       RL on trees of variants of hard train (`ladder`); no verifier, so the untrained model's most frequent
+                 answer to a variant stands for its answer
+    ps           SOAR's promoted student (`soar`)
+    pq           a fresh student on the problems whose students SOAR promoted, then on hard train
+    grounded_t   a fresh student on problems sampled from SOAR's trained teacher, then on hard train
+
+The budget is what SvS spends, seed by seed in the mean, since what it will spend nobody can tell beforehand. Every
+completion counts that was drawn on the way to the measured student, of whatever policy: those of teachers and of
+students that were thrown away, variants and votes. So SOAR's outer loop comes out of the budget of its fresh students,
+which the paper counts alone. Greedy or sampled answers by which a method chooses (SOAR's rewards) count; those by which
+we measure do not. A method spends at most the budget (RLVR up to one step more or less) and rarely all of it.
+
+Each method keeps its own loss and settings. The folder holds a run folder per method (filter, svs, soar/seed0, ...,
+fresh, hard_only, ladder), pool.jsonl, scores.jsonl and methods.csv.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from soar_lib import runs
+from soar_lib.config import (
+    PRESETS,
+    ConfigError,
+    EvaluateConfig,
+    FilterConfig,
+    LadderConfig,
+    SoarConfig,
+    SvsConfig,
+    change,
+)
+
+if TYPE_CHECKING:  # the command line's checks need not wait for them
+    import pandas as pd
+
+    from soar_lib.policy.base import Base
+
+ARMS = ("base", "hard_only", "rlvr", "svs", "ladder", "ps", "pq", "grounded_t")
+PARTS = {
+    "filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig, "ladder": LadderConfig, "svs": SvsConfig,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MethodsConfig:
+    """The settings of each part; problems, seeds, arms and the steps that fill the budget are set by the comparison.
+
+    `evaluate` has the students of hard_only, pq and grounded_t, of whose steps the share `synthetic` is on synthetic
+    problems (SOAR B.6, for MATH: 64 of the first some hundred).
+    """
+
+    seeds: int = 5
+    synthetic: float = 0.4
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    soar: SoarConfig = field(default_factory=SoarConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    ladder: LadderConfig = field(default_factory=LadderConfig)
+    svs: SvsConfig = field(default_factory=SvsConfig)
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ConfigError(f"seeds = {self.seeds}: must be 1 or more")
+        if not 0 < self.synthetic < 1:
+            raise ConfigError(f"synthetic = {self.synthetic}: must be between 0 and 1")
+        models = {getattr(self, part).model for part in PARTS}
+        if len(models) > 1:
+            raise ConfigError(f"model = {' and '.join(sorted(models))}: all methods must start from one base")
+
+
+# What the comparison changes in the presets of its parts. A SOAR run of the nano preset spends five times the budget:
+# here it has half the data sets, one student on each, and 6 rounds. Trees are smaller, since votes count too.
+METHOD_PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "seeds": 2, "soar.rounds": 1, "svs.steps": 8, "svs.batch": 4, "svs.measure_every": 0,
+        "ladder.variants.depth": 1, "ladder.variants.prompts": 1, "ladder.variants.votes": 2,
+    },
+    "nano": {
+        "soar.datasets": 2, "soar.repeats": 1, "soar.rounds": 6, "svs.steps": 32, "svs.measure_every": 0,
+        "ladder.variants.prompts": 3, "ladder.variants.parents": 3,
+    },
+}  # fmt: skip
+
+
+def preset(name: str, **changes: Any) -> MethodsConfig:
+    """A named preset with changes; dotted names reach the parts (`soar.rounds`). Raises ConfigError.
+
+    >>> preset("smoke", **{"svs.steps": 3}).svs.steps
+    3
+    """
+    if name not in METHOD_PRESETS:
+        raise ConfigError(
+            f"preset {name!r} has no comparison of methods; presets that have: {', '.join(METHOD_PRESETS)}"
+        )
+    values = {f"{part}.{key}": value for part, kind in PARTS.items() for key, value in PRESETS[name][kind].items()}
+    return change(change(_default(), values | METHOD_PRESETS[name]), changes)
+
+
+def _default() -> MethodsConfig:
+    """One model for all parts, that of SOAR's defaults."""
+    return MethodsConfig(svs=replace(SvsConfig(), model=SoarConfig().model))
+
+
+def run(
+    config: MethodsConfig,
+    out: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+    base: "Base | None" = None,
+    say: Callable[[str], None] = print,
+) -> "pd.DataFrame":
+    """Run all methods into a folder, or go on with what is there; returns the table (methods.csv, see `table`).
+
+    `say` is told each part as it ends; `base` saves loading the model again. Raises ConfigError, LoadError and
+    RunError; whether the budget is enough for SOAR and LADDER shows when SvS has run.
+    """
+    out = Path(out)
+    runs.check_folder(out, resume)
+    if (out / "config.json").is_file():
+        runs.check_same(out, config)
+    else:
+        runs.open_run(out, config, resume)
+    base = base or _load(config)
+    _filter(config, out, progress, say)
+    _svs(config, out, progress, base, say)
+    budget = spent_by_svs(out)
+    say(f"methods: the budget is {budget:,} rollouts of each seed")
+    _soar(config, out, progress, base, say)
+    _fresh(config, out, progress, base, say, budget)
+    _ladder(config, out, progress, base, say, budget)
+    return write(out)
+
+
+def _load(config: MethodsConfig) -> "Base":
+    from soar_lib.policy.base import load_for
+
+    return load_for(config.soar)
+
+
+# ------------------------------------------------------------------ the parts
+
+
+def _filter(config: MethodsConfig, out: Path, progress: bool, say: Callable[[str], None]) -> None:
+    """Hard train and hard test, and the pool that RLVR and SvS learn from: all but hard test."""
+    from soar_lib.problems import filtering
+
+    say(f"methods: filter: {filtering.run(config.filter, out / 'filter', resume=True, progress=progress)}")
+    train, _ = filtering.hard_sets(out / "filter")
+    pool = [*filtering.solved_problems(out / "filter"), *train]
+    runs.write_text_atomic(out / "pool.jsonl", runs.jsonl(map(asdict, pool)))
+
+
+def _svs(config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None]) -> None:
+    from soar_lib import svs_run
+
+    svs_run.run(svs_config(config, out), out / "svs", True, progress, base, lambda text: say(f"methods: {text}"))
+
+
+def svs_config(config: MethodsConfig, out: Path) -> SvsConfig:
+    """SvS and RLVR on the pool, measured on hard test."""
+    test = str(out / "filter" / "hard_test.jsonl")
+    return replace(
+        config.svs, problems=str(out / "pool.jsonl"), size=0, test=test, test_size=0, hard="", hard_size=0, other="",
+        other_size=0, rephrasings="", arms=("svs", "rlvr_equal_rollouts"), large_k=("svs",), seeds=config.seeds,
+        samples=config.evaluate.samples, ks=(1,),
+    )  # fmt: skip
+
+
+def spent_by_svs(out: Path) -> int:
+    """Completions that SvS drew for each seed, on average."""
+    return round(fmean(runs.read_json(out / "svs" / "svs" / "result.json")["rollouts"]))
+
+
+def _soar(config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None]) -> None:
+    from soar_lib import soar
+
+    for seed, folder in enumerate(soar_folders(config, out)):
+        settings = replace(config.soar, problems=str(out / "filter"), seed=seed)
+        say(f"methods: {soar.run(settings, folder, True, base, progress=progress)}")
+
+
+def soar_folders(config: MethodsConfig, out: Path) -> list[Path]:
+    return [out / "soar" / f"seed{seed}" for seed in range(config.seeds)]
+
+
+def spent_by_soar(folder: Path) -> int:
+    """All completions of a finished SOAR run: the teacher's, its students', and those by which rewards and the best
+    promoted student were found."""
+    from soar_lib.analysis.sources import spent
+    from soar_lib.config import from_values
+
+    config = from_values(SoarConfig, runs.read_json(folder / "config.json"))
+    rounds, train = (runs.read_jsonl(folder / f"{name}.jsonl") for name in ("rounds", "hard_train"))
+    chosen = len(runs.read_json(folder / "result.json")["accuracies"]) * len(train)
+    return spent(config, rounds) + sum(row["attempts"] for row in rounds) + chosen
+
+
+def _fresh(
+    config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None], budget: int
+) -> None:
+    """Hard-Only on the whole budget, and SOAR's fresh students on what its runs have left of it."""
+    from soar_lib.analysis import evaluate
+
+    folders = soar_folders(config, out)
+    left = budget - config.evaluate.teacher_samples - max(map(spent_by_soar, folders))
+    for name, arms, rest in (
+        ("hard_only", ("base", "hard_only"), budget),
+        ("fresh", ("ps", "pq", "grounded_t"), left),
+    ):
+        settings = evaluate_config(config, out, arms, rest)
+        evaluate.run(settings, folders, out / name, True, progress, base=base)
+        say(f"methods: {', '.join(arms)} are measured; everything is in {out / name}")
+
+
+def evaluate_config(config: MethodsConfig, out: Path, arms: tuple[str, ...], rollouts: int) -> EvaluateConfig:
+    """One fresh student per arm and SOAR run, on so many rollouts. Raises ConfigError where they are too few."""
+    steps = _steps(rollouts, config.evaluate.student, 2, "SOAR's runs", "soar.rounds")
+    return replace(
+        config.evaluate, problems=str(out / "filter"), transfer="", arms=arms, students=1,
+        synthetic_steps=min(steps - 1, max(1, round(config.synthetic * steps))),
+        student=replace(config.evaluate.student, steps=steps),
+    )  # fmt: skip
+
+
+def _steps(rollouts: int, student: Any, least: int, what: str, setting: str) -> int:
+    """Steps of a student that take at most so many rollouts."""
+    steps = rollouts // (student.batch * student.group)
+    least = max(least, student.optimiser.warmup + 1)
+    if steps < least:
+        raise ConfigError(
+            f"svs.steps: SvS spends too little, {what} leave its peers {max(0, rollouts):,} rollouts, which is less "
+            f"than {least} steps of {student.batch} x {student.group}; raise svs.steps or lower {setting}"
+        )
+    return steps
+
+
+def _ladder(
+    config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None], budget: int
+) -> None:
+    from soar_lib import ladder
+    from soar_lib.problems.filtering import hard_sets
+
+    train, test = hard_sets(out / "filter")
+    settings = ladder_config(config, out, budget, len(train))
+    ladder.run(settings, out / "ladder", True, base, progress)
+    say(f"methods: ladder is measured on {len(test)} problems; everything is in {out / 'ladder'}")
+
+
+def ladder_config(config: MethodsConfig, out: Path, budget: int, train: int) -> LadderConfig:
+    """LADDER on so many hard problems, within the budget. Raises ConfigError."""
+    own = replace(
+        config.ladder, problems=str(out / "filter"), check="answer", seeds=config.seeds, originals=0, tested=0,
+        arms=("base", "ladder"), samples=config.evaluate.samples, most_samples=config.evaluate.samples,
+        variant_samples=0,
+    )  # fmt: skip
+    rest = budget - train * own.written
+    steps = _steps(rest, own.student, 1, "LADDER's variants and votes", "ladder.variants.prompts")
+    return replace(own, student=replace(own.student, steps=steps))
+
+
+# ------------------------------------------------------------------ the table
+
+
+def scores(out: str | Path) -> list:
+    """Every arm's scores (`passk.Score`) with all rollouts that led to the measured student; runs are named by seed."""
+    from soar_lib.analysis.passk import HARD_TEST, Score
+
+    out = Path(out)
+    soar = {folder.name: spent_by_soar(folder) for folder in sorted((out / "soar").iterdir())}
+    sampled = runs.read_json(out / "config.json")["evaluate"]["teacher_samples"]
+    found = []
+    for folder, names in (
+        ("hard_only", {"base": "base", "hard_only": "hard_only"}),
+        ("svs/rlvr_equal_rollouts", {"rlvr_equal_rollouts": "rlvr"}),
+        ("svs/svs", {"svs": "svs"}),
+        ("ladder", {"ladder": "ladder"}),
+        ("fresh", {name: name for name in ("ps", "pq", "grounded_t")}),
+    ):
+        rows = [Score(**row) for row in runs.read_jsonl(out / folder / "scores.jsonl") if row["arm"] in names]
+        for score in rows:
+            seed = score.run.rpartition("/")[2]
+            before = {"ps": soar[seed] - score.rollouts, "pq": soar[seed], "grounded_t": soar[seed] + sampled}
+            total = score.rollouts + before.get(score.arm, 0)
+            found.append(replace(score, arm=names[score.arm], run=seed, rollouts=total, set=HARD_TEST))
+    return found
+
+
+def table(found: Sequence, ks: Sequence[int]) -> "pd.DataFrame":
+    """pass@k of each arm on hard test with its 95 % interval (columns of `passk.table`; `rollouts` are all that were
+    drawn), and its difference from Hard-Only on the same seeds and problems: columns gain, gain_low, gain_high."""
+    from soar_lib.analysis.passk import compare, table
+
+    frame = table(found, ks, ARMS)
+    gains = [
+        (0.0, 0.0, 0.0) if row.arm == "hard_only" else _gain(compare(found, row.arm, "hard_only", row.k))
+        for row in frame.itertuples(index=False)
+    ]
+    for place, name in enumerate(("gain", "gain_low", "gain_high")):
+        frame[name] = [gain[place] for gain in gains]
+    return frame
+
+
+def _gain(found: Any) -> tuple[float, float, float]:
+    return found.difference, found.low, found.high
+
+
+def write(out: str | Path) -> "pd.DataFrame":
+    """Write scores.jsonl and methods.csv from the folders of the parts; returns the table."""
+    out = Path(out)
+    found, ks = scores(out), runs.read_json(out / "config.json")["evaluate"]["ks"]
+    runs.write_text_atomic(out / "scores.jsonl", runs.jsonl(map(asdict, found)))
+    frame = table(found, ks)
+    runs.write_text_atomic(out / "methods.csv", frame.to_csv(index=False, lineterminator="\n"))
+    return frame
