@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from soar_lib.analysis import study_plots, tables
-from soar_lib.analysis.claims import CLAIMS, FAILS, HOLDS, MARGIN, UNDECIDED
+from soar_lib.analysis.claims import CLAIMS, FAILS, HOLDS, MARGIN, UNDECIDED, Claim
 from soar_lib.analysis.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.analysis.passk import COLUMNS
 from soar_lib.study import ARMS as STUDY_ARMS
@@ -206,6 +206,13 @@ def test_forest_shows_every_claim_with_its_unit_verdict_bound_and_the_papers_num
         assert said == ["not measured" if index == 2 else f"{data['verdict'][index]} (5 seeds)" for index in own]
     assert {*legend(figure)} == {"paper", "to be cleared", *(f"ours: {name}" for name in (HOLDS, FAILS, UNDECIDED))}
     assert_apart(figure)
+
+
+def test_forest_takes_bounds_from_the_claims_that_it_is_given():
+    mine = [Claim("Mine gains less than 5 points of pass@{mine}", lambda study: None, no_effect=True)]
+    data = table_of_claims()[:1].assign(claim="Mine gains less than 5 points of pass@850")
+    (axes,) = study_plots.forest(data, mine).axes
+    assert lines(axes)["to be cleared"].tolist() == [[MARGIN, 0]]
 
 
 def test_forest_of_claims_of_another_list_has_one_panel():

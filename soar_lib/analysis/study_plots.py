@@ -247,14 +247,14 @@ def _points(axes: Axes, part: pd.DataFrame, looks: Sequence[dict[str, str]]) -> 
 # ------------------------------------------------------------------ claims
 
 
-def forest(claims: pd.DataFrame) -> Figure:
+def forest(claims: pd.DataFrame, of: Sequence[Claim] = CLAIMS) -> Figure:
     """The table of claims (`claims.COLUMNS`), one row each: our number with its interval in the verdict's colour, the
     paper's as a hollow diamond, and as a bar the value that the interval must clear for the claim to hold.
 
-    Claims in points and claims about ratios have a panel each; claims that `claims.CLAIMS` does not hold count as
-    points above 0.
+    Claims in points and claims about ratios have a panel each; `of` are the claims that the rows are about, and rows
+    about none of them count as points above 0.
     """
-    known = [_known(text) for text in claims["claim"]]
+    known = [_known(text, of) for text in claims["claim"]]
     data = claims.assign(bound=[claim.null + MARGIN * claim.no_effect for claim in known])
     # A difference has the null 0; what is measured against another value is a ratio.
     ratio = pd.Series([claim.null != 0 for claim in known], index=claims.index, dtype=bool)
@@ -268,9 +268,9 @@ def forest(claims: pd.DataFrame) -> Figure:
     return figure
 
 
-def _known(text: str) -> Claim:
-    """The claim that a row of the table is about."""
-    own = (claim for claim in CLAIMS if text.startswith(claim.text.partition("{k}")[0]))
+def _known(text: str, of: Sequence[Claim]) -> Claim:
+    """The claim that a row of the table is about; what stands in braces differs from run to run."""
+    own = (claim for claim in of if text.startswith(claim.text.partition("{")[0]))
     return next(own, Claim(text, lambda study: None))
 
 

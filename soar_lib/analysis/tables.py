@@ -17,16 +17,22 @@ ARMS = {
     "Real problems, all", "correct_only": "Grounded-T, correct only", "well_posed": "Grounded-T, well-posed, as many",
 }  # fmt: skip
 
+# Arms of the other methods, for `title`; `ARMS` has the order of a study's.
+OTHERS = {
+    "originals": "RL on the hard problems", "one_level": "RL on variants of one level", "ladder": "LADDER",
+    "ladder_ttrl": "LADDER, then TTRL", "base_ttrl": "TTRL without LADDER", "majority": "RL on the majority's vote",
+}  # fmt: skip
+
 TABLES = ("soar_nano", "soar_paper", "claims", "notebooks")
 
 
 def title(arm: str) -> str:
     """An arm's name for readers.
 
-    >>> title("pq"), title("pq_multi_turn")
-    ('PQ', 'pq multi turn')
+    >>> title("pq"), title("ladder"), title("pq_multi_turn")
+    ('PQ', 'LADDER', 'pq multi turn')
     """
-    return ARMS.get(arm, arm.replace("_", " "))
+    return (ARMS | OTHERS).get(arm, arm.replace("_", " "))
 
 
 def percent(mean: float, low: float, high: float) -> str:
