@@ -4,12 +4,13 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from soar_lib import runs
 from soar_lib.analysis import ladder_report as report
 from soar_lib.analysis.passk import Score, pass_at_k
-from soar_lib.config import LadderConfig, preset, to_values
+from soar_lib.config import TTRL_ARMS, LadderConfig, preset, to_values
 from soar_lib.records import Problem
 from soar_lib.variants import Variant, to_row
 
@@ -51,9 +52,29 @@ def some_variants(seed: int) -> list[dict]:
     return [to_row(variant, tree="ladder", seed=seed) for variant in made]
 
 
+def some_steps() -> list[dict]:
+    """Both steps of TTRL's students: the last probes are the right ones, so that one before the first is right only
+    where all three are."""
+    return [
+        {"arm": arm, "seed": seed, "problem": problem, "step": step, "reward": 0.5 * step, "probe": int(c > 1 - step)}
+        for arm in TTRL_ARMS
+        for seed, counts in enumerate(RIGHT[arm, "any_step"][1])
+        for problem, c in zip(TESTS, counts, strict=True)
+        for step in (0, 1)
+    ]
+
+
 @pytest.fixture
 def folder(tmp_path) -> Path:
+    return write_measured(tmp_path)
+
+
+def write_measured(tmp_path: Path) -> Path:
+    """The folder of a run that has measured everything and not made its tables."""
     runs.write_json(tmp_path / "config.json", to_values(CONFIG))
+    pd.DataFrame([{"arm": "ladder", "seed": 0, "step": 0, "reward": 1.0}, *some_steps()]).to_csv(
+        tmp_path / "metrics.csv", index=False
+    )
     for part, names in (("train", ("p",)), ("test", TESTS)):
         rows = (asdict(Problem(name, "∫ x dx", "")) for name in names)
         runs.write_text_atomic(tmp_path / f"hard_{part}.jsonl", runs.jsonl(rows))
@@ -111,8 +132,10 @@ def test_the_papers_table_by_hand(folder):
 
 
 def test_the_tables_are_files_and_read_back(folder):
+    before = {path.name for path in folder.glob("*.csv")}
     table = report.write(folder)
-    assert {path.name for path in folder.glob("*.csv")} == {"variants.csv", "levels.csv", "claims.csv", "ladder.csv"}
+    made = {path.name for path in folder.glob("*.csv")} - before
+    assert made == {"variants.csv", "levels.csv", "claims.csv", "ladder.csv"}
     assert report.read(folder)["mean"].tolist() == pytest.approx(table["mean"].tolist())
 
 
@@ -173,3 +196,35 @@ def test_a_folder_without_variants_has_empty_tables(folder):
     runs.write_text_atomic(folder / "scores.jsonl", runs.jsonl(rows))
     assert report.trees(folder).empty and report.levels(folder).empty
     assert "usable" in report.trees(folder).columns and "mean" in report.levels(folder).columns
+
+
+def test_probes_and_what_they_solved_so_far(folder):
+    steps = report.probes(folder)
+    assert list(steps.columns) == report.PROBES and len(steps) == 2 * SEEDS * len(TESTS) * 3
+    counts = steps.groupby(["arm", "seed", "problem"], sort=False)["right"].sum()
+    expected = [c for arm in TTRL_ARMS for counts in RIGHT[arm, "any_step"][1] for c in counts]
+    assert counts.tolist() == expected
+    assert steps.loc[steps["step"] == 0, "reward"].isna().all()
+    table = report.ttrl(folder)
+    assert list(table.columns) == report.STEPS and table["problems"].eq(SEEDS * len(TESTS)).all()
+    mine = table[table["arm"] == "ladder_ttrl"]
+    assert mine["right"].tolist() == pytest.approx([2 / 6, 3 / 6, 1])  # those with 3, with 2 or more, with any
+    assert mine["solved"].tolist() == mine["right"].tolist() and mine["reward"].tolist()[1:] == [0.0, 0.5]
+    last = table.groupby("arm")["solved"].last()
+    for row in report.table(folder).query("metric == 'any step'").itertuples():
+        assert last[row.arm] == pytest.approx(row.mean)
+    assert (table["low"] <= table["right"]).all() and (table["right"] <= table["high"]).all()
+
+
+def test_a_problem_without_variants_is_probed_once_and_counts_as_solved_ever_after(folder):
+    rows = runs.read_jsonl(folder / "scores.jsonl")
+    for row in rows:
+        if (row["arm"], row["set"], row["run"], row["problem"]) == ("ladder_ttrl", "any_step", "seed0", "t0"):
+            row |= {"n": 1, "c": 1}
+    runs.write_text_atomic(folder / "scores.jsonl", runs.jsonl(rows))
+    metrics = pd.read_csv(folder / "metrics.csv")
+    alone = (metrics["arm"] == "ladder_ttrl") & (metrics["seed"] == 0) & (metrics["problem"] == "t0")
+    metrics[~alone].to_csv(folder / "metrics.csv", index=False)
+    mine = report.ttrl(folder).query("arm == 'ladder_ttrl'")
+    assert mine["problems"].tolist() == [6, 5, 5] and mine["solved"].iloc[-1] == 1.0
+    assert mine["right"].tolist() == pytest.approx([2 / 6, (0 / 1 + 2 / 2 + 0 / 2) / 3, 1])  # seeds count equally

@@ -35,6 +35,14 @@ PAPER = {
     ("ladder_ttrl", "any step"): 0.90,
 }  # fmt: skip
 FEW = 10  # section 4.1 gives the base's pass@10
+# What may become of a variant, and the first word of why it was rejected.
+FATES = {"usable": "", "repeats": "repeats", "unsolvable": "unsolvable:", "test_problems": "test", "no_question": "no"}
+WRITTEN = [
+    "tree", "seed", "id", "root", "parent", "level", "prompt", "question", "effect", "temperature", "persona",
+    "suggestions", "rejected", "answer", "nearest", "distance", "fate",
+]  # fmt: skip
+PROBES = ["arm", "seed", "problem", "step", "right", "probes", "reward"]
+STEPS = ["arm", "step", "problems", "right", "low", "high", "solved", "solved_low", "solved_high", "reward"]
 
 
 def write(folder: str | Path) -> pd.DataFrame:
@@ -164,37 +172,45 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
 # ------------------------------------------------------------------ trees
 
 
+def read_variants(folder: str | Path) -> pd.DataFrame:
+    """Every variant of one run, columns `WRITTEN`; fate is what became of it, one of `FATES`."""
+    rows = read_jsonl(Path(folder) / "problems.jsonl")
+    return pd.DataFrame([row | {"fate": _fate(row["rejected"])} for row in rows], columns=WRITTEN)
+
+
+def _fate(rejected: str) -> str:
+    return next(fate for fate, word in FATES.items() if word == rejected.partition(" ")[0])
+
+
 def trees(folder: str | Path) -> pd.DataFrame:
-    """What became of the variants: columns tree, level, prompts, written (variants), usable, repeats, unsolvable,
-    test_problems, no_question (prompts that gave none), distance (mean of usable ones to the nearest test problem)."""
-    frame = pd.DataFrame(read_jsonl(Path(folder) / "problems.jsonl"))
+    """What became of the variants; the table of `counted`."""
+    return counted(read_variants(folder))
+
+
+def counted(variants: pd.DataFrame) -> pd.DataFrame:
+    """Columns tree, level, prompts, written (variants), usable, repeats, unsolvable, test_problems, no_question
+    (prompts that gave none), distance (mean of usable ones to the nearest test problem)."""
     rows = []
-    for (tree, level), part in frame.groupby(["tree", "level"], sort=True) if len(frame) else ():
-        why = pd.Series([text.partition(" ")[0] for text in part["rejected"]])
-        count = {name: int((why == word).sum()) for name, word in _REASONS.items()}
-        far = part.loc[part["rejected"] == "", "distance"]
+    for (tree, level), part in variants.groupby(["tree", "level"], sort=True):
+        count = {fate: int((part["fate"] == fate).sum()) for fate in FATES}
+        far = part.loc[part["fate"] == "usable", "distance"]
         rows.append({
             "tree": tree, "level": level, "prompts": len(part.groupby(["seed", "root", "prompt"])),
             "written": len(part) - count["no_question"], **count, "distance": fmean(far) if len(far) else math.nan,
         })  # fmt: skip
-    columns = ["tree", "level", "prompts", "written", *_REASONS, "distance"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-_REASONS = {"usable": "", "repeats": "repeats", "unsolvable": "unsolvable:", "test_problems": "test",
-            "no_question": "no"}  # fmt: skip
+    return pd.DataFrame(rows, columns=["tree", "level", "prompts", "written", *FATES, "distance"])
 
 
 def levels(folder: str | Path) -> pd.DataFrame:
-    """Accuracy on the usable variants of the trees by level: columns arm (base, ladder), level, problems (all seeds),
-    mean, low, high."""
-    folder = Path(folder)
-    level = {
-        (f"seed{row['seed']}", row["id"]): row["level"]
-        for row in read_jsonl(folder / "problems.jsonl")
-        if row["tree"] == "ladder"
-    }
-    scores = [score for score in read_scores(folder) if score.set == VARIANTS]
+    """Accuracy on the usable variants of the trees by level, before and after; the table of `by_level`."""
+    return by_level(read_variants(folder), read_scores(folder))
+
+
+def by_level(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
+    """Columns arm (base, ladder), level, problems (all seeds), mean, low, high, of the scores on `VARIANTS`."""
+    own = variants[variants["tree"] == "ladder"]
+    level = {(f"seed{row.seed}", row.id): row.level for row in own.itertuples()}
+    scores = [score for score in scores if score.set == VARIANTS]
     rows = []
     for depth in sorted({level[score.run, score.problem] for score in scores}):
         mine = [score for score in scores if level[score.run, score.problem] == depth]
@@ -202,3 +218,45 @@ def levels(folder: str | Path) -> pd.DataFrame:
         for row in pass_table(mine, [1], set=VARIANTS).to_dict("records"):
             rows.append([row["arm"], depth, int(counts[row["arm"]]), row["mean"], row["low"], row["high"]])
     return pd.DataFrame(rows, columns=["arm", "level", "problems", "mean", "low", "high"])
+
+
+# ------------------------------------------------------------------ TTRL step by step
+
+
+def probes(folder: str | Path) -> pd.DataFrame:
+    """TTRL's probes, columns `PROBES`: for each arm, seed, test problem and step (0: before the first) how many of the
+    `probes` answers were right, and the mean reward on the problem's variants in that step (NaN for step 0). A problem
+    without usable variants was not trained and has step 0 alone."""
+    folder = Path(folder)
+    count = settings(folder)[0].probes
+    metrics = pd.read_csv(folder / "metrics.csv")
+    by_slot = {key: part for key, part in metrics.groupby(["arm", "seed", "problem"], sort=False)}
+    rows = []
+    for score in read_scores(folder):
+        if score.set == ANY_STEP:
+            slot = score.arm, int(score.run.removeprefix("seed")), score.problem
+            part = by_slot.get(slot, metrics[:0])
+            after = list(zip(part["step"] + 1, part["probe"].astype(int), part["reward"], strict=True))
+            first = score.c - sum(right for _, right, _ in after)  # the file of steps has none before them
+            rows += [[*slot, step, right, count, reward] for step, right, reward in [(0, first, math.nan), *after]]
+    return pd.DataFrame(rows, columns=PROBES)
+
+
+def ttrl(folder: str | Path) -> pd.DataFrame:
+    """TTRL over its steps, columns `STEPS`: the mean share of right probes of the test problems that were probed, the
+    share of all test problems with a right probe so far, both with 95 % intervals, and the mean reward."""
+    frame = probes(folder)
+    rows = []
+    for arm, own in frame.groupby("arm", sort=False):
+        wide = own.pivot(index=["seed", "problem"], columns="step", values="right")
+        solved = wide.fillna(0).cumsum(axis=1) > 0
+        for step, part in own.groupby("step"):
+            right = [_probe(arm, row.seed, row.problem, row.probes, row.right) for row in part.itertuples()]
+            so_far = [_probe(arm, *place, 1, int(found)) for place, found in solved[step].items()]
+            shares = (pass_table(scores, [1]).iloc[0][["mean", "low", "high"]] for scores in (right, so_far))
+            rows.append([arm, step, len(part), *(value for share in shares for value in share), part["reward"].mean()])
+    return pd.DataFrame(rows, columns=STEPS)
+
+
+def _probe(arm: str, seed: int, problem: str, n: int, c: int) -> Score:
+    return Score(arm, f"seed{seed}", 0, problem, n, c, 0)
