@@ -69,6 +69,24 @@ def _near_duplicates(similarities: Sequence[Sequence[float]], near: float) -> fl
     return fmean(any(value >= near for value in row[:i]) for i, row in enumerate(similarities))
 
 
+def _grpo(rewards: Sequence[float]) -> list[float]:
+    if len(set(rewards)) == 1:
+        return [0.0] * len(rewards)
+    return [(reward - fmean(rewards)) / stdev(rewards) for reward in rewards]
+
+
+def _prompts(depth: int, prompts: int, parents: int) -> int:
+    asked, total = 1, 0
+    for _ in range(depth):
+        total += asked * prompts
+        asked = min(parents, asked * prompts)
+    return total
+
+
+def _ttrl(probes: Sequence[Sequence[int]]) -> list[float]:
+    return [fmean(own[-1] for own in probes), fmean(any(own) for own in probes)]
+
+
 _ALIKE = [[1.0, 0.96, 0.0], [0.96, 1.0, 0.28], [0.0, 0.28, 1.0]]
 
 EXERCISES = {
@@ -86,6 +104,9 @@ EXERCISES = {
     "vendi": Exercise(_vendi, (([0.5, 0.5],), ([1.0, 0.0],), ([0.25] * 4,), ([0.7, 0.2, 0.1],))),
     "mean_distance": Exercise(_mean_distance, (([[1.0, 1.0], [1.0, 1.0]],), ([[1.0, 0.0], [0.0, 1.0]],), (_ALIKE,))),
     "near_duplicates": Exercise(_near_duplicates, ((_ALIKE, 0.99), (_ALIKE, 0.2), (_ALIKE, 0.9))),
+    "grpo": Exercise(_grpo, (([1.05, 0.05, 0.05, 0.0],), ([0.05] * 4,), ([1.05, 0.05],))),
+    "prompts": Exercise(_prompts, ((1, 6, 4), (2, 6, 4), (3, 6, 4), (3, 2, 40))),
+    "ttrl": Exercise(_ttrl, (([[0, 0, 1], [0, 1, 0]],), ([[0, 0], [0, 0]],), ([[1, 0, 0], [0, 0, 1], [0, 0, 0]],))),
 }
 
 

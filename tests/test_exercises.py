@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from soar_lib import rewards
-from soar_lib.analysis import claims, diversity, passk
+from soar_lib.analysis import claims, diversity, ladder_report, passk
+from soar_lib.config.ladder import VariantSettings
 from soar_lib.exercises import EXERCISES, check
 from soar_lib.policy.update import advantages
 from soar_lib.problems.filtering import Outcome
@@ -76,3 +77,25 @@ def test_measures_of_diversity_are_the_librarys():
         vectors = directions * np.sqrt(values.clip(0))  # rows whose products are the similarities
         assert EXERCISES["near_duplicates"].answer(similarities, near) == diversity.near_duplicates(vectors, near)
         assert EXERCISES["mean_distance"].answer(similarities) == pytest.approx(diversity.distance(vectors))
+
+
+def test_advantages_of_grpo_are_the_librarys():
+    for (values,) in EXERCISES["grpo"].cases:
+        expected = advantages(torch.tensor(values, dtype=torch.float64), "grpo").tolist()
+        assert EXERCISES["grpo"].answer(values) == pytest.approx(expected, rel=1e-3)  # the library adds 1e-4 to the SD
+
+
+def test_prompts_of_a_tree_are_those_of_the_settings():
+    for depth, prompts, parents in EXERCISES["prompts"].cases:
+        settings = VariantSettings("plain", depth, 1, prompts, parents, equivalent=0.0)
+        assert EXERCISES["prompts"].answer(depth, prompts, parents) == settings.most_prompts
+
+
+def test_what_ttrl_solved_is_the_reports():
+    for (probes,) in EXERCISES["ttrl"].cases:
+        scores = [
+            passk.Score("ladder_ttrl", "seed0", 0, str(i), len(own), sum(own), 0, ladder_report.ANY_STEP)
+            for i, own in enumerate(probes)
+        ]
+        found = [score.c for score in ladder_report.outcomes(scores)]
+        assert EXERCISES["ttrl"].answer(probes)[1] == pytest.approx(np.mean(found))
