@@ -9,7 +9,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from soar_lib.config import ConfigError, EvaluateConfig, FilterConfig, SoarConfig, SvsConfig, fit, memory, preset
-from soar_lib.policy import lora, sampling, update
+from soar_lib.config.soar import OptimiserSettings
+from soar_lib.policy import logprobs, lora, sampling, update
 from soar_lib.policy.attention import Decoding, shared_prompts
 from soar_lib.policy.sampling import Samples
 
@@ -96,11 +97,16 @@ def test_the_papers_model_is_known_before_it_is_downloaded():
 # ------------------------------------------------------------------ estimates against allocations
 
 
-@pytest.mark.parametrize(("kind", "merged"), [("llama", False), ("qwen", True)])
-def test_a_learning_step_allocates_what_is_predicted(kind, merged, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "merged", "checkpointing", "at_once"),
+    [("llama", False, False, 0), ("qwen", True, False, 0), ("llama", False, True, 0), ("llama", False, False, 2000)],
+)
+def test_a_learning_step_allocates_what_is_predicted(kind, merged, checkpointing, at_once, monkeypatch):
     if not merged:
         monkeypatch.setattr(lora, "MERGE_LIMIT", 0)
-    on, group = base(kind), 6
+    if at_once:
+        monkeypatch.setattr(logprobs, "LOGITS", at_once)
+    on, group = replace(tiny.base(kind, layers=6), stop=()), 6
     adapters = tiny.adapters(on, 1)
     ids = torch.randint(5, 90, (group, TOKENS), generator=torch.Generator().manual_seed(0))
     prompt, ones = torch.full((group, PROMPT), 7), torch.ones(group, TOKENS, dtype=torch.long)
@@ -109,12 +115,13 @@ def test_a_learning_step_allocates_what_is_predicted(kind, merged, monkeypatch):
         parameter.grad = torch.zeros_like(parameter)
 
     def step():
-        logprobs = update.completion_logprobs(on, adapters, samples)
-        weights = update.row_weights(samples.mask, samples.slots)
-        update.policy_gradient_loss(logprobs, torch.ones(group), samples.mask, weights).backward()
+        with logprobs.differentiable(on, adapters, samples, checkpointing=checkpointing) as values:
+            weights = update.row_weights(samples.mask, samples.slots)
+            update.policy_gradient_loss(values, torch.ones(group), samples.mask, weights).backward()
 
     shape = memory.shape_of(on.model.config)
-    told = memory.learning(shape, form(), 1, group, group, TOKENS, adapters.rank, limit=10**6)
+    optimiser = OptimiserSettings(max_tokens=10**6, gradient_checkpointing=checkpointing)
+    told = memory.learning(shape, form(), 1, group, group, TOKENS, adapters.rank, optimiser)
     assert told["logits"] + told["activations"] == pytest.approx(peak(step), rel=0.1)
 
 
@@ -155,8 +162,13 @@ def test_each_setting_moves_the_part_it_should():
     )
     fewer = memory.predict(preset("single_gpu", rows=96), shape, GPU)
     assert fewer.total < now.total and fewer.phase == "learning"
-    parts = {limit: memory.learning(shape, GPU, 1, 64, 16, 1024, 16, limit)["logits"] for limit in (4096, 2048)}
-    assert parts[4096] == pytest.approx(2 * parts[2048], rel=0.01)
+    parts = [
+        memory.learning(shape, GPU, 1, 64, 16, 1024, 16, OptimiserSettings(max_tokens=limit, gradient_checkpointing=on))
+        for limit, on in ((4096, False), (2048, False), (4096, True))
+    ]
+    assert parts[0]["activations"] == pytest.approx(2 * parts[1]["activations"], rel=0.1)
+    assert parts[0]["logits"] == parts[1]["logits"] == 20 * logprobs.LOGITS
+    assert parts[2]["activations"] < 0.2 * parts[0]["activations"]
     ranks = [memory.predict(preset("single_gpu", **{"student.rank": rank}), shape, GPU).adapters for rank in (16, 32)]
     assert ranks[1] > 1.8 * ranks[0]
     alone = preset("single_gpu", reward="intrinsic", promotion=False)

@@ -8,11 +8,12 @@ full length, which is the most that can happen. With b bytes per number of the b
     adapters      float32; a population in training is there five times: reference, values, gradients, AdamW's moments
     keys, values  2 b x layers x key heads x head size for each token of rows sampled together; a prompt counts once
     logits        in sampling b + 12 bytes per row and vocabulary entry; in learning 20 per predicting token and entry
-                  of one micro-batch: 4 kept, 16 in the backward pass
+                  of one micro-batch (4 kept, 16 in the backward pass), of at most `logprobs.LOGITS` of them
     activations   in learning, per token and layer of a micro-batch: 8 hidden (the norms' float32 inputs) + b x
                   (2 hidden + 3 heads x head size + 4 intermediate + 7 rank), and per completion and layer keys and
                   values as attention reads them, 2 b x heads x head size x (prompt + completion); in sampling, those
-                  of one layer
+                  of one layer; with gradient checkpointing too, with b x (hidden + 2 intermediate) for gradients, and
+                  b x hidden per token and layer
 
 The first three are exact, the others those of Llama and Qwen2; on CPU, allocations were measured to agree within a few
 percent (tests/test_memory.py). Left out: CUDA's own memory (about 0.5 GB), what the allocators lose in gaps, norms of
@@ -24,7 +25,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from soar_lib.config.presets import Config
-from soar_lib.config.soar import TRAINED_ARMS, EvaluateConfig, FilterConfig, SoarConfig, StudentSettings
+from soar_lib.config.soar import (
+    TRAINED_ARMS,
+    EvaluateConfig,
+    FilterConfig,
+    OptimiserSettings,
+    SoarConfig,
+    StudentSettings,
+)
 from soar_lib.config.values import ConfigError
 
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
@@ -191,10 +199,13 @@ def _layer(shape: Shape, form: Form, slots: int) -> int:
 
 
 def learning(
-    shape: Shape, form: Form, slots: int, rows: int, group: int, tokens: int, rank: int, limit: int
+    shape: Shape, form: Form, slots: int, rows: int, group: int, tokens: int, rank: int, optimiser: OptimiserSettings
 ) -> dict[str, int]:
     """Buffers of the largest micro-batch of `update.update`: `rows` completions per slot, `group` of each prompt,
-    about `limit` completion tokens together."""
+    about `optimiser.max_tokens` completion tokens together."""
+    from soar_lib.policy.logprobs import LOGITS
+
+    limit = optimiser.max_tokens
     share = rows * tokens / -(-rows * tokens // limit)
     part = min(rows, max(1, int(share / tokens + 0.5)))
     active = min(slots, max(1, limit // (part * tokens)))
@@ -204,15 +215,20 @@ def learning(
     each = 8 * shape.hidden + form.bytes * (2 * shape.hidden + 3 * wide + 4 * shape.intermediate + 7 * rank)
     keys = 2 * form.bytes * wide * (count * columns + prompts * form.prompt)
     mask = count * (tokens - 1) * columns * form.bytes  # float32's is one for all layers, others are cast in each
-    masks = shape.layers * mask + 2 * mask if form.bytes < 4 else mask
     casts = active * adapter_bytes(shape, rank) * form.bytes // 4 if form.bytes < 4 else 0
     dequantised = max(i * o for i, o in shape.linears) * form.bytes if form.four_bit else 0
+    logits = 20 * min(predicting * shape.vocabulary, LOGITS)
+    layers = 1 if optimiser.gradient_checkpointing else shape.layers  # whose insides are there at a time
+    masks = layers * mask + 2 * mask if form.bytes < 4 else mask
+    activations = layers * (packed * each + keys) + masks + casts + dequantised
+    if optimiser.gradient_checkpointing:  # a layer is computed again, and has its gradients, when the logits are gone
+        again = activations + packed * form.bytes * (shape.hidden + 2 * shape.intermediate)
+        activations = shape.layers * packed * shape.hidden * form.bytes + max(0, again - logits)
     return {
-        "logits": 20 * predicting * shape.vocabulary,
-        "activations": shape.layers * (packed * each + keys) + masks + casts + dequantised
-        + in_use(shape, form, rank, slots, active),
+        "logits": logits,
+        "activations": activations + in_use(shape, form, rank, slots, active),
         "tokens": slots * rows * (20 * tokens + 16 * form.prompt),
-    }  # fmt: skip
+    }
 
 
 # ------------------------------------------------------------------ runs
@@ -259,7 +275,7 @@ def _soar(config: SoarConfig, shape: Shape, form: Form) -> Iterator[Phase]:
         shape, form, teacher.draw, 1, teacher.max_new_tokens, 1024, teacher.rank, 1, distinct=1
     )  # fmt: skip
     yield "teacher's step", kept + 2 * count * one, learning(
-        shape, form, 1, written, written, teacher.max_new_tokens, teacher.rank, teacher.optimiser.max_tokens
+        shape, form, 1, written, written, teacher.max_new_tokens, teacher.rank, teacher.optimiser
     )  # fmt: skip
 
 
@@ -285,8 +301,8 @@ def _population(
 ) -> Iterator[Phase]:
     """`count` students in training: reference, values, gradients and two moments."""
     one, each = adapter_bytes(shape, settings.rank), settings.batch * settings.group
-    tokens, group, limit = settings.max_new_tokens, settings.group, settings.optimiser.max_tokens
+    tokens, group = settings.max_new_tokens, settings.group
     adapters = kept + 5 * count * one
     yield "sampling", adapters, sampling(shape, form, count * each, group, tokens, at_once, settings.rank, count)
-    yield "learning", adapters, learning(shape, form, count, each, group, tokens, settings.rank, limit)
+    yield "learning", adapters, learning(shape, form, count, each, group, tokens, settings.rank, settings.optimiser)
     yield "optimiser's step", adapters + (count * one if form.gpu else 0), {}  # on a GPU over all tensors at once

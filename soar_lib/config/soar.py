@@ -28,6 +28,7 @@ class OptimiserSettings:
     betas: tuple[float, float] = (0.9, 0.999)  # open; AdamW's usual values
     max_tokens: int = 4096  # completion tokens in one backward pass: memory, speed, and results by rounding only
 
+    gradient_checkpointing: bool = False  # layers are computed again in the backward pass: slower, less memory
     def __post_init__(self) -> None:
         require_positive(self, "learning_rate", "max_grad_norm", "max_tokens")
         require_at_least_zero(self, "warmup", "kl", "clip_low", "clip_high", "weight_decay")

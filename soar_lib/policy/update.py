@@ -14,8 +14,8 @@ of a group (Shao et al. 2024, arXiv 2402.03300). SOAR names RLOO and AdamW (Tabl
   at 1.0 (the trainers' usual values), so that a student learns the same alone and among others;
 - the cosine runs over the steps of the run it belongs to, warm-up included.
 
-Completions of a prompt share its forward and backward pass, nothing is padded, and groups without advantage are left
-out where KL is off. The optimiser still steps for every slot: a lone run would, on a zero gradient.
+Groups without advantage are left out where KL is off. The optimiser still steps for every slot: a lone run would, on a
+zero gradient. How log-probabilities are computed in little memory is in logprobs.py.
 """
 
 import math
@@ -24,11 +24,9 @@ from collections.abc import Iterator
 import torch
 
 from soar_lib.config import OptimiserSettings
-from soar_lib.policy import lora
-from soar_lib.policy.attention import shared_prompts
 from soar_lib.policy.base import Base
+from soar_lib.policy.logprobs import completion_logprobs, differentiable
 from soar_lib.policy.lora import Adapters
-from soar_lib.policy.packing import pack
 from soar_lib.policy.sampling import Samples
 
 NORMALISATIONS = ("sequence", "token", "token_in_sequence")
@@ -116,30 +114,6 @@ def sequence_kl(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Ten
     return ((logprobs - reference) * mask).sum(1)
 
 
-def completion_logprobs(
-    base: Base, adapters: Adapters | None, samples: Samples, temperature: float = 1.0
-) -> torch.Tensor:
-    """Log-probabilities [N, T] of the completions' tokens, float32, 0 where masked; differentiable in the adapters.
-
-    Rows with the same slot and prompt share the prompt's computation.
-    """
-    packing = pack(samples)
-    rows = packing.slots if adapters is not None else torch.zeros_like(packing.slots)
-    with shared_prompts(base.model), lora.use(base.model, adapters, rows):
-        logits = base.model(
-            input_ids=packing.ids, position_ids=packing.positions, layout=packing.layout, use_cache=False,
-            logits_to_keep=packing.keep,
-        ).logits  # fmt: skip
-    logits = logits.flatten(0, 1).float()
-    if temperature != 1.0:
-        logits = logits / temperature
-    total = logits.logsumexp(-1)
-    real = samples.mask.bool()
-    flat = packing.predictor[real] * logits.shape[-1] + samples.completion[real]
-    values = logits.flatten().index_select(0, flat) - total.index_select(0, packing.predictor[real])
-    return torch.zeros(real.shape, device=values.device).masked_scatter(real, values)
-
-
 def make_optimizer(adapters: Adapters, settings: OptimiserSettings) -> torch.optim.AdamW:
     """AdamW over the stack; element-wise, so it is S separate AdamWs."""
     return torch.optim.AdamW(
@@ -211,16 +185,17 @@ def update(
     divergence = torch.zeros(adapters.size, device=samples.mask.device)
     for rows in _micro_batches(samples, _with_signal(samples, advantage, settings.kl), settings.max_tokens):
         part = samples.select(rows)
-        logprobs = completion_logprobs(base, adapters, part, temperature)
         anchor = None
         if settings.kl:
             with torch.no_grad():
                 anchor = completion_logprobs(base, reference, part, temperature)
-                divergence.index_add_(0, part.slots, (k3(logprobs, anchor) * part.mask).sum(1))
-        policy_gradient_loss(
-            logprobs, advantage[rows], part.mask, weights[rows], reference=anchor, kl=settings.kl,
-            clip_low=settings.clip_low, clip_high=settings.clip_high, ratio=ratio,
-        ).backward()  # fmt: skip
+        with differentiable(base, adapters, part, temperature, settings.gradient_checkpointing) as logprobs:
+            if settings.kl:
+                divergence.index_add_(0, part.slots, (k3(logprobs.detach(), anchor) * part.mask).sum(1))
+            policy_gradient_loss(
+                logprobs, advantage[rows], part.mask, weights[rows], reference=anchor, kl=settings.kl,
+                clip_low=settings.clip_low, clip_high=settings.clip_high, ratio=ratio,
+            ).backward()  # fmt: skip
     norms = clip_per_adapter(adapters, settings.max_grad_norm)
     rate = learning_rate(settings, step, steps)
     for group in optimizer.param_groups:
