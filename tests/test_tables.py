@@ -42,6 +42,12 @@ def test_claims_as_text_and_what_is_missing_as_a_dash():
     ]
 
 
+def test_entropies_have_three_digits_and_a_lone_seed_no_interval():
+    rows = [["More entropy", 0.0123, -0.001, 0.02, math.nan, 3, "x"], ["PQ", 1.0, math.nan, math.nan, 2.0, 1, "x"]]
+    ours = claim_rows(pd.DataFrame(rows, columns=CLAIM_COLUMNS))["ours"]
+    assert ours.tolist() == ["0.012 (-0.001 to 0.020)", "1.0"]
+
+
 def test_a_table_goes_between_its_marks_and_nowhere_else():
     text = "a\n<!-- claims -->\nold\n<!-- end of claims -->\nb\n"
     assert fill(text, "| new |", "claims") == "a\n<!-- claims -->\n| new |\n<!-- end of claims -->\nb\n"

@@ -123,7 +123,7 @@ def _pass_at_k(set: str) -> View:
         f"no finished evaluation has scores on {WHERE[set]} for this choice.",
         partial(_scored, set=set),
         partial(_drawn_scores, where=WHERE[set]),
-        _scores_text,
+        scores_text,
     )
 
 
@@ -148,7 +148,7 @@ def _drawn_scores(tables: Tables, chosen: Selection, frame: pd.DataFrame, where:
     return study_plots.arms(frame, chosen.k, where, tables.look)
 
 
-def _scores_text(frame: pd.DataFrame) -> pd.DataFrame:
+def scores_text(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per arm, pass@k in percent with intervals."""
     rows = []
     for arm, part in frame.groupby("arm", sort=False):
@@ -183,13 +183,13 @@ def _rows_of(frame: pd.DataFrame, chosen: Selection) -> pd.DataFrame:
 def _curves_text(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One row per step, one column per arm: mean ± SD over seeds."""
     label, factor = QUANTITIES[measure]
-    cells = frame.assign(cell=[_plus_minus(factor * m, factor * sd) for m, sd in zip(frame[measure], frame["sd"])])
+    cells = frame.assign(cell=[plus_minus(factor * m, factor * sd) for m, sd in zip(frame[measure], frame["sd"])])
     wide = cells.pivot(index="step", columns="arm", values="cell")[list(dict.fromkeys(frame["arm"]))].fillna("")
     return wide.rename(columns=name).rename_axis(columns=None).reset_index()
 
 
-def _plus_minus(mean: float, sd: float) -> str:
-    return f"{mean:.1f}" if pd.isna(sd) else f"{mean:.1f} ± {sd:.1f}"
+def plus_minus(mean: float, sd: float, digits: int = 1) -> str:
+    return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
 def _taught(tables: Tables, chosen: Selection) -> pd.DataFrame:
@@ -199,7 +199,7 @@ def _taught(tables: Tables, chosen: Selection) -> pd.DataFrame:
 
 
 def _taught_text(frame: pd.DataFrame) -> pd.DataFrame:
-    points = [_plus_minus(100 * m, 100 * sd) for m, sd in zip(frame["mean_reward"], frame["sd"])]
+    points = [plus_minus(100 * m, 100 * sd) for m, sd in zip(frame["mean_reward"], frame["sd"])]
     return pd.DataFrame(
         {
             "arm": frame["arm"].map(name), "round": frame["round"], "teacher reward (points)": points,

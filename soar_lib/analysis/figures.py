@@ -12,7 +12,18 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soar_lib.analysis import claims, diversity_plots, passk, plots, question_points, study_plots, study_tables
+from soar_lib.analysis import (
+    claims,
+    diversity_plots,
+    passk,
+    plots,
+    question_points,
+    study_plots,
+    study_tables,
+    svs_plots,
+    svs_report,
+    svs_tables,
+)
 from soar_lib.analysis.passk import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl
 
@@ -101,6 +112,20 @@ def _quality_bars(data: pd.DataFrame) -> Figure:
     """Ours beside the paper's Table 7, where it is at hand."""
     path = plots.ROOT / "data" / "quality_paper.csv"
     return diversity_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
+
+
+def of_svs(folder: str | Path) -> Tables:
+    """Every figure and table of an SvS run. Raises RunError where the folder holds none."""
+    study, numbers = svs_report.read(folder), svs_report.table(folder)
+    found = svs_report.claims_of(read_json(Path(folder) / "config.json")["samples"])
+    main = numbers[numbers["arm"].isin(svs_plots.MAIN)]
+    return {
+        "svs_nano": (numbers, svs_plots.beside_paper),
+        "svs_pass_at_k": (svs_tables.passes(main), svs_plots.pass_at_k),
+        "svs_claims": (claims.judged(study, found), partial(study_plots.forest, of=found)),
+        "svs_curves": (svs_tables.steps(folder), svs_plots.entropy),
+        "svs_variants": (svs_tables.binned(svs_report.variants(folder)), svs_plots.shares),
+    }
 
 
 def draw(tables: Tables, root: str | Path = plots.ROOT) -> list[Path]:

@@ -19,6 +19,7 @@ from soar_lib.analysis.tables import ARMS, title
 
 Styles = dict[str, dict[str, str]]  # an arm's colour, marker and line
 LINES = ("-", "--", ":", "-.")
+UNITS = ("points", "ratio", "percent", "nats per token")  # of claims
 VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[3], UNDECIDED: "#666666"}
 # What a study's arms change (`soar_lib.study.ARMS`), for readers.
 SETTINGS = {
@@ -251,21 +252,28 @@ def forest(claims: pd.DataFrame, of: Sequence[Claim] = CLAIMS) -> Figure:
     """The table of claims (`claims.COLUMNS`), one row each: our number with its interval in the verdict's colour, the
     paper's as a hollow diamond, and as a bar the value that the interval must clear for the claim to hold.
 
-    Claims in points and claims about ratios have a panel each; `of` are the claims that the rows are about, and rows
-    about none of them count as points above 0.
+    Every unit has its own panel; `of` are the claims that the rows are about, and rows about none of them count as
+    points above 0.
     """
     known = [_known(text, of) for text in claims["claim"]]
-    data = claims.assign(bound=[claim.null + MARGIN * claim.no_effect for claim in known])
-    # A difference has the null 0; what is measured against another value is a ratio.
-    ratio = pd.Series([claim.null != 0 for claim in known], index=claims.index, dtype=bool)
-    parts = [(unit, data[mask]) for unit, mask in (("points", ~ratio), ("ratio", ratio)) if mask.any()]
+    bounds = [claim.null + MARGIN * claim.no_effect for claim in known]
+    data = claims.assign(bound=bounds, unit=[_unit(claim) for claim in known])
+    parts = [(unit, data[data["unit"] == unit]) for unit in UNITS if (data["unit"] == unit).any()]
     figure, panels = _rows([1.5 * len(part) for _, part in parts])
     for axes, (unit, part) in zip(panels, parts, strict=True):
         _claims(axes, part)
         axes.set(xlabel=f"{unit}, 95 % intervals", ylabel="claim")
+        if "nats" in unit:
+            axes.locator_params(axis="x", nbins=6)  # small numbers have long names
     entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=5, fontsize=9, frameon=False)
     return figure
+
+
+def _unit(claim: Claim) -> str:
+    """One of `UNITS`. A claim that names none is about points or, if measured against another value than 0, a ratio."""
+    named = next((unit for unit in UNITS if unit in claim.text), "")
+    return named or ("ratio" if claim.null else "points")
 
 
 def _known(text: str, of: Sequence[Claim]) -> Claim:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ from soar_lib.analysis.bootstrap import bootstrap_interval
 from soar_lib.analysis.claims import Claim, Estimate, Study
 from soar_lib.analysis.passk import Score
 from soar_lib.records import Problem
+
+if TYPE_CHECKING:
+    from soar_lib.analysis.quality import Verdict
 
 SETS = ("test", "hard", "other")
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
@@ -80,7 +84,7 @@ def variants(folder: str | Path) -> pd.DataFrame:
             "valid": _valid(row, judge), "leaking": row["leak"] != "", "duplicate": row["duplicate"] != "",
             "solved": row["right"] is not None, "rewarded": row["reward"] > 0,
         }
-        for judge in [_judge(Path(folder))]
+        for judge in [exact_judge(folder)]
         for arm in finished(folder)
         for row in runs.read_jsonl(Path(folder) / arm / "problems.jsonl")
     ]  # fmt: skip
@@ -89,17 +93,17 @@ def variants(folder: str | Path) -> pd.DataFrame:
     return groups.size().rename("written").to_frame().join(groups[list(SHARES)].mean()).reset_index()
 
 
-def _judge(folder: Path) -> Callable[[str, str], bool] | None:
-    """Whether a question's exact answer is the given one; None where the training problems are of no known world."""
+def exact_judge(folder: str | Path) -> Callable[[str, str], "Verdict"] | None:
+    """The verdict on a question and the answer that it should have; None where the training problems are of no known
+    world."""
     from soar_lib.analysis.quality import exact_verdict, topic  # the world's word lists are slow to import
 
-    train = [Problem(**row) for row in runs.read_jsonl(folder / "train.jsonl")]
-    known = bool(train) and all(topic(problem.question) for problem in train)
-    return (lambda question, answer: exact_verdict(question, answer).correct) if known else None
+    train = [Problem(**row) for row in runs.read_jsonl(Path(folder) / "train.jsonl")]
+    return exact_verdict if train and all(topic(problem.question) for problem in train) else None
 
 
-def _valid(row: dict, judge: Callable[[str, str], bool] | None) -> float:
-    return float(judge(row["question"], row["answer"])) if judge and row["question"] is not None else np.nan
+def _valid(row: dict, judge: Callable[[str, str], "Verdict"] | None) -> float:
+    return float(judge(row["question"], row["answer"]).correct) if judge and row["question"] is not None else np.nan
 
 
 # ------------------------------------------------------------------ measures

@@ -21,6 +21,10 @@ ARMS = {
 OTHERS = {
     "originals": "RL on the hard problems", "one_level": "RL on variants of one level", "ladder": "LADDER",
     "ladder_ttrl": "LADDER, then TTRL", "base_ttrl": "TTRL without LADDER", "majority": "RL on the majority's vote",
+    "rlvr": "RLVR", "svs": "SvS", "rlvr_equal_rollouts": "RLVR, equal rollouts", "rlvr_equal_updates":
+    "RLVR, equal rollouts and updates", "second_rollout": "Second rollout", "rephrasings": "Rephrasings",
+    "svs_easier_seeds": "SvS, easier seeds", "svs_no_reward": "SvS, writing not trained", "svs_any_correct":
+    "SvS, any right solver pays", "svs_guarded": "SvS, guarded",
 }  # fmt: skip
 
 TABLES = ("soar_nano", "soar_paper", "claims", "notebooks")
@@ -70,10 +74,40 @@ def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {
             "claim": row.claim,
-            "ours": "–" if pd.isna(row.ours) else f"{row.ours:.1f} ({row.low:.1f} to {row.high:.1f})",
+            "ours": "–" if pd.isna(row.ours) else _measured(row.ours, row.low, row.high, _digits(row.claim)),
             "paper": "–" if pd.isna(row.paper) else f"{row.paper:.1f}",
             "seeds": row.seeds,
             "verdict": row.verdict,
+        }
+        for row in found.itertuples(index=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _digits(claim: str) -> int:
+    """How many show a difference: entropies are fractions of a nat."""
+    return 3 if "entropy" in claim else 1
+
+
+def _measured(mean: float, low: float, high: float, digits: int) -> str:
+    interval = "" if pd.isna(low) else f" ({low:.{digits}f} to {high:.{digits}f})"  # a lone seed has none
+    return f"{mean:.{digits}f}{interval}"
+
+
+def ladder_rows(found: pd.DataFrame) -> pd.DataFrame:
+    """A LADDER run's numbers as text: arm, measure, ours with its 95 % interval, the paper's, seeds, completions.
+
+    `found` has the columns of `ladder_report.COLUMNS`, fractions that are shown as percent; what the paper lacks is a
+    dash, and completions are those that made one student.
+    """
+    rows = [
+        {
+            "arm": title(row.arm),
+            "measure": row.metric,
+            "ours, %": percent(row.mean, row.low, row.high),
+            "paper, %": "–" if pd.isna(row.paper) else f"{100 * row.paper:.0f}",
+            "seeds": row.seeds,
+            "completions": f"{row.rollouts:,}",
         }
         for row in found.itertuples(index=False)
     ]
