@@ -58,13 +58,17 @@ class Prefill:
 class Decoding:
     """One new token per row; row i continues prompt `owner[i]` of a Prefill.
 
-    Own keys and values lie in buffers [R, Hkv, columns, d] that grow by BLOCK columns; `keep(rows)` drops rows and
+    Own keys and values lie in buffers [R, Hkv, columns, d] that grow by `block` columns; `keep(rows)` drops rows and
     prompts nobody continues. Query heads that share a key head are treated as further queries of it.
+
+    A forward between `prepare` and `advance` takes where to write from `column`, a tensor, and allocates no buffer but
+    in the first one, so that it can be recorded (recorded.py).
     """
 
-    def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor):
+    def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor, block: int = BLOCK):
         self.prompt_keys, self.prompt_values = prefill.keys, prefill.values
-        self.lengths, self.length = lengths, 0
+        self.lengths, self.length, self.block = lengths, 0, block
+        self.column = torch.zeros(1, dtype=torch.long, device=owner.device)  # `length` on the device
         self.keys, self.values = {}, {}
         self.future, self.future_of = torch.zeros(0), -1
         self._place(owner)
@@ -102,18 +106,24 @@ class Decoding:
                     cache[layer] = tensor[:, :, :columns].index_select(0, alive)
         self._place(owner)
 
+    def prepare(self) -> bool:
+        """Make room for one more token; call before each forward. True where buffers had to grow."""
+        full = next((tensor.shape[2] for tensor in self.keys.values()), -1) == self.length
+        self.future_of = -1
+        for cache in (self.keys, self.values) if full else ():
+            for layer, tensor in cache.items():
+                cache[layer] = torch.nn.functional.pad(tensor, (0, 0, 0, self.block))
+        return full
+
     def _append(self, cache: dict, layer: int, new: torch.Tensor) -> torch.Tensor:
         if layer not in cache:
-            cache[layer] = new.new_zeros(new.shape[0], new.shape[1], BLOCK, new.shape[3])
-        elif cache[layer].shape[2] == self.length:
-            cache[layer] = torch.nn.functional.pad(cache[layer], (0, 0, 0, BLOCK))
-        cache[layer][:, :, self.length] = new[:, :, 0]
-        return cache[layer]
+            cache[layer] = new.new_zeros(new.shape[0], new.shape[1], self.block, new.shape[3])
+        return cache[layer].index_copy_(2, self.column, new)
 
     def _future(self, columns: int) -> torch.Tensor:
         """Additive mask [columns] of columns not written yet. Whole buffers are read: parts of them cost a copy."""
         if len(self.future) != columns or self.future_of != self.length:
-            later = torch.arange(columns, device=self.mask.device) > self.length
+            later = torch.arange(columns, device=self.mask.device) > self.column
             self.future, self.future_of = torch.zeros_like(later, dtype=self.mask.dtype), self.length
             self.future.masked_fill_(later, -torch.inf)
         return self.future
@@ -121,6 +131,7 @@ class Decoding:
     def advance(self) -> None:
         """Call after each forward: the next token goes to the next column."""
         self.length += 1
+        self.column += 1
 
     def attend(self, layer, query, key, value, scale):
         keys = self._append(self.keys, layer, key)

@@ -25,6 +25,7 @@ class Base:
     device: torch.device
     pad: int
     stop: tuple[int, ...]
+    graphs: bool = False  # decoding steps are recorded as CUDA graphs and replayed (recorded.py)
 
     def encode(self, messages: list[dict]) -> list[int]:
         return encode(self, messages)

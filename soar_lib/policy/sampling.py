@@ -6,14 +6,16 @@ probability exceeds u), so a completion depends on its policy, its prompt and it
 """
 
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 
 from soar_lib import meter
-from soar_lib.policy import lora
+from soar_lib.policy import attention, lora, recorded
 from soar_lib.policy.attention import Decoding, Prefill, shared_prompts
 from soar_lib.policy.base import Base
 from soar_lib.policy.lora import Adapters
+from soar_lib.policy.recorded import Recorded
 
 SHRINK = 0.75  # rows are compacted once no more than this share of them is unfinished
 
@@ -152,7 +154,9 @@ def _sample_chunk(base, adapters, prompts, slots, group, uniforms, temperature, 
     lengths = torch.tensor([len(key[1]) - 1 for key in unique], device=base.device)
     last = torch.tensor([key[1][-1] for key in unique], device=base.device)
     with lora.use(base.model, adapters, slot) as population:
-        layout = Decoding(_prefill(base, [key[1][:-1] for key in unique]), lengths, torch.arange(len(unique)).to(slot))
+        prefill = _prefill(base, [key[1][:-1] for key in unique])
+        block = recorded.BLOCK if base.graphs else attention.BLOCK
+        layout = Decoding(prefill, lengths, torch.arange(len(unique)).to(slot), block)
         logits = _forward(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
         state = dict(row=row, slot=slot[owner], position=lengths[owner], alive=torch.ones_like(row, dtype=torch.bool))
         _keep(owner, layout, population, state["slot"])
@@ -169,11 +173,17 @@ def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
     return layout
 
 
-def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+def _logits(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Logits [N, V] after one more token [N] per row."""
-    logits = base.model(
+    return base.model(
         input_ids=token[:, None], position_ids=position[:, None], layout=layout, use_cache=False, logits_to_keep=1
     ).logits[:, -1]
+
+
+def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """The same; afterwards the token is part of the layout."""
+    layout.prepare()
+    logits = _logits(base, layout, token, position)
     layout.advance()
     return logits
 
@@ -181,9 +191,11 @@ def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.
 def _generate(base, layout, population, state: dict, logits, uniforms, temperature: float, out: _Output) -> None:
     """Draw tokens until every row has ended; `state` holds row (of `out`), slot, position and alive, each [R]."""
     stop = torch.tensor(base.stop, device=base.device)
+    recorder = Recorded(partial(_logits, base, layout), layout) if base.graphs else None
+    forward, shrink = (recorder, recorded.SHRINK) if recorder else (partial(_forward, base, layout), SHRINK)
     for step in range(out.mask.shape[1]):
         if step:
-            logits = _forward(base, layout, state["token"], state["position"])
+            logits = forward(state["token"], state["position"])
         token, logprob = draw(logits, None if uniforms is None else uniforms[state["row"], step], temperature)
         out.write(step, state["row"], state["alive"], token, logprob)
         alive = state["alive"] & ~torch.isin(token, stop)
@@ -191,10 +203,12 @@ def _generate(base, layout, population, state: dict, logits, uniforms, temperatu
         left = int(alive.sum())
         if left == 0:
             return
-        if left <= SHRINK * len(token):  # the others keep their order, by slot and prompt
+        if left <= shrink * len(token):  # the others keep their order, by slot and prompt
             rows = alive.nonzero()[:, 0]
             state = {key: value[rows] for key, value in state.items()}
             _keep(rows, layout, population, state["slot"])
+            if recorder:
+                recorder.forget()
 
 
 def _keep(rows: torch.Tensor, layout: Decoding, population: lora.Population | None, slots: torch.Tensor) -> None:

@@ -1,0 +1,69 @@
+"""A decoding step recorded once and replayed, so that a GPU need not wait for Python.
+
+A step of a model of some billion parameters reads its weights in one or two milliseconds, and Python takes ten times as
+long to launch its thousand kernels. A CUDA graph launches them at once, on the same memory each time: so token and
+position are copied into fixed tensors, `attention.Decoding` writes at a column that lies on the device, and the step is
+recorded anew when rows have left or buffers have grown, for which both happen in larger strides than without (BLOCK,
+SHRINK). On a CPU there is nothing to record; the step runs on the same fixed tensors.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from soar_lib.config import ConfigError
+from soar_lib.policy.attention import Decoding
+
+BLOCK = 256  # columns by which buffers grow: unwritten ones are read too, recording takes some tens of milliseconds
+SHRINK = 0.5  # share of unfinished rows at which the others leave
+
+Logits = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (token [N], position [N]) -> [N, V]
+
+
+class Recorded:
+    """`logits` on `layout` as it was recorded last; `forget` where anything but tokens and positions has changed."""
+
+    def __init__(self, logits: Logits, layout: Decoding):
+        self.logits, self.layout = logits, layout
+        self.pool = None  # of memory, shared by all recordings
+        self.forget()
+
+    def forget(self) -> None:
+        self.token = self.position = self.replay = None
+
+    def __call__(self, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """Logits [N, V], which the next call overwrites; afterwards the token is part of the layout."""
+        if self.layout.prepare():
+            self.forget()
+        if self.replay is None:
+            self.token, self.position = token.clone(), position.clone()
+            self.replay = self._record() if token.is_cuda else lambda: self.logits(self.token, self.position)
+        self.token.copy_(token)
+        self.position.copy_(position)
+        logits = self.replay()
+        self.layout.advance()
+        return logits
+
+    def _record(self) -> Callable[[], torch.Tensor]:
+        """Once by hand on a stream of its own, as libraries allocate at their first call, and once recorded. Both only
+        rewrite what the first replay writes. Raises ConfigError for a model that waits for the CPU in between."""
+        self.pool = self.pool or torch.cuda.graph_pool_handle()
+        aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            self.logits(self.token, self.position)
+        torch.cuda.current_stream().wait_stream(aside)
+        try:
+            with torch.cuda.graph(graph, pool=self.pool):
+                out = self.logits(self.token, self.position)
+        except RuntimeError as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ConfigError(
+                f"graphs = True: the model's step cannot be recorded ({reason}); set graphs = false"
+            ) from error
+
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return out
+
+        return replay
