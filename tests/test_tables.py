@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from soar_lib.analysis.claims import COLUMNS as CLAIM_COLUMNS
+from soar_lib.analysis.ladder_report import COLUMNS as LADDER_COLUMNS
 from soar_lib.analysis.passk import COLUMNS
-from soar_lib.analysis.tables import beside, claim_rows, fill, markdown
+from soar_lib.analysis.tables import beside, claim_rows, fill, ladder_rows, markdown
 
 ROOT = Path(__file__).parents[1]
 PAPER = pd.read_csv(ROOT / "figures" / "data" / "soar_paper.csv")
@@ -46,6 +47,14 @@ def test_entropies_have_three_digits_and_a_lone_seed_no_interval():
     rows = [["More entropy", 0.0123, -0.001, 0.02, math.nan, 3, "x"], ["PQ", 1.0, math.nan, math.nan, 2.0, 1, "x"]]
     ours = claim_rows(pd.DataFrame(rows, columns=CLAIM_COLUMNS))["ours"]
     assert ours.tolist() == ["0.012 (-0.001 to 0.020)", "1.0"]
+
+
+def test_a_ladder_runs_numbers_as_text():
+    rows = [["ladder", "pass@1", 0.5, 0.25, 0.755, 3, 6554, 0.82], ["majority", "pass@1", 0, 0, 0, 3, 6400, math.nan]]
+    assert markdown(ladder_rows(pd.DataFrame(rows, columns=LADDER_COLUMNS))).split("\n")[2:] == [
+        "| LADDER | pass@1 | 50.0 (25.0–75.5) | 82 | 3 | 6,554 |",
+        "| RL on the majority's vote | pass@1 | 0.0 (0.0–0.0) | – | 3 | 6,400 |",
+    ]
 
 
 def test_a_table_goes_between_its_marks_and_nowhere_else():
