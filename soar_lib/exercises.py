@@ -87,6 +87,20 @@ def _ttrl(probes: Sequence[Sequence[int]]) -> list[float]:
     return [fmean(own[-1] for own in probes), fmean(any(own) for own in probes)]
 
 
+def _paid_chance(rate: float, group: int, low: float, high: float) -> float:
+    counts = [count for count in range(group + 1) if low * group <= count <= high * group]
+    return sum(comb(group, count) * rate**count * (1 - rate) ** (group - count) for count in counts)
+
+
+def _further_rollouts(counts: Sequence[int], group: int, variants: int) -> int:
+    seeds = sum(count for count in counts if 1 <= count <= group / 2)
+    return seeds * variants * (1 + group)
+
+
+def _token_entropy(logprobs: Sequence[Sequence[float]]) -> float:
+    return -sum(map(sum, logprobs)) / sum(map(len, logprobs))
+
+
 _ALIKE = [[1.0, 0.96, 0.0], [0.96, 1.0, 0.28], [0.0, 0.28, 1.0]]
 
 EXERCISES = {
@@ -103,6 +117,15 @@ EXERCISES = {
     "verdict": Exercise(_verdict, ((1.0, 5.0, 0.0), (-1.0, 7.0, 0.0), (-5.0, -1.0, 0.0), (1.5, 3.0, 2.0))),
     "vendi": Exercise(_vendi, (([0.5, 0.5],), ([1.0, 0.0],), ([0.25] * 4,), ([0.7, 0.2, 0.1],))),
     "mean_distance": Exercise(_mean_distance, (([[1.0, 1.0], [1.0, 1.0]],), ([[1.0, 0.0], [0.0, 1.0]],), (_ALIKE,))),
+    "paid_chance": Exercise(
+        _paid_chance, ((0.0, 8, 0.125, 0.625), (0.1, 8, 0.125, 0.625), (1.0, 8, 0.125, 1.0), (0.75, 8, 0.125, 0.625))
+    ),
+    "further_rollouts": Exercise(
+        _further_rollouts, (([0, 8, 5], 8, 8), ([4, 1, 0], 8, 8), ([2, 3], 4, 2), ([1, 2, 3, 4, 5, 6], 8, 4))
+    ),
+    "token_entropy": Exercise(
+        _token_entropy, (([[0.0, 0.0]],), ([[-1.0], [-2.0, -3.0, -4.0]],), ([[-0.5, -0.5], [0.0] * 6],))
+    ),
     "near_duplicates": Exercise(_near_duplicates, ((_ALIKE, 0.99), (_ALIKE, 0.2), (_ALIKE, 0.9))),
     "grpo": Exercise(_grpo, (([1.05, 0.05, 0.05, 0.0],), ([0.05] * 4,), ([1.05, 0.05],))),
     "prompts": Exercise(_prompts, ((1, 6, 4), (2, 6, 4), (3, 6, 4), (3, 2, 40))),

@@ -1,15 +1,20 @@
 """The exercises' definitions agree with the library, and the checks tell right from wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from soar_lib import rewards
 from soar_lib.analysis import claims, diversity, ladder_report, passk
+from soar_lib.config import SvsConfig
 from soar_lib.config.ladder import VariantSettings
 from soar_lib.exercises import EXERCISES, check
 from soar_lib.policy.update import advantages
 from soar_lib.problems.filtering import Outcome
+from soar_lib.records import Problem
+from soar_lib.synthesis import Solved, Task, seeds
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -99,3 +104,33 @@ def test_what_ttrl_solved_is_the_reports():
         ]
         found = [score.c for score in ladder_report.outcomes(scores)]
         assert EXERCISES["ttrl"].answer(probes)[1] == pytest.approx(np.mean(found))
+
+
+def test_the_chance_to_be_paid_is_that_of_the_bands_and_of_draws():
+    config = SvsConfig()
+    draws = np.random.default_rng(0)
+    for case in EXERCISES["paid_chance"].cases:
+        rate, group, low, high = case
+        paid = replace(config, group=group, reward_low=low, reward_high=high).reward_counts
+        share = np.isin(draws.binomial(group, rate, 200_000), list(paid)).mean()
+        assert EXERCISES["paid_chance"].answer(*case) == pytest.approx(share, abs=0.005)
+
+
+def test_further_rollouts_are_those_of_the_seeds_that_the_library_finds():
+    for counts, group, variants in EXERCISES["further_rollouts"].cases:
+        config = replace(SvsConfig(), group=group, variants=variants)
+        right = [[i < count for i in range(group)] for count in counts]
+        tasks = [Task(0, Problem(f"p{place}", "q", "1"), (0, 0, place)) for place in range(len(counts))]
+        found = seeds(Solved(tasks, None, [""] * group * len(counts), right), config)
+        expected = len(found) * config.variants + len(found) * config.variants * config.group
+        assert EXERCISES["further_rollouts"].answer(counts, group, variants) == expected
+
+
+def test_the_entropy_of_samples_is_that_of_their_distribution_also_where_lengths_differ():
+    """Texts of one token, or of two: the mean is over tokens, not over texts."""
+    draws, first, second = np.random.default_rng(0), np.log([0.75, 0.25]), np.log([0.5, 0.5])
+    picks = draws.choice(2, 100_000, p=np.exp(first))
+    texts = [[first[0]] if pick == 0 else [first[1], second[0]] for pick in picks]
+    entropies = -(np.exp(first) * first).sum(), -(np.exp(second) * second).sum()
+    exact = (entropies[0] + 0.25 * entropies[1]) / 1.25
+    assert EXERCISES["token_entropy"].answer(texts) == pytest.approx(exact, abs=0.005)
