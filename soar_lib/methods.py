@@ -65,7 +65,7 @@ class MethodsConfig:
     soar: SoarConfig = field(default_factory=SoarConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     ladder: LadderConfig = field(default_factory=LadderConfig)
-    svs: SvsConfig = field(default_factory=SvsConfig)
+    svs: SvsConfig = field(default_factory=lambda: SvsConfig(model=SoarConfig.model))
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -77,15 +77,15 @@ class MethodsConfig:
             raise ConfigError(f"model = {' and '.join(sorted(models))}: all methods must start from one base")
 
 
-# What the comparison changes in the presets of its parts. A SOAR run of the nano preset spends five times the budget:
-# here it has half the data sets, one student on each, and 6 rounds. Trees are smaller, since votes count too.
+# What the comparison changes in the presets of its parts. A SOAR run of the nano preset spends eight times the budget:
+# here it has half the data sets, one student on each, and 4 rounds. Trees are smaller, since votes count too.
 METHOD_PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
         "seeds": 2, "soar.rounds": 1, "svs.steps": 8, "svs.batch": 4, "svs.measure_every": 0,
         "ladder.variants.depth": 1, "ladder.variants.prompts": 1, "ladder.variants.votes": 2,
     },
     "nano": {
-        "soar.datasets": 2, "soar.repeats": 1, "soar.rounds": 6, "svs.steps": 32, "svs.measure_every": 0,
+        "soar.datasets": 2, "soar.repeats": 1, "soar.rounds": 4, "svs.steps": 48, "svs.measure_every": 0,
         "ladder.variants.prompts": 3, "ladder.variants.parents": 3,
     },
 }  # fmt: skip
@@ -102,12 +102,7 @@ def preset(name: str, **changes: Any) -> MethodsConfig:
             f"preset {name!r} has no comparison of methods; presets that have: {', '.join(METHOD_PRESETS)}"
         )
     values = {f"{part}.{key}": value for part, kind in PARTS.items() for key, value in PRESETS[name][kind].items()}
-    return change(change(_default(), values | METHOD_PRESETS[name]), changes)
-
-
-def _default() -> MethodsConfig:
-    """One model for all parts, that of SOAR's defaults."""
-    return MethodsConfig(svs=replace(SvsConfig(), model=SoarConfig().model))
+    return change(change(MethodsConfig(), values | METHOD_PRESETS[name]), changes)
 
 
 def run(
