@@ -22,10 +22,9 @@ Each method keeps its own loss and settings. The folder holds a run folder per m
 fresh, hard_only, ladder), pool.jsonl, scores.jsonl and methods.csv.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from soar_lib import runs
@@ -45,7 +44,6 @@ if TYPE_CHECKING:  # the command line's checks need not wait for them
 
     from soar_lib.policy.base import Base
 
-ARMS = ("base", "hard_only", "rlvr", "svs", "ladder", "ps", "pq", "grounded_t")
 PARTS = {
     "filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig, "ladder": LadderConfig, "svs": SvsConfig,
 }  # fmt: skip
@@ -113,11 +111,13 @@ def run(
     base: "Base | None" = None,
     say: Callable[[str], None] = print,
 ) -> "pd.DataFrame":
-    """Run all methods into a folder, or go on with what is there; returns the table (methods.csv, see `table`).
+    """Run all methods into a folder, or go on with what is there; returns the table (methods.csv).
 
     `say` is told each part as it ends; `base` saves loading the model again. Raises ConfigError, LoadError and
     RunError; whether the budget is enough for SOAR and LADDER shows when SvS has run.
     """
+    from soar_lib.analysis import methods_report
+
     out = Path(out)
     runs.check_folder(out, resume)
     if (out / "config.json").is_file():
@@ -127,12 +127,12 @@ def run(
     base = base or _load(config)
     _filter(config, out, progress, say)
     _svs(config, out, progress, base, say)
-    budget = spent_by_svs(out)
+    budget = methods_report.spent_by_svs(out)
     say(f"methods: the budget is {budget:,} rollouts of each seed")
     _soar(config, out, progress, base, say)
     _fresh(config, out, progress, base, say, budget)
     _ladder(config, out, progress, base, say, budget)
-    return write(out)
+    return methods_report.write(out)
 
 
 def _load(config: MethodsConfig) -> "Base":
@@ -170,11 +170,6 @@ def svs_config(config: MethodsConfig, out: Path) -> SvsConfig:
     )  # fmt: skip
 
 
-def spent_by_svs(out: Path) -> int:
-    """Completions that SvS drew for each seed, on average."""
-    return round(fmean(runs.read_json(out / "svs" / "svs" / "result.json")["rollouts"]))
-
-
 def _soar(config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None]) -> None:
     from soar_lib import soar
 
@@ -187,26 +182,14 @@ def soar_folders(config: MethodsConfig, out: Path) -> list[Path]:
     return [out / "soar" / f"seed{seed}" for seed in range(config.seeds)]
 
 
-def spent_by_soar(folder: Path) -> int:
-    """All completions of a finished SOAR run: the teacher's, its students', and those by which rewards and the best
-    promoted student were found."""
-    from soar_lib.analysis.sources import spent
-    from soar_lib.config import from_values
-
-    config = from_values(SoarConfig, runs.read_json(folder / "config.json"))
-    rounds, train = (runs.read_jsonl(folder / f"{name}.jsonl") for name in ("rounds", "hard_train"))
-    chosen = len(runs.read_json(folder / "result.json")["accuracies"]) * len(train)
-    return spent(config, rounds) + sum(row["attempts"] for row in rounds) + chosen
-
-
 def _fresh(
     config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None], budget: int
 ) -> None:
     """Hard-Only on the whole budget, and SOAR's fresh students on what its runs have left of it."""
-    from soar_lib.analysis import evaluate
+    from soar_lib.analysis import evaluate, methods_report
 
     folders = soar_folders(config, out)
-    left = budget - config.evaluate.teacher_samples - max(map(spent_by_soar, folders))
+    left = budget - config.evaluate.teacher_samples - max(map(methods_report.spent_by_soar, folders))
     for name, arms, rest in (
         ("hard_only", ("base", "hard_only"), budget),
         ("fresh", ("ps", "pq", "grounded_t"), left),
@@ -260,59 +243,3 @@ def ladder_config(config: MethodsConfig, out: Path, budget: int, train: int) -> 
     rest = budget - train * own.written
     steps = _steps(rest, own.student, 1, "LADDER's variants and votes", "ladder.variants.prompts")
     return replace(own, student=replace(own.student, steps=steps))
-
-
-# ------------------------------------------------------------------ the table
-
-
-def scores(out: str | Path) -> list:
-    """Every arm's scores (`passk.Score`) with all rollouts that led to the measured student; runs are named by seed."""
-    from soar_lib.analysis.passk import HARD_TEST, Score
-
-    out = Path(out)
-    soar = {folder.name: spent_by_soar(folder) for folder in sorted((out / "soar").iterdir())}
-    sampled = runs.read_json(out / "config.json")["evaluate"]["teacher_samples"]
-    found = []
-    for folder, names in (
-        ("hard_only", {"base": "base", "hard_only": "hard_only"}),
-        ("svs/rlvr_equal_rollouts", {"rlvr_equal_rollouts": "rlvr"}),
-        ("svs/svs", {"svs": "svs"}),
-        ("ladder", {"ladder": "ladder"}),
-        ("fresh", {name: name for name in ("ps", "pq", "grounded_t")}),
-    ):
-        rows = [Score(**row) for row in runs.read_jsonl(out / folder / "scores.jsonl") if row["arm"] in names]
-        for score in rows:
-            seed = score.run.rpartition("/")[2]
-            before = {"ps": soar[seed] - score.rollouts, "pq": soar[seed], "grounded_t": soar[seed] + sampled}
-            total = score.rollouts + before.get(score.arm, 0)
-            found.append(replace(score, arm=names[score.arm], run=seed, rollouts=total, set=HARD_TEST))
-    return found
-
-
-def table(found: Sequence, ks: Sequence[int]) -> "pd.DataFrame":
-    """pass@k of each arm on hard test with its 95 % interval (columns of `passk.table`; `rollouts` are all that were
-    drawn), and its difference from Hard-Only on the same seeds and problems: columns gain, gain_low, gain_high."""
-    from soar_lib.analysis.passk import compare, table
-
-    frame = table(found, ks, ARMS)
-    gains = [
-        (0.0, 0.0, 0.0) if row.arm == "hard_only" else _gain(compare(found, row.arm, "hard_only", row.k))
-        for row in frame.itertuples(index=False)
-    ]
-    for place, name in enumerate(("gain", "gain_low", "gain_high")):
-        frame[name] = [gain[place] for gain in gains]
-    return frame
-
-
-def _gain(found: Any) -> tuple[float, float, float]:
-    return found.difference, found.low, found.high
-
-
-def write(out: str | Path) -> "pd.DataFrame":
-    """Write scores.jsonl and methods.csv from the folders of the parts; returns the table."""
-    out = Path(out)
-    found, ks = scores(out), runs.read_json(out / "config.json")["evaluate"]["ks"]
-    runs.write_text_atomic(out / "scores.jsonl", runs.jsonl(map(asdict, found)))
-    frame = table(found, ks)
-    runs.write_text_atomic(out / "methods.csv", frame.to_csv(index=False, lineterminator="\n"))
-    return frame

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from soar_lib import methods, runs
+from soar_lib.analysis import methods_report
 from soar_lib.config import ConfigError
 from soar_lib.policy.base import load as load_base
 from soar_lib.problems.load import load_file, overlap
@@ -26,7 +27,7 @@ def run(tmp_path_factory):
 
 def test_no_method_spends_more_than_svs_did(run):
     out, frame, said = run
-    budget = methods.spent_by_svs(out)
+    budget = methods_report.spent_by_svs(out)
     spent = frame.groupby("arm")["rollouts"].first()
     assert spent["base"] == 0 and spent["svs"] == budget > 100
     step = 4 * 4  # of RLVR, which is rounded to the nearest
@@ -47,7 +48,7 @@ def test_rollouts_are_what_the_logs_of_the_parts_add_up_to(run):
     settings = runs.read_json(out / "ladder" / "config.json")["student"]
     training = settings["steps"] * settings["batch"] * settings["group"]
     assert spent["ladder"] == pytest.approx(training + (len(prompts) + votes) / 2, abs=2)
-    assert spent["ps"] == round(sum(map(methods.spent_by_soar, (out / "soar").iterdir())) / 2)
+    assert spent["ps"] == round(sum(map(methods_report.spent_by_soar, (out / "soar").iterdir())) / 2)
     fresh = runs.read_json(out / "fresh" / "config.json")["student"]["steps"] * 2 * 4
     assert spent["grounded_t"] == spent["ps"] + fresh + 4  # and the problems that the teacher wrote for it
 
@@ -60,7 +61,7 @@ def test_a_soar_run_is_counted_whole(run):
     hard = len((folder / "hard_train.jsonl").read_text().splitlines())
     baselines = len(runs.read_json(folder / "result.json")["accuracies"])
     assert attempts >= 8
-    assert methods.spent_by_soar(folder) == 2 * 2 * 2 * 4 + 3 * 8 + attempts + baselines * hard
+    assert methods_report.spent_by_soar(folder) == 2 * 2 * 2 * 4 + 3 * 8 + attempts + baselines * hard
 
 
 def test_all_are_measured_on_hard_test_and_learn_from_nothing_of_it(run):
@@ -82,7 +83,7 @@ def test_gains_are_paired_with_hard_only(run):
     means = frame.pivot(index="arm", columns="k", values="mean")
     gains = frame.pivot(index="arm", columns="k", values="gain")
     arms = frame[frame["seeds"] == 2]["arm"].unique()
-    assert set(arms) >= set(methods.ARMS) - {"pq"}
+    assert set(arms) >= set(methods_report.ARMS) - {"pq"}
     expected = means.loc[arms] - means.loc["hard_only"]
     pd.testing.assert_frame_equal(gains.loc[arms], expected, check_names=False, atol=1e-9)
     assert ((frame["gain_low"] <= frame["gain"]) & (frame["gain"] <= frame["gain_high"])).all()
