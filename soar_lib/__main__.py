@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from soar_lib import loggers, runs, study
+from soar_lib import loggers, methods, runs, study
 from soar_lib.config import (
     PRESETS,
     Config,
@@ -34,6 +34,7 @@ from soar_lib.problems.answers import LoadError
 KINDS = {"filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
 LOGGED = ("soar", "evaluate", "study", "demo")
 METHODS = {"ladder": LadderConfig, "svs": SvsConfig}
+GROUPED = {"study": study.preset, "methods": methods.preset}  # whose settings are those of their parts
 HELP = {
     "filter": "keep the problems that the model never solves in k samples and split them in two",
     "soar": "teach: the teacher writes problems, students try them, their gain is the teacher's reward",
@@ -41,6 +42,7 @@ HELP = {
     "study": "the paper's comparisons: all arms on all seeds, and a table of its claims",
     "ladder": "learn from easier variants that the model writes, of hard problems and of each test problem; its claims",
     "svs": "self-play with variational problem synthesis and its controls, and a table of its claims",
+    "methods": "SOAR, LADDER, SvS, Hard-Only and RLVR at one budget of rollouts, from one base on one test set",
     "demo": "the first three in a row, with figures, on a laptop",
 }
 PROBLEMS = {
@@ -75,13 +77,14 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_options(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(PRESETS)} (default: nano)")
+    if name in GROUPED:
+        command.add_argument("--seeds", type=int, metavar="N", help="runs of each arm (study: that decides a claim)")
+    else:
+        command.add_argument("--seed", type=int, default=0, help="every random number of the run follows from it")
     if name == "study":
-        command.add_argument("--seeds", type=int, metavar="N", help="SOAR runs of each arm that decides a claim")
         arms = f"some of {', '.join(study.ARMS)} (default: the preset's)"
         command.add_argument("--arms", metavar="A,B,...", help=arms)
         command.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: as many as torch takes)")
-    else:
-        command.add_argument("--seed", type=int, default=0, help="every random number of the run follows from it")
     command.add_argument(
         "--out", type=Path, default=Path("runs") / name, metavar="FOLDER", help=f"run folder (default: runs/{name})"
     )
@@ -106,7 +109,7 @@ def _epilog(name: str) -> str:
     """The settings that --set knows, with the paper's values."""
     if name == "demo":
         return ""
-    values = study.StudyConfig() if name == "study" else (KINDS | METHODS)[name]()
+    values = GROUPED[name]("paper") if name in GROUPED else (KINDS | METHODS)[name]()
     lines = [f"  {field} = {json.dumps(value)}" for field, value in _flat(dataclasses.asdict(values))]
     return "settings for --set, with the values of preset paper:\n" + "\n".join(lines)
 
@@ -127,16 +130,17 @@ def settings(arguments: argparse.Namespace, kind: type[Config]) -> Any:
     return preset(arguments.preset, kind, **changes)
 
 
-def study_settings(arguments: argparse.Namespace) -> study.StudyConfig:
-    """The same for a study. Raises `ConfigError`."""
-    base, parts = _base_settings(arguments), ("filter", "transfer", "soar", "evaluate")
+def grouped_settings(arguments: argparse.Namespace) -> study.StudyConfig | methods.MethodsConfig:
+    """The same for a command in `GROUPED`: what is said of the base holds for every part. Raises `ConfigError`."""
+    base, make = _base_settings(arguments), GROUPED[arguments.command]
+    parts = [field.name for field in dataclasses.fields(make("paper")) if dataclasses.is_dataclass(field.type)]
     changes = {name: value for name, value in _set(arguments).items() if name not in base}
     changes |= {f"{part}.{name}": value for part in parts for name, value in base.items()}
     if arguments.seeds is not None:
         changes["seeds"] = arguments.seeds
-    if arguments.arms:
+    if vars(arguments).get("arms"):
         changes["arms"] = [name.strip() for name in arguments.arms.split(",")]
-    return study.preset(arguments.preset, **changes)
+    return make(arguments.preset, **changes)
 
 
 def _set(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -242,7 +246,7 @@ def _say_measured(name: str, out: Path) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> None:
-    config = study_settings(arguments)
+    config = grouped_settings(arguments)
     runs.check_folder(arguments.out, arguments.resume)
     if arguments.threads is not None:
         if arguments.threads < 1:
@@ -284,6 +288,12 @@ def _svs(arguments: argparse.Namespace) -> None:
     print(f"{claims.to_string(index=False)}\neverything is in {arguments.out}", flush=True)
 
 
+def _methods(arguments: argparse.Namespace) -> None:
+    say = functools.partial(print, flush=True)
+    table = methods.run(grouped_settings(arguments), arguments.out, arguments.resume, say=say)
+    print(f"{table.to_string(index=False)}\neverything is in {arguments.out}", flush=True)
+
+
 def _demo(arguments: argparse.Namespace) -> None:
     """Each part is a run folder of its own, so --resume goes on wherever the demo stopped."""
     out, configs = arguments.out, {name: _preset_of(arguments, kind) for name, kind in KINDS.items()}
@@ -313,6 +323,7 @@ COMMANDS = {
     "study": _study,
     "ladder": _ladder,
     "svs": _svs,
+    "methods": _methods,
     "demo": _demo,
 }
 

@@ -86,6 +86,7 @@ METHOD_PRESETS: dict[str, dict[str, Any]] = {
         "soar.datasets": 2, "soar.repeats": 1, "soar.rounds": 4, "svs.steps": 48, "svs.measure_every": 0,
         "ladder.variants.prompts": 3, "ladder.variants.parents": 3,
     },
+    "paper": {},
 }  # fmt: skip
 
 

@@ -123,5 +123,5 @@ def test_mistakes_in_the_settings_are_named(changes, message):
 
 
 def test_presets_without_a_comparison_are_named():
-    with pytest.raises(ConfigError, match="'t4' has no comparison of methods; presets that have: smoke, nano"):
+    with pytest.raises(ConfigError, match="'t4' has no comparison of methods; presets that have: smoke, nano, paper"):
         methods.preset("t4")

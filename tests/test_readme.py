@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib.__main__ import HELP, KINDS, METHODS, parser, settings, study_settings
+from soar_lib.__main__ import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
 from soar_lib.analysis.tables import beside, claim_rows, fill, fill_times, markdown
 
 ROOT = Path(__file__).parents[1]
@@ -61,8 +61,8 @@ def test_commands_are_accepted():
     assert {command.split()[0] for command in commands} == HELP.keys() - {"demo"}
     for command in commands:
         arguments = parser().parse_args(shlex.split(command))
-        if arguments.command == "study":
-            assert study_settings(arguments).soar.model == "nano"
+        if arguments.command in GROUPED:
+            assert grouped_settings(arguments).soar.model == "nano"
         else:
             assert settings(arguments, (KINDS | METHODS)[arguments.command]).model == "nano"
 
