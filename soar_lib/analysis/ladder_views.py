@@ -77,7 +77,7 @@ def tree_page(run: Run, tree: str, seed: int, root: str, shown: str = "all") -> 
     if kept.empty:
         return f"<p>No variant of this tree is {escape(shown)}.</p>"
     drawn = picture(ladder_plots.tree(kept), f"the tree of {root}")
-    return f"{_asked(run, root)}{drawn}{html(_counts(own))}{nested(kept, root, run.questions)}"
+    return f"{_asked(run, root)}{drawn}{html(_counts(own))}{_scrolled(nested(kept, root, run.questions))}"
 
 
 def with_parents(variants: pd.DataFrame, fates: Sequence[str]) -> pd.DataFrame:
@@ -103,32 +103,37 @@ def _counts(variants: pd.DataFrame) -> pd.DataFrame:
 
 
 def nested(variants: pd.DataFrame, parent: str, questions: dict[str, str]) -> str:
-    """The variants below a parent as lists in lists, each with its children and what is known of it."""
-    items = [
-        f"<li><details open><summary>{_summary(row)}</summary>{_notes(row, questions)}"
-        f"{nested(variants, row['id'], questions)}</details></li>"
-        for row in variants[variants["parent"] == parent].to_dict("records")
-    ]
+    """The variants below a parent as lists in lists, each with its children and what is known of it; only those with
+    children stand open."""
+    items = []
+    for row in variants[variants["parent"] == parent].to_dict("records"):
+        below = nested(variants, row["id"], questions)
+        state, summary = " open" if below else "", _summary(row)
+        notes = _notes(row, questions)
+        items.append(f"<li><details{state}><summary>{summary}</summary>{notes}{below}</details></li>")
     return f"<ul>{''.join(items)}</ul>" if items else ""
 
 
+def _scrolled(content: str) -> str:
+    return f'<div style="max-height: 40em; overflow: auto; line-height: 1.4">{content}</div>'
+
+
 def _summary(row: dict) -> str:
-    """Level, question, what became of it."""
+    """Level, question, what became of it, and how often it was solved."""
     said, colour = FATES[row["fate"]]
     why = row["rejected"] if row["fate"] in ("repeats", "unsolvable") else said
+    solved = f"; solved before {row['before']}, after {row['after']}" if row["before"] or row["after"] else ""
     question = escape(row["question"]) or "<i>nothing that can be read</i>"
-    return f'level {row["level"]}: {question} <span style="color: {colour}">({escape(why)})</span>'
+    return f'level {row["level"]}: {question} <span style="color: {colour}">({escape(why + solved)})</span>'
 
 
 def _notes(row: dict, questions: dict[str, str]) -> str:
-    """How it was asked for, how near a test problem is, how often it was solved."""
+    """How it was asked for, and how near a test problem is."""
     persona = f", as {row['persona']}" if row["persona"] else ""
     suggested = f"; suggested: {', '.join(row['suggestions'])}" if len(row["suggestions"]) else ""
     notes = [f"asked for: {row['effect']}, at temperature {row['temperature']:g}{persona}{suggested}"]
     if row["nearest"]:
         notes.append(f"nearest test problem, at {row['distance']:.2f}: {questions[row['nearest']]}")
-    if row["before"] or row["after"]:
-        notes.append(f"solved before {row['before']}, after {row['after']}")
     return f"<small>{'<br>'.join(map(escape, notes))}</small>"
 
 
@@ -167,7 +172,8 @@ def ttrl_page(run: Run, arm: str, seed: int, problem: str) -> str:
     kept = with_parents(run.of("ttrl", seed, problem), SHOWN["usable"])
     drawn = picture(ladder_plots.one_problem(own), f"TTRL on {problem}, step by step")
     tree = nested(kept, problem, run.questions) or "<p>No usable variant: nothing was trained.</p>"
-    return f"{_asked(run, problem)}{drawn}{html(_solved(run, seed, problem))}<p>Its usable variants:</p>{tree}"
+    solved = html(_solved(run, seed, problem))
+    return f"{_asked(run, problem)}{drawn}{solved}<p>Its usable variants:</p>{_scrolled(tree)}"
 
 
 def _solved(run: Run, seed: int, problem: str) -> pd.DataFrame:
