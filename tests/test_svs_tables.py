@@ -85,3 +85,14 @@ def test_written_has_every_variant_of_every_arm(folder):
         "svs": 7,
         "svs_guarded": 1,
     }
+
+
+def test_kinds_are_counted_with_how_often_they_are_paid(folder, tmp_path):
+    frame = svs_tables.kinds(folder).set_index(["arm", "kind"])
+    new, near, invalid, unreadable, unjudged = svs_tables.KINDS
+    assert frame.index.tolist() == [*[("svs", kind) for kind in (new, near, invalid, unreadable)], ("svs_guarded", new)]
+    assert frame["variants"].tolist() == [3, 1, 2, 1, 1]
+    assert frame["share"].tolist() == pytest.approx([3 / 7, 1 / 7, 2 / 7, 1 / 7, 1], abs=1e-5)
+    assert frame["rewarded"].tolist() == pytest.approx([2 / 3, 1, 1 / 2, 0, 0], abs=1e-5)
+    other = svs_tables.kinds(svs_folder.write(tmp_path / "svs", question="Why?"))
+    assert other.loc[other["arm"] == "svs", "kind"].tolist() == [unreadable, unjudged]

@@ -9,7 +9,8 @@ import pytest
 from soar_lib.analysis.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.analysis.ladder_report import COLUMNS as LADDER_COLUMNS
 from soar_lib.analysis.passk import COLUMNS
-from soar_lib.analysis.tables import beside, claim_rows, fill, ladder_rows, markdown
+from soar_lib.analysis.svs_report import COLUMNS as SVS_COLUMNS
+from soar_lib.analysis.tables import beside, claim_rows, fill, ladder_rows, markdown, svs_rows
 
 ROOT = Path(__file__).parents[1]
 PAPER = pd.read_csv(ROOT / "figures" / "data" / "soar_paper.csv")
@@ -54,6 +55,23 @@ def test_a_ladder_runs_numbers_as_text():
     assert markdown(ladder_rows(pd.DataFrame(rows, columns=LADDER_COLUMNS))).split("\n")[2:] == [
         "| LADDER | pass@1 | 50.0 (25.0–75.5) | 82 | 3 | 6,554 |",
         "| RL on the majority's vote | pass@1 | 0.0 (0.0–0.0) | – | 3 | 6,400 |",
+    ]
+
+
+def test_svs_arms_have_the_papers_k_and_the_largest():
+    rows = [
+        ["base", "test entropy", 0.0926, 0.0885, 0.0997, 3, 0, math.nan],
+        ["base", "hard pass@1", 0.0096, 0.0026, 0.0192, 3, 0, 0.112],
+        ["base", "hard pass@8", 0.07, 0.02, 0.13, 3, 0, math.nan],
+        ["base", "hard pass@64", 0.3437, 0.1619, 0.5382, 3, 0, math.nan],
+        ["svs_guarded", "hard pass@1", 0.5, 0.25, 0.75, 3, 11495, math.nan],
+        ["svs_guarded", "test entropy", 0.1, math.nan, math.nan, 1, 11495, math.nan],
+    ]
+    lines = markdown(svs_rows(pd.DataFrame(rows, columns=SVS_COLUMNS))).split("\n")
+    assert lines[0] == "| arm | completions | pass@1, % | paper's pass@1 | pass@64, % | entropy on test, nats |"
+    assert lines[2:] == [
+        "| Base (no training) | 0 | 1.0 (0.3–1.9) | 11.2 | 34.4 (16.2–53.8) | 0.093 (0.088 to 0.100) |",
+        "| SvS, guarded | 11,495 | 50.0 (25.0–75.0) | – | – | 0.100 |",
     ]
 
 

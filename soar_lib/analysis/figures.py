@@ -124,6 +124,7 @@ def of_svs(folder: str | Path) -> Tables:
         "svs_pass_at_k": (svs_tables.passes(main), svs_plots.pass_at_k),
         "svs_claims": (claims.judged(study, found), partial(study_plots.forest, of=found)),
         "svs_curves": (svs_tables.steps(folder), svs_plots.entropy),
+        "svs_kinds": (svs_tables.kinds(folder), None),
         "svs_variants": (svs_tables.binned(svs_report.variants(folder)), svs_plots.shares),
     }
 

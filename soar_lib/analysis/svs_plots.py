@@ -100,11 +100,12 @@ def pass_at_k(data: pd.DataFrame, where: str = "the hard set") -> Figure:
 
 
 def beside_paper(data: pd.DataFrame) -> Figure:
-    """pass@1 on the hard set, and pass@k at the largest k that all arms have: ours with its 95 % interval, the paper's
-    as a hollow diamond. `data` is a table of `svs_report.table`."""
-    hard, arms = passes(data), list(dict.fromkeys(data["arm"]))
-    shared = hard.groupby("k")["arm"].nunique()
-    ks = sorted({1, int(shared[shared == shared.max()].index.max())})
+    """pass@1 on the hard set, and pass@k at the largest k that the paper has too (else the largest that all arms have):
+    ours with its 95 % interval, the paper's as a hollow diamond. `data` is a table of `svs_report.table`."""
+    known, arms = passes(data[data["paper"].notna()])["k"], list(dict.fromkeys(data["arm"]))
+    shared = passes(data).groupby("k")["arm"].nunique()
+    largest = shared[shared == shared.max()].index.max() if (known <= 1).all() else known.max()
+    ks = sorted({1, int(largest)})
     figure, grid = panels(1, len(ks), (4.8 * len(ks) + 0.4, 1.4 + 0.34 * len(arms)), sharey=True)
     for axes, k in zip(grid, ks, strict=True):
         _beside(axes, data[data["metric"] == f"hard pass@{k}"].set_index("arm").reindex(arms))

@@ -4,6 +4,7 @@ Numbers per arm and claims are in `svs_report`.
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ WRITTEN = [
     "arm", "seed", "step", "problem", "original", "answer", "number", "index", "question", "right", "reward", "leak",
     "duplicate", "dropped",
 ]  # fmt: skip
+
+KINDS = ("valid, new", "valid, near duplicate", "another answer or none", "unreadable", "not judged")
 
 
 def steps(folder: str | Path) -> pd.DataFrame:
@@ -77,3 +80,30 @@ def written(folder: str | Path) -> pd.DataFrame:
         for row in runs.read_jsonl(Path(folder) / arm / "problems.jsonl")
     ]
     return pd.DataFrame(rows, columns=WRITTEN)
+
+
+def kinds(folder: str | Path) -> pd.DataFrame:
+    """What each arm wrote, by `KINDS`: arm, kind, variants, share (of the arm's), rewarded (share of the kind's).
+
+    Near duplicates are those of the original or of an earlier variant of it in that step. Where nobody knows a
+    question's answer, all that is readable is "not judged".
+    """
+    judge, frame = svs_report.exact_judge(folder), written(folder)
+    frame["kind"] = [_kind(row, judge) for row in frame.itertuples(index=False)]
+    groups = frame.assign(rewarded=frame["reward"] > 0).groupby(["arm", "kind"], sort=False)["rewarded"]
+    found = groups.agg(variants="size", rewarded="mean").astype({"rewarded": float}).reset_index()
+    found["share"] = found["variants"] / found.groupby("arm")["variants"].transform("sum")
+    order = found["arm"].map(list(dict.fromkeys(found["arm"])).index) * len(KINDS) + found["kind"].map(KINDS.index)
+    columns = ["arm", "kind", "variants", "share", "rewarded"]
+    return found.iloc[order.argsort(kind="stable")][columns].round(5).reset_index(drop=True)
+
+
+def _kind(row: tuple, judge: Callable | None) -> str:
+    new, near, invalid, unreadable, unjudged = KINDS
+    if not row.question:
+        return unreadable
+    if judge is None:
+        return unjudged
+    if not judge(row.question, row.answer).correct:
+        return invalid
+    return near if row.duplicate else new

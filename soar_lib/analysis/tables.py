@@ -114,6 +114,28 @@ def ladder_rows(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def svs_rows(found: pd.DataFrame) -> pd.DataFrame:
+    """An SvS run's arms as text: the completions that trained a seed, pass@k on the hard set in percent with 95 %
+    intervals at every k that the paper has (its number beside ours) and at the largest, and the entropy on test.
+
+    `found` has the columns of `svs_report.COLUMNS`.
+    """
+    hard = [metric for metric in dict.fromkeys(found["metric"]) if metric.startswith("hard pass@")]
+    known = {*found.loc[found["paper"].notna(), "metric"], max(hard, key=lambda metric: int(metric.partition("@")[2]))}
+    cells, rows = found.set_index(["arm", "metric"]), []
+    for arm in dict.fromkeys(found["arm"]):
+        row = {"arm": title(arm), "completions": f"{found.loc[found['arm'] == arm, 'rollouts'].iloc[0]:,}"}
+        for metric in (metric for metric in hard if metric in known):
+            own = cells.loc[(arm, metric)] if (arm, metric) in cells.index else None
+            k = metric.removeprefix("hard ")
+            row[f"{k}, %"] = "–" if own is None else percent(own["mean"], own["low"], own["high"])
+            if found.loc[found["metric"] == metric, "paper"].notna().any():
+                row[f"paper's {k}"] = "–" if own is None or pd.isna(own["paper"]) else f"{100 * own['paper']:.1f}"
+        own = cells.loc[(arm, "test entropy")]
+        rows.append(row | {"entropy on test, nats": _measured(own["mean"], own["low"], own["high"], 3)})
+    return pd.DataFrame(rows)
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """A table of text as Markdown, one line per row."""
     lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.fillna("").astype(str).values.tolist()]
