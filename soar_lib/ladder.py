@@ -38,6 +38,7 @@ from soar_lib.problems.filtering import hard_sets
 from soar_lib.problems.likeness import canonical
 from soar_lib.randomness import generator
 from soar_lib.records import Problem
+from soar_lib.trl_student import check_trainer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,7 @@ def run(
     if (folder / "ladder.csv").is_file():  # written last
         runs.check_same(folder, config)
         return ladder_report.read(folder)
+    check_trainer(config.student)
     base = base or load_base(config.model)
     opened = runs.open_run(folder, config, resume)
     for name, records in (("hard_test", test), ("hard_train", train)):

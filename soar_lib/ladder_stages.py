@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from soar_lib import runs, student, ttrl, variants
 from soar_lib.config import TTRL_ARMS, LadderConfig
+from soar_lib.config.cost import by_trl
 from soar_lib.policy.base import Base
 from soar_lib.policy.lora import Adapters, stack
 from soar_lib.problems.checks import CHECKS, Check
@@ -108,7 +109,8 @@ def vote(work: Work, students: Adapters | None) -> tuple[Adapters, Records]:
 
 def _learnt(work: Work, slots, sets, reward: student.Reward) -> tuple[Adapters, Records]:
     config = work.config
-    with tqdm(total=config.student.steps, desc="students", unit="step", leave=False, disable=not work.progress) as bar:
+    steps = config.student.steps * (len(slots) if by_trl(config) else 1)
+    with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not work.progress) as bar:
         trained, history = student.train(
             work.base, stack([_fresh(work, seed) for _, seed in slots]), sets, config.student,
             [work.key("train", arm, seed) for arm, seed in slots], reward, lambda step, row: bar.update(), config.rows,

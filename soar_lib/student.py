@@ -1,6 +1,7 @@
 """The inner loop (SOAR section 3.3): S students, each by RLOO on its own problems, sampled and trained as one.
 
 LADDER's RL is the same loop with group-standardised advantages (`StudentSettings.advantage`) and another `Check`.
+`StudentSettings.trainer` "trl" hands the loop to TRL's trainers (`trl_student`).
 
 A student's numbers come from its own key: the order of its problems (a fresh permutation per epoch) and its uniform
 numbers for sampling. So a student is the same alone and among others, and one student of a run can be replayed.
@@ -56,9 +57,17 @@ def train(
     called. Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of
     rollouts at the highest reward that any student saw in that step), length (tokens), signal (share of groups with
     unequal rewards), grad_norm, kl, and the learning_rate.
+
+    With `settings.trainer` "trl" nobody can watch, and `progress` is called for each student in turn.
     """
     if not len(problem_sets) == len(keys) == adapters.size:
         raise ValueError(f"{adapters.size} students, {len(problem_sets)} problem sets, {len(keys)} keys: must be equal")
+    if settings.trainer == "trl":
+        from soar_lib import trl_student  # here, as it stands on this module
+
+        if watch is not None:
+            raise ValueError("student.trainer = 'trl': students cannot be watched, as they train one after another")
+        return trl_student.train(base, adapters, problem_sets, settings, keys, reward, progress, check)
     trained = adapters.select(range(adapters.size))
     reference = adapters if settings.optimiser.kl else None
     optimizer = make_optimizer(trained, settings.optimiser)
@@ -77,7 +86,8 @@ def train(
             base, trained, optimizer, samples, advantage, settings.optimiser, step, settings.steps, reference,
             settings.temperature,
         )  # fmt: skip
-        history.append(_metrics(step, samples, rewards, measured))
+        lengths = samples.mask.sum(1).float().view(len(rewards), -1)
+        history.append(metrics(step, rewards, lengths, measured))
         if watch is not None:
             watch(step, trained)
         if progress is not None:
@@ -103,9 +113,10 @@ def _rewards(base: Base, samples: Samples, batch, group: int, reward: Reward, ch
     return torch.tensor(values, dtype=torch.float32).view(len(batch), -1, group)
 
 
-def _metrics(step: int, samples: Samples, rewards: torch.Tensor, measured: dict[str, torch.Tensor]) -> dict:
+def metrics(step: int, rewards: torch.Tensor, lengths: torch.Tensor, measured: dict[str, torch.Tensor]) -> dict:
+    """The row of `train`'s history, from rewards [S, batch, group], completion lengths [S, batch x group] and what
+    `update` measured [S]."""
     unequal = (rewards != rewards[..., :1]).any(-1)
-    lengths = samples.mask.sum(1).float().view(len(rewards), -1)
     return dict(
         step=step,
         learning_rate=measured["learning_rate"][0].item(),

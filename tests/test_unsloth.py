@@ -9,6 +9,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,17 @@ def test_three_steps_are_those_on_the_transformers_base(pair):
         assert all(not torch.equal(tensor[slot], start[name][slot]) for slot in range(2)), name
         torch.testing.assert_close(tensor, trained[0][1][name], atol=1e-4, rtol=1e-3)
     assert [row["reward"] for row in history] == [row["reward"] for row in trained[0][2]]
+
+
+def test_trl_trains_as_on_the_transformers_base(pair):
+    found = []
+    for base in pair:
+        chosen = replace(settings(kl=0.01, steps=2), trainer="trl")
+        found.append(student.train(base, tiny.adapters(base, 1), [problems(4)], chosen, [(0,)], letters))
+    (one, first), (other, second) = found
+    assert [row["reward"] for row in first] == [row["reward"] for row in second]
+    for name, tensor in one.state_dict().items():
+        torch.testing.assert_close(tensor, other.state_dict()[name], atol=1e-4, rtol=1e-3)
 
 
 def test_beside_a_torchvision_that_cannot_be_imported_the_rest_works(tmp_path):

@@ -12,7 +12,7 @@ from math_verify import LatexExtractionConfig, parse, verify
 from peft import LoraConfig
 from reasoning_gym import create_dataset
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
-from trl import GRPOConfig, RLOOConfig, RLOOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 from vendi_score import vendi
 
 
@@ -41,14 +41,20 @@ def test_rloo_settings_of_trl():
 
 
 def test_grpo_settings_of_trl():
-    expected = {"beta": 0.0, "epsilon": 0.2, "loss_type": "dapo", "scale_rewards": "group", "num_generations": 8}
+    expected = {
+        "beta": 0.0, "epsilon": 0.2, "loss_type": "dapo", "scale_rewards": "group", "num_generations": 8,
+        "use_bias_correction_kl": True, "importance_sampling_level": "token", "num_iterations": 1, "entropy_coef": 0.0,
+        "top_entropy_quantile": 1.0, "delta": None, "off_policy_mask_threshold": None, "use_liger_kernel": False,
+        "mask_truncated_completions": False, "top_p": 1.0, "top_k": 0,
+    }  # fmt: skip
     found = defaults(GRPOConfig)
     assert {name: found.get(name, "missing") for name in expected} == expected
 
 
-def test_rloo_trainer_takes_reward_functions_and_adapters():
+def test_trainers_take_reward_functions_and_adapters():
     wanted = {"model", "reward_funcs", "args", "train_dataset", "processing_class", "callbacks", "peft_config"}
-    assert wanted <= parameters(RLOOTrainer.__init__).keys()
+    for trainer in (RLOOTrainer, GRPOTrainer):
+        assert wanted <= parameters(trainer.__init__).keys()
 
 
 # ------------------------------------------------------------------ vendi-score

@@ -3,7 +3,8 @@
 What the arms are is said in analysis/arms.py. Trained arms start from the base and get equal rollouts:
 `synthetic_steps` on their own problems, then hard train for the rest (the paper's curriculum for MATH), with a fresh
 AdamW and cosine in each phase for all arms alike. All arms, SOAR runs and students train as one population, or in parts
-of `together` students. Test problems never choose anything: the last step is measured (`checkpoint` in config.json).
+of `together` students, or with student.trainer = "trl" one after another, each a part of its own. Test problems never
+choose anything: the last step is measured (`checkpoint` in config.json).
 
 base, ps and self_answer are inference only: `students` inference seeds of one model. A table's `rollouts` are those
 that trained the measured policy itself (for ps along its line of promotions); what the SOAR run spent to make the data
@@ -24,6 +25,7 @@ from soar_lib.analysis.arms import Entry, Judge, own_problems, plan, row_name, w
 from soar_lib.analysis.passk import HARD_TEST, TRANSFER, Score, compare, pass_at_k, read_scores, table
 from soar_lib.analysis.sources import Source, describe, read_source, read_transfer, source_name
 from soar_lib.config import TRAINED_ARMS, EvaluateConfig, StudentSettings
+from soar_lib.config.cost import by_trl
 from soar_lib.config.fit import check_memory
 from soar_lib.loggers import Log
 from soar_lib.policy.base import Base
@@ -33,6 +35,7 @@ from soar_lib.problems.load import overlap
 from soar_lib.randomness import generator
 from soar_lib.records import Problem
 from soar_lib.rewards import student_rewards
+from soar_lib.trl_student import check_trainer
 
 __all__ = ["compare", "pass_at_k", "read_scores", "run", "table"]
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
@@ -76,6 +79,7 @@ def run(
     runs.check_folder(out, resume)
     if (out / "pass_at_k.csv").is_file():  # written last
         return _finished(config, soar_folders, out)
+    check_trainer(config.student)
     check_memory(config, runs=len(soar_folders), loaded=base is not None)
     base, transfer = base or load_base(config), read_transfer(config)
     sources = [read_source(base, folder, config, transfer) for folder in soar_folders]
@@ -150,7 +154,7 @@ def _written(evaluation: Evaluation) -> list[dict]:
 def _stages(evaluation: Evaluation) -> list[Callable[[], None]]:
     training = [
         lambda part=part, phase=phase: _train(evaluation, part, phase)
-        for part in parts(evaluation.trained, evaluation.config.together)
+        for part in parts(evaluation.trained, 1 if by_trl(evaluation.config) else evaluation.config.together)
         for phase, settings in phases(evaluation.config).items()
         if settings
     ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from soar_lib.config.ladder import TTRL_ARMS, LadderConfig
 from soar_lib.config.presets import Config
-from soar_lib.config.soar import SAMPLED_ARMS, TRAINED_ARMS, FilterConfig, SoarConfig
+from soar_lib.config.soar import SAMPLED_ARMS, TRAINED_ARMS, EvaluateConfig, FilterConfig, SoarConfig
 from soar_lib.config.svs import SvsConfig
 
 
@@ -53,10 +53,15 @@ def cost(config: Config, problems: int = 0, speed: Speed | None = None) -> Cost:
     more = _promoted_rollouts(config) if isinstance(config, SoarConfig) else 0
     tokens += more * config.student.max_new_tokens if more else 0
     speed = speed or SPEEDS.get(config.model)
-    if speed is None:
+    if speed is None or by_trl(config):  # speeds are of populations
         return Cost(rollouts, samples, tokens, most_rollouts=rollouts + more)
     seconds = (rollouts + samples) * speed.tokens_per_rollout / speed.tokens_per_second
     return Cost(rollouts, samples, tokens, seconds / 3600, speed.machine, rollouts + more)
+
+
+def by_trl(config: Config) -> bool:
+    """Whether TRL's trainers train the students, one after another."""
+    return isinstance(config, EvaluateConfig | LadderConfig) and config.student.trainer == "trl"
 
 
 def _promoted_rollouts(config: SoarConfig) -> int:
@@ -151,7 +156,8 @@ def describe_cost(config: Config, problems: int = 0) -> str:
     >>> describe_cost(preset("paper", model="any"))  # doctest: +ELLIPSIS
     'about 8,409,600 student completions (with promotions up to 16,458,240) and 51,200 accepted problems, at most ...'
     """
-    return describe(cost(config, problems), config.model)
+    text = describe(cost(config, problems), config.model)
+    return f"{text}, students trained one after another by TRL" if by_trl(config) else text
 
 
 def describe(predicted: Cost, model: str) -> str:

@@ -1,5 +1,6 @@
 """Whether a run fits the machine: said before it starts, and refused with what to change where it cannot."""
 
+from soar_lib.config.cost import by_trl
 from soar_lib.config.memory import PREDICTED, Form, Memory, Shape, predict, shape
 from soar_lib.config.presets import Config
 from soar_lib.config.values import ConfigError, change, differences, to_values
@@ -106,6 +107,8 @@ def here(config: Config) -> tuple[Form, int | None]:
 
     if not isinstance(config, PREDICTED):
         raise ConfigError(f"memory not predicted: not worked out for {type(config).__name__}")
+    if by_trl(config):
+        raise ConfigError("memory not predicted: not worked out for student.trainer = 'trl'")
     if not torch.cuda.is_available():
         return Form(4, config.four_bit), _available()
     number = choose_dtype(torch.device("cuda")).itemsize

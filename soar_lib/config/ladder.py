@@ -101,6 +101,11 @@ class LadderConfig:
         require(known and "base" in self.arms, "arms", self.arms, f"base and some of {', '.join(LADDER_ARMS[1:])}")
         needed = "ladder" in self.arms or "ladder_ttrl" not in self.arms
         require(needed, "arms", self.arms, "with ladder, from whose students ladder_ttrl starts")
+        tuned = self.student.trainer == "trl" and set(self.arms) & set(TTRL_ARMS)
+        require(
+            not tuned, "student.trainer", self.student.trainer,
+            f"'stack' with the arms {', '.join(TTRL_ARMS)}, which train a student for each test problem and watch them",
+        )  # fmt: skip
         warmup = self.student.optimiser.warmup
         require(warmup < self.ttrl_steps, "student.optimiser.warmup", warmup, f"below ttrl_steps = {self.ttrl_steps}")
 

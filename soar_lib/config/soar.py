@@ -10,6 +10,7 @@ from soar_lib.config.values import require, require_at_least_zero, require_posit
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
 BACKENDS = ("transformers", "unsloth")  # policy/backends.py says what each is
+TRAINERS = ("stack", "trl")  # student.py's population, or trl_student.py's students one after another
 BASE_SETTINGS = ("model", "backend", "four_bit", "remote_code")  # which base, the same in all that belongs together
 
 
@@ -27,8 +28,8 @@ class OptimiserSettings:
     weight_decay: float = 0.0  # open; LoRA matrices start small and stay small
     betas: tuple[float, float] = (0.9, 0.999)  # open; AdamW's usual values
     max_tokens: int = 4096  # completion tokens in one backward pass: memory, speed, and results by rounding only
-
     gradient_checkpointing: bool = False  # layers are computed again in the backward pass: slower, less memory
+
     def __post_init__(self) -> None:
         require_positive(self, "learning_rate", "max_grad_norm", "max_tokens")
         require_at_least_zero(self, "warmup", "kl", "clip_low", "clip_high", "weight_decay")
@@ -53,12 +54,14 @@ class StudentSettings:
     rank: int = 64  # of the LoRA adapter; the paper trains all weights as far as one can tell
     alpha: float = 64.0  # open; alpha = rank, so the adapter's output is added unscaled
     advantage: str = "rloo"  # Table 3; "grpo", standardised within the group, is LADDER's
+    trainer: str = "stack"  # ours, all students at once; "trl": TRL's trainers, for few students that learn long
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch", "max_new_tokens", "temperature", "rank", "alpha")
         require(self.group >= 2, "group", self.group, "2 or more: leave-one-out needs another rollout")
         require(self.advantage in ("rloo", "grpo"), "advantage", self.advantage, "'rloo' or 'grpo'")
+        require(self.trainer in TRAINERS, "trainer", self.trainer, f"one of {', '.join(TRAINERS)}")
         require(
             self.optimiser.warmup < self.steps, "optimiser.warmup", self.optimiser.warmup, f"below steps = {self.steps}"
         )
@@ -146,6 +149,10 @@ class SoarConfig:
             self.promotion,
             "False where reward = 'intrinsic': it trains no student that could be promoted; set promotion to false",
         )
+        require(
+            self.student.trainer == "stack", "student.trainer", self.student.trainer,
+            "'stack' in a SOAR run, where datasets x repeats students learn at once in each round",
+        )  # fmt: skip
         require_at_least_zero(self, "reward_samples", "extra_steps", "threshold")
         require(self.datasets >= 2, "datasets", self.datasets, "2 or more: leave-one-out needs another data set")
         require(
