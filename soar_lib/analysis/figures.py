@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from soar_lib.analysis import (
     claims,
     diversity_plots,
+    ladder_plots,
+    ladder_report,
     passk,
     plots,
     question_points,
@@ -114,6 +116,17 @@ def _quality_bars(data: pd.DataFrame) -> Figure:
     return diversity_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
 
 
+def of_ladder(folder: str | Path) -> Tables:
+    """Every figure and table of a LADDER run."""
+    return {
+        "ladder_nano": (ladder_report.table(folder), ladder_plots.arms),
+        "ladder_claims": (ladder_report.claims(folder), partial(study_plots.forest, of=ladder_report.CLAIMS)),
+        "ladder_levels": (ladder_report.levels(folder), ladder_plots.levels),
+        "ladder_variants": (ladder_report.trees(folder), ladder_plots.variants),
+        "ladder_ttrl": (ladder_report.ttrl(folder), ladder_plots.ttrl),
+    }
+
+
 def of_svs(folder: str | Path) -> Tables:
     """Every figure and table of an SvS run. Raises RunError where the folder holds none."""
     study, numbers = svs_report.read(folder), svs_report.table(folder)
@@ -141,7 +154,7 @@ def draw(tables: Tables, root: str | Path = plots.ROOT) -> list[Path]:
 
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
-RUNS: dict[str, Callable[[Path], Tables]] = {"study": of_study}
+RUNS: dict[str, Callable[[Path], Tables]] = {"study": of_study, "ladder": of_ladder}
 
 
 def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -> list[Path]:
