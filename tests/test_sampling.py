@@ -88,12 +88,14 @@ def _padded(samples, rows):
     return sampling.concatenate([samples.select(rows), samples.select([0])]).select(range(len(rows)))
 
 
-@pytest.mark.parametrize("max_rows", [1, 5, 8, 1000])
-def test_the_number_of_rows_in_memory_changes_nothing(max_rows):
+@pytest.mark.parametrize("max_rows", [1, 3, 5, 8, 1000])
+def test_the_number_of_rows_in_memory_changes_nothing_and_is_kept(max_rows):
     base = tiny.base()
-    adapters, uniforms = tiny.adapters(base, 3), numbers(20, 40)
+    adapters, uniforms, rows = tiny.adapters(base, 3), numbers(20, 40), []
     whole = sampling.sample(base, adapters, prompts(base), SLOTS, 4, uniforms, 40)
+    base.model.lm_head.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
     assert same(sampling.sample(base, adapters, prompts(base), SLOTS, 4, uniforms, 40, max_rows=max_rows), whole)
+    assert max(rows) <= max_rows  # parts of a group too
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -76,15 +76,16 @@ def sample(
     """`group` completions of each prompt from adapter `slots[i]` (adapters None: the base).
 
     Rows i * group to (i + 1) * group - 1 belong to prompt i. `uniforms` is [len(prompts) * group, max_new_tokens] in
-    [0, 1), None for greedy decoding. At most about `max_rows` rows are in memory at a time, which changes speed only.
+    [0, 1), None for greedy decoding. At most `max_rows` rows are in memory at a time, which changes speed only.
     """
     rows = len(prompts) * group
     _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperature)
     out = _Output(rows, max_new_tokens, base)
     uniforms = None if uniforms is None else uniforms.to(base.device)
     with shared_prompts(base.model):
-        for chunk in _chunks(slots, max(1, max_rows // group)):
-            _sample_chunk(base, adapters, prompts, slots, group, uniforms, temperature, chunk, out)
+        for part in _parts(group, max_rows):
+            for chunk in _chunks(slots, max(1, max_rows // len(part))):
+                _sample_chunk(base, adapters, prompts, slots, group, part, uniforms, temperature, chunk, out)
     drawn = out.samples(prompts, slots, group)
     meter.count(len(drawn), int(drawn.mask.sum()))
     return drawn
@@ -102,6 +103,16 @@ def _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperatur
     expected = (len(prompts) * group, max_new_tokens)
     if uniforms is not None and tuple(uniforms.shape) != expected:
         raise ValueError(f"uniforms have shape {tuple(uniforms.shape)}, not {expected}")
+
+
+def _parts(group: int, most: int) -> list[range]:
+    """The completions of a prompt in equal parts of at most `most`.
+
+    >>> _parts(5, 2), _parts(4, 8)
+    ([range(0, 1), range(1, 3), range(3, 5)], [range(0, 4)])
+    """
+    count = -(-group // most)
+    return [range(group * i // count, group * (i + 1) // count) for i in range(count)]
 
 
 def _chunks(slots: list[int], size: int) -> list[list[int]]:
@@ -141,14 +152,16 @@ class _Output:
         return Samples(ids, mask, *results, owners)
 
 
-def _sample_chunk(base, adapters, prompts, slots, group, uniforms, temperature, chunk, out: _Output) -> None:
-    """Draw all completions of the prompts in `chunk` into `out`."""
+def _sample_chunk(
+    base, adapters, prompts, slots, group: int, part: range, uniforms, temperature: float, chunk, out: _Output
+) -> None:
+    """Draw the completions `part` of each of the prompts in `chunk` into `out`."""
     unique = sorted({(slots[index], tuple(prompts[index])) for index in chunk})
     number = {key: i for i, key in enumerate(unique)}
     owner, row = [], []
     for index in sorted(chunk, key=lambda index: number[slots[index], tuple(prompts[index])]):
-        owner += [number[slots[index], tuple(prompts[index])]] * group
-        row += range(index * group, (index + 1) * group)
+        owner += [number[slots[index], tuple(prompts[index])]] * len(part)
+        row += range(index * group + part.start, index * group + part.stop)
     owner, row = (torch.tensor(x, device=base.device) for x in (owner, row))
     slot = torch.tensor([key[0] for key in unique], device=base.device)
     lengths = torch.tensor([len(key[1]) - 1 for key in unique], device=base.device)
