@@ -30,6 +30,7 @@ from soar_lib.records import Problem, SyntheticProblem
 
 ADAPTERS = ("promoted_student", "teacher")
 OWN = "apache-2.0"  # of the shipped model and its problems, and of reasoning-gym, whose generators wrote them
+LICENCES = {"nano": OWN, "meta-llama/Llama-3.2-3B-Instruct": "llama3.2"}  # of the presets' bases
 HARD_TEST = "hard test"  # the set whose questions nothing may be trained on
 REPORT = "contamination.json"
 
@@ -38,7 +39,7 @@ def model_repository(
     run: str | Path, folder: str | Path, adapter: str = "promoted_student", licence: str = "", base_model: str = ""
 ) -> Path:
     """Write an adapter of a finished SOAR run ("promoted_student" or "teacher"), in PEFT format with a model card, into
-    `folder`; returns it. `licence`, by the Hub's name for it, may be left out for the shipped model alone; `base_model`
+    `folder`; returns it. `licence`, by the Hub's name for it, may be left out for the presets' bases alone; `base_model`
     is the Hub id of a base that the run took from a local folder.
 
     Raises RunError (no finished run, nobody promoted, a folder with other things in it) and ConfigError.
@@ -54,7 +55,7 @@ def model_repository(
     if not _on_hub(base):
         raise ConfigError(f"base_model = {base!r}: must be a Hub id, owner/name, as others do not have that folder")
     data = ModelCardData(
-        license=_licence(licence, OWN if base == "nano" else "", f"adapters of {base}"),
+        license=_licence(licence, LICENCES.get(base, ""), f"adapters of {base}"),
         base_model=None if base == "nano" else base,  # which the Hub does not have
         library_name="peft", pipeline_tag="text-generation", tags=["lora", "reinforcement-learning", "math", "soar"],
     )  # fmt: skip
@@ -79,7 +80,7 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
     report = contamination(written, others)
     model = cards.named(config.model)
     data = DatasetCardData(
-        license=_licence(licence, OWN if config.model == "nano" else "", f"questions written by {model}"),
+        license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {model}"),
         task_categories=["text-generation"], tags=["synthetic", "math", "soar"],
         configs=[{"config_name": name, "data_files": f"{name}.jsonl"} for name in names],
     )  # fmt: skip

@@ -16,7 +16,7 @@ from datasets import load_dataset
 from huggingface_hub import metadata_load
 
 from soar_lib import give_away, runs
-from soar_lib.config import ConfigError, FilterConfig, to_values
+from soar_lib.config import ConfigError, FilterConfig, SoarConfig, to_values
 from soar_lib.give_away_cards import contamination_text
 from soar_lib.policy import lora
 from soar_lib.policy.base import encode, load
@@ -95,6 +95,9 @@ def test_a_base_of_the_hub_is_named_and_one_of_a_local_folder_must_be(run, tmp_p
         "license": "mit", "base_model": "owner/base", "library_name": "peft", "tags": None, "pipeline_tag": None,
     }  # fmt: skip
     assert 'from_pretrained("owner/base")' in card(built)
+    llama = changed(run, tmp_path / "llama", model=SoarConfig().model)
+    built = give_away.model_repository(llama, tmp_path / "model")
+    assert metadata_load(built / "README.md")["license"] == "llama3.2"
     local = changed(run, tmp_path / "local", model=str(tmp_path))
     with pytest.raises(ConfigError, match=r"^base_model = .*: must be a Hub id, owner/name, as others do not have"):
         give_away.model_repository(local, tmp_path / "other", licence="mit")

@@ -1,12 +1,16 @@
 """Notebooks: rules that a reader relies on, and each one runs from a fresh kernel on the smoke preset."""
 
+import os
 import re
+import subprocess
 from pathlib import Path
 
+import colab
 import nbformat
 import pandas as pd
 import pytest
 from execute import workplace
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
@@ -15,6 +19,7 @@ NAMES = sorted(
     str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
 )
 LESSONS = [name for name in NAMES if not name.startswith("solutions/")]
+ON_COLAB = LESSONS[:4]
 INSTALL = re.compile(r"""\b(pip3?|uv|conda|mamba|apt|apt-get|npm)([\s"',]+(-\S+|pip))*[\s"',]+(add|install)\b""")
 ABSOLUTE = re.compile(
     r"(?<![\w.~])/(home|root|work|tmp|usr|Users|opt|content|kaggle|mnt|media|srv|var|private)/|\b[A-Z]:[\\/]+Users\b"
@@ -108,3 +113,79 @@ def test_runs_from_a_fresh_kernel_on_the_smoke_preset(name, tmp_path, monkeypatc
     checks = [text for text in results if re.search(r"^'\w+: (right|not written yet)'$", text)]
     expected = "right" if name.startswith("solutions/") else "not written yet"
     assert len(checks) == 3 and all(expected in text for text in checks)
+
+
+# ------------------------------------------------------------------ Colab
+
+
+@pytest.mark.parametrize("name", ON_COLAB)
+def test_lesson_has_the_badge_and_the_setup_lines_of_the_projects_address(name):
+    lesson, url = read(name), "https://github.com/owner/soar"
+    assert colab.fit(lesson, name, colab.address()) == lesson
+    there = colab.fit(lesson, name, url)
+    place = f"https://colab.research.google.com/github/owner/soar/blob/main/notebooks/{name}"
+    assert re.match(rf"\[!\[Open in Colab\]\(\S+\)\]\({re.escape(place)}\)\n\n# \d", there.cells[0].source)
+    setup = next(cell.source for cell in there.cells if cell.cell_type == "code")
+    assert setup.count(colab.setup(url)) == 1 and len(setup.splitlines()) <= 12
+    assert colab.fit(there, name, "") == colab.fit(lesson, name, "")
+
+
+def test_the_address_is_the_projects_and_a_badge_needs_github(tmp_path):
+    project = tmp_path / "pyproject.toml"
+    project.write_text('[project]\nname = "x"\n')
+    assert colab.address(project) == "" == colab.badge("a.ipynb", "") == colab.badge("a.ipynb", "https://a.org/b/c")
+    project.write_text('[project]\nname = "x"\n[project.urls]\nRepository = "https://github.com/owner/soar.git"\n')
+    assert colab.address(project) == "https://github.com/owner/soar"
+    with pytest.raises(ValueError, match="^a.ipynb: its setup cell lacks 'from pathlib import Path', behind which"):
+        colab.fit(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import os")]), "a.ipynb", "")
+
+
+def run_setup(lines: str, shell: str) -> list[str]:
+    """The commands that the setup lines give to a shell whose class is of the module `shell`; they are run."""
+    asked = []
+
+    def system(_, command: str) -> None:
+        asked.append(command)
+        subprocess.run(command, shell=True, check=True)
+
+    def magic(_, name: str, line: str, **_options) -> None:
+        asked.append(f"%{name} {line}")
+        if name == "cd":
+            os.chdir(line.split()[-1])
+
+    kernel = type("Shell", (), {"__module__": shell, "system": system, "run_line_magic": magic})()
+    exec(TransformerManager().transform_cell(lines), {"get_ipython": lambda: kernel, "Path": Path})
+    return asked
+
+
+@pytest.fixture()
+def fresh_machine(tmp_path, monkeypatch) -> Path:
+    """An empty working folder, a repository to fetch, and a `pip` that only notes what it is asked."""
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x", "-C", str(tmp_path / "origin")]
+    (tmp_path / "origin" / "notebooks").mkdir(parents=True)
+    (tmp_path / "origin" / "notebooks" / "a.ipynb").touch()
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *command], check=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pip").write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/asked"\n')
+    (tmp_path / "bin" / "pip").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    return tmp_path
+
+
+def test_the_setup_lines_fetch_and_install_on_colab_once_and_do_nothing_elsewhere(fresh_machine):
+    here, lines = Path.cwd(), colab.setup(str(fresh_machine / "origin"))
+    assert run_setup(lines, "ipykernel.zmqshell") == [] == run_setup(colab.setup(""), "ipykernel.zmqshell")
+    assert len(run_setup(lines, "google.colab._shell")) == 2
+    assert Path.cwd() == here / "soar" / "notebooks" and Path("a.ipynb").exists()
+    assert run_setup(lines, "google.colab._shell") == []  # the cell is run again
+    os.chdir(here)  # after a restart of the session
+    run_setup(lines, "google.colab._shell")
+    assert Path.cwd() == here / "soar" / "notebooks"
+    assert (fresh_machine / "asked").read_text() == 2 * "install -q ./soar\n"
+
+
+def test_without_an_address_the_setup_lines_install_the_checkout_around_them():
+    assert run_setup(colab.setup(""), "google.colab._shell") == ["%pip install -q .."]
