@@ -8,7 +8,19 @@ import tiny
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from soar_lib.config import ConfigError, EvaluateConfig, FilterConfig, SoarConfig, SvsConfig, fit, memory, preset
+from soar_lib import svs_run
+from soar_lib.config import (
+    ConfigError,
+    EvaluateConfig,
+    FilterConfig,
+    LadderConfig,
+    SoarConfig,
+    SvsConfig,
+    fit,
+    memory,
+    phases,
+    preset,
+)
 from soar_lib.config.soar import OptimiserSettings
 from soar_lib.policy import logprobs, lora, sampling, update
 from soar_lib.policy.attention import Decoding, shared_prompts
@@ -147,20 +159,20 @@ def test_sampling_allocates_no_more_than_is_predicted(slots, monkeypatch):
 def test_the_presets_of_gpus_fit_them(name, kind):
     config = preset(name, kind)
     there = replace(GPU, four_bit=config.four_bit)
-    assert memory.predict(config, memory.shape(LLAMA), there, problems=360, runs=3).total < 0.95 * SIZES[name]
+    assert phases.predict(config, memory.shape(LLAMA), there, problems=360, runs=3).total < 0.95 * SIZES[name]
 
 
 def test_the_authors_settings_want_more_than_one_gpu_has():
-    assert memory.predict(preset("paper"), memory.shape(LLAMA), GPU).total > 141e9
+    assert phases.predict(preset("paper"), memory.shape(LLAMA), GPU).total > 141e9
 
 
 def test_each_setting_moves_the_part_it_should():
     shape, plain = memory.shape(LLAMA), preset("single_gpu")
-    now = memory.predict(plain, shape, GPU)
+    now = phases.predict(plain, shape, GPU)
     assert now.phase in ("sampling", "reward") and now.total == now.certain + sum(
         (now.cache, now.logits, now.activations, now.tokens)
     )
-    fewer = memory.predict(preset("single_gpu", rows=96), shape, GPU)
+    fewer = phases.predict(preset("single_gpu", rows=96), shape, GPU)
     assert fewer.total < now.total and fewer.phase == "learning"
     parts = [
         memory.learning(shape, GPU, 1, 64, 16, 1024, 16, OptimiserSettings(max_tokens=limit, gradient_checkpointing=on))
@@ -169,12 +181,34 @@ def test_each_setting_moves_the_part_it_should():
     assert parts[0]["activations"] == pytest.approx(2 * parts[1]["activations"], rel=0.1)
     assert parts[0]["logits"] == parts[1]["logits"] == 20 * logprobs.LOGITS
     assert parts[2]["activations"] < 0.2 * parts[0]["activations"]
-    ranks = [memory.predict(preset("single_gpu", **{"student.rank": rank}), shape, GPU).adapters for rank in (16, 32)]
+    ranks = [phases.predict(preset("single_gpu", **{"student.rank": rank}), shape, GPU).adapters for rank in (16, 32)]
     assert ranks[1] > 1.8 * ranks[0]
     alone = preset("single_gpu", reward="intrinsic", promotion=False)
-    assert memory.predict(alone, shape, GPU).adapters < 0.2 * now.adapters
-    many, few = (memory.predict(preset("paper", EvaluateConfig, together=n), shape, GPU, 360, 3) for n in (0, 4))
+    assert phases.predict(alone, shape, GPU).adapters < 0.2 * now.adapters
+    many, few = (phases.predict(preset("paper", EvaluateConfig, together=n), shape, GPU, 360, 3) for n in (0, 4))
     assert few.total < many.total
+
+
+def test_ladders_phases_are_those_of_its_settings():
+    shape = memory.shape(LLAMA)
+    names = [name for name, *_ in phases._ladder(LadderConfig(), shape, GPU, 100)]
+    assert names[0] == "variants" and names[-1] == "scores" and sum(name.startswith("TTRL: ") for name in names) == 3
+    alone = LadderConfig(arms=("base", "ladder"))
+    assert not any(name.startswith("TTRL") for name, *_ in phases._ladder(alone, shape, GPU, 100))
+    everyone, few = (phases.predict(LadderConfig(together=n), shape, GPU) for n in (0, 2))
+    assert everyone.phase.startswith("TTRL") and few.total < 0.2 * everyone.total  # 600 students at a time
+    assert everyone.adapters > 600 * 5 * memory.adapter_bytes(shape, 64)
+    short, rows = (phases.predict(LadderConfig(together=2, **change), shape, GPU) for change in ({}, {"rows": 128}))
+    assert rows.total < short.total
+
+
+def test_svs_holds_one_arms_seeds_and_a_part_of_a_large_group():
+    shape = memory.shape(LLAMA)
+    one, three = (phases.predict(SvsConfig(seeds=n), shape, GPU) for n in (1, 3))
+    assert three.adapters == 3 * one.adapters == 3 * 4 * memory.adapter_bytes(shape, 64)
+    assert one.cache == phases.predict(SvsConfig(seeds=1, hard_samples=4096), shape, GPU).cache  # rows bound it
+    assert phases.predict(SvsConfig(seeds=1, rows=128), shape, GPU).total < one.total
+    assert phases.MEASURED_TOGETHER == svs_run.TOGETHER
 
 
 # ------------------------------------------------------------------ the check
@@ -208,7 +242,7 @@ def test_what_cannot_fit_is_refused_with_settings_that_fit(config, free, named, 
 
 def test_a_base_in_memory_already_is_not_counted_again(monkeypatch):
     config = preset("single_gpu")
-    found = memory.predict(config, memory.shape(LLAMA), GPU)
+    found = phases.predict(config, memory.shape(LLAMA), GPU)
     machine(monkeypatch, found.total - found.weights / 2)
     with pytest.raises(ConfigError, match="does not fit"):
         fit.check_memory(config)
@@ -226,7 +260,7 @@ def test_where_no_setting_helps_a_smaller_model_is_named(monkeypatch):
 
 def test_main_memory_refuses_only_what_is_certain(monkeypatch):
     config = preset("nano", SoarConfig)
-    found = memory.predict(config, memory.shape("nano"), memory.Form())
+    found = phases.predict(config, memory.shape("nano"), memory.Form())
     machine(monkeypatch, (found.certain + found.total) / 2, gpu=False)
     fit.check_memory(config)
     machine(monkeypatch, found.certain - 1, gpu=False)
@@ -241,7 +275,7 @@ def test_what_cannot_be_inspected_is_said_and_passes(tmp_path):
         assert fit.describe_memory(config).startswith(f"memory not predicted: {model} {reason} on this machine (")
         assert fit.predicted_bytes(config) is None
         fit.check_memory(config)
-    assert fit.describe_memory(preset("nano", SvsConfig)) == "memory not predicted: not worked out for SvsConfig"
+    assert fit.describe_memory(preset("nano", SvsConfig)).startswith("at most ")
 
 
 def test_this_machine_says_what_it_has():
@@ -249,6 +283,6 @@ def test_this_machine_says_what_it_has():
     form, free = fit.here(config)
     assert free is None or free > 10**8
     said = fit.describe_memory(config)
-    phase = memory.predict(config, memory.shape("nano"), form).phase
+    phase = phases.predict(config, memory.shape("nano"), form).phase
     assert said.startswith(f"at most {fit.size(fit.predicted_bytes(config))} of ") and f" free ({phase}: " in said
     assert form.gpu == torch.cuda.is_available()

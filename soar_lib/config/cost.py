@@ -123,7 +123,7 @@ def _svs_counts(config: SvsConfig) -> tuple[int, int, int]:
     for name in config.arms:
         arm = config.of_arm(name)
         spends = arm if arm.budget == "steps" else config
-        likely, highest = _further(spends)
+        likely, highest = further(spends)
         hard = arm.hard_samples if name in config.large_k else arm.samples
         measured = (arm.test_size * (1 + _between(arm)) + arm.other_size) * arm.samples + arm.hard_size * hard
         rollouts += config.seeds * (spends.steps * spends.batch * (spends.group + likely) + measured)
@@ -136,7 +136,7 @@ def _between(config: SvsConfig) -> int:
     return max(0, config.steps - 1) // config.measure_every if config.measure_every else 0
 
 
-def _further(config: SvsConfig) -> tuple[float, int]:
+def further(config: SvsConfig) -> tuple[float, int]:
     """Completions of a problem beyond its first `group`: (on average where all counts are equally likely, at most)."""
     cap = config.guards.solutions or config.group
     counts = [min(count, cap) for count in config.seed_counts]

@@ -1,7 +1,8 @@
 """Whether a run fits the machine: said before it starts, and refused with what to change where it cannot."""
 
 from soar_lib.config.cost import by_trl
-from soar_lib.config.memory import PREDICTED, Form, Memory, Shape, predict, shape
+from soar_lib.config.memory import Form, Memory, Shape, shape
+from soar_lib.config.phases import predict
 from soar_lib.config.presets import Config
 from soar_lib.config.values import ConfigError, change, differences, to_values
 
@@ -14,7 +15,7 @@ LEVERS = {
 
 
 def describe_memory(config: Config, problems: int = 0, runs: int = 1) -> str:
-    """The predicted peak as part of a line, or why there is none; `problems` and `runs` as for `memory.predict`."""
+    """The predicted peak as part of a line, or why there is none; `problems` and `runs` as for `phases.predict`."""
     try:
         form, free = here(config)
         found = predict(config, shape(config.model), form, problems, runs)
@@ -105,8 +106,6 @@ def here(config: Config) -> tuple[Form, int | None]:
 
     from soar_lib.policy.backends import choose_dtype
 
-    if not isinstance(config, PREDICTED):
-        raise ConfigError(f"memory not predicted: not worked out for {type(config).__name__}")
     if by_trl(config):
         raise ConfigError("memory not predicted: not worked out for student.trainer = 'trl'")
     if not torch.cuda.is_available():

@@ -21,22 +21,12 @@ queries and keys, attention scores where a GPU has no fused attention, and the t
 """
 
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from soar_lib.config.presets import Config
-from soar_lib.config.soar import (
-    TRAINED_ARMS,
-    EvaluateConfig,
-    FilterConfig,
-    OptimiserSettings,
-    SoarConfig,
-    StudentSettings,
-)
+from soar_lib.config.soar import OptimiserSettings
 from soar_lib.config.values import ConfigError
 
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
-PROMOTIONS = 4  # baselines kept beside the first; SOAR section 4.3: the most that were seen
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: NF4 with a scale of 8 bits per 64, and theirs of 32 bits per 256
 # The paper's model by its public config.json, which is behind a licence: predicted before it is downloaded.
 KNOWN = {
@@ -178,8 +168,8 @@ def sampling(
     """Buffers of `sampling.sample` for `rows` completions, `group` of each prompt, `at_once` of them together: while
     prompts are read or completions written, whichever is more. Without `slots` the base alone; `distinct` prompts,
     where that is not one per group."""
-    now = min(rows, max(1, at_once // group) * group)
-    prompts, one = distinct or now // group, _layer(shape, form, slots)
+    now = min(rows, max(1, at_once // group) * min(group, at_once))
+    prompts, one = distinct or max(1, now // group), _layer(shape, form, slots)
     scores = now * shape.heads * (form.prompt + tokens) * (2 * form.bytes + 4)  # of one layer, before and after softmax
     first = prompts * shape.vocabulary * form.bytes  # the prompts' own logits stay until the end
     old, drawn = (now * shape.vocabulary * size + first for size in (form.bytes, form.bytes + 12))
@@ -229,80 +219,3 @@ def learning(
         "activations": activations + in_use(shape, form, rank, slots, active),
         "tokens": slots * rows * (20 * tokens + 16 * form.prompt),
     }
-
-
-# ------------------------------------------------------------------ runs
-
-
-PREDICTED = (FilterConfig, SoarConfig, EvaluateConfig)
-Phase = tuple[str, int, dict[str, int]]  # name, bytes of adapters and optimisers, other buffers
-
-
-def predict(config: Config, shape: Shape, form: Form, problems: int = 0, runs: int = 1) -> Memory:
-    """The largest phase of a command, whose settings are one of `PREDICTED`; an evaluation stands on `runs` SOAR runs
-    and measures `problems`."""
-    weights = weight_bytes(shape, form)
-    if isinstance(config, FilterConfig):
-        drawn = sampling(shape, form, config.rows, 1, config.max_new_tokens, config.rows)
-        return Memory("sampling", weights, 0, **drawn)
-    if isinstance(config, SoarConfig):
-        phases = _soar(config, shape, form)
-    else:
-        phases = _evaluate(config, shape, form, problems, runs)
-    found = [Memory(name, weights, adapters, **buffers) for name, adapters, buffers in phases]
-    return max(found, key=lambda memory: memory.total)
-
-
-def _soar(config: SoarConfig, shape: Shape, form: Form) -> Iterator[Phase]:
-    student, teacher = config.student, config.teacher
-    one, mine = adapter_bytes(shape, student.rank), adapter_bytes(shape, teacher.rank)
-    kept = 4 * mine + one * (1 + (PROMOTIONS if config.promotion else 0))  # gradients and moments of the teacher's too
-    written, count = config.datasets * config.dataset_size, config.datasets * config.repeats
-    if config.reward == "intrinsic":
-        count, rows = 0, written * config.intrinsic_samples
-        drawn = sampling(
-            shape, form, rows, config.intrinsic_samples, student.max_new_tokens, config.rows, student.rank, 1
-        )
-        yield "reward", kept, drawn
-    else:
-        yield from _population(shape, form, student, count, kept, config.rows)
-        group = max(1, config.reward_samples)
-        rows = (count + 1) * config.reward_set * group
-        drawn = sampling(shape, form, rows, group, student.max_new_tokens, config.rows, student.rank, count + 1)
-        yield "reward", kept + (3 * count + 1) * one, drawn  # trained ones with gradients, and all stacked
-        yield "stacking", kept + (4 * count + 2) * one, {}
-    yield "teacher's samples", kept, sampling(
-        shape, form, teacher.draw, 1, teacher.max_new_tokens, 1024, teacher.rank, 1, distinct=1
-    )  # fmt: skip
-    yield "teacher's step", kept + 2 * count * one, learning(
-        shape, form, 1, written, written, teacher.max_new_tokens, teacher.rank, teacher.optimiser
-    )  # fmt: skip
-
-
-def _evaluate(config: EvaluateConfig, shape: Shape, form: Form, problems: int, runs: int) -> Iterator[Phase]:
-    student, arms = config.student, set(config.arms) & set(TRAINED_ARMS)
-    one = adapter_bytes(shape, student.rank)
-    everyone = runs * config.students * len(arms)
-    together = min(everyone, config.together or everyone)
-    kept = (everyone + 2 * runs) * one  # teacher and promoted student of each run, taken to be of the same rank
-    if everyone:
-        wide = replace(student, group=4 * student.group) if "hard_only_x4" in arms else student
-        yield from _population(shape, form, wide, together, kept, config.rows)
-        yield "placing", kept + 2 * (everyone + together) * one, {}
-    rows = config.students * max(1, problems) * config.samples
-    yield "scores", kept, sampling(
-        shape, form, rows, config.samples, student.max_new_tokens, config.rows, student.rank,
-        max(1, everyone),
-    )  # fmt: skip
-
-
-def _population(
-    shape: Shape, form: Form, settings: StudentSettings, count: int, kept: int, at_once: int
-) -> Iterator[Phase]:
-    """`count` students in training: reference, values, gradients and two moments."""
-    one, each = adapter_bytes(shape, settings.rank), settings.batch * settings.group
-    tokens, group = settings.max_new_tokens, settings.group
-    adapters = kept + 5 * count * one
-    yield "sampling", adapters, sampling(shape, form, count * each, group, tokens, at_once, settings.rank, count)
-    yield "learning", adapters, learning(shape, form, count, each, group, tokens, settings.rank, settings.optimiser)
-    yield "optimiser's step", adapters + (count * one if form.gpu else 0), {}  # on a GPU over all tensors at once
