@@ -18,7 +18,8 @@ from soar_lib.analysis.svs_tables import passes
 from soar_lib.config import SVS_ARMS
 
 LOOK = styles(SVS_ARMS)
-MAIN = ("base", "rlvr", "svs", "rlvr_equal_rollouts", "second_rollout")  # arms of the static figures of curves
+MAIN = ("base", "rlvr", "svs", "rlvr_equal_rollouts", "second_rollout")  # arms of the static figure of pass@k
+CONTROLS = (*MAIN, "rlvr_equal_updates")  # and of entropy
 QUANTITIES = {
     "entropy": "entropy on the step's problems\n(nats per token)",
     "test_entropy": "entropy on the test problems\n(nats per token)",
@@ -59,7 +60,7 @@ def curve(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> Figure:
     return figure
 
 
-def entropy(data: pd.DataFrame, arms: Sequence[str] = MAIN, smoothing: int = 5) -> Figure:
+def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int = 5) -> Figure:
     """Entropy on each step's own problems (smoothed) above, on the test problems below; left against the updates, as
     far as `svs` has them, right against the completions drawn. `data` is a table of `svs_tables.steps`."""
     chosen = data[data["arm"].isin(arms)]
@@ -70,6 +71,7 @@ def entropy(data: pd.DataFrame, arms: Sequence[str] = MAIN, smoothing: int = 5) 
         _lines(axes, along(part, y, smoothing if y == "entropy" else 1), x, y)
     for axes, x in zip(grid[2:], AXES, strict=True):
         axes.set_xlabel(AXES[x])
+        axes.locator_params(axis="x", nbins=6)
     for axes in (grid[1], grid[3]):
         axes.set_ylabel("")
     for axes in grid:
