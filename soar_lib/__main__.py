@@ -268,7 +268,8 @@ def _ladder(arguments: argparse.Namespace) -> None:
     runs.check_folder(out, arguments.resume)
     if not config.problems:
         pool = out.with_name(f"{out.name}-filter")
-        own = {"problems": config.pool, "size": config.pool_size, "check": config.check, "model": config.model}
+        own = {"problems": config.pool, "size": config.pool_size, "check": config.check}
+        own |= {name: vars(config)[name] for name in BASE_SETTINGS}
         _filtered(preset(arguments.preset, FilterConfig, seed=config.seed, **own), pool, resume=True)
         config = dataclasses.replace(config, problems=str(pool))
     from soar_lib import ladder

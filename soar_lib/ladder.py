@@ -32,7 +32,7 @@ from soar_lib import runs
 from soar_lib.config import TTRL_ARMS, ConfigError, LadderConfig
 from soar_lib.ladder_stages import RL_ARMS, Stage, Work
 from soar_lib.policy.base import Base
-from soar_lib.policy.base import load as load_base
+from soar_lib.policy.base import load_for as load_base
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.filtering import hard_sets
 from soar_lib.problems.likeness import canonical
@@ -61,7 +61,7 @@ def run(
         runs.check_same(folder, config)
         return ladder_report.read(folder)
     check_trainer(config.student)
-    base = base or load_base(config.model)
+    base = base or load_base(config)
     opened = runs.open_run(folder, config, resume)
     for name, records in (("hard_test", test), ("hard_train", train)):
         runs.write_text_atomic(folder / f"{name}.jsonl", runs.jsonl(map(asdict, records)))

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from soar_lib import runs, student, svs
 from soar_lib.config import SVS_ARMS, ConfigError, SvsConfig, describe_cost, to_values
 from soar_lib.policy.base import Base
-from soar_lib.policy.base import load as load_base
+from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.lora import Adapters, save_peft
 from soar_lib.policy.update import load_optimizer, make_optimizer, optimizer_tensors
 from soar_lib.problems.load import load, overlap
@@ -83,7 +83,7 @@ def run(
     _check_begun(config, out)
     sizes = {f"{name}_size": len(sets[name]) for name in SETS}
     say(f"svs: {describe_cost(replace(config, **sizes))}, arms that are finished included")
-    base = base or load_base(config.model)
+    base = base or load_base(config)
     _open(config, out, resume)
     for name, problems in sets.items():
         runs.write_text_atomic(out / f"{name}.jsonl", runs.jsonl(map(asdict, problems)))

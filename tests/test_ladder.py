@@ -1,6 +1,7 @@
 """A LADDER run as a whole: its arms, what they spend, test-time learning, settings, and a run killed at any instant."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -202,6 +203,7 @@ WRONG = [
     ({"arms": ["ladder"]}, "arms = .*base and some of originals, one_level"),
     ({"arms": ["base", "magic"]}, "arms = .*base and some of originals"),
     ({"arms": ["base", "ladder_ttrl"]}, "arms = .*with ladder, from whose students"),
+    ({"backend": "jax"}, "backend = 'jax': must be one of transformers, unsloth"),
     ({"check": "belief"}, "check = 'belief': must be one of answer, integral"),
     ({"ttrl_steps": 0}, "ttrl_steps = 0: must be more than 0"),
     ({"student.optimiser.warmup": 150}, r"student.optimiser.warmup = 150: must be below ttrl_steps = 100"),
@@ -236,6 +238,32 @@ def test_the_defaults_are_the_papers():
     )  # fmt: skip
     for chosen, written in ((paper, 10 + 100 + 400), (mit, 80 + 720)):
         assert chosen.variants.most_prompts * chosen.variants.per_prompt == written
+
+
+def test_settings_of_the_base_reach_the_filter_run_and_the_loader(tmp_path, monkeypatch):
+    """A base in 4 bits filters its problems in 4 bits."""
+    filtered, loaded = [], []
+    monkeypatch.setattr(cli, "_filtered", lambda config, out, resume: filtered.append(config))
+    monkeypatch.setattr(ladder, "problems", lambda config, folder: (words.problems(2, "p"), words.problems(2, "q")))
+    monkeypatch.setattr(ladder, "load_base", lambda config: loaded.append(config) or exit(7))
+    with pytest.raises(SystemExit, match="7"):
+        cli.main(["ladder", "--preset", "smoke", "--out", str(tmp_path / "run"), "--set", "four_bit=true"])
+    for told in (*filtered, *loaded):
+        assert (told.model, told.backend, told.four_bit, told.remote_code) == ("nano", "transformers", True, False)
+    assert len(filtered) == len(loaded) == 1
+
+
+def test_a_run_from_before_a_setting_goes_on_with_its_default(finished, place, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    values = runs.read_json(tmp_path / "run" / "config.json")
+    for name in ("backend", "four_bit", "remote_code"):
+        del values[name]
+    del values["student"]["trainer"]
+    runs.write_json(tmp_path / "run" / "config.json", values)
+    assert config.from_values(LadderConfig, values) == settings(place)
+    ladder.run(settings(place), tmp_path / "run", resume=True, progress=False)
+    with pytest.raises(runs.RunError, match="four_bit: False -> True"):
+        ladder.run(settings(place, four_bit=True), tmp_path / "run", resume=True, progress=False)
 
 
 def test_cost_by_hand():

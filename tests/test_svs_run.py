@@ -169,6 +169,15 @@ def test_finished_arms_are_left_alone_and_others_may_join(finished, tmp_path):
     assert killer.files(folder) == after
 
 
+def test_the_base_is_loaded_as_the_settings_say(tmp_path, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(svs_run, "load_base", lambda config: loaded.append(config) or exit(7))
+    with pytest.raises(SystemExit, match="7"):
+        svs_run.run(settings("base", four_bit=True, backend="unsloth"), tmp_path / "run", say=str)
+    assert [(config.model, config.backend, config.four_bit) for config in loaded] == [("nano", "unsloth", True)]
+    assert not (tmp_path / "run").exists()
+
+
 def test_trained_adapters_are_saved_by_seed(finished):
     base, tensors = load("nano"), runs.load_checkpoint(runs.latest_checkpoint(finished / "svs"))[0]
     for slot in range(2):
@@ -184,6 +193,7 @@ def test_trained_adapters_are_saved_by_seed(finished):
         ({"arms": []}, "arms = .*some of base"),
         ({"arms": ["rlvr_equal_updates"]}, "with svs: rlvr_equal_updates spend what it did"),
         ({"arms": ["rephrasings"]}, "rephrasings = '': must be a JSONL file of rephrasings"),
+        ({"backend": "jax"}, "backend = 'jax': must be one of transformers, unsloth"),
         ({"group": 1}, "group = 1: must be 2 or more"),
         ({"variants": 1}, "variants = 1: must be 2 or more"),
         ({"seed_low": 0.6}, "seed_high = 0.5: must be between seed_low = 0.6 and 1"),

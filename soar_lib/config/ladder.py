@@ -7,7 +7,7 @@ where the paper is silent ("open") what we chose and why. `MIT` is the other run
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from soar_lib.config.soar import CHECKS, OptimiserSettings, StudentSettings
+from soar_lib.config.soar import BACKENDS, CHECKS, OptimiserSettings, StudentSettings
 from soar_lib.config.values import require, require_at_least_zero, require_positive
 
 LADDER_ARMS = ("base", "originals", "one_level", "ladder", "ladder_ttrl", "base_ttrl", "majority")
@@ -73,6 +73,9 @@ class LadderConfig:
     """
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1
+    backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
+    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
+    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
     problems: str = ""  # folder of a filter run; empty: commands filter `pool` first
     pool: str = "rg:intermediate_integration"  # 4.1: 110 integrals of textbooks and GPT-4o; published lists leak
     pool_size: int = 0  # drawn from the pool, 0: all of a file, 500 of a generated set
@@ -94,6 +97,7 @@ class LadderConfig:
     student: StudentSettings = field(default_factory=_student)
 
     def __post_init__(self) -> None:
+        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
         require_positive(self, "seeds", "samples", "most_samples", "ttrl_steps", "ttrl_batch", "probes", "rows")
         require_at_least_zero(self, "pool_size", "originals", "tested", "variant_samples", "together")
         require(self.check in CHECKS, "check", self.check, f"one of {', '.join(CHECKS)}")

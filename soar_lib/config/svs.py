@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from soar_lib.config.soar import OptimiserSettings
+from soar_lib.config.soar import BACKENDS, OptimiserSettings
 from soar_lib.config.values import change, require, require_at_least_zero, require_positive
 
 # What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.
@@ -58,6 +58,9 @@ class SvsConfig:
     """SvS (Algorithm 1) and its controls, each on every seed. The paper's letter for a field opens its comment."""
 
     model: str = "Qwen/Qwen2.5-3B-Instruct"  # section 5.1
+    backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
+    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
+    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
     problems: str = "math_12k.jsonl"  # section 5.1: MATH without the 500 problems that are measured; a file to provide
     size: int = 0  # drawn from them, 0: all of a file
     test: str = "math_500.jsonl"  # those 500; a file to provide
@@ -96,6 +99,7 @@ class SvsConfig:
     optimiser: OptimiserSettings = field(default_factory=_optimiser)
 
     def __post_init__(self) -> None:
+        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
         require_positive(
             self, "seeds", "batch", "max_prompt_tokens", "max_new_tokens", "temperature", "samples", "hard_samples",
             "rows", "rank", "alpha",

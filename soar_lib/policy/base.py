@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from soar_lib.config import ConfigError, EvaluateConfig, FilterConfig, SoarConfig
+from soar_lib.config import Config, ConfigError
 from soar_lib.policy import backends
 
 NANO = Path(__file__).parent.parent / "nano" / "weights"
@@ -51,7 +51,7 @@ def load(
     return assemble(*backends.read(name, source, device, dtype, backend, four_bit, remote_code), name)
 
 
-def load_for(config: FilterConfig | SoarConfig | EvaluateConfig) -> Base:
+def load_for(config: Config) -> Base:
     """The base that a command's settings name."""
     return load(config.model, backend=config.backend, four_bit=config.four_bit, remote_code=config.remote_code)
 
