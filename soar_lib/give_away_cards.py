@@ -59,8 +59,8 @@ writes problems for students to train on; here it was paid by {_paid(config)}.
 
 {_run_rows(result, config, train, test)}
 
-The accuracies are on the problems that the rewards and the choice of the promoted student came from, so they are no
-held-out result; those need an evaluation on the hard test problems.
+{_gain(config)}The accuracies are on the problems that the rewards and the choice of the promoted student came from, so
+they are no held-out result; those need an evaluation on the hard test problems.
 
 ## What it is for
 
@@ -86,6 +86,13 @@ model = PeftModel.from_pretrained(base, repository)
 ```
 
 {_settings(config)}"""
+
+
+def _gain(config: SoarConfig) -> str:
+    """What a reward counts from, for a reader who sees negative ones."""
+    if config.reward != "grounded":
+        return ""
+    return "A reward is a gain in accuracy, as a fraction of 1, over the student that was promoted last, or the\nuntrained one. "
 
 
 def _loading(base: str) -> str:

@@ -81,7 +81,7 @@ def test_the_model_card_is_read_by_the_hub_and_says_what_the_run_found(run, tmp_
     }  # fmt: skip
     for words in (
         "| promotions | 3 |", "untrained student | 0.0% |", "promoted student | 20.0% |", "40 (nano), 39 hard test",
-        "rank 16", "| seed | 0 |", "`threshold = 0.01`", "\\boxed{answer}", "no\nheld-out result",
+        "rank 16", "| seed | 0 |", "`threshold = 0.01`", "\\boxed{answer}", "no held-out result", "A reward is a gain",
     ):  # fmt: skip
         assert words in card(built), words
 
