@@ -92,7 +92,7 @@ def _gain(config: SoarConfig) -> str:
     """What a reward counts from, for a reader who sees negative ones."""
     if config.reward != "grounded":
         return ""
-    return "A reward is a gain in accuracy, as a fraction of 1, over the student that was promoted last, or the\nuntrained one. "
+    return "A reward is a gain in accuracy, as a fraction of 1, over the student that was promoted last. "
 
 
 def _loading(base: str) -> str:
