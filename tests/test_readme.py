@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from soar_lib.__main__ import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
-from soar_lib.analysis.tables import beside, claim_rows, fill, fill_times, markdown
+from soar_lib.analysis.ladder_report import CLAIMS as LADDER_CLAIMS
+from soar_lib.analysis.tables import beside, claim_rows, fill, fill_times, ladder_rows, markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -26,6 +27,13 @@ def test_the_results_are_those_of_the_csv_and_none_without_it():
 def test_the_claims_are_those_of_the_csv():
     table = markdown(claim_rows(pd.read_csv(DATA / "claims.csv")))
     assert fill(README, table, "claims") == README and table.count("\n") == 15
+
+
+def test_ladders_results_and_claims_are_those_of_the_csv():
+    table = markdown(ladder_rows(pd.read_csv(DATA / "ladder_nano.csv")))
+    assert fill(README, table, "ladder") == README
+    table = markdown(claim_rows(pd.read_csv(DATA / "ladder_claims.csv")))
+    assert fill(README, table, "ladder claims") == README and table.count("\n") == 1 + len(LADDER_CLAIMS)
 
 
 def test_fill_needs_its_marks():

@@ -27,7 +27,7 @@ OTHERS = {
     "SvS, any right solver pays", "svs_guarded": "SvS, guarded",
 }  # fmt: skip
 
-TABLES = ("soar_nano", "soar_paper", "claims", "notebooks")
+TABLES = ("soar_nano", "soar_paper", "claims", "ladder_nano", "ladder_claims", "notebooks")
 
 
 def title(arm: str) -> str:
@@ -171,6 +171,9 @@ def main() -> None:
         text = fill(text, markdown(beside(found["soar_nano"], found["soar_paper"])))
     if found["claims"] is not None:
         text = fill(text, markdown(claim_rows(found["claims"])), "claims")
+    if found["ladder_nano"] is not None:
+        text = fill(text, markdown(ladder_rows(found["ladder_nano"])), "ladder")
+        text = fill(text, markdown(claim_rows(found["ladder_claims"])), "ladder claims")
     readme.write_text(text)
 
 
