@@ -78,6 +78,17 @@ def test_the_first_run_promotes_and_the_second_does_not(home):
     assert any(tensor.any() for tensor in first.promoted.b.values())
 
 
+@pytest.mark.parametrize("taught", [True, False])
+def test_adapters_are_measured_on_the_base_that_they_were_trained_on(home, tmp_path, taught):
+    shutil.copytree(home / "soar0", tmp_path / "soar")
+    values = runs.read_json(tmp_path / "soar" / "config.json")
+    runs.write_json(tmp_path / "soar" / "config.json", values | {"four_bit": taught})
+    forms = ["the full base", "a base in 4 bits"]
+    message = f"soar: its adapters were trained on {forms[taught]}, and the evaluation takes {forms[not taught]}; .*"
+    with pytest.raises(RunError, match=f"{message}--set four_bit={'true' if taught else 'false'}"):
+        read_source(load(str(home / "model"), device="cpu"), tmp_path / "soar", settings(home, four_bit=not taught))
+
+
 def test_rollouts_of_a_run_are_those_in_its_metrics(home):
     for name in ("soar0", "soar1"):
         config = from_values(SoarConfig, runs.read_json(home / name / "config.json"))

@@ -48,6 +48,12 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
     settings = from_values(SoarConfig, runs.read_json(folder / "config.json"))
     if settings.model != config.model:
         raise runs.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
+    if settings.four_bit != config.four_bit:
+        form = {True: "a base in 4 bits", False: "the full base"}
+        raise runs.RunError(
+            f"{folder}: its adapters were trained on {form[settings.four_bit]}, and the evaluation takes "
+            f"{form[config.four_bit]}; evaluate with --set four_bit={str(settings.four_bit).lower()}"
+        )
     if not (folder / "adapters").is_dir():
         raise runs.RunError(f"{folder}: its adapters are missing, as in published runs; run it anew to evaluate it")
     try:
