@@ -144,6 +144,10 @@ def test_attention_of_transformers_can_be_replaced():
     assert model(input_ids=ids, use_cache=False, logits_to_keep=1).logits.shape == (3, 1, 11)
 
 
+def test_bfloat16_counts_as_there_where_it_is_emulated():
+    assert parameters(torch.cuda.is_bf16_supported) == {"including_emulation": True}
+
+
 def test_chat_templates_give_token_ids():
     template = parameters(transformers.PreTrainedTokenizerBase.apply_chat_template)
     assert template["tokenize"] is True and template["return_dict"] is True  # so we ask for return_dict=False

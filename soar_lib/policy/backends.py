@@ -50,8 +50,9 @@ def choose_device(device: str | torch.device | None, backend: str, four_bit: boo
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU that has it, float32 elsewhere."""
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    """bfloat16 on a GPU that computes in it, float32 elsewhere: older ones, such as a T4, only emulate it, slowly."""
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
 
 
 def read(
