@@ -27,8 +27,10 @@ cannot be measured has a row without numbers that says why.
 """
 
 import argparse
+import functools
 import gc
 import math
+import operator
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -62,8 +64,8 @@ from soar_lib.policy.base import Base
 TABLE = ROOT / "figures" / "data" / "gpu_cost.csv"
 GOAL, AUTHORS = 96, "1,536 to 1,920"  # hours on one GPU; GPU-hours of one run (SOAR B.9: 32 GPUs, 48 to 60 hours)
 SHARED = {"teacher.draw": 256}  # all in one batch; changes speed alone
-# What each variant changes in the settings, and in the base; `graphs+no_kl` is both. Importing Unsloth changes
-# transformers, so it comes last.
+# What each variant changes in the settings; `graphs+no_kl` is both. Importing Unsloth changes transformers, so it comes
+# last.
 VARIANTS = {
     "plain": {},
     "no_kl": {"student.optimiser.kl": 0.0, "teacher.optimiser.kl": 0.0},  # no reference pass
@@ -72,11 +74,10 @@ VARIANTS = {
         for who in ("student", "teacher")
         for name, value in {"gradient_checkpointing": True, "max_tokens": 16_384}.items()
     },
-    "graphs": {},
+    "graphs": {"graphs": True},
     "trl": {},
     "unsloth": {"backend": "unsloth"},
 }
-ON_BASE = {"graphs": {"graphs": True}}
 NUMBERS = (
     "seconds", "measured_seconds", "scale", "tokens_per_second", "tb_per_second", "tflop_per_second",
     "share_of_ceiling", "peak_gb",
@@ -138,13 +139,11 @@ def whole_rows(variant: str, rows: list[dict], config: SoarConfig) -> list[dict]
 def prepare(variant: str, options: argparse.Namespace, until: float) -> tuple[SoarConfig, Base]:
     """Settings and base of a variant, after a first step that makes kernels and buffers. Raises ConfigError."""
     check_budget(options, until)
-    settings, of_base = SHARED, {}
-    for name in variant.split("+"):
-        settings, of_base = settings | VARIANTS[name], of_base | ON_BASE.get(name, {})
+    settings = functools.reduce(operator.or_, [VARIANTS[name] for name in variant.split("+")], SHARED)
     name = NAME if options.model == LLAMA else options.model
     config = preset("paper", SoarConfig, model=name, rows=options.rows, **settings)
     check_memory(config)
-    on = replace(random_base(options.model, config.backend), **of_base)
+    on = replace(random_base(options.model, config.backend), graphs=config.graphs)
     if variant != "trl":
         students(on, config, argparse.Namespace(**vars(options) | {"tokens": min(8, options.tokens)}), Clock())
     return config, on

@@ -38,6 +38,7 @@ from soar_lib.config import (
     SvsConfig,
     change,
 )
+from soar_lib.config.soar import BASE_SETTINGS
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd
@@ -70,9 +71,10 @@ class MethodsConfig:
             raise ConfigError(f"seeds = {self.seeds}: must be 1 or more")
         if not 0 < self.synthetic < 1:
             raise ConfigError(f"synthetic = {self.synthetic}: must be between 0 and 1")
-        models = {getattr(self, part).model for part in PARTS}
-        if len(models) > 1:
-            raise ConfigError(f"model = {' and '.join(sorted(models))}: all methods must start from one base")
+        for name in BASE_SETTINGS:
+            values = {str(getattr(getattr(self, part), name)) for part in PARTS}
+            if len(values) > 1:
+                raise ConfigError(f"{name} = {' and '.join(sorted(values))}: all methods must start from one base")
 
 
 # What the comparison changes in the presets of its parts. A SOAR run of the nano preset spends eight times the budget:

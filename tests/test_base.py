@@ -89,6 +89,8 @@ def test_a_commands_settings_say_how_its_base_is_loaded(folder, monkeypatch, kin
     assert bases.load_for(config).name == str(folder)
     with refused("backend = 'unsloth': needs a GPU"):
         bases.load_for(replace(config, backend="unsloth"))
+    with refused("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false"):
+        bases.load("nano", graphs=True)
     with refused("four_bit = True: needs a GPU"):
         bases.load_for(replace(config, four_bit=True))
     with refused("backend = 'tensorflow': must be one of transformers, unsloth"):

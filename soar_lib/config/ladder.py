@@ -76,6 +76,7 @@ class LadderConfig:
     backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    graphs: bool = False  # open; decoding steps as CUDA graphs (policy/recorded.py): changes speed
     problems: str = ""  # folder of a filter run; empty: commands filter `pool` first
     pool: str = "rg:intermediate_integration"  # 4.1: 110 integrals of textbooks and GPT-4o; published lists leak
     pool_size: int = 0  # drawn from the pool, 0: all of a file, 500 of a generated set

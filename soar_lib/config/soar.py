@@ -11,7 +11,7 @@ from soar_lib.config.values import require, require_at_least_zero, require_posit
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
 BACKENDS = ("transformers", "unsloth")  # policy/backends.py says what each is
 TRAINERS = ("stack", "trl")  # student.py's population, or trl_student.py's students one after another
-BASE_SETTINGS = ("model", "backend", "four_bit", "remote_code")  # which base, the same in all that belongs together
+BASE_SETTINGS = ("model", "backend", "four_bit", "remote_code", "graphs")  # the same in all that belongs together
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class FilterConfig:
     backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    graphs: bool = False  # open; decoding steps as CUDA graphs (policy/recorded.py): changes speed
     problems: str = "hub:math_test"  # B.5: the official test split of MATH; or a JSONL file, or a generated set's name
     size: int = 0  # problems drawn from the pool, B.5: all; 0: all of a file, 500 of a generated set
     seed: int = 0
@@ -120,6 +121,7 @@ class SoarConfig:
     backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    graphs: bool = False  # open; decoding steps as CUDA graphs (policy/recorded.py): changes speed
     problems: str = ""  # hard train set: a JSONL file, or a filter run's folder; empty: commands filter the pool first
     seed: int = 0
     rounds: int = 200  # T: outer steps, section 4.3
@@ -192,6 +194,7 @@ class EvaluateConfig:
     backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    graphs: bool = False  # open; decoding steps as CUDA graphs (policy/recorded.py): changes speed
     problems: str = ""  # filter run's folder with hard train and hard test; empty: the one the SOAR run used
     transfer: str = ""  # another filter run's folder: all its hard problems are tested too and never trained on
     oracle: str = ""  # real problems: a set's name or a filter run's folder; empty: the pool's that are not hard

@@ -61,6 +61,7 @@ class SvsConfig:
     backend: str = "transformers"  # open; the library that loads the base (policy/backends.py)
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    graphs: bool = False  # open; decoding steps as CUDA graphs (policy/recorded.py): changes speed
     problems: str = "math_12k.jsonl"  # section 5.1: MATH without the 500 problems that are measured; a file to provide
     size: int = 0  # drawn from them, 0: all of a file
     test: str = "math_500.jsonl"  # those 500; a file to provide

@@ -4,7 +4,7 @@ This is the only place that knows which model a name means: "nano" is the one sh
 a local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,22 +38,27 @@ def load(
     backend: str = "transformers",
     four_bit: bool = False,
     remote_code: bool = False,
+    graphs: bool = False,
 ) -> Base:
     """Load model and tokenizer by name, by "transformers" or "unsloth" (backends.py), with `four_bit` as 4-bit weights.
 
     Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, bfloat16 on a GPU that has
-    it and float32 elsewhere. With `remote_code`, code from the model's repository is run where it has some. Raises
-    FileNotFoundError for a missing folder, ConfigError for a model that cannot be had here or cannot chat.
+    it and float32 elsewhere. With `remote_code`, code from the model's repository is run where it has some; with
+    `graphs`, decoding steps are recorded as CUDA graphs. Raises FileNotFoundError for a missing folder, ConfigError for
+    a model that cannot be had here or cannot chat.
     """
     source = _source(name)
     device = backends.choose_device(device, backend, four_bit)
     dtype = dtype or backends.choose_dtype(device)
-    return assemble(*backends.read(name, source, device, dtype, backend, four_bit, remote_code), name)
+    if graphs and device.type != "cuda":
+        raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")
+    model, tokenizer = backends.read(name, source, device, dtype, backend, four_bit, remote_code)
+    return replace(assemble(model, tokenizer, name), graphs=graphs)
 
 
-def load_for(config: Config) -> Base:
-    """The base that a command's settings name."""
-    return load(config.model, backend=config.backend, four_bit=config.four_bit, remote_code=config.remote_code)
+def load_for(config: Config, device: str | torch.device | None = None) -> Base:
+    """The base that a command's settings name; `device` as for `load`."""
+    return load(config.model, device, None, config.backend, config.four_bit, config.remote_code, config.graphs)
 
 
 def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
