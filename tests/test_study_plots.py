@@ -125,7 +125,8 @@ def test_pass_at_k_gives_each_arm_its_look_and_a_legend_beside_the_panel():
     (axes,) = figure.axes
     assert legend(figure) == [f"{study_plots.name(arm)} (3)" for arm in EVERY] and axes.get_legend() is None
     for arm, bars in zip(EVERY, axes.containers, strict=True):
-        line, _, (ends,) = bars.lines
+        line, caps, (ends,) = bars.lines
+        assert {cap.get_markeredgecolor() for cap in caps} == {look[arm]["color"]}
         assert line.get_ydata() == pytest.approx(100 * data[data["arm"] == arm]["mean"])
         assert line.get_color() == look[arm]["color"] and line.get_linestyle() == look[arm]["ls"]
         heights = [height for segment in ends.get_segments() for _, height in segment]

@@ -154,7 +154,7 @@ def draw(tables: Tables, root: str | Path = plots.ROOT) -> list[Path]:
 
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
-RUNS: dict[str, Callable[[Path], Tables]] = {"study": of_study, "ladder": of_ladder}
+RUNS: dict[str, Callable[[Path], Tables]] = {"study": of_study, "ladder": of_ladder, "svs": of_svs}
 
 
 def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -> list[Path]:

@@ -162,7 +162,9 @@ def pass_at_k(data: pd.DataFrame, where: str = "hard test", look: Styles | None 
     for bars, (arm, part) in zip(axes.containers, data.groupby("arm", sort=False), strict=True):
         line, caps, ends = bars.lines
         line.set(color=look[arm]["color"], marker=look[arm]["marker"], ls=look[arm]["ls"])
-        for stroke in (*caps, *ends):
+        for cap in caps:
+            cap.set(color=look[arm]["color"], markeredgecolor=look[arm]["color"])
+        for stroke in ends:
             stroke.set_color(look[arm]["color"])
         bars.set_label(f"{name(arm)} ({part['seeds'].iloc[0]})")
     axes.get_legend().remove()

@@ -76,7 +76,7 @@ def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int =
         axes.set_ylabel("")
     for axes in grid:
         axes.set_ylim(bottom=0)
-    figure.suptitle(_averaged(1), fontsize=12)
+    figure.suptitle(_averaged(1) + (f"; above a moving average of {smoothing}" if smoothing > 1 else ""), fontsize=12)
     side_legend(figure, grid[0])
     return figure
 
