@@ -125,6 +125,7 @@ def test_levels_of_the_chosen_seeds(run):
     assert [row[0] + row[1][:6] + row[2] for row in rows[1:]] == ["1before2", "1after 2", "2before4", "2after 4"]
     assert [row[3].split()[0] for row in rows[1:]] == ["50.0", "100.0", "0.0", "75.0"]
     assert cells(ladder_views.levels_page(run, [2], "ladder"))[-1][2:] == ["1", "50.0 (50.0–50.0)"]
+    assert {*run.known} == {(0, 1), (2,)}
     assert ladder_views.levels_page(run, [], "ladder") == "<p>Choose at least one seed.</p>"
 
 
@@ -133,8 +134,8 @@ def test_ttrl_of_one_problem(run):
     assert drawn(page) and "level 1: &lt;b&gt;" in page and "level 2" not in page
     rows = {tuple(row[:2]): row[2:] for row in cells(page)[1:]}
     assert rows["LADDER, then TTRL", "probes at any step"] == ["3 of 3", "100"]
-    assert rows["LADDER, then TTRL", "samples of the last step"] == ["4 of 4", "100"]
-    assert rows["LADDER", "samples of the last step"] == ["9 of 11", "40"]
+    assert rows["LADDER, then TTRL", "samples"] == ["4 of 4", "100"]
+    assert rows["LADDER", "samples"] == ["9 of 11", "40"]
     assert "nothing was trained" in ladder_views.ttrl_page(run, "ladder_ttrl", 0, "t1")
     assert "has no TTRL without LADDER" in ladder_views.ttrl_page(run, "base_ttrl", 9, "t0")
 

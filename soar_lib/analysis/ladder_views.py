@@ -5,7 +5,7 @@ nearest to it and how often it was solved before and after. Nothing here loads a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
@@ -26,7 +26,8 @@ SHOWN = {"all": tuple(FATES), "usable": ("usable",), "rejected": tuple(FATES)[1:
 @dataclass(frozen=True)
 class Run:
     """A LADDER run's folder, read once. `variants` are the rows of `ladder_report.read_variants` with before and after:
-    right ones of the samples as text, "" where not measured; `probes` those of `ladder_report.probes`."""
+    right ones of the samples as text, "" where not measured; `probes` those of `ladder_report.probes`; `known` keeps
+    the accuracy by level of each choice of seeds, whose intervals take a moment."""
 
     variants: pd.DataFrame
     questions: dict[str, str]  # by Problem.id
@@ -34,6 +35,7 @@ class Run:
     scores: list[Score]
     probes: pd.DataFrame
     seeds: int
+    known: dict[tuple[int, ...], pd.DataFrame] = field(default_factory=dict)
 
     def of(self, tree: str, seed: int, root: str) -> pd.DataFrame:
         own = self.variants
@@ -147,8 +149,7 @@ def levels_page(run: Run, seeds: Sequence[int], tree: str) -> str:
         return "<p>Choose at least one seed.</p>"
     chosen = run.variants[run.variants["seed"].isin(seeds)]
     counts = ladder_report.counted(chosen[chosen["tree"] == tree])
-    runs = {f"seed{seed}" for seed in seeds}
-    found = ladder_report.by_level(chosen, [score for score in run.scores if score.run in runs])
+    found = _by_level(run, tuple(seeds), chosen)
     measured = "<p>Accuracy on the variants was not measured in this run.</p>"
     if len(found):
         cells = [percent(row.mean, row.low, row.high) for row in found.itertuples()]
@@ -158,6 +159,13 @@ def levels_page(run: Run, seeds: Sequence[int], tree: str) -> str:
     if counts.empty:
         return f"{measured}<p>No variant was asked for there: this run has no such tree.</p>"
     return f"{measured}{picture(ladder_plots.variants(counts), 'what became of the variants')}"
+
+
+def _by_level(run: Run, seeds: tuple[int, ...], variants: pd.DataFrame) -> pd.DataFrame:
+    if seeds not in run.known:
+        runs = {f"seed{seed}" for seed in seeds}
+        run.known[seeds] = ladder_report.by_level(variants, [score for score in run.scores if score.run in runs])
+    return run.known[seeds]
 
 
 # ------------------------------------------------------------------ TTRL
@@ -178,7 +186,7 @@ def ttrl_page(run: Run, arm: str, seed: int, problem: str) -> str:
 
 def _solved(run: Run, seed: int, problem: str) -> pd.DataFrame:
     """How often each student of this seed solved the problem."""
-    names = {HARD_TEST: "samples of the last step", ANY_STEP: "probes at any step"}
+    names = {HARD_TEST: "samples", ANY_STEP: "probes at any step"}
     rows = [
         {"arm": title(s.arm), "measured on": names[s.set], "right": f"{s.c} of {s.n}", "completions spent": s.rollouts}
         for s in run.scores
