@@ -155,7 +155,7 @@ def test_sampling_allocates_no_more_than_is_predicted(slots, monkeypatch):
 # ------------------------------------------------------------------ runs
 
 
-@pytest.mark.parametrize("kind", [FilterConfig, SoarConfig, EvaluateConfig])
+@pytest.mark.parametrize("kind", [FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig])
 @pytest.mark.parametrize("name", list(SIZES))
 def test_the_presets_of_gpus_fit_them(name, kind):
     config = preset(name, kind)
