@@ -164,8 +164,8 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             **_GPU_STUDENT, "student.group": 16, "student.steps": 300, "rows": 384,
             "together": 16,  # students' optimisers in memory at a time
         },
-        # As many steps as the paper's for LADDER, of a fifth of the rollouts; half the test problems, each with a tenth of
-        # TTRL's.
+        # As many steps as the paper's LADDER, of a fifth of its rollouts; half the test problems, each with a tenth of the
+        # rollouts of its TTRL.
         LadderConfig: {
             **_GPU_LADDER, "rows": 384, "tested": 50, "samples": 16, "most_samples": 512, "student.batch": 16,
             "student.group": 8, "ttrl_steps": 50, "ttrl_batch": 16,
