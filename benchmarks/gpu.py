@@ -36,7 +36,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import ceilings
 import pandas as pd
 import torch
 from gpu_parts import (
@@ -54,7 +53,7 @@ from gpu_parts import (
     training,
 )
 
-from soar_lib import runs
+from soar_lib import ceilings, runs
 from soar_lib.config import ConfigError, SoarConfig, preset
 from soar_lib.config.fit import check_memory
 from soar_lib.meter import Meter

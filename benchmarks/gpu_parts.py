@@ -14,13 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import ceilings
 import pandas as pd
 import torch
-from ceilings import Work
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from soar_lib import rewards, soar, student, teacher
+from soar_lib import ceilings, rewards, soar, student, teacher
+from soar_lib.ceilings import Work
 from soar_lib.config import ConfigError, SoarConfig
 from soar_lib.config.memory import KNOWN, shape_of
 from soar_lib.meter import Meter, metered

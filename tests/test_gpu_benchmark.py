@@ -9,7 +9,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import ceilings  # noqa: E402
+
 import gpu  # noqa: E402
 import gpu_parts  # noqa: E402
 
@@ -169,19 +169,3 @@ def test_the_large_model_has_the_shape_of_llama():
     config = gpu_parts.AutoConfig.for_model(values.pop("model_type"), **values)
     assert shape_of(config) == shape(next(iter(KNOWN))) and config.rope_parameters["rope_type"] == "llama3"
     assert shape_of(config).parameters == 3_212_749_824
-
-
-def test_the_least_work_of_decoding_is_the_sum_over_its_steps():
-    of = shape_of(gpu_parts.random_base("tiny-llama").model.config)
-    rows, prompts, prompt, tokens, slots, rank, at_once, number = 12, 4, 5, 3, 4, 2, 6, 2
-    moved = 0
-    for _ in range(rows // at_once):  # two prompts of different slots in each chunk
-        for step in range(tokens):
-            moved += number * of.parameters + 2 * 4 * rank * sum(i + o for i, o in of.linears)
-            cached = at_once * (step + 1) + prompts // 2 * prompt
-            moved += cached * number * of.layers * 2 * of.kv_heads * of.head_dim
-    work = ceilings.decoding(of, number, rows, prompts, prompt, tokens, slots, rank, at_once)
-    products = sum(i * o for i, o in of.linears) + of.vocabulary * of.hidden
-    assert work == ceilings.Work(moved, 2 * products * rows * tokens)
-    assert ceilings.learning(of, 7, True).operations == 3 / 2 * ceilings.learning(of, 7, False).operations
-    assert ceilings.Work(8, 6).share(2.0, ceilings.Rates(copy=4, product=2)) == 3 / 2  # operations are the tighter

@@ -164,15 +164,15 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             **_GPU_STUDENT, "student.group": 16, "student.steps": 300, "rows": 384,
             "together": 16,  # students' optimisers in memory at a time
         },
-        # As many steps as the paper's LADDER, of a fifth of its rollouts; half the test problems, each with a tenth of the
-        # rollouts of its TTRL.
+        # As many steps as the paper's LADDER, of a fifth of its rollouts; half the test problems, each with a tenth of
+        # the rollouts of its TTRL.
         LadderConfig: {
             **_GPU_LADDER, "rows": 384, "tested": 50, "samples": 16, "most_samples": 512, "student.batch": 16,
             "student.group": 8, "ttrl_steps": 50, "ttrl_batch": 16,
         },
-        # An eighth of the problems in each of a third of the steps, a quarter of the length.
+        # A sixteenth of the problems in each of a third of the steps, an eighth of the length.
         SvsConfig: {
-            **_GPU_SVS, "rows": 192, "steps": 100, "batch": 32, "max_new_tokens": 2048, "samples": 8,
+            **_GPU_SVS, "rows": 384, "steps": 100, "batch": 16, "max_new_tokens": 1024, "samples": 8,
             "hard_samples": 256, "ks": (1, 2, 4, 8, 16, 32, 64, 128, 256),
         },
     },
