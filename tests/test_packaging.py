@@ -68,7 +68,7 @@ def undeclared(folder: str, everywhere: bool, declared: set[str]) -> set[tuple[s
     """(file, module) of third-party imports from no declared distribution; an absent module goes by its own name."""
     provided = importlib.metadata.packages_distributions()
     own = set(sys.stdlib_module_names) | {"soar_lib"}
-    own |= {path.stem for folder in ("tests", "notebooks") for path in (ROOT / folder).glob("*.py")}
+    own |= {path.stem for folder in ("tests", "notebooks", "benchmarks") for path in (ROOT / folder).glob("*.py")}
     return {
         (str(path.relative_to(ROOT)), module)
         for path in (ROOT / folder).rglob("*.py")
