@@ -1,20 +1,15 @@
 """The GPU benchmark, run on a CPU with tiny models: its rows, its arithmetic, and where it may not write."""
 
-import sys
 from argparse import Namespace
-from pathlib import Path
 
+import gpu
+import gpu_parts
 import pandas as pd
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import gpu  # noqa: E402
-import gpu_parts  # noqa: E402
-
-from soar_lib.config import ConfigError, SoarConfig, cost, preset  # noqa: E402
-from soar_lib.config.memory import KNOWN, shape, shape_of  # noqa: E402
+from soar_lib.config import ConfigError, SoarConfig, cost, preset
+from soar_lib.config.memory import KNOWN, shape, shape_of
 
 PARTS = ["sampling", "learning", "evaluation", "verifying", "teacher sampling", "teacher learning"]
 TINY = ["--tokens", "4", "--rows", "32", "--prompt", "20", "--pairs", "40"]
