@@ -1,5 +1,6 @@
 """The GPU benchmark, run on a CPU with tiny models: its rows, its arithmetic, and where it may not write."""
 
+import sys
 from argparse import Namespace
 
 import gpu
