@@ -9,7 +9,8 @@ import pytest
 
 from soar_lib.__main__ import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
 from soar_lib.analysis.ladder_report import CLAIMS as LADDER_CLAIMS
-from soar_lib.analysis.tables import beside, claim_rows, fill, fill_times, ladder_rows, markdown
+from soar_lib.analysis.svs_report import claims_of
+from soar_lib.analysis.tables import beside, claim_rows, fill, fill_times, ladder_rows, markdown, svs_rows
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -34,6 +35,13 @@ def test_ladders_results_and_claims_are_those_of_the_csv():
     assert fill(README, table, "ladder") == README
     table = markdown(claim_rows(pd.read_csv(DATA / "ladder_claims.csv")))
     assert fill(README, table, "ladder claims") == README and table.count("\n") == 1 + len(LADDER_CLAIMS)
+
+
+def test_svss_results_and_claims_are_those_of_the_csv():
+    measured, found = pd.read_csv(DATA / "svs_nano.csv"), pd.read_csv(DATA / "svs_claims.csv")
+    assert fill(README, markdown(svs_rows(measured)), "svs") == README
+    table = markdown(claim_rows(found))
+    assert fill(README, table, "svs claims") == README and table.count("\n") == 1 + len(claims_of(32))
 
 
 def test_fill_needs_its_marks():

@@ -27,7 +27,7 @@ OTHERS = {
     "SvS, any right solver pays", "svs_guarded": "SvS, guarded",
 }  # fmt: skip
 
-TABLES = ("soar_nano", "soar_paper", "claims", "ladder_nano", "ladder_claims", "notebooks")
+TABLES = ("soar_nano", "soar_paper", "claims", "ladder_nano", "ladder_claims", "svs_nano", "svs_claims", "notebooks")
 
 
 def title(arm: str) -> str:
@@ -174,6 +174,9 @@ def main() -> None:
     if found["ladder_nano"] is not None:
         text = fill(text, markdown(ladder_rows(found["ladder_nano"])), "ladder")
         text = fill(text, markdown(claim_rows(found["ladder_claims"])), "ladder claims")
+    if found["svs_nano"] is not None:
+        text = fill(text, markdown(svs_rows(found["svs_nano"])), "svs")
+        text = fill(text, markdown(claim_rows(found["svs_claims"])), "svs claims")
     readme.write_text(text)
 
 
