@@ -16,10 +16,10 @@ The budget is what SvS spends, seed by seed in the mean, since what it will spen
 completion counts that was drawn on the way to the measured student, of whatever policy: those of teachers and of
 students that were thrown away, variants and votes. So SOAR's outer loop comes out of the budget of its fresh students,
 which the paper counts alone. Greedy or sampled answers by which a method chooses (SOAR's rewards) count; those by which
-we measure do not. A method spends at most the budget (RLVR up to one step more or less) and rarely all of it.
+we measure do not. A method spends at most the budget (RLVR up to one step more or less).
 
 Each method keeps its own loss and settings. The folder holds a run folder per method (filter, svs, soar/seed0, ...,
-fresh, hard_only, ladder), pool.jsonl, scores.jsonl and methods.csv.
+fresh, hard_only, trees, ladder), pool.jsonl, scores.jsonl and methods.csv.
 """
 
 from collections.abc import Callable
@@ -227,22 +227,26 @@ def _steps(rollouts: int, student: Any, least: int, what: str, setting: str) -> 
 def _ladder(
     config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None], budget: int
 ) -> None:
+    """The trees are grown once in `trees`, to see what they cost; the run itself grows the same ones."""
     from soar_lib import ladder
-    from soar_lib.problems.filtering import hard_sets
+    from soar_lib.analysis.methods_report import spent_on_trees
 
-    train, test = hard_sets(out / "filter")
-    settings = ladder_config(config, out, budget, len(train))
+    trees = ladder_config(config, out, budget, spent=0)
+    trees = replace(
+        trees, samples=1, most_samples=1, student=replace(trees.student, steps=trees.student.optimiser.warmup + 1)
+    )
+    ladder.run(trees, out / "trees", True, base, progress)
+    settings = ladder_config(config, out, budget, spent_on_trees(out / "trees"))
     ladder.run(settings, out / "ladder", True, base, progress)
-    say(f"methods: ladder is measured on {len(test)} problems; everything is in {out / 'ladder'}")
+    say(f"methods: ladder is measured; everything is in {out / 'ladder'}")
 
 
-def ladder_config(config: MethodsConfig, out: Path, budget: int, train: int) -> LadderConfig:
-    """LADDER on so many hard problems, within the budget. Raises ConfigError."""
+def ladder_config(config: MethodsConfig, out: Path, budget: int, spent: int) -> LadderConfig:
+    """LADDER with what its trees have left of the budget. Raises ConfigError."""
     own = replace(
         config.ladder, problems=str(out / "filter"), check="answer", seeds=config.seeds, originals=0, tested=0,
         arms=("base", "ladder"), samples=config.evaluate.samples, most_samples=config.evaluate.samples,
         variant_samples=0,
     )  # fmt: skip
-    rest = budget - train * own.written
-    steps = _steps(rest, own.student, 1, "LADDER's variants and votes", "ladder.variants.prompts")
+    steps = _steps(budget - spent, own.student, 1, "LADDER's variants and votes", "ladder.variants.prompts")
     return replace(own, student=replace(own.student, steps=steps))

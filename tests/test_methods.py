@@ -34,6 +34,10 @@ def test_no_method_spends_more_than_svs_did(run):
     assert abs(spent["rlvr"] - budget) <= step / 2
     assert (spent.drop(["rlvr"]) <= budget).all()
     assert spent["hard_only"] > budget - 2 * 4  # and Hard-Only leaves less than a step of its own
+    trees = [runs.read_jsonl(out / folder / "problems.jsonl") for folder in ("trees", "ladder")]
+    assert trees[0] == trees[1]
+    scores = [row for row in runs.read_jsonl(out / "ladder" / "scores.jsonl") if row["arm"] == "ladder"]
+    assert budget - 2 * 4 < max(row["rollouts"] for row in scores) <= budget
     assert any(f"{budget:,} rollouts" in line for line in said)
 
 
@@ -106,7 +110,7 @@ def test_a_budget_that_is_too_small_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"svs\.steps: .* 12 rollouts, .* 2 steps of 2 x 4; .* lower soar\.rounds"):
         methods.evaluate_config(smoke(), tmp_path, ("pq",), 12)
     with pytest.raises(ConfigError, match=r"svs\.steps: .* votes .* 0 rollouts, .*variants\.prompts"):
-        methods.ladder_config(smoke(), tmp_path, budget=40, train=14)
+        methods.ladder_config(smoke(), tmp_path, budget=40, spent=42)
 
 
 @pytest.mark.parametrize(

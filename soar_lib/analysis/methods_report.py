@@ -11,7 +11,7 @@ from statistics import fmean
 import pandas as pd
 
 from soar_lib import runs
-from soar_lib.analysis import passk
+from soar_lib.analysis import ladder_report, passk
 from soar_lib.analysis.passk import HARD_TEST, Score
 from soar_lib.analysis.sources import spent
 from soar_lib.config import SoarConfig, from_values
@@ -86,3 +86,11 @@ def spent_by_soar(folder: Path) -> int:
     rounds, train = (runs.read_jsonl(folder / f"{name}.jsonl") for name in ("rounds", "hard_train"))
     chosen = len(runs.read_json(folder / "result.json")["accuracies"]) * len(train)
     return spent(config, rounds) + sum(row["attempts"] for row in rounds) + chosen
+
+
+def spent_on_trees(folder: Path) -> int:
+    """Most completions that any seed of a LADDER run took for variants and votes."""
+    config, _, _ = ladder_report.settings(folder)
+    rows = runs.read_jsonl(folder / "scores.jsonl")
+    training = config.student.steps * config.student.batch * config.student.group
+    return max(row["rollouts"] for row in rows if row["arm"] == "ladder") - training
