@@ -33,6 +33,7 @@ WIDGET = ".jp-Cell-outputArea > .jp-OutputArea-child > .jp-OutputArea-output:has
 SLIDER, CHOICE = ".noUi-handle", "select"
 BUTTONS = ".widget-toggle-button:not(.mod-active), input[type=checkbox], input[type=radio]:not(:checked)"
 CONTROLS = f":is({SLIDER}, {CHOICE}, {BUTTONS})"
+TABS = ".jupyter-widget-tab > .lm-TabBar .lm-TabBar-tab"
 
 # What a widget shows, as {kind: content}: its figures and tables, or its text if it has no figure. Controls, whose own
 # text changes as they move, are left out.
@@ -209,17 +210,18 @@ def picture(widget: "Locator", path: Path) -> None:
 
 
 def follow_controls(widget: "Locator", seconds: float = 20) -> tuple[set[str], set[str]]:
-    """(the kinds of content that a widget shows, those that changed) while its controls are moved one after another.
+    """(the kinds of content that a widget shows, those that changed) while its controls are moved one after another,
+    tab by tab.
 
     Stops when every kind has changed. A control has `seconds` to change something; some need not, such as a choice
     between two topics with the same first problem.
     """
     shown = _steady(widget)
     kinds, changed = set(shown), set()
-    for control in widget.locator(CONTROLS).all():
+    for control in _reachable(widget):
         if changed == kinds:
             break
-        if not (control.is_visible() and move(control)):
+        if not move(control):
             continue
         deadline = time.monotonic() + seconds
         while (now := _steady(widget)) == shown and time.monotonic() < deadline:
@@ -227,6 +229,14 @@ def follow_controls(widget: "Locator", seconds: float = 20) -> tuple[set[str], s
         changed |= {kind for kind in kinds if now.get(kind) != shown[kind]}
         shown |= now
     return kinds, changed
+
+
+def _reachable(widget: "Locator") -> Iterator["Locator"]:
+    """The controls that are to be seen, those of each tab once it is open; a widget without tabs has one page."""
+    for tab in widget.locator(TABS).all() or [None]:
+        if tab:
+            tab.click()
+        yield from (control for control in widget.locator(CONTROLS).all() if control.is_visible())
 
 
 def _steady(widget: "Locator") -> dict[str, str]:
