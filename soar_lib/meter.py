@@ -45,23 +45,33 @@ def count(rollouts: int, tokens: int) -> None:
 
 
 @contextmanager
+def counting() -> Iterator[Meter]:
+    """A meter of its own for what is drawn inside, as one session."""
+    meter = Meter(sessions=1)
+    token = _running.set(meter)
+    try:
+        yield meter
+    finally:
+        _running.reset(token)
+
+
+@contextmanager
 def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
     """Measure what happens inside and add it to the run folder's cost.json, beside `predicted` (plain values, those of
     the first session). A session that drew nothing, as when a finished run is read, adds nothing; nor does one without
     a run folder.
 
     Peak memory is the GPU's where there is one, as torch allocates it; else what the process grew by, an upper bound
-    where it was larger before.
+    where it was larger before. What the actors of a cluster drew counts, their memory does not.
     """
-    meter, began, before = Meter(sessions=1), time.perf_counter(), _start()
-    token = _running.set(meter)
-    try:
-        yield meter
-    finally:
-        _running.reset(token)
-        meter.seconds, meter.peak_bytes = time.perf_counter() - began, _peak() - before
-        if meter.rollouts and (Path(folder) / "config.json").is_file():
-            _add(Path(folder) / "cost.json", meter, predicted)
+    began, before = time.perf_counter(), _start()
+    with counting() as meter:
+        try:
+            yield meter
+        finally:
+            meter.seconds, meter.peak_bytes = time.perf_counter() - began, _peak() - before
+            if meter.rollouts and (Path(folder) / "config.json").is_file():
+                _add(Path(folder) / "cost.json", meter, predicted)
 
 
 def _add(path: Path, meter: Meter, predicted: dict[str, Any]) -> None:
@@ -99,7 +109,7 @@ def _peak() -> int:
 
 def predicted(config: Config, problems: int = 0, runs: int = 1) -> dict[str, Any]:
     """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
-    unknown; `problems` and `runs` as for `cost` and `memory.predict`."""
+    unknown; `problems` and `runs` as for `cost` and `phases.predict`."""
     whole = cost(config, problems)
     if runs > 1:
         whole = functools.reduce(operator.add, [whole] * runs)

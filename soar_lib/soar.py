@@ -15,6 +15,7 @@ result.json.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -24,6 +25,7 @@ from tqdm.auto import tqdm
 from soar_lib import rewards, runs, student, teacher
 from soar_lib.config import ConfigError, SoarConfig
 from soar_lib.config.fit import check_memory
+from soar_lib.inner_loop import HERE, InnerLoop
 from soar_lib.loggers import Log
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load_for as load_base
@@ -76,9 +78,11 @@ def run(
     reward: Reward | None = None,
     progress: bool = True,
     log: Log | None = None,
+    inner_loop: InnerLoop = HERE,
 ) -> Result:
     """Run SOAR into a folder, or go on with the run that is there; a finished one is only read. `base` saves loading
-    `config.model` again, `reward` takes the place of `config.reward`, and `log` is told the metrics (`loggers`).
+    `config.model` again, `reward` takes the place of `config.reward`, `log` is told the metrics (`loggers`), and
+    `inner_loop` says where the grounded reward's students are trained; memory elsewhere is not checked.
 
     Raises ConfigError, LoadError and RunError (mistakes of the caller's, before anything is written) and TeacherError.
     """
@@ -88,7 +92,10 @@ def run(
     if (folder / "result.json").exists():
         runs.check_same(folder, config)
         return read_result(folder)
-    check_memory(config, loaded=base is not None)
+    if inner_loop is HERE:
+        check_memory(config, loaded=base is not None)
+    if reward is None and config.reward == "grounded":
+        reward = partial(grounded, inner_loop=inner_loop)
     base = base or load_base(config)
     this = runs.open_run(folder, config, resume)
     this.log = log

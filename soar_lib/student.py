@@ -56,7 +56,7 @@ def train(
     references. After each step `watch(step, students)` may look at the students, and then `progress(step, metrics)` is
     called. Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of
     rollouts at the highest reward that any student saw in that step), length (tokens), signal (share of groups with
-    unequal rewards), grad_norm, kl, and the learning_rate.
+    unequal rewards), grad_norm, kl; and with numbers: learning_rate, top (that highest reward).
 
     With `settings.trainer` "trl" nobody can watch, and `progress` is called for each student in turn.
     """
@@ -120,6 +120,7 @@ def metrics(step: int, rewards: torch.Tensor, lengths: torch.Tensor, measured: d
     return dict(
         step=step,
         learning_rate=measured["learning_rate"][0].item(),
+        top=rewards.max().item(),
         reward=rewards.mean((1, 2)).tolist(),
         top_reward=(rewards == rewards.max()).float().mean((1, 2)).tolist(),
         length=lengths.mean(1).tolist(),

@@ -11,6 +11,7 @@ from statistics import fmean
 
 from soar_lib import rewards, student
 from soar_lib.config import SoarConfig
+from soar_lib.inner_loop import HERE, InnerLoop
 from soar_lib.policy.base import Base
 from soar_lib.policy.lora import Adapters, stack
 from soar_lib.records import Problem, SyntheticProblem
@@ -42,18 +43,20 @@ def grounded(
     config: SoarConfig,
     number: int,
     step: Step,
+    inner_loop: InnerLoop = HERE,
 ) -> Rewarded:
     """The grounded reward (Algorithm 1): train r copies of the baseline on each data set, all as one population, and
-    measure what each gained on the reward set (greedily, or by `config.reward_samples` samples per problem)."""
+    measure what each gained on the reward set (greedily, or by `config.reward_samples` samples per problem).
+    `inner_loop` says where."""
     baseline, repeats = baselines[-1], config.repeats
     places = [(k, j) for k in range(len(sets)) for j in range(repeats)]
     settings = replace(config.student, steps=config.inner_steps(len(baselines) - 1))
-    trained, history = student.train(
+    trained, history = inner_loop.train(
         base, baseline.select([0] * len(places)), [list(map(_problem, sets[k])) for k, _ in places], settings,
         [(config.seed, "student", number, k, j) for k, j in places], rewards.student_rewards, step, config.rows,
     )  # fmt: skip
     everyone = stack([baseline, trained])
-    measured = student.accuracy(
+    measured = inner_loop.accuracy(
         base, everyone, questions, range(everyone.size), settings.max_new_tokens, config.reward_samples,
         [(config.seed, "reward", number)] * everyone.size, settings.temperature, config.rows,
     )  # fmt: skip

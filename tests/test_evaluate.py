@@ -18,6 +18,7 @@ from soar_lib.analysis.passk import COLUMNS
 from soar_lib.analysis.quality import Verdict
 from soar_lib.analysis.sources import line_rollouts, read_source, spent
 from soar_lib.config import EvaluateConfig, SoarConfig, change, from_values, preset
+from soar_lib.inner_loop import InnerLoop
 from soar_lib.policy.base import load
 from soar_lib.runs import RunError
 
@@ -130,7 +131,7 @@ def test_training_on_the_hard_problems_shows(evaluated):
 
 
 @pytest.mark.parametrize(("calls", "kept"), [(0, 0), (3, 2 * 2 * 5)])  # in the second arm's second SOAR run
-def test_interrupted_and_resumed_equals_uninterrupted(home, evaluated, tmp_path, monkeypatch, calls, kept):
+def test_interrupted_and_resumed_equals_uninterrupted(home, evaluated, tmp_path, calls, kept):
     done, real = [], student.accuracy
 
     def interrupted(*arguments, **options):
@@ -140,9 +141,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(home, evaluated, tmp_path,
         return real(*arguments, **options)
 
     folders = [home / "soar0", home / "soar1"]
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(student, "accuracy", interrupted)
-        evaluate.run(settings(home), folders, tmp_path / "out", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        loop = InnerLoop(accuracy=interrupted)
+        evaluate.run(settings(home), folders, tmp_path / "out", progress=False, inner_loop=loop)
     assert not (tmp_path / "out" / "pass_at_k.csv").exists()
     assert len(read_scores([tmp_path / "out"])) == kept
     frame = evaluate.run(settings(home), folders, tmp_path / "out", resume=True, progress=False)
@@ -267,15 +268,15 @@ def test_every_row_states_its_rollouts(widely):
     assert set(rollouts.values()) == {32}
 
 
-def test_each_arm_trains_on_its_own_problems_then_on_hard_train(home, tmp_path, monkeypatch, widely):
+def test_each_arm_trains_on_its_own_problems_then_on_hard_train(home, tmp_path, widely):
     seen, real = [], student.train
 
     def record(base, adapters, problem_sets, settings, keys, *rest):
         seen.extend((key[3], key[2], settings.group, tuple(problems)) for key, problems in zip(keys, problem_sets))
         return real(base, adapters, problem_sets, settings, keys, *rest)
 
-    monkeypatch.setattr(student, "train", record)
-    evaluate.run(wide(home, students=1), [home / "soar0"], tmp_path / "out", progress=False, judge=judge)
+    loop, config = InnerLoop(train=record), wide(home, students=1)
+    evaluate.run(config, [home / "soar0"], tmp_path / "out", progress=False, judge=judge, inner_loop=loop)
     found = {(arm, phase): problems for arm, phase, _, problems in seen}
     written = runs.read_jsonl(tmp_path / "out" / "problems.jsonl")
     hard = found["hard_only", "hard"]

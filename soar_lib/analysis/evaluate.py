@@ -20,13 +20,14 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib import runs, student
+from soar_lib import runs
 from soar_lib.analysis.arms import Entry, Judge, own_problems, plan, row_name, write
 from soar_lib.analysis.passk import HARD_TEST, TRANSFER, Score, compare, pass_at_k, read_scores, table
 from soar_lib.analysis.sources import Source, describe, read_source, read_transfer, source_name
 from soar_lib.config import TRAINED_ARMS, EvaluateConfig, StudentSettings
 from soar_lib.config.cost import by_trl
 from soar_lib.config.fit import check_memory
+from soar_lib.inner_loop import HERE, InnerLoop
 from soar_lib.loggers import Log
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load_for as load_base
@@ -52,6 +53,7 @@ class Evaluation:
     entries: list[Entry]
     run: runs.Run
     progress: bool
+    inner_loop: InnerLoop
 
     @property
     def trained(self) -> list[Entry]:
@@ -67,11 +69,12 @@ def run(
     judge: Judge | None = None,
     base: Base | None = None,
     log: Log | None = None,
+    inner_loop: InnerLoop = HERE,
 ) -> pd.DataFrame:
     """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
     evaluation is only read. `judge` gives the verdicts behind correct_only and well_posed (default `quality.exact`,
-    which knows the embedded world's problems alone), `base` saves loading `config.model` again, and `log` is told the
-    metrics (`loggers`).
+    which knows the embedded world's problems alone), `base` saves loading `config.model` again, `log` is told the
+    metrics (`loggers`), and `inner_loop` says where students are trained and measured; memory elsewhere is not checked.
 
     Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
     """
@@ -80,7 +83,8 @@ def run(
     if (out / "pass_at_k.csv").is_file():  # written last
         return _finished(config, soar_folders, out)
     check_trainer(config.student)
-    check_memory(config, runs=len(soar_folders), loaded=base is not None)
+    if inner_loop is HERE:
+        check_memory(config, runs=len(soar_folders), loaded=base is not None)
     base, transfer = base or load_base(config), read_transfer(config)
     sources = [read_source(base, folder, config, transfer) for folder in soar_folders]
     for source in sources:
@@ -88,7 +92,7 @@ def run(
     opened = runs.open_run(out, config, resume)
     opened.log = log
     _check_sources(opened, [source.name for source in sources])
-    evaluation = _begun(Evaluation(config, base, sources, transfer, [], opened, progress), judge)
+    evaluation = _begun(Evaluation(config, base, sources, transfer, [], opened, progress, inner_loop), judge)
     stages = _stages(evaluation)
     with tqdm(
         total=len(stages), initial=opened.round - 1, desc="evaluation", unit="stage", disable=not progress
@@ -217,7 +221,7 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> None:
     if phase == "synthetic":
         problems = own_problems(part, config, evaluation.sources, _written(evaluation))
     with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.progress) as bar:
-        trained, history = student.train(
+        trained, history = evaluation.inner_loop.train(
             evaluation.base, everyone.select(slots), problems, settings,
             [entry.key(config.seed, phase) for entry in part], student_rewards,
             lambda step, metrics: bar.update(), config.rows,
@@ -263,7 +267,7 @@ def _counts(
     policy = {"base": None, "ps": source.promoted, "self_answer": source.teacher}.get(arm, students)
     slots = [evaluation.trained.index(entry) for entry in mine] if arm in TRAINED_ARMS else [0] * len(mine)
     purpose = "score" if set == HARD_TEST else f"score {set}"
-    shares = student.accuracy(
+    shares = evaluation.inner_loop.accuracy(
         evaluation.base, policy, problems, slots, config.student.max_new_tokens, config.samples,
         [entry.key(config.seed, purpose) for entry in mine], config.student.temperature, config.rows,
     )  # fmt: skip
