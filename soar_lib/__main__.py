@@ -33,6 +33,7 @@ from soar_lib.problems.answers import LoadError
 
 KINDS = {"filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
 LOGGED = ("soar", "evaluate", "study", "demo")
+SHARED = ("soar", "evaluate", "study")  # commands whose students a Ray cluster can train
 METHODS = {"ladder": LadderConfig, "svs": SvsConfig}
 GROUPED = {"study": study.preset, "methods": methods.preset}  # whose settings are those of their parts
 HELP = {
@@ -45,6 +46,10 @@ HELP = {
     "methods": "SOAR, LADDER, SvS, Hard-Only and RLVR at one budget of rollouts, from one base on one test set",
     "demo": "the first three in a row, with figures, on a laptop",
 }
+RAY = (
+    "train students on several GPUs: HOST:PORT of a Ray cluster's head, or auto for the cluster that this machine is "
+    "part of, else one of its own GPUs"
+)
 PROBLEMS = {
     "filter": "the pool: a JSONL file, a benchmark (hub:math_test), a reasoning-gym family (rg:chain_sum), or the "
     "preset's own",
@@ -92,6 +97,9 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
     if name in LOGGED:
         names = ", ".join(loggers.LOGGERS)
         command.add_argument("--log", metavar="LOGGER", help=f"show the metrics elsewhere too: {names}")
+    if name in SHARED:
+        command.add_argument("--ray", metavar="ADDRESS", help=RAY)
+        command.add_argument("--actors", type=int, metavar="N", help="Ray actors (default: one per GPU)")
     command.add_argument("--model", metavar="NAME", help="nano, a local folder or a Hub id, in place of the preset's")
     if name == "evaluate":
         command.add_argument(
@@ -168,6 +176,17 @@ def _value(text: str) -> Any:
         return text
 
 
+def _check_ray(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError where --ray or --actors cannot be followed."""
+    address, count = vars(arguments).get("ray"), vars(arguments).get("actors")
+    if count is not None and (address is None or count < 1):
+        raise ConfigError(f"--actors {count}: must be 1 or more, and beside --ray")
+    if address is not None:
+        from soar_lib.policy import joining
+
+        joining.check_address(address)
+
+
 # ------------------------------------------------------------------ commands: heavy imports only after the checks
 
 
@@ -186,6 +205,8 @@ def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
 
 def _soar(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, SoarConfig), arguments.out
+    if arguments.ray is not None and config.reward == "intrinsic":
+        raise ConfigError("--ray: reward = 'intrinsic' trains no students that could be shared out; leave --ray out")
     runs.check_folder(out, arguments.resume)
     if not config.problems:
         pool = out.with_name(f"{out.name}-filter")
@@ -198,8 +219,26 @@ def _taught(config: SoarConfig, out: Path, arguments: argparse.Namespace) -> Non
     from soar_lib import soar
 
     soar.problems(config, out)  # a set that cannot be read is an error before anything is announced
-    with _cost("soar", config, out), loggers.opened(arguments.log, out, to_values(config)) as log:
-        print(soar.run(config, out, arguments.resume, log=log), flush=True)
+    with (
+        _cost("soar", config, out),
+        loggers.opened(arguments.log, out, to_values(config)) as log,
+        _shared(arguments, config, config.datasets * config.repeats) as where,
+    ):
+        print(soar.run(config, out, arguments.resume, log=log, **where), flush=True)
+
+
+@contextlib.contextmanager
+def _shared(arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, students: int) -> Iterator[dict]:
+    """What a command's run must be told of where its students are trained: nothing without --ray."""
+    if vars(arguments).get("ray") is None:
+        yield {}
+        return
+    from soar_lib import inner_loop
+    from soar_lib.policy import cluster
+
+    say = functools.partial(print, flush=True)
+    with cluster.opened(arguments.ray, config, students, arguments.actors, say) as actors:
+        yield {"inner_loop": inner_loop.on(actors)}
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -219,8 +258,9 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
     with (
         _cost("evaluate", config, out, measured, len(folders)),
         loggers.opened(arguments.log, out, to_values(config)) as log,
+        _shared(arguments, config, len(config.arms) * len(folders) * config.students) as where,
     ):
-        table = evaluate.run(config, folders, out, arguments.resume, log=log)
+        table = evaluate.run(config, folders, out, arguments.resume, log=log, **where)
         print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
     return table
 
@@ -257,8 +297,11 @@ def _study(arguments: argparse.Namespace) -> None:
     from soar_lib import meter, study_cost
 
     out, say = arguments.out, functools.partial(print, flush=True)
-    with meter.metered(out, study_cost.predicted(config, out)):
-        claims = study.run(config, out, arguments.resume, say=say, log=arguments.log)
+    with (
+        meter.metered(out, study_cost.predicted(config, out)),
+        _shared(arguments, config.soar, config.soar.datasets * config.soar.repeats) as where,
+    ):
+        claims = study.run(config, out, arguments.resume, say=say, log=arguments.log, **where)
     print(f"{claims.to_string(index=False)}\neverything is in {out}", flush=True)
     _say_measured("study", out)
 
@@ -334,6 +377,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         loggers.check_logger(vars(arguments).get("log"))
+        _check_ray(arguments)
         COMMANDS[arguments.command](arguments)
     except (ConfigError, LoadError, runs.RunError, OSError) as error:
         print(f"soar_lib: {str(error).strip().splitlines()[0]}", file=sys.stderr)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd
 
     from soar_lib.analysis.arms import Judge
+    from soar_lib.inner_loop import InnerLoop
 
 
 @dataclass(frozen=True)
@@ -231,12 +232,13 @@ def run(
     judge: "Judge | None" = None,
     say: Callable[[str], None] = print,
     log: str | None = None,
+    inner_loop: "InnerLoop | None" = None,
 ) -> "pd.DataFrame":
     """Run a study into a folder, or go on with the one that is there; returns the table of claims (claims.csv).
 
-    `say` is told the cost before anything starts, and each part as it begins; `judge` is `evaluate.run`'s, and `log`
-    names one of `loggers.LOGGERS`. Raises ConfigError, LoadError and RunError (before anything is written) and
-    TeacherError.
+    `say` is told the cost before anything starts, and each part as it begins; `judge` is `evaluate.run`'s, `log` names
+    one of `loggers.LOGGERS`, and `inner_loop` is `soar.run`'s (None: this process). Raises ConfigError, LoadError and
+    RunError (before anything is written) and TeacherError.
     """
     from soar_lib import study_cost
     from soar_lib.policy.base import load_for as load_base
@@ -247,10 +249,11 @@ def run(
     study_cost.announce(config, out, say)
     _open(config, out, resume)
     base = functools.cache(lambda: load_base(config.soar))
+    where = {} if inner_loop is None else {"inner_loop": inner_loop}
     _filter(config, out, progress, say)
     for arm in config.chosen():
-        _teach(config, arm, out, progress, say, base, log)
-        _evaluate(config, arm, out, progress, say, base, judge, log)
+        _teach(config, arm, out, progress, say, base, log, where)
+        _evaluate(config, arm, out, progress, say, base, judge, log, where)
     return finish(out, say)
 
 
@@ -274,23 +277,27 @@ def _filter(config: StudyConfig, out: Path, progress: bool, say: Callable[[str],
             say(f"study: {name}: {filtering.run(part, out / name, resume=True, progress=progress)}")
 
 
-def _teach(config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, log: str | None) -> None:
+def _teach(
+    config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, log: str | None, where: dict
+) -> None:
     from soar_lib import soar
 
     for seed, folder in zip(config.seeds_of(arm), soar_folders(config, arm, out) if not arm.runs else ()):
         loaded = None if _taught(folder) else base()
         settings = soar_config(config, arm, seed, out)
         with loggers.opened(log, folder, to_values(settings)) as told:
-            say(f"study: {soar.run(settings, folder, True, loaded, progress=progress, log=told)}")
+            say(f"study: {soar.run(settings, folder, True, loaded, progress=progress, log=told, **where)}")
 
 
-def _evaluate(config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, judge, log) -> None:
+def _evaluate(
+    config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, judge, log, where: dict
+) -> None:
     from soar_lib.analysis import evaluate
 
     folder, settings = out / arm.name / "evaluate", evaluate_config(config, arm, out)
     loaded = None if _evaluated(folder) else base()
     with loggers.opened(log, folder, to_values(settings)) as told:
-        evaluate.run(settings, soar_folders(config, arm, out), folder, True, progress, judge, loaded, told)
+        evaluate.run(settings, soar_folders(config, arm, out), folder, True, progress, judge, loaded, told, **where)
     say(f"study: {arm.name} is evaluated; everything is in {folder}")
 
 

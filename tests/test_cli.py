@@ -1,5 +1,6 @@
 """The command line: mistakes cost one line and exit status 2 and touch nothing; real commands leave run folders."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -47,6 +48,7 @@ LIGHT = [
     ("evaluate --out new --runs used", "used: holds no finished SOAR run"),
     ("study --preset huge --out new", "preset 'huge' is unknown; known presets: smoke, nano, t4, single_gpu, paper"),
     ("soar --out new --log paper", "--log paper: must be one of tensorboard, wandb, trackio"),
+    ("soar --out new --actors 2", "--actors 2: must be 1 or more, and beside --ray"),
     ("study --out new --log paper", "--log paper: must be one of tensorboard, wandb, trackio"),
     ("study --out new --arms grounded,magic", "arms = 'grounded, magic': must be some of grounded, intrinsic"),
     ("study --out new --seeds 0", "seeds = 0: must be 1 or more"),
@@ -89,6 +91,18 @@ def test_a_bad_problem_set_is_one_line_and_touches_nothing(place, monkeypatch, c
     assert snapshot(place) == before
 
 
+@pytest.mark.parametrize("command", ["soar --problems bad.jsonl", "evaluate --runs used", "study"])
+def test_a_cluster_without_ray_is_one_line_and_touches_nothing(place, monkeypatch, capsys, command):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    before = snapshot(place)
+    assert cli.main([*command.split(), "--out", "new", "--ray", "auto"]) == 2
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.count("\n") == 1
+    assert '--ray auto: needs ray, which is not installed; pip install "soar-lib[ray]"' in output.err
+    assert snapshot(place) == before
+
+
 def test_errors_and_help_import_nothing_heavy():
     code = "import sys; from soar_lib.__main__ import main; main(['soar', '--preset', 'huge']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -120,6 +134,8 @@ def test_help_names_every_option(command, capsys):
         options |= {"--problems"}
     if command in cli.LOGGED:
         options |= {"--log"}
+    if command in cli.SHARED:
+        options |= {"--ray", "--actors"}
     assert [option for option in options if option not in text] == []
 
 
