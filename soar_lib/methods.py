@@ -77,7 +77,7 @@ class MethodsConfig:
                 raise ConfigError(f"{name} = {' and '.join(sorted(values))}: all methods must start from one base")
 
 
-# What the comparison changes in the presets of its parts. A SOAR run of the nano preset spends eight times the budget:
+# What the comparison changes in the presets of its parts. A SOAR run of the nano preset spends nine times the budget:
 # here it has half the data sets, one student on each, and 4 rounds. Trees are smaller, since votes count too.
 METHOD_PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {

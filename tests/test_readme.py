@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from soar_lib.__main__ import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
+from soar_lib.analysis.claims import CLAIMS
 from soar_lib.analysis.ladder_report import CLAIMS as LADDER_CLAIMS
 from soar_lib.analysis.svs_report import claims_of
-from soar_lib.analysis.tables import beside, claim_rows, fill, fill_times, ladder_rows, markdown, svs_rows
+from soar_lib.analysis.tables import MARKED, beside, fill, fill_times, markdown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -25,23 +26,15 @@ def test_the_results_are_those_of_the_csv_and_none_without_it():
     assert fill(README, table) == README
 
 
-def test_the_claims_are_those_of_the_csv():
-    table = markdown(claim_rows(pd.read_csv(DATA / "claims.csv")))
-    assert fill(README, table, "claims") == README and table.count("\n") == 15
+@pytest.mark.parametrize("mark", MARKED)
+def test_every_marked_table_is_that_of_its_csv(mark):
+    name, rows = MARKED[mark]
+    assert fill(README, markdown(rows(pd.read_csv(DATA / f"{name}.csv"))), mark) == README
 
 
-def test_ladders_results_and_claims_are_those_of_the_csv():
-    table = markdown(ladder_rows(pd.read_csv(DATA / "ladder_nano.csv")))
-    assert fill(README, table, "ladder") == README
-    table = markdown(claim_rows(pd.read_csv(DATA / "ladder_claims.csv")))
-    assert fill(README, table, "ladder claims") == README and table.count("\n") == 1 + len(LADDER_CLAIMS)
-
-
-def test_svss_results_and_claims_are_those_of_the_csv():
-    measured, found = pd.read_csv(DATA / "svs_nano.csv"), pd.read_csv(DATA / "svs_claims.csv")
-    assert fill(README, markdown(svs_rows(measured)), "svs") == README
-    table = markdown(claim_rows(found))
-    assert fill(README, table, "svs claims") == README and table.count("\n") == 1 + len(claims_of(32))
+def test_no_claim_is_left_out():
+    counts = {"claims": CLAIMS, "ladder_claims": LADDER_CLAIMS, "svs_claims": claims_of(32)}
+    assert {name: len(pd.read_csv(DATA / f"{name}.csv")) for name in counts} == {n: len(c) for n, c in counts.items()}
 
 
 def test_fill_needs_its_marks():

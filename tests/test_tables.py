@@ -10,7 +10,7 @@ from soar_lib.analysis.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.analysis.ladder_report import COLUMNS as LADDER_COLUMNS
 from soar_lib.analysis.passk import COLUMNS
 from soar_lib.analysis.svs_report import COLUMNS as SVS_COLUMNS
-from soar_lib.analysis.tables import beside, claim_rows, fill, ladder_rows, markdown, svs_rows
+from soar_lib.analysis.tables import beside, claim_rows, fill, ladder_rows, markdown, method_rows, svs_rows
 
 ROOT = Path(__file__).parents[1]
 PAPER = pd.read_csv(ROOT / "figures" / "data" / "soar_paper.csv")
@@ -80,3 +80,16 @@ def test_a_table_goes_between_its_marks_and_nowhere_else():
     assert fill(text, "| new |", "claims") == "a\n<!-- claims -->\n| new |\n<!-- end of claims -->\nb\n"
     with pytest.raises(ValueError, match="<!-- results -->"):
         fill(text, "| new |")
+
+
+def test_methods_as_text_with_their_gain_on_hard_only():
+    columns = [*COLUMNS, "gain", "gain_low", "gain_high"]
+    rows = [
+        ["hard_only", k, 0.01 * k, 0.0, 0.5, 5, 640, 0.0, 0.0, 0.0] for k in (1, 4, 8)
+    ] + [["pq", k, 0.02 * k, 0.1, 0.5, 4, 15_700, 0.01 * k, -0.05, 0.25] for k in (1, 4, 8)]  # fmt: skip
+    assert markdown(method_rows(pd.DataFrame(rows, columns=columns))).split("\n") == [
+        "| method | completions | seeds | pass@1, % | pass@4, % | pass@8, % | gain on Hard-Only at 8 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| Hard-Only | 640 | 5 | 1.0 (0.0–50.0) | 4.0 (0.0–50.0) | 8.0 (0.0–50.0) |  |",
+        "| PQ | 15,700 | 4 | 2.0 (10.0–50.0) | 8.0 (10.0–50.0) | 16.0 (10.0–50.0) | 8.0 (-5.0 to 25.0) |",
+    ]

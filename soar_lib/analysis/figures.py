@@ -17,6 +17,7 @@ from soar_lib.analysis import (
     diversity_plots,
     ladder_plots,
     ladder_report,
+    methods_report,
     passk,
     plots,
     question_points,
@@ -153,8 +154,15 @@ def draw(tables: Tables, root: str | Path = plots.ROOT) -> list[Path]:
     return pictures
 
 
+def of_methods(folder: str | Path) -> Tables:
+    """The comparison of methods at one budget."""
+    return {"methods_nano": (methods_report.table(folder), study_plots.arms)}
+
+
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
-RUNS: dict[str, Callable[[Path], Tables]] = {"study": of_study, "ladder": of_ladder, "svs": of_svs}
+RUNS: dict[str, Callable[[Path], Tables]] = {
+    "study": of_study, "ladder": of_ladder, "svs": of_svs, "methods": of_methods,
+}  # fmt: skip
 
 
 def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -> list[Path]:

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,8 +26,6 @@ OTHERS = {
     "svs_easier_seeds": "SvS, easier seeds", "svs_no_reward": "SvS, writing not trained", "svs_any_correct":
     "SvS, any right solver pays", "svs_guarded": "SvS, guarded",
 }  # fmt: skip
-
-TABLES = ("soar_nano", "soar_paper", "claims", "ladder_nano", "ladder_claims", "svs_nano", "svs_claims", "notebooks")
 
 
 def title(arm: str) -> str:
@@ -136,6 +134,24 @@ def svs_rows(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def method_rows(found: pd.DataFrame) -> pd.DataFrame:
+    """The comparison of methods as text: all completions that were drawn on the way to a student, pass@k in percent at
+    the smallest, the middle and the largest k, and the gain on Hard-Only at the largest, in points.
+
+    `found` has the columns of `methods_report.table`.
+    """
+    ks, rows = sorted(set(found["k"])), []
+    for arm in dict.fromkeys(found["arm"]):
+        mine = found[found["arm"] == arm].set_index("k")
+        row = {"method": title(arm), "completions": f"{mine['rollouts'].iloc[0]:,}", "seeds": mine["seeds"].iloc[0]}
+        for k in (ks[0], ks[len(ks) // 2], ks[-1]):
+            row[f"pass@{k}, %"] = percent(*mine.loc[k, ["mean", "low", "high"]])
+        gain = 100 * mine.loc[ks[-1], ["gain", "gain_low", "gain_high"]]
+        row[f"gain on Hard-Only at {ks[-1]}"] = "" if arm == "hard_only" else _measured(*gain, 1)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """A table of text as Markdown, one line per row."""
     lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.fillna("").astype(str).values.tolist()]
@@ -163,20 +179,28 @@ def fill_times(text: str, measured: pd.DataFrame | None) -> str:
     return text
 
 
+# The README's tables by their marks: the CSV in figures/data, and how it becomes text.
+MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    "claims": ("claims", claim_rows),
+    "ladder": ("ladder_nano", ladder_rows),
+    "ladder claims": ("ladder_claims", claim_rows),
+    "svs": ("svs_nano", svs_rows),
+    "svs claims": ("svs_claims", claim_rows),
+    "methods": ("methods_nano", method_rows),
+}
+
+
 def main() -> None:
     data, readme = Path("figures") / "data", Path("README.md")
-    found = {name: pd.read_csv(path) if (path := data / f"{name}.csv").exists() else None for name in TABLES}
-    text = fill_times(readme.read_text(), found["notebooks"])
-    if found["soar_nano"] is not None:
-        text = fill(text, markdown(beside(found["soar_nano"], found["soar_paper"])))
-    if found["claims"] is not None:
-        text = fill(text, markdown(claim_rows(found["claims"])), "claims")
-    if found["ladder_nano"] is not None:
-        text = fill(text, markdown(ladder_rows(found["ladder_nano"])), "ladder")
-        text = fill(text, markdown(claim_rows(found["ladder_claims"])), "ladder claims")
-    if found["svs_nano"] is not None:
-        text = fill(text, markdown(svs_rows(found["svs_nano"])), "svs")
-        text = fill(text, markdown(claim_rows(found["svs_claims"])), "svs claims")
+    text = readme.read_text()
+    if (data / "notebooks.csv").exists():
+        text = fill_times(text, pd.read_csv(data / "notebooks.csv"))
+    if (data / "soar_nano.csv").exists():
+        both = (pd.read_csv(data / f"{name}.csv") for name in ("soar_nano", "soar_paper"))
+        text = fill(text, markdown(beside(*both)))
+    for mark, (name, rows) in MARKED.items():
+        if (data / f"{name}.csv").exists():
+            text = fill(text, markdown(rows(pd.read_csv(data / f"{name}.csv"))), mark)
     readme.write_text(text)
 
 
