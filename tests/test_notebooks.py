@@ -19,7 +19,6 @@ NAMES = sorted(
     str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
 )
 LESSONS = [name for name in NAMES if not name.startswith("solutions/")]
-ON_COLAB = LESSONS[:4]
 INSTALL = re.compile(r"""\b(pip3?|uv|conda|mamba|apt|apt-get|npm)([\s"',]+(-\S+|pip))*[\s"',]+(add|install)\b""")
 ABSOLUTE = re.compile(
     r"(?<![\w.~])/(home|root|work|tmp|usr|Users|opt|content|kaggle|mnt|media|srv|var|private)/|\b[A-Z]:[\\/]+Users\b"
@@ -118,7 +117,7 @@ def test_runs_from_a_fresh_kernel_on_the_smoke_preset(name, tmp_path, monkeypatc
 # ------------------------------------------------------------------ Colab
 
 
-@pytest.mark.parametrize("name", ON_COLAB)
+@pytest.mark.parametrize("name", LESSONS)
 def test_lesson_has_the_badge_and_the_setup_lines_of_the_projects_address(name):
     lesson, url = read(name), "https://github.com/owner/soar"
     assert colab.fit(lesson, name, colab.address()) == lesson
