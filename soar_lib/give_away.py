@@ -39,8 +39,8 @@ def model_repository(
     run: str | Path, folder: str | Path, adapter: str = "promoted_student", licence: str = "", base_model: str = ""
 ) -> Path:
     """Write an adapter of a finished SOAR run ("promoted_student" or "teacher"), in PEFT format with a model card, into
-    `folder`; returns it. `licence`, by the Hub's name for it, may be left out for the presets' bases alone; `base_model`
-    is the Hub id of a base that the run took from a local folder.
+    `folder`; returns it. `licence`, by the Hub's name for it, may be left out for the presets' bases alone;
+    `base_model` is the Hub id of a base that the run took from a local folder.
 
     Raises RunError (no finished run, nobody promoted, a folder with other things in it) and ConfigError.
     """

@@ -30,7 +30,9 @@ from tqdm.auto import tqdm
 from soar_lib import ladder_stages as stages
 from soar_lib import runs
 from soar_lib.config import TTRL_ARMS, ConfigError, LadderConfig
+from soar_lib.config.fit import check_memory
 from soar_lib.ladder_stages import RL_ARMS, Stage, Work
+from soar_lib.loggers import Log
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load_for as load_base
 from soar_lib.problems.checks import CHECKS
@@ -45,10 +47,15 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: LadderConfig, folder: str | Path, resume: bool = False, base: Base | None = None, progress: bool = True
+    config: LadderConfig,
+    folder: str | Path,
+    resume: bool = False,
+    base: Base | None = None,
+    progress: bool = True,
+    log: Log | None = None,
 ) -> "pd.DataFrame":
     """Run LADDER with its controls into a folder, or go on with the run that is there; returns its table (ladder.csv).
-    A finished run is only read. `base` saves loading `config.model` again.
+    A finished run is only read. `base` saves loading `config.model` again, and `log` is told the metrics (`loggers`).
 
     Raises ConfigError, LoadError and RunError, for the caller's mistakes before anything is written.
     """
@@ -61,8 +68,10 @@ def run(
         runs.check_same(folder, config)
         return ladder_report.read(folder)
     check_trainer(config.student)
+    check_memory(config, len(test), loaded=base is not None)
     base = base or load_base(config)
     opened = runs.open_run(folder, config, resume)
+    opened.log = log
     for name, records in (("hard_test", test), ("hard_train", train)):
         runs.write_text_atomic(folder / f"{name}.jsonl", runs.jsonl(map(asdict, records)))
     work = Work(config, base, train, test, opened, progress)

@@ -19,7 +19,17 @@ from soar_lib.config import ConfigError
 Log = Callable[[Sequence[dict]], None]  # told the rows of one commit, in order
 Write = Callable[[str, int, dict[str, float]], None]  # (curve, place, values)
 LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}  # name -> package
-WHO = ("policy", "dataset", "repeat", "phase", "arm", "source", "student", "seed")  # columns that name a curve
+WHO = (
+    "policy",
+    "dataset",
+    "repeat",
+    "phase",
+    "arm",
+    "source",
+    "student",
+    "seed",
+    "problem",
+)  # columns that name a curve
 WHEN = ("round", "step")
 
 

@@ -23,8 +23,9 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib import runs, student, svs
-from soar_lib.config import SVS_ARMS, ConfigError, SvsConfig, describe_cost, to_values
+from soar_lib import loggers, runs, student, svs
+from soar_lib.config import SVS_ARMS, ConfigError, SvsConfig, to_values
+from soar_lib.config.fit import check_memory
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.lora import Adapters, save_peft
@@ -68,11 +69,12 @@ def run(
     progress: bool = True,
     base: Base | None = None,
     say: Callable[[str], None] = print,
+    log: str | None = None,
 ) -> pd.DataFrame:
     """Run all arms into a folder, or go on with what is there; returns the table of claims (claims.csv).
 
-    `say` is told the cost before anything starts, and each arm when it is finished; `base` saves loading `config.model`
-    again. Raises ConfigError, LoadError and RunError before anything is written.
+    `say` is told each arm when it is finished; `base` saves loading `config.model` again, and `log` names one of
+    `loggers.LOGGERS`. Raises ConfigError, LoadError and RunError before anything is written.
     """
     from soar_lib.analysis import svs_report
 
@@ -81,16 +83,21 @@ def run(
     sets = problem_sets(config, out)
     rephrase = rephraser(config.rephrasings, sets["train"]) if "rephrasings" in config.arms else None
     _check_begun(config, out)
-    sizes = {f"{name}_size": len(sets[name]) for name in SETS}
-    say(f"svs: {describe_cost(replace(config, **sizes))}, arms that are finished included")
+    loggers.check_logger(log)
+    check_memory(sized(config, sets), loaded=base is not None)
     base = base or load_base(config)
     _open(config, out, resume)
     for name, problems in sets.items():
         runs.write_text_atomic(out / f"{name}.jsonl", runs.jsonl(map(asdict, problems)))
     for name in (name for name in SVS_ARMS if name in config.arms):
-        train_arm(config, name, sets, out, base, progress, rephrase)
+        train_arm(config, name, sets, out, base, progress, rephrase, log)
         say(f"svs: {name} is finished; everything is in {out / name}")
     return svs_report.write(out)
+
+
+def sized(config: SvsConfig, sets: dict[str, list[Problem]]) -> SvsConfig:
+    """The settings with the numbers of problems that there are, for predictions."""
+    return replace(config, **{f"{name}_size": len(sets[name]) for name in SETS})
 
 
 def problem_sets(config: SvsConfig, out: Path) -> dict[str, list[Problem]]:
@@ -144,6 +151,7 @@ def train_arm(
     base: Base,
     progress: bool = True,
     rephrase: Rephrase | None = None,
+    log: str | None = None,
 ) -> None:
     """Train and measure one arm in out/name, or go on with it; a finished one is left alone."""
     settings, folder = config.of_arm(name), out / name
@@ -155,7 +163,8 @@ def train_arm(
     stages = [lambda step=step: _step(base, arm, step, this) for step in range(len(arm.sizes))]
     stages += [lambda part=part: _scores(base, arm, part, this) for part in SETS if sets[part]]
     bar = tqdm(total=len(stages), initial=this.round, desc=name, unit="step", disable=not progress)
-    with bar:
+    with bar, loggers.opened(log, folder, to_values(settings)) as told:
+        this.log = told
         for stage in stages[this.round :]:
             records = stage()
             optimizer = optimizer_tensors(arm.adapters, arm.optimizer)

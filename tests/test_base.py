@@ -104,7 +104,7 @@ def test_the_command_line_names_one_base_for_all_that_a_command_does():
     parts = (study.filter, study.transfer, study.soar, study.evaluate)
     assert {(p.model, p.backend, p.four_bit) for p in parts} == {("acme/other", "unsloth", True)}
     arguments = cli.parser().parse_args(["soar", *words, "--set", "rounds=9"])
-    first, then = cli._preset_of(arguments, FilterConfig), cli.settings(arguments, SoarConfig)
+    first, then = cli.preset_of(arguments, FilterConfig), cli.settings(arguments, SoarConfig)
     assert (first.backend, first.four_bit, then.rounds) == (then.backend, then.four_bit, 9) == ("unsloth", True, 9)
     with refused("four_bit = False and True: all parts of a study must have the same"):
         cli.grouped_settings(cli.parser().parse_args(["study", "--set", "soar.four_bit=true"]))

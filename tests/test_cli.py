@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from soar_lib import __main__ as cli
-from soar_lib import runs
+from soar_lib import arguments, runs
 
 ROOT = Path(__file__).parents[1]
 
@@ -132,9 +132,9 @@ def test_help_names_every_option(command, capsys):
         options |= {"--seed"}
     if command not in ("demo", "study"):
         options |= {"--problems"}
-    if command in cli.LOGGED:
+    if command in arguments.LOGGED:
         options |= {"--log"}
-    if command in cli.SHARED:
+    if command in arguments.SHARED:
         options |= {"--ray", "--actors"}
     assert [option for option in options if option not in text] == []
 

@@ -302,6 +302,13 @@ def test_fewer_problems_are_drawn_under_the_seed(place):
     assert drawn[0] == ladder.problems(settings(place, tested=2), place / "nowhere")[1]
 
 
+def test_a_log_is_told_every_row_of_the_metrics(place, tmp_path):
+    told, out = [], tmp_path / "run"
+    ladder.run(settings(place, arms=("base", "originals")), out, progress=False, log=told.extend)
+    kept = pd.read_csv(out / "metrics.csv")
+    assert len(told) == len(kept) > 0 and [row["reward"] for row in told] == pytest.approx(kept["reward"].tolist())
+
+
 # ------------------------------------------------------------------ the command
 
 
@@ -311,8 +318,10 @@ def test_the_command_filters_integrals_and_runs_on_nano(tmp_path, capsys):
     command = ["ladder", "--preset", "smoke", "--out", str(out), "--set", "seeds=1", "--set", "together=1"]
     assert cli.main(command) == 0
     printed = capsys.readouterr().out
-    for part in ("filter: about", "ladder: about", "ladder_ttrl", str(out)):
+    for part in ("filter: about", "ladder: about", "MB of memory for tensors", "ladder: took", "ladder_ttrl", str(out)):
         assert part in printed
+    cost = runs.read_json(out / "cost.json")
+    assert 0 < cost["measured"]["rollouts"] <= cost["predicted"]["rollouts"]
     rows = runs.read_jsonl(out / "problems.jsonl")
     assert any(not row["rejected"] for row in rows) and all(row["distance"] > 0 for row in rows if not row["rejected"])
     assert json.loads((tmp_path / "run-filter" / "config.json").read_text())["check"] == "integral"

@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib.__main__ import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
 from soar_lib.analysis.claims import CLAIMS
 from soar_lib.analysis.ladder_report import CLAIMS as LADDER_CLAIMS
 from soar_lib.analysis.svs_report import claims_of
 from soar_lib.analysis.tables import MARKED, beside, fill, fill_times, markdown
+from soar_lib.arguments import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

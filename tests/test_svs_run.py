@@ -266,3 +266,12 @@ def test_a_mistake_on_the_command_line_is_one_line_and_touches_nothing(tmp_path,
     error = capsys.readouterr().err
     assert error.startswith("soar_lib: ") and message in error and error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["bad.jsonl"]
+
+
+def test_the_command_says_what_it_costs_and_what_it_has_cost(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert cli.main(["svs", "--preset", "smoke", "--out", str(out), "--set", 'arms=["base", "svs"]']) == 0
+    printed = capsys.readouterr().out
+    for part in ("svs: about", "MB of memory for tensors", "svs: svs is finished", "svs: took", str(out)):
+        assert part in printed
+    assert runs.read_json(out / "cost.json")["measured"]["rollouts"] > 100
