@@ -1,4 +1,4 @@
-"""Language models that make their own training problems: SOAR, and the parts that other methods share with it.
+"""Language models that make their own training problems: SOAR, LADDER and SvS on the same parts.
 
 The way through the package:
 
@@ -11,5 +11,6 @@ The way through the package:
     study                all of that for every arm and seed of the paper's comparisons
     ladder, ttrl         LADDER and TTRL on the same parts: students practise on easier `variants` that the model wrote
     svs, svs_run         SvS on the same parts: problems written from correct solutions, its step and its controls
+    methods              all of them at one budget of completions
     analysis             fresh students, pass@k, diversity and quality of the problems, figures and widgets
 """

@@ -1,6 +1,6 @@
-"""Our numbers beside the paper's, as a table of text for notebooks and as Markdown for the README.
+"""Our numbers beside the paper's, as a table of text for notebooks and as Markdown for README.md and figures/README.md.
 
-`python -m soar_lib.analysis.tables` writes the README's results and times anew from figures/data.
+`python -m soar_lib.analysis.tables` writes their results and times anew from figures/data.
 """
 
 import re
@@ -179,7 +179,8 @@ def fill_times(text: str, measured: pd.DataFrame | None) -> str:
     return text
 
 
-# The README's tables by their marks: the CSV in figures/data, and how it becomes text.
+DOCUMENTS = (Path("README.md"), Path("figures") / "README.md")
+# Their tables by their marks: the CSV in figures/data, and how it becomes text.
 MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "claims": ("claims", claim_rows),
     "ladder": ("ladder_nano", ladder_rows),
@@ -190,18 +191,25 @@ MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
 }
 
 
-def main() -> None:
-    data, readme = Path("figures") / "data", Path("README.md")
-    text = readme.read_text()
+def filled(text: str, data: Path) -> str:
+    """A document with all its marked tables and times as the CSVs in `data` have them."""
     if (data / "notebooks.csv").exists():
         text = fill_times(text, pd.read_csv(data / "notebooks.csv"))
-    if (data / "soar_nano.csv").exists():
-        both = (pd.read_csv(data / f"{name}.csv") for name in ("soar_nano", "soar_paper"))
-        text = fill(text, markdown(beside(*both)))
-    for mark, (name, rows) in MARKED.items():
-        if (data / f"{name}.csv").exists():
-            text = fill(text, markdown(rows(pd.read_csv(data / f"{name}.csv"))), mark)
-    readme.write_text(text)
+    tables = {mark: rows(pd.read_csv(data / f"{name}.csv")) for mark, (name, rows) in MARKED.items() if _in(text, mark)}
+    if _in(text, "results"):
+        tables["results"] = beside(*(pd.read_csv(data / f"{name}.csv") for name in ("soar_nano", "soar_paper")))
+    for mark, table in tables.items():
+        text = fill(text, markdown(table), mark)
+    return text
+
+
+def _in(text: str, mark: str) -> bool:
+    return f"<!-- {mark} -->" in text
+
+
+def main() -> None:
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text(), Path("figures") / "data"))
 
 
 if __name__ == "__main__":
