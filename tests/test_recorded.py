@@ -7,6 +7,8 @@ import tiny
 import torch
 from test_sampling import SLOTS, numbers, prompts, same
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
 
 from soar_lib.policy import recorded, sampling
 
@@ -53,6 +55,54 @@ def test_between_recordings_no_tensor_moves(base, monkeypatch):
     assert all(new or (moved, rows) == before[1:] for before, (new, moved, rows) in pairs)
     assert any(new and rows == before[2] for before, (new, _, rows) in pairs)  # buffers grew
     assert any(new and rows < before[2] for before, (new, _, rows) in pairs)  # rows left
+
+
+class Recording(TorchDispatchMode):
+    """What a CUDA graph does, on a CPU: the operations of a step in order, with the tensors they were called with."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        self.calls.append((function, args, kwargs or {}, out))
+        return out
+
+    def replay(self, result):
+        """Call them again: what one of them made before is what it makes now, all else is the tensor it was."""
+        made = {}
+
+        def now(value):
+            return made.get(id(value), value) if isinstance(value, torch.Tensor) else value
+
+        for function, args, kwargs, before in self.calls:
+            out = function(*tree_map(now, args), **tree_map(now, kwargs))
+            for old, new in zip(tree_leaves(before), tree_leaves(out), strict=True):
+                made[id(old)] = new
+        return now(result)
+
+
+def test_a_recording_computes_all_that_changes_from_step_to_step(base, monkeypatch):
+    """Nothing may be left over from the run by hand, and nothing may be taken from Python at the time of recording."""
+    recordings = []
+
+    def record(step):
+        recording = Recording()
+        with recording:
+            out = step()
+        recordings.append(recording)
+        return lambda: recording.replay(out)
+
+    adapters = tiny.adapters(base, 3)
+    usual = sampling.sample(base, adapters, prompts(base), SLOTS, 8, numbers(40, 70), 70)
+    monkeypatch.setattr(recorded, "BLOCK", 16)
+    monkeypatch.setattr(recorded, "recordable", lambda tensor: True)
+    monkeypatch.setattr(recorded, "by_hand", lambda step: step())
+    monkeypatch.setattr(recorded, "record", record)
+    again = sampling.sample(replace(base, graphs=True), adapters, prompts(base), SLOTS, 8, numbers(40, 70), 70)
+    assert same(again, usual) and len(recordings) > 3
+    torch.testing.assert_close(again.logprobs, usual.logprobs, atol=1e-5, rtol=1e-4)
 
 
 def test_a_step_never_waits_for_the_cpu(base):

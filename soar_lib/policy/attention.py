@@ -70,7 +70,7 @@ class Decoding:
         self.lengths, self.length, self.block = lengths, 0, block
         self.column = torch.zeros(1, dtype=torch.long, device=owner.device)  # `length` on the device
         self.keys, self.values = {}, {}
-        self.future, self.future_of = torch.zeros(0), -1
+        self.future = None
         self._place(owner)
 
     def _place(self, owner: torch.Tensor) -> None:
@@ -109,7 +109,7 @@ class Decoding:
     def prepare(self) -> bool:
         """Make room for one more token; call before each forward. True where buffers had to grow."""
         full = next((tensor.shape[2] for tensor in self.keys.values()), -1) == self.length
-        self.future_of = -1
+        self.future = None
         for cache in (self.keys, self.values) if full else ():
             for layer, tensor in cache.items():
                 cache[layer] = torch.nn.functional.pad(tensor, (0, 0, 0, self.block))
@@ -121,11 +121,11 @@ class Decoding:
         return cache[layer].index_copy_(2, self.column, new)
 
     def _future(self, columns: int) -> torch.Tensor:
-        """Additive mask [columns] of columns not written yet. Whole buffers are read: parts of them cost a copy."""
-        if len(self.future) != columns or self.future_of != self.length:
+        """Additive mask [columns] of columns not written yet, made by a forward's first layer. Whole buffers are read:
+        parts of them cost a copy."""
+        if self.future is None:
             later = torch.arange(columns, device=self.mask.device) > self.column
-            self.future, self.future_of = torch.zeros_like(later, dtype=self.mask.dtype), self.length
-            self.future.masked_fill_(later, -torch.inf)
+            self.future = torch.zeros_like(later, dtype=self.mask.dtype).masked_fill_(later, -torch.inf)
         return self.future
 
     def advance(self) -> None:

@@ -25,7 +25,6 @@ class Recorded:
 
     def __init__(self, logits: Logits, layout: Decoding):
         self.logits, self.layout = logits, layout
-        self.pool = None  # of memory, shared by all recordings
         self.forget()
 
     def forget(self) -> None:
@@ -37,33 +36,53 @@ class Recorded:
             self.forget()
         if self.replay is None:
             self.token, self.position = token.clone(), position.clone()
-            self.replay = self._record() if token.is_cuda else lambda: self.logits(self.token, self.position)
+            self.replay = self._record() if recordable(token) else self._step
         self.token.copy_(token)
         self.position.copy_(position)
         logits = self.replay()
         self.layout.advance()
         return logits
 
+    def _step(self) -> torch.Tensor:
+        return self.logits(self.token, self.position)
+
     def _record(self) -> Callable[[], torch.Tensor]:
-        """Once by hand on a stream of its own, as libraries allocate at their first call, and once recorded. Both only
-        rewrite what the first replay writes. Raises ConfigError for a model that waits for the CPU in between."""
-        self.pool = self.pool or torch.cuda.graph_pool_handle()
-        aside, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            self.logits(self.token, self.position)
-        torch.cuda.current_stream().wait_stream(aside)
-        try:
-            with torch.cuda.graph(graph, pool=self.pool):
-                out = self.logits(self.token, self.position)
-        except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ConfigError(
-                f"graphs = True: the model's step cannot be recorded ({reason}); set graphs = false"
-            ) from error
+        """Once by hand, as libraries allocate at their first call, and once recorded; both only write what the first
+        replay writes again. What a forward makes for itself must be made anew in the recording."""
+        by_hand(self._step)
+        self.layout.prepare()
+        return record(self._step)
 
-        def replay() -> torch.Tensor:
-            graph.replay()
-            return out
 
-        return replay
+def recordable(tensor: torch.Tensor) -> bool:
+    return tensor.is_cuda
+
+
+def by_hand(step: Callable[[], object]) -> None:
+    """Run on a stream of its own, as CUDA asks before a recording."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        step()
+    torch.cuda.current_stream().wait_stream(aside)
+
+
+def record(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The step as a CUDA graph with memory of its own, which is free again when the graph is forgotten. Raises
+    ConfigError for a model that waits for the CPU in between."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            out = step()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        message = f"graphs = True: the model's step cannot be recorded ({reason}); set graphs = false"
+        raise ConfigError(message) from error
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return out
+
+    return replay
