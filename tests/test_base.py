@@ -119,8 +119,8 @@ def test_a_missing_folder_is_named():
 
 
 def test_an_unknown_backend_is_answered_with_the_known_ones():
-    with refused("backend = 'vllm': must be one of transformers, unsloth"):
-        bases.load("nano", backend="vllm")
+    with refused("backend = 'jax': must be one of transformers, unsloth, vllm"):
+        bases.load("nano", backend="jax")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_environment_repeats_the_dependencies_and_every_line_says_who_needs_it()
 def test_pins_that_install_together():
     pins = {Requirement(line).name: str(Requirement(line).specifier) for line in PROJECT["dependencies"]}
     assert {name: pins[name] for name in REQUIRED} == {name: f"=={version}" for name, version in REQUIRED.items()}
-    assert EXTRAS["unsloth"] == ["unsloth==2026.10.9"]
+    assert (EXTRAS["unsloth"], EXTRAS["vllm"]) == (["unsloth==2026.10.9"], ["vllm==0.32.0"])
 
 
 @pytest.mark.parametrize("line", PROJECT["dependencies"] + EXTRAS["test"])

@@ -108,6 +108,8 @@ def here(config: Config) -> tuple[Form, int | None]:
 
     if by_trl(config):
         raise ConfigError("memory not predicted: not worked out for student.trainer = 'trl'")
+    if config.backend == "vllm":
+        raise ConfigError("memory not predicted: not worked out for backend = 'vllm', which holds the weights twice")
     if not torch.cuda.is_available():
         return Form(4, config.four_bit), _available()
     number = choose_dtype(torch.device("cuda")).itemsize

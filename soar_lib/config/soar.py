@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from soar_lib.config.values import require, require_at_least_zero, require_positive
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
-BACKENDS = ("transformers", "unsloth")  # policy/backends.py says what each is
+BACKENDS = ("transformers", "unsloth", "vllm")  # policy/backends.py says what each is
 TRAINERS = ("stack", "trl")  # student.py's population, or trl_student.py's students one after another
 BASE_SETTINGS = ("model", "backend", "four_bit", "remote_code", "graphs")  # the same in all that belongs together
 

@@ -3,14 +3,15 @@
     transformers    any causal model; float32 on a CPU, bfloat16 on a GPU that has it
     four_bit        its linear layers in 4 bits by bitsandbytes (NF4 with double quantisation: QLoRA, arXiv 2305.14314)
     unsloth         the same weights, in 4 bits too, loaded by Unsloth with its patches for small GPUs
+    vllm            as transformers for learning, and once more by vLLM for sampling (vllm_sampling.py)
 
 Our adapters and our shared-prompt attention sit on all of them alike. Of Unsloth that asks for `FastModel`, uncompiled:
 it keeps transformers' attention interface, where FastLanguageModel replaces the attention of Llama and its kin by
 functions that know nothing of `attention.py`; `check_attention` refuses a model that bypasses the interface. Unsloth
 runs on a CPU from 2026.10.9 on, by transformers underneath, for trying out; on a GPU this path was never run by us.
 
-bitsandbytes and Unsloth are imported only where they are asked for. Weights are read from safetensors alone, and code
-from a model's repository is run only with `remote_code`. All that a user can mend is a ConfigError of one line.
+bitsandbytes, Unsloth and vLLM are imported only where they are asked for. Weights are read from safetensors alone, and
+code from a model's repository is run only with `remote_code`. All that a user can mend is a ConfigError of one line.
 """
 
 import importlib.util
@@ -32,20 +33,28 @@ CONTEXT = 4096  # tokens; Unsloth sizes its tables by it and lengthens them on d
 
 def choose_device(device: str | torch.device | None, backend: str, four_bit: bool) -> torch.device:
     """The device asked for, else the first GPU, else the CPU. Raises ConfigError: a backend that there is not, a
-    library that is absent, or no GPU for what would be slow without one (`device="cpu"` says that it may)."""
+    library that is absent, settings that exclude each other, or no GPU for what would be slow without one
+    (`device="cpu"` says that it may)."""
     if backend not in BACKENDS:
         raise ConfigError(f"backend = {backend!r}: must be one of {', '.join(BACKENDS)}")
     if device is None and not torch.cuda.is_available():
-        wanted = {"backend = 'unsloth'": backend == "unsloth", "four_bit = True": four_bit}
+        wanted = {f"backend = {backend!r}": backend != "transformers", "four_bit = True": four_bit}
         for setting in (setting for setting, asked in wanted.items() if asked):
             raise ConfigError(
                 f"{setting}: needs a GPU, and torch sees none; run it where there is one, "
                 "or set backend = 'transformers' and four_bit = false"
             )
+    if four_bit and backend == "vllm":
+        raise ConfigError(
+            "four_bit = True: backend = 'vllm' would sample from other weights than those in 4 bits; "
+            "set four_bit = false or backend = 'transformers'"
+        )
     if four_bit:
         _installed("bitsandbytes", "four_bit = True", "four-bit", "four_bit = false")
     if backend == "unsloth":
         _installed("unsloth", "backend = 'unsloth'", "unsloth", "backend = 'transformers'")
+    if backend == "vllm":
+        _installed("vllm", "backend = 'vllm'", "vllm", "backend = 'transformers'")
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -60,7 +69,7 @@ def read(
 ) -> tuple[torch.nn.Module, object]:
     """Model and tokenizer of `source`, a folder or Hub id that messages call `name`. The tokenizer is transformers'
     with each backend, so that prompts are the same. Raises ConfigError."""
-    load = {"transformers": _transformers, "unsloth": _unsloth}[backend]
+    load = _unsloth if backend == "unsloth" else _transformers
     with _explained(name):
         AutoConfig.from_pretrained(source, trust_remote_code=remote_code)  # first, as its errors say most
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=remote_code)
@@ -91,8 +100,8 @@ def _unsloth(source: str, device: torch.device, dtype: torch.dtype, four_bit: bo
         from unsloth import FastModel
     except Exception as error:  # whatever a broken installation raises: RuntimeError, AttributeError, ...
         raise ConfigError(
-            f"backend = 'unsloth': cannot be imported ({type(error).__name__}: {_line(error)}); where torchvision is "
-            "at fault, a build for another torch, pip uninstall torchvision; or set backend = 'transformers'"
+            f"backend = 'unsloth': cannot be imported ({type(error).__name__}: {first_line(error)}); where torchvision "
+            "is at fault, a build for another torch, pip uninstall torchvision; or set backend = 'transformers'"
         ) from error
     model, _ = FastModel.from_pretrained(
         model_name=source, max_seq_length=CONTEXT, dtype=dtype, load_in_4bit=four_bit, trust_remote_code=remote_code,
@@ -167,7 +176,7 @@ def _reason(name: str, error: BaseException) -> str:
         )
     if "trust_remote_code" in text:
         return "needs code from its repository, which is not run; set remote_code = true if you trust that code"
-    return f"cannot be loaded ({_line(error)}); choose another model or the folder of one"
+    return f"cannot be loaded ({first_line(error)}); choose another model or the folder of one"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -177,5 +186,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """An error's message as one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

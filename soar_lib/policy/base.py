@@ -11,6 +11,7 @@ import torch
 
 from soar_lib.config import Config, ConfigError
 from soar_lib.policy import backends
+from soar_lib.policy.vllm_sampling import Engine
 
 NANO = Path(__file__).parent.parent / "nano" / "weights"
 
@@ -26,6 +27,7 @@ class Base:
     pad: int
     stop: tuple[int, ...]
     graphs: bool = False  # decoding steps are recorded as CUDA graphs and replayed (recorded.py)
+    engine: Engine | None = None  # with the backend "vllm": what completes prompts in the model's place
 
     def encode(self, messages: list[dict]) -> list[int]:
         return encode(self, messages)
@@ -40,20 +42,26 @@ def load(
     remote_code: bool = False,
     graphs: bool = False,
 ) -> Base:
-    """Load model and tokenizer by name, by "transformers" or "unsloth" (backends.py), with `four_bit` as 4-bit weights.
+    """Load model and tokenizer by name, by one of the backends (backends.py), with `four_bit` as 4-bit weights.
 
     Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, bfloat16 on a GPU that has
     it and float32 elsewhere. With `remote_code`, code from the model's repository is run where it has some; with
     `graphs`, decoding steps are recorded as CUDA graphs. Raises FileNotFoundError for a missing folder, ConfigError for
     a model that cannot be had here or cannot chat.
     """
+    if graphs and backend == "vllm":
+        raise ConfigError("graphs = True: with backend = 'vllm' the decoding steps are vLLM's; set graphs = false")
     source = _source(name)
     device = backends.choose_device(device, backend, four_bit)
     dtype = dtype or backends.choose_dtype(device)
     if graphs and device.type != "cuda":
         raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")
     model, tokenizer = backends.read(name, source, device, dtype, backend, four_bit, remote_code)
-    return replace(assemble(model, tokenizer, name), graphs=graphs)
+    base = replace(assemble(model, tokenizer, name), graphs=graphs)
+    if backend != "vllm":
+        return base
+    context = model.config.get_text_config().max_position_embeddings
+    return replace(base, engine=Engine(name, source, base.device, dtype, context, remote_code))
 
 
 def load_for(config: Config, device: str | torch.device | None = None) -> Base:

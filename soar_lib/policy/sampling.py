@@ -3,6 +3,7 @@
 Each distinct prompt is computed once, all its completions read the same keys and values, and finished rows leave the
 batch. A token is drawn by inverse CDF from the row's own uniform numbers (the first token at which the cumulative
 probability exceeds u), so a completion depends on its policy, its prompt and its numbers, never on its neighbours.
+With the back end "vllm" all this is vLLM's part (vllm_sampling.py).
 """
 
 from dataclasses import dataclass, fields
@@ -81,11 +82,12 @@ def sample(
     rows = len(prompts) * group
     _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperature)
     out = _Output(rows, max_new_tokens, base)
-    uniforms = None if uniforms is None else uniforms.to(base.device)
-    with shared_prompts(base.model):
-        for part in _parts(group, max_rows):
-            for chunk in _chunks(slots, max(1, max_rows // len(part))):
-                _sample_chunk(base, adapters, prompts, slots, group, part, uniforms, temperature, chunk, out)
+    if base.engine is None:
+        _complete(base, adapters, prompts, slots, group, uniforms, temperature, max_rows, out)
+    else:
+        out.fill(
+            base.engine.complete(adapters, prompts, slots, group, uniforms, base.stop, max_new_tokens, temperature)
+        )
     drawn = out.samples(prompts, slots, group)
     meter.count(len(drawn), int(drawn.mask.sum()))
     return drawn
@@ -141,6 +143,15 @@ class _Output:
         self.mask[rows, column] = alive.long()
         self.logprobs[rows, column] = torch.where(alive, logprob, 0.0)
 
+    def fill(self, completions: list[tuple[list[int], list[float]]]) -> None:
+        """All rows at once, from their tokens and log-probabilities."""
+        lengths = torch.tensor([len(tokens) for tokens, _ in completions])
+        written = (torch.arange(self.mask.shape[1]) < lengths[:, None]).to(self.mask.device)
+        tokens, logprobs = (torch.tensor([x for row in half for x in row]) for half in zip(*completions, strict=True))
+        self.mask.copy_(written)
+        self.completion.masked_scatter_(written, tokens.to(self.completion))
+        self.logprobs.masked_scatter_(written, logprobs.to(self.logprobs))
+
     def samples(self, prompts: list[list[int]], slots: list[int], group: int) -> Samples:
         width = max(map(len, prompts))
         device = self.mask.device
@@ -150,6 +161,17 @@ class _Output:
         ids, mask, owners = (x.repeat_interleave(group, 0) for x in (ids, mask, torch.tensor(slots, device=device)))
         results = (t[:, :columns].clone() for t in (self.completion, self.mask, self.logprobs))
         return Samples(ids, mask, *results, owners)
+
+
+def _complete(
+    base, adapters, prompts, slots, group: int, uniforms, temperature: float, max_rows: int, out: _Output
+) -> None:
+    """Draw all completions into `out`, at most `max_rows` at a time."""
+    uniforms = None if uniforms is None else uniforms.to(base.device)
+    with shared_prompts(base.model):
+        for part in _parts(group, max_rows):
+            for chunk in _chunks(slots, max(1, max_rows // len(part))):
+                _sample_chunk(base, adapters, prompts, slots, group, part, uniforms, temperature, chunk, out)
 
 
 def _sample_chunk(
