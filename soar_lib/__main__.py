@@ -74,6 +74,10 @@ def _shared(arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, 
     if vars(arguments).get("ray") is None:
         yield {}
         return
+    if config.student.trainer == "trl":
+        raise ConfigError(
+            "--ray: student.trainer = 'trl' trains one student at a time, nothing to share; leave one out"
+        )
     from soar_lib import inner_loop
     from soar_lib.policy import cluster
 
@@ -180,9 +184,14 @@ def _svs(arguments: argparse.Namespace) -> None:
 
 
 def _methods(arguments: argparse.Namespace) -> None:
-    say = functools.partial(print, flush=True)
-    table = methods.run(grouped_settings(arguments), arguments.out, arguments.resume, say=say)
-    print(f"{table.to_string(index=False)}\neverything is in {arguments.out}", flush=True)
+    config, out, say = grouped_settings(arguments), arguments.out, functools.partial(print, flush=True)
+    runs.check_folder(out, arguments.resume)
+    from soar_lib import meter
+
+    with meter.metered(out, methods.announce(config, say)):
+        table = methods.run(config, out, arguments.resume, say=say)
+    print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
+    _say_measured("methods", out)
 
 
 def _demo(arguments: argparse.Namespace) -> None:

@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_options(command: argparse.ArgumentParser, name: str) -> None:
-    command.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(PRESETS)} (default: nano)")
+    known = methods.METHOD_PRESETS if name == "methods" else PRESETS
+    command.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(known)} (default: nano)")
     if name in GROUPED:
         command.add_argument("--seeds", type=int, metavar="N", help="runs of each arm (study: that decides a claim)")
     else:

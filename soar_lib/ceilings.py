@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import torch
 
-from soar_lib.config import Config, ConfigError, cost
+from soar_lib.config import Config, ConfigError, FilterConfig, SvsConfig, cost
 from soar_lib.config.cost import duration
 from soar_lib.config.memory import PROMPT, Shape, adapter_bytes, shape
 from soar_lib.policy.backends import choose_dtype
 
-LARGE = {"cuda": (2**31, 8192), "cpu": (2**22, 512)}  # bytes to copy, rows of the square matrices
+LARGE = {"cuda": (2**30, 8192), "cpu": (2**28, 512)}  # bytes to copy, beyond any cache; rows of the square matrices
 WARM_UP, REPEATS = 3, 10
 
 
@@ -44,10 +44,9 @@ class Work:
 def measure(device: torch.device) -> Rates:
     """The two ceilings of this machine, in the number format that a base has on it."""
     dtype, (size, rows) = choose_dtype(device), LARGE[device.type]
-    source = torch.rand(size // dtype.itemsize, device=device).to(dtype)
-    target = torch.empty_like(source)
+    source, target = torch.zeros(2, size // dtype.itemsize, dtype=dtype, device=device)
     copy = 2 * size / _seconds(lambda: target.copy_(source))
-    left, right = torch.randn(2, rows, rows, device=device).to(dtype)
+    left, right = torch.randn(2, rows, rows, dtype=dtype, device=device)
     return Rates(copy, 2 * rows**3 / _seconds(lambda: left @ right))
 
 
@@ -96,14 +95,14 @@ def _products(shape: Shape) -> int:
 
 
 def describe_least_time(config: Config, problems: int = 0) -> str:
-    """What sampling alone takes on this machine, as part of a line; "" for a model whose hours `cost` tells and for one
-    that cannot be inspected here. `problems` as for `cost`."""
+    """What sampling alone takes on this machine, as part of a line; "" for a model whose hours `cost` tells, for one
+    that cannot be inspected here, and where memory is too full to measure. `problems` as for `cost`."""
     if cost(config, problems).hours is not None:
         return ""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         hours = least_hours(config, shape(config.model), measure(device), choose_dtype(device).itemsize, problems)
-    except ConfigError:
+    except (ConfigError, torch.OutOfMemoryError):
         return ""
     kind = "GPU" if device.type == "cuda" else "CPU"
     return f"at least {duration(hours)} on this {kind} if all completions were of full length"
@@ -114,7 +113,9 @@ def least_hours(config: Config, shape: Shape, rates: Rates, number: int, problem
     shared by whole groups and adapters are left out, so that it cannot be less."""
     whole = cost(config, problems)
     count = whole.rollouts + whole.teacher_samples
-    longest = config.student.max_new_tokens if hasattr(config, "student") else config.max_new_tokens
-    tokens = min(longest, -(-whole.tokens // max(1, count)))  # SvS's tokens are those of more completions than likely
+    one = config if isinstance(config, FilterConfig | SvsConfig) else config.student
+    tokens = min(
+        one.max_new_tokens, -(-whole.tokens // max(1, count))
+    )  # SvS's tokens are those of more completions than likely
     work = decoding(shape, number, count, 0, PROMPT, tokens, 0, 0, config.rows)
     return max(work.bytes / rates.copy, work.operations / rates.product) / 3600

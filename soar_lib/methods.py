@@ -9,14 +9,17 @@ No paper compares them. All share one filter run; nobody learns from hard test, 
     ladder       RL on trees of variants of hard train (`ladder`); no verifier, so the untrained model's most frequent
                  answer to a variant stands for its answer
     ps           SOAR's promoted student (`soar`)
-    pq           a fresh student on the problems whose students SOAR promoted, then on hard train
+    pq           a fresh student on the problems whose students SOAR promoted, then on hard train; a seed that promoted
+                 nobody has none, which flatters the mean
     grounded_t   a fresh student on problems sampled from SOAR's trained teacher, then on hard train
 
 The budget is what SvS spends, seed by seed in the mean, since what it will spend nobody can tell beforehand. Every
 completion counts that was drawn on the way to the measured student, of whatever policy: those of teachers and of
 students that were thrown away, variants and votes. So SOAR's outer loop comes out of the budget of its fresh students,
-which the paper counts alone. Greedy or sampled answers by which a method chooses (SOAR's rewards) count; those by which
-we measure do not. A method spends at most the budget (RLVR up to one step more or less).
+which the paper counts alone. Of a teacher's completions those count that were read until there were enough problems
+(for grounded_t, the accepted ones), not what the last batch drew beyond. Greedy or sampled answers by which a method
+chooses (SOAR's rewards) count; those by which we measure do not. A method spends at most the budget (RLVR up to one
+step more or less).
 
 Each method keeps its own loss and settings. The folder holds a run folder per method (filter, svs, soar/seed0, ...,
 fresh, hard_only, trees, ladder), pool.jsonl, scores.jsonl and methods.csv.
@@ -37,6 +40,8 @@ from soar_lib.config import (
     SoarConfig,
     SvsConfig,
     change,
+    cost,
+    describe,
 )
 from soar_lib.config.soar import BASE_SETTINGS
 
@@ -117,7 +122,7 @@ def run(
     """Run all methods into a folder, or go on with what is there; returns the table (methods.csv).
 
     `say` is told each part as it ends; `base` saves loading the model again. Raises ConfigError, LoadError and
-    RunError; whether the budget is enough for SOAR and LADDER shows when SvS has run.
+    RunError; whether the budget is enough for SOAR and LADDER shows when SvS has run and LADDER's trees are grown.
     """
     from soar_lib.analysis import methods_report
 
@@ -132,10 +137,36 @@ def run(
     _svs(config, out, progress, base, say)
     budget = methods_report.spent_by_svs(out)
     say(f"methods: the budget is {budget:,} rollouts of each seed")
+    evaluate_config(config, out, ("pq",), budget - config.evaluate.teacher_samples - _most_of_soar(config))
+    ladder = ladder_config(config, out, budget, _trees(config, out, progress, base, budget))
     _soar(config, out, progress, base, say)
     _fresh(config, out, progress, base, say, budget)
-    _ladder(config, out, progress, base, say, budget)
+    _ladder(ladder, out, progress, base, say)
     return methods_report.write(out)
+
+
+def announce(config: MethodsConfig, say: Callable[[str], None]) -> dict[str, Any]:
+    """Say what the comparison will cost at most, about, having checked that each part fits into memory; returns what
+    `meter.metered` notes of it. Every method spends what SvS does. Raises ConfigError and LoadError."""
+    from soar_lib.config.fit import check_memory, describe_memory, predicted_bytes
+    from soar_lib.problems.load import load
+
+    pool = len(load(config.filter.problems, seed=config.filter.seed, size=config.filter.size or None))
+    tested = round(pool * (1 - config.filter.train_fraction))
+    one = replace(config.svs, arms=("svs",), seeds=config.seeds, test_size=tested, hard_size=0, other_size=0)
+    total = cost(config.filter, pool)
+    for _ in ("hard_only", "rlvr", "svs", "ladder", "soar and its fresh students"):
+        total += cost(one)
+    parts = [(config.filter, 0, 1), (config.soar, 0, 1), (config.evaluate, tested, config.seeds)]
+    parts += [(config.ladder, tested, 1), (one, 0, 1)]
+    for part in parts:
+        check_memory(*part)
+    largest = max(parts, key=lambda part: predicted_bytes(*part) or 0)
+    say(f"methods: {describe(total, config.soar.model)}; its largest part: {describe_memory(*largest)}")
+    return {
+        "rollouts": total.rollouts, "tokens": total.tokens, "hours": total.hours,
+        "peak_bytes": predicted_bytes(*largest),
+    }  # fmt: skip
 
 
 def _load(config: MethodsConfig) -> "Base":
@@ -167,9 +198,9 @@ def svs_config(config: MethodsConfig, out: Path) -> SvsConfig:
     """SvS and RLVR on the pool, measured on hard test."""
     test = str(out / "filter" / "hard_test.jsonl")
     return replace(
-        config.svs, problems=str(out / "pool.jsonl"), size=0, test=test, test_size=0, hard="", hard_size=0, other="",
-        other_size=0, rephrasings="", arms=("svs", "rlvr_equal_rollouts"), large_k=("svs",), seeds=config.seeds,
-        samples=config.evaluate.samples, ks=(1,),
+        config.svs, problems=str(out / "pool.jsonl"), seed=0, size=0, test=test, test_size=0, hard="", hard_size=0,
+        other="", other_size=0, rephrasings="", arms=("svs", "rlvr_equal_rollouts"), large_k=("svs",),
+        seeds=config.seeds, samples=config.evaluate.samples, ks=(1,),
     )  # fmt: skip
 
 
@@ -179,6 +210,12 @@ def _soar(config: MethodsConfig, out: Path, progress: bool, base: "Base", say: C
     for seed, folder in enumerate(soar_folders(config, out)):
         settings = replace(config.soar, problems=str(out / "filter"), seed=seed)
         say(f"methods: {soar.run(settings, folder, True, base, progress=progress)}")
+
+
+def _most_of_soar(config: MethodsConfig) -> int:
+    """Completions that a SOAR run takes at most, if every attempt of its teacher succeeds."""
+    whole = cost(config.soar)
+    return max(whole.rollouts, whole.most_rollouts) + whole.teacher_samples
 
 
 def soar_folders(config: MethodsConfig, out: Path) -> list[Path]:
@@ -219,24 +256,26 @@ def _steps(rollouts: int, student: Any, least: int, what: str, setting: str) -> 
     if steps < least:
         raise ConfigError(
             f"svs.steps: SvS spends too little, {what} leave its peers {max(0, rollouts):,} rollouts, which is less "
-            f"than {least} steps of {student.batch} x {student.group}; raise svs.steps or lower {setting}"
+            f"than {least} steps of {student.batch} x {student.group}; raise svs.steps or lower {setting}, in another "
+            "folder"
         )
     return steps
 
 
-def _ladder(
-    config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None], budget: int
-) -> None:
-    """The trees are grown once in `trees`, to see what they cost; the run itself grows the same ones."""
+def _trees(config: MethodsConfig, out: Path, progress: bool, base: "Base", budget: int) -> int:
+    """Grow LADDER's trees once, to see what they cost; its run grows the same ones."""
     from soar_lib import ladder
     from soar_lib.analysis.methods_report import spent_on_trees
 
     trees = ladder_config(config, out, budget, spent=0)
-    trees = replace(
-        trees, samples=1, most_samples=1, student=replace(trees.student, steps=trees.student.optimiser.warmup + 1)
-    )
-    ladder.run(trees, out / "trees", True, base, progress)
-    settings = ladder_config(config, out, budget, spent_on_trees(out / "trees"))
+    shortest = replace(trees.student, steps=trees.student.optimiser.warmup + 1)
+    ladder.run(replace(trees, samples=1, most_samples=1, student=shortest), out / "trees", True, base, progress)
+    return spent_on_trees(out / "trees")
+
+
+def _ladder(settings: LadderConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None]) -> None:
+    from soar_lib import ladder
+
     ladder.run(settings, out / "ladder", True, base, progress)
     say(f"methods: ladder is measured; everything is in {out / 'ladder'}")
 
@@ -244,7 +283,7 @@ def _ladder(
 def ladder_config(config: MethodsConfig, out: Path, budget: int, spent: int) -> LadderConfig:
     """LADDER with what its trees have left of the budget. Raises ConfigError."""
     own = replace(
-        config.ladder, problems=str(out / "filter"), check="answer", seeds=config.seeds, originals=0, tested=0,
+        config.ladder, problems=str(out / "filter"), check="answer", seed=0, seeds=config.seeds, originals=0, tested=0,
         arms=("base", "ladder"), samples=config.evaluate.samples, most_samples=config.evaluate.samples,
         variant_samples=0,
     )  # fmt: skip

@@ -51,6 +51,14 @@ def test_nothing_is_said_of_a_model_that_was_timed_or_is_unknown():
     assert ceilings.describe_least_time(preset("nano", model="owner/unknown")) == ""
 
 
+def test_a_machine_that_is_too_full_to_be_measured_says_nothing(monkeypatch):
+    def full(device):
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(ceilings, "measure", full)
+    assert ceilings.describe_least_time(preset("paper", FilterConfig, model=LLAMA), 100) == ""
+
+
 def test_the_machine_is_measured():
     rates = ceilings.measure(torch.device("cpu"))
     assert rates.copy > 0 and rates.product > 0

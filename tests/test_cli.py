@@ -1,5 +1,6 @@
 """The command line: mistakes cost one line and exit status 2 and touch nothing; real commands leave run folders."""
 
+import argparse
 import importlib.util
 import json
 import os
@@ -11,6 +12,7 @@ import pytest
 
 from soar_lib import __main__ as cli
 from soar_lib import arguments, runs
+from soar_lib.config import ConfigError, EvaluateConfig, preset
 
 ROOT = Path(__file__).parents[1]
 
@@ -172,3 +174,15 @@ def test_the_demo_filters_teaches_evaluates_and_draws(tiny_world, tmp_path, caps
     }
     assert (out / "evaluate" / "pass_at_k.csv").read_text().startswith("arm,")
     assert cli.main([*command, "--resume"]) == 0
+
+
+def test_a_cluster_has_nothing_to_share_where_trl_trains():
+    given = argparse.Namespace(ray="auto", actors=None)
+    config = preset("smoke", EvaluateConfig, **{"student.trainer": "trl"})
+    with pytest.raises(ConfigError, match="trains one student at a time"), cli._shared(given, config, 3):
+        pass
+
+
+def test_the_help_of_methods_lists_its_own_presets():
+    text = " ".join(call("methods", "--help", cwd=ROOT).stdout.split())
+    assert "smoke, nano, paper (default: nano)" in text and "--seeds" in text and "--seed " not in text

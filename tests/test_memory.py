@@ -201,6 +201,12 @@ def test_ladders_phases_are_those_of_its_settings():
     assert everyone.adapters > 600 * 5 * memory.adapter_bytes(shape, 64)
     short, rows = (phases.predict(LadderConfig(together=2, **change), shape, GPU) for change in ({}, {"rows": 128}))
     assert rows.total < short.total
+    wide = LadderConfig(arms=("base", "ladder"), samples=1, variant_samples=0, tested=1, originals=50, most_samples=1)
+    level = phases.predict(replace(wide, student=replace(wide.student, batch=1)), shape, GPU)
+    each = memory.cache_bytes(shape, GPU, 1024, wide.variants.max_new_tokens, 0)
+    assert level.phase == "variants" and level.cache > each  # a level of 50 trees fills all rows, each with its prompt
+    names = [name for name, *_ in phases._ladder(replace(wide, check="answer"), shape, GPU, 1)]
+    assert names[:2] == ["variants", "votes"]
 
 
 def test_svs_holds_one_arms_seeds_and_a_part_of_a_large_group():

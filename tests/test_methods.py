@@ -129,3 +129,16 @@ def test_mistakes_in_the_settings_are_named(changes, message):
 def test_presets_without_a_comparison_are_named():
     with pytest.raises(ConfigError, match="'t4' has no comparison of methods; presets that have: smoke, nano, paper"):
         methods.preset("t4")
+
+
+def test_a_budget_that_soar_cannot_live_on_is_found_before_soar_begins(tmp_path):
+    with pytest.raises(ConfigError, match=r"svs\.steps: .* lower soar\.rounds, in another folder"):
+        methods.run(smoke(seeds=1, **{"svs.steps": 2}), tmp_path / "run", progress=False, say=lambda text: None)
+    assert not (tmp_path / "run" / "soar").exists()
+
+
+def test_the_cost_is_said_before_anything_is_drawn():
+    said = []
+    noted = methods.announce(smoke(), said.append)
+    assert len(said) == 1 and said[0].startswith("methods: about ") and "MB of memory for tensors" in said[0]
+    assert noted["rollouts"] > 60 * 8 and noted["peak_bytes"] > 1e6

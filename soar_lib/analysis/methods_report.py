@@ -85,7 +85,7 @@ def spent_by_soar(folder: Path) -> int:
     config = from_values(SoarConfig, runs.read_json(folder / "config.json"))
     rounds, train = (runs.read_jsonl(folder / f"{name}.jsonl") for name in ("rounds", "hard_train"))
     chosen = len(runs.read_json(folder / "result.json")["accuracies"]) * len(train)
-    return spent(config, rounds) + sum(row["attempts"] for row in rounds) + chosen
+    return spent(config, rounds) + config.teacher.turns * sum(row["attempts"] for row in rounds) + chosen
 
 
 def spent_on_trees(folder: Path) -> int:

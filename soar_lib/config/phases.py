@@ -95,10 +95,13 @@ def _ladder(config: LadderConfig, shape: Shape, form: Form, tested: int) -> Iter
     student, arms, variants = config.student, set(config.arms), config.variants
     one, tuned = adapter_bytes(shape, student.rank), len(arms & set(TTRL_ARMS)) * config.seeds * tested
     trained = config.seeds * len(arms - {"base", *TTRL_ARMS})
-    written = tested * variants.prompts
+    asked = max(config.originals or tested, tested) * variants.prompts * (variants.parents if variants.depth > 1 else 1)
     yield "variants", 0, sampling(
-        shape, form, written, 1, variants.max_new_tokens, config.rows, distinct=min(config.rows, written)
+        shape, form, asked, 1, variants.max_new_tokens, config.rows, distinct=min(config.rows, asked)
     )  # fmt: skip
+    if config.check == "answer":
+        rows = asked * variants.per_prompt * variants.votes
+        yield "votes", 0, sampling(shape, form, rows, variants.votes, student.max_new_tokens, config.rows)
     if trained:
         yield from _population(shape, form, student, trained, 0, config.rows)
     if tuned:
@@ -116,14 +119,16 @@ def _ladder(config: LadderConfig, shape: Shape, form: Form, tested: int) -> Iter
 
 
 def _svs(config: SvsConfig, shape: Shape, form: Form) -> Iterator[Phase]:
-    """One arm's seeds at a time; the completions of a step are those of `cost`, on average."""
+    """One arm's seeds at a time; the completions of a step are those of `cost`, on average, and prompts hold a whole
+    solution, as those for writing do."""
     one, rows = adapter_bytes(shape, config.rank), round(config.batch * (config.group + further(config)[0]))
     tokens, adapters = config.max_new_tokens, 4 * config.seeds * one
+    wide = replace(form, prompt=form.prompt + tokens)
     yield "sampling", adapters, sampling(
-        shape, form, config.seeds * rows, config.group, tokens, config.rows, config.rank, config.seeds
+        shape, wide, config.seeds * rows, config.group, tokens, config.rows, config.rank, config.seeds
     )  # fmt: skip
     yield "learning", adapters, learning(
-        shape, form, config.seeds, rows, config.group, tokens, config.rank, config.optimiser
+        shape, wide, config.seeds, rows, config.group, tokens, config.rank, config.optimiser
     )  # fmt: skip
     for size, samples in ((config.test_size, config.samples), (config.hard_size, config.hard_samples)):
         drawn = min(max(1, size) * samples * config.seeds, max(MEASURED_TOGETHER, samples * config.seeds))

@@ -169,6 +169,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         LadderConfig: {
             **_GPU_LADDER, "rows": 384, "tested": 50, "samples": 16, "most_samples": 512, "student.batch": 16,
             "student.group": 8, "ttrl_steps": 50, "ttrl_batch": 16,
+            "variants.max_new_tokens": 1024,  # ten integrals have some hundred
         },
         # A sixteenth of the problems in each of a third of the steps, an eighth of the length.
         SvsConfig: {
