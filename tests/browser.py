@@ -187,8 +187,11 @@ def run_all(notebook: Opened) -> nbformat.NotebookNode:
     """Run all cells from the menu, save, and return the saved notebook."""
     _choose(notebook.page, "Run", "Run All Cells")
     notebook.page.wait_for_function(FINISHED)
+    before, deadline = notebook.file.stat().st_mtime_ns, time.monotonic() + SECONDS
     _choose(notebook.page, "File", "Save Notebook")
     notebook.page.locator(".lm-TabBar-tab.jp-mod-current.jp-mod-dirty").wait_for(state="detached")
+    while notebook.file.stat().st_mtime_ns == before and time.monotonic() < deadline:  # till then it may be an autosave
+        notebook.page.wait_for_timeout(100)
     return nbformat.read(notebook.file, as_version=4)
 
 
