@@ -51,7 +51,8 @@ def test_bars_of_variants_are_whole(folder):
     assert ends == pytest.approx([100] * len(data)) and len(axes.containers) == len(FATES)
     usable = [bar.get_width() for bar in axes.containers[0]]
     assert usable == pytest.approx([100 * 3 / 9, 100 * 6 / 12])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["trees, level 1 (9)", "trees, level 2 (12)"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["trees, level 1 (9)", "trees, level 2 (9)"]
+    assert axes.get_ylabel() == "kind of tree, level (prompts)" and data["prompts"].tolist() == [9, 9]
     assert_labelled(axes.figure)
 
 

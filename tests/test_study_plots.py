@@ -195,6 +195,11 @@ def test_forest_shows_every_claim_with_its_unit_verdict_bound_and_the_papers_num
         assert drawn["paper"][:, 0] == pytest.approx(data["paper"].iloc[own], nan_ok=True)
         bounds = [MARGIN if CLAIMS[index].no_effect else CLAIMS[index].null for index in own]
         assert drawn["to be cleared"][:, 0].tolist() == bounds
+        refuted = [CLAIMS[index].null if CLAIMS[index].no_effect else math.nan for index in own]
+        if any(CLAIMS[index].no_effect for index in own):
+            assert drawn["refuted above"][:, 0] == pytest.approx(refuted, nan_ok=True)
+        else:
+            assert "refuted above" not in drawn
         for bars in axes.containers:
             places = bars.lines[0].get_ydata().astype(int)
             part = data.iloc[[own[place] for place in places]]
@@ -205,7 +210,8 @@ def test_forest_shows_every_claim_with_its_unit_verdict_bound_and_the_papers_num
             assert [end for end in ends if not np.isnan(end).any()] == limits
         said = [text.get_text() for text in axes.texts]
         assert said == ["not measured" if index == 2 else f"{data['verdict'][index]} (5 seeds)" for index in own]
-    assert {*legend(figure)} == {"paper", "to be cleared", *(f"ours: {name}" for name in (HOLDS, FAILS, UNDECIDED))}
+    bars = {"to be cleared", "refuted above"}
+    assert {*legend(figure)} == {"paper", *bars, *(f"ours: {name}" for name in (HOLDS, FAILS, UNDECIDED))}
     assert_apart(figure)
 
 
@@ -214,9 +220,11 @@ def test_forest_takes_bounds_from_the_claims_that_it_is_given():
     data = table_of_claims()[:1].assign(claim="Mine gains less than 5 points of pass@850")
     (axes,) = study_plots.forest(data, mine).axes
     assert lines(axes)["to be cleared"].tolist() == [[MARGIN, 0]]
+    assert lines(axes)["refuted above"].tolist() == [[0, 0]]
 
 
 def test_forest_of_claims_of_another_list_has_one_panel():
     data = table_of_claims()[:1].assign(claim="Mine beats yours")
     (axes,) = study_plots.forest(data).axes
     assert lines(axes)["to be cleared"].tolist() == [[0, 0]] and axes.get_xlabel().startswith("points")
+    assert "refuted above" not in lines(axes)

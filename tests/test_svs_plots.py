@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import svs_folder
+from matplotlib.text import Text
 from test_study_plots import assert_apart, legend, lines
 
 from soar_lib.analysis import svs_plots, svs_report, svs_tables
@@ -58,6 +59,10 @@ def test_entropy_compares_updates_as_far_as_svs_has_them_and_completions_in_full
         max(path.vertices[:, 1].max() for c in axes.collections for path in c.get_paths()) for axes in figure.axes
     ]
     assert all(axes.get_ylim()[1] >= top for axes, top in zip(figure.axes, highest))
+    figure.draw_without_rendering()
+    texts = [*figure.texts, *(text for axes in figure.axes for text in axes.findobj(Text) if text.get_text())]
+    heading = next(text for text in texts if text.get_text().startswith("Mean over seeds"))
+    assert heading.get_window_extent().x1 <= figure.legends[0].get_window_extent().x0
 
 
 def test_arms_stand_beside_the_paper(numbers):
@@ -90,6 +95,12 @@ def test_pass_at_k_keeps_the_arms_looks(numbers):
     assert "the hard set" in figure.axes[0].get_ylabel()
 
 
+def with_ticks(figure) -> list[bool]:
+    """Whether each panel names its ticks on x."""
+    figure.draw_without_rendering()
+    return [any(label.get_visible() and label.get_text() for label in axes.get_xticklabels()) for axes in figure.axes]
+
+
 def test_shares_have_a_panel_for_each_measure_that_is_known(folder):
     data = svs_tables.binned(svs_report.variants(folder))
     figure = svs_plots.shares(data)
@@ -97,8 +108,10 @@ def test_shares_have_a_panel_for_each_measure_that_is_known(folder):
     valid = lines(figure.axes[1])["SvS"]
     assert valid.tolist() == [[0, pytest.approx((60 + 100) / 2)]]
     assert legend(figure) == ["SvS", "SvS, guarded"]
+    assert with_ticks(figure) == [False, False, True, True, True]
     unjudged = svs_plots.shares(data.assign(valid=math.nan))
     assert "valid" not in " ".join(axes.get_title() for axes in unjudged.axes) and len(unjudged.axes) == 4
+    assert with_ticks(unjudged) == [False, True, True, True]
 
 
 def test_claims_have_a_panel_for_each_unit(folder):

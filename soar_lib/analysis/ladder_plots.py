@@ -67,11 +67,11 @@ def variants(data: pd.DataFrame) -> Figure:
             if width >= 4:
                 axes.text(left + width / 2, place, f"{width:.0f}", ha="center", va="center", color="white", fontsize=9)
         end = end + share
-    names = [f"{TREES[row.tree]}, level {row.level} ({count})" for row, count in zip(data.itertuples(), total)]
+    names = [f"{TREES[row.tree]}, level {row.level} ({row.prompts:,})" for row in data.itertuples()]
     axes.set_yticks(range(len(data)), names, fontsize=9)
     axes.set_ylim(len(data) - 0.5, -0.5)
     axes.grid(False)
-    axes.set(xlabel="share of what the prompts gave (%)", ylabel="kind of tree, level (written)")
+    axes.set(xlabel="share of what the prompts gave (%)", ylabel="kind of tree, level (prompts)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, fontsize=9, frameon=False)
     return figure
 

@@ -4,6 +4,7 @@ As in analysis/plots.py a table goes in and a figure comes out. Tables are those
 `study_tables`; fractions of 1 are drawn as percent or points. `styles` keeps an arm's colour the same in every figure.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from textwrap import fill
 
@@ -252,14 +253,16 @@ def _points(axes: Axes, part: pd.DataFrame, looks: Sequence[dict[str, str]]) -> 
 
 def forest(claims: pd.DataFrame, of: Sequence[Claim] = CLAIMS) -> Figure:
     """The table of claims (`claims.COLUMNS`), one row each: our number with its interval in the verdict's colour, the
-    paper's as a hollow diamond, and as a bar the value that the interval must clear for the claim to hold.
+    paper's as a hollow diamond, and as a bar the value that the interval must clear for the claim to hold. A claim of
+    no effect has a second bar, in light blue, above which the interval refutes it.
 
     Every unit has its own panel; `of` are the claims that the rows are about, and rows about none of them count as
     points above 0.
     """
     known = [_known(text, of) for text in claims["claim"]]
     bounds = [claim.null + MARGIN * claim.no_effect for claim in known]
-    data = claims.assign(bound=bounds, unit=[_unit(claim) for claim in known])
+    refuted = [claim.null if claim.no_effect else math.nan for claim in known]
+    data = claims.assign(bound=bounds, refuted=refuted, unit=[_unit(claim) for claim in known])
     parts = [(unit, data[data["unit"] == unit]) for unit in UNITS if (data["unit"] == unit).any()]
     figure, panels = _rows([1.5 * len(part) for _, part in parts])
     for axes, (unit, part) in zip(panels, parts, strict=True):
@@ -268,7 +271,7 @@ def forest(claims: pd.DataFrame, of: Sequence[Claim] = CLAIMS) -> Figure:
         if "nats" in unit:
             axes.locator_params(axis="x", nbins=6)  # small numbers have long names
     entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=5, fontsize=9, frameon=False)
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6, fontsize=9, frameon=False)
     return figure
 
 
@@ -291,6 +294,8 @@ def _claims(axes: Axes, part: pd.DataFrame) -> None:
         axes.errorbar(own["ours"], own["place"], xerr=errors, capsize=3, label=f"ours: {verdict}", **look)
     axes.plot(part["paper"], part["place"], "D", mfc="none", mec=COLOURS[6], ms=7, label="paper")
     axes.plot(part["bound"], part["place"], "|", color=COLOURS[6], ms=16, label="to be cleared")
+    if part["refuted"].notna().any():
+        axes.plot(part["refuted"], part["place"], "|", color=COLOURS[5], ms=16, mew=2, label="refuted above")
     for row in part.itertuples():
         said = f"{row.verdict} ({row.seeds} seeds)" if row.seeds else "not measured"
         beside = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 9}

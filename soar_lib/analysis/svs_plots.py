@@ -76,7 +76,8 @@ def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int =
         axes.set_ylabel("")
     for axes in grid:
         axes.set_ylim(bottom=0)
-    figure.suptitle(_averaged(1) + (f"; above a moving average of {smoothing}" if smoothing > 1 else ""), fontsize=12)
+    heading = _averaged(1) + (f"; above a moving average of {smoothing}" if smoothing > 1 else "")
+    grid[0].set_title(heading, loc="left")  # over both columns; a title of the figure would reach the legend
     side_legend(figure, grid[0])
     return figure
 
@@ -144,6 +145,8 @@ def shares(data: pd.DataFrame) -> Figure:
         axes.set(title=MEASURES[measure], ylabel="", ylim=(-2, 102))
     for axes in grid[len(known) :]:
         axes.remove()
+    for axes in grid[max(0, len(known) - 3) : len(known)]:  # those with no panel below them
+        axes.xaxis.set_tick_params(labelbottom=True)
     figure.supxlabel("first step of those counted together; mean over seeds, band: ± 1 SD", fontsize=10)
     figure.supylabel("share of the written problems (%)", fontsize=10)
     side_legend(figure, grid[0])
