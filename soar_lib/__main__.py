@@ -24,6 +24,7 @@ from soar_lib.config import (
     SoarConfig,
     SvsConfig,
     describe_cost,
+    first_line,
     preset,
     to_values,
 )
@@ -231,7 +232,7 @@ def main(argv: list[str] | None = None) -> int:
         check_ray(arguments)
         COMMANDS[arguments.command](arguments)
     except (ConfigError, LoadError, runs.RunError, OSError) as error:
-        print(f"soar_lib: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        print(f"soar_lib: {first_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("soar_lib: interrupted; the same command with --resume goes on", file=sys.stderr)

@@ -54,7 +54,7 @@ PROBLEMS = {
 def parser() -> argparse.ArgumentParser:
     """All commands and options."""
     top = argparse.ArgumentParser(
-        prog="python -m soar_lib", description="Models that make their own training problems: SOAR on one machine."
+        prog="python -m soar_lib", description="Models that make their own training problems: SOAR, LADDER and SvS."
     )
     commands = top.add_subparsers(dest="command", required=True, metavar=f"{{{','.join(HELP)}}}")
     for name in HELP:

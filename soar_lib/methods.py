@@ -44,6 +44,7 @@ from soar_lib.config import (
     describe,
 )
 from soar_lib.config.soar import BASE_SETTINGS
+from soar_lib.config.values import require_one_base
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd
@@ -76,10 +77,8 @@ class MethodsConfig:
             raise ConfigError(f"seeds = {self.seeds}: must be 1 or more")
         if not 0 < self.synthetic < 1:
             raise ConfigError(f"synthetic = {self.synthetic}: must be between 0 and 1")
-        for name in BASE_SETTINGS:
-            values = {str(getattr(getattr(self, part), name)) for part in PARTS}
-            if len(values) > 1:
-                raise ConfigError(f"{name} = {' and '.join(sorted(values))}: all methods must start from one base")
+        parts = [getattr(self, part) for part in PARTS]
+        require_one_base(parts, BASE_SETTINGS, "all methods must start from one base")
 
 
 # What the comparison changes in the presets of its parts. A SOAR run of the nano preset spends nine times the budget:

@@ -36,6 +36,7 @@ from soar_lib.config import (
     to_values,
 )
 from soar_lib.config.soar import BASE_SETTINGS
+from soar_lib.config.values import require_one_base
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd
@@ -106,10 +107,8 @@ class StudyConfig:
         needed = [arm.runs for arm in self.chosen() if arm.runs and arm.runs not in self.arms]
         if needed:
             raise ConfigError(f"arms = {', '.join(self.arms)!r}: some stand on the runs of {needed[0]}; add it")
-        for name in BASE_SETTINGS:
-            values = {str(getattr(part, name)) for part in (self.filter, self.transfer, self.soar, self.evaluate)}
-            if len(values) > 1:
-                raise ConfigError(f"{name} = {' and '.join(sorted(values))}: all parts of a study must have the same")
+        parts = (self.filter, self.transfer, self.soar, self.evaluate)
+        require_one_base(parts, BASE_SETTINGS, "all parts of a study must have the same")
 
     def chosen(self) -> list[Arm]:
         """The study's arms in the order of `ARMS`."""

@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from soar_lib import loggers, runs, student, svs
 from soar_lib.config import SVS_ARMS, ConfigError, SvsConfig, to_values
 from soar_lib.config.fit import check_memory
+from soar_lib.config.svs import MEASURED_TOGETHER
 from soar_lib.policy.base import Base
 from soar_lib.policy.base import load_for as load_base
 from soar_lib.policy.lora import Adapters, save_peft
@@ -37,7 +38,6 @@ from soar_lib.records import Problem
 from soar_lib.synthesis import Task, solve
 
 SETS = ("test", "hard", "other")  # what is measured
-TOGETHER = 4096  # completions of a measurement in memory together, as far as problems can be parted
 
 
 @dataclass
@@ -253,7 +253,7 @@ def measure(base: Base, arm: Arm, part: str, samples: int) -> tuple[torch.Tensor
 
     All arms and times have the same random numbers, so that only the policies differ.
     """
-    config, together = replace(arm.config, group=samples), max(1, TOGETHER // (samples * arm.config.seeds))
+    config, together = replace(arm.config, group=samples), max(1, MEASURED_TOGETHER // (samples * arm.config.seeds))
     shares, logprobs, tokens = [], torch.zeros(config.seeds), torch.zeros(config.seeds)
     for start in range(0, len(arm.sets[part]), together):
         some = arm.sets[part][start : start + together]

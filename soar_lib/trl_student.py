@@ -35,7 +35,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
 from soar_lib import meter, student
-from soar_lib.config import ConfigError, StudentSettings
+from soar_lib.config import ConfigError, StudentSettings, first_line
 from soar_lib.policy import lora
 from soar_lib.policy.base import Base
 from soar_lib.policy.lora import Adapters, stack
@@ -61,7 +61,7 @@ def check_trainer(settings: StudentSettings) -> None:
         from peft import get_peft_model  # noqa: F401
         from trl import GRPOTrainer, RLOOTrainer  # noqa: F401
     except Exception as error:  # absent, or whatever a version for another transformers or torch raises
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise ConfigError(
             f"student.trainer = 'trl': trl cannot be imported ({type(error).__name__}: {reason}); "
             'install the versions that pyproject.toml pins (pip install "soar-lib"), or set student.trainer = "stack"'

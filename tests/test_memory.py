@@ -8,7 +8,6 @@ import tiny
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from soar_lib import svs_run
 from soar_lib.config import (
     ConfigError,
     EvaluateConfig,
@@ -215,7 +214,6 @@ def test_svs_holds_one_arms_seeds_and_a_part_of_a_large_group():
     assert three.adapters == 3 * one.adapters == 3 * 4 * memory.adapter_bytes(shape, 64)
     assert one.cache == phases.predict(SvsConfig(seeds=1, hard_samples=4096), shape, GPU).cache  # rows bound it
     assert phases.predict(SvsConfig(seeds=1, rows=128), shape, GPU).total < one.total
-    assert phases.MEASURED_TOGETHER == svs_run.TOGETHER
 
 
 # ------------------------------------------------------------------ the check

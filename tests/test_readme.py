@@ -2,6 +2,8 @@
 
 import re
 import shlex
+from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +11,12 @@ import pytest
 
 from soar_lib.analysis.claims import CLAIMS
 from soar_lib.analysis.ladder_report import CLAIMS as LADDER_CLAIMS
+from soar_lib.analysis.quality import exact, topic
 from soar_lib.analysis.svs_report import claims_of
 from soar_lib.analysis.tables import DOCUMENTS, MARKED, fill, fill_times, filled
 from soar_lib.arguments import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
+from soar_lib.records import SyntheticProblem
+from soar_lib.runs import read_jsonl
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -33,6 +38,29 @@ def test_a_table_that_differs_from_its_csv_is_noticed():
 def test_no_claim_is_left_out():
     counts = {"claims": CLAIMS, "ladder_claims": LADDER_CLAIMS, "svs_claims": claims_of(32)}
     assert {name: len(pd.read_csv(DATA / f"{name}.csv")) for name in counts} == {n: len(c) for n, c in counts.items()}
+
+
+def test_what_is_said_of_variants_without_a_verifier_is_counted_in_the_run():
+    """figures/README.md: how many of LADDER's variants are left, and how many of those have the right answer."""
+    folder = ROOT / "runs" / "reference" / "methods"
+    rows = read_jsonl(folder / "ladder" / "problems.jsonl")
+    left = [row for row in rows if not row["rejected"]]
+    verdicts = exact([written(row) for row in left])
+    text = " ".join(TEXTS[Path("figures/README.md")].split())
+    assert f"{len(left)} of {len(rows)} variants are left, {sum(v.correct for v in verdicts)} of them with the" in text
+    families = Counter(row["topic"] for row in read_jsonl(folder / "filter" / "hard_test.jsonl"))
+    (largest, count), *_ = families.most_common()
+    assert f"none from the family of {count} of the test problems" in text
+    assert largest not in {topic(row["question"]) for row in left}
+    integrals = read_jsonl(ROOT / "runs" / "reference" / "ladder" / "problems.jsonl")
+    tree = [row for row in integrals if row["tree"] == "ladder"]
+    assert f"{sum(not row['rejected'] for row in tree)} of {len(tree):,} were left" in text
+
+
+def written(row: dict) -> SyntheticProblem:
+    """A variant as the judge takes it."""
+    empty = {field.name: 0 if field.type in (int, "int") else "" for field in fields(SyntheticProblem)}
+    return SyntheticProblem(**empty | {name: row[name] for name in ("id", "question", "answer")})
 
 
 def test_fill_needs_its_marks():

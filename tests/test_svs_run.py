@@ -91,7 +91,7 @@ def test_a_measurement_depends_on_policy_and_seed_alone(finished, monkeypatch):
     sets = svs_run.problem_sets(config, finished / "nowhere")
     arm = svs_run.Arm("base", config, *svs_run._fresh(base, config), [], sets, None)
     shares, entropy = svs_run.measure(base, arm, "test", 8)
-    monkeypatch.setattr(svs_run, "TOGETHER", 32)  # two problems at a time
+    monkeypatch.setattr(svs_run, "MEASURED_TOGETHER", 32)  # two problems at a time
     again, same = svs_run.measure(base, arm, "test", 8)
     assert torch.equal(shares, again) and entropy == pytest.approx(same, rel=1e-4)
     assert shares.shape == (2, 5) and not torch.equal(shares[0], shares[1])

@@ -20,11 +20,11 @@ from soar_lib.config.soar import (
     TeacherSettings,
 )
 from soar_lib.config.svs import SVS_ARMS, GuardSettings, SvsConfig
-from soar_lib.config.values import ConfigError, change, differences, from_values, to_values
+from soar_lib.config.values import ConfigError, change, differences, first_line, from_values, to_values
 
 __all__ = [
     "INFERENCE_ARMS", "PRESETS", "SAMPLED_ARMS", "SPEEDS", "SVS_ARMS", "TRAINED_ARMS", "Config", "ConfigError", "Cost",
     "EvaluateConfig", "FilterConfig", "GuardSettings", "LADDER_ARMS", "LadderConfig", "MIT", "OptimiserSettings",
     "SoarConfig", "Speed", "StudentSettings", "SvsConfig", "TTRL_ARMS", "TeacherSettings", "VariantSettings",
-    "change", "cost", "describe", "describe_cost", "differences", "from_values", "preset", "to_values",
+    "change", "cost", "describe", "describe_cost", "differences", "first_line", "from_values", "preset", "to_values",
 ]  # fmt: skip

@@ -24,7 +24,7 @@ import functools
 from dataclasses import dataclass
 
 from soar_lib.config.soar import OptimiserSettings
-from soar_lib.config.values import ConfigError
+from soar_lib.config.values import ConfigError, first_line
 
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: NF4 with a scale of 8 bits per 64, and theirs of 32 bits per 256
@@ -103,7 +103,7 @@ def shape(model: str) -> Shape:
     try:
         return shape_of(AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False))
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise ConfigError(f"memory not predicted: {model} cannot be inspected on this machine ({reason})") from None
 
 

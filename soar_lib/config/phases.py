@@ -20,12 +20,9 @@ from soar_lib.config.memory import (
 )
 from soar_lib.config.presets import Config
 from soar_lib.config.soar import TRAINED_ARMS, EvaluateConfig, FilterConfig, SoarConfig, StudentSettings
-from soar_lib.config.svs import SvsConfig
+from soar_lib.config.svs import MEASURED_TOGETHER, SvsConfig
 
 PROMOTIONS = 4  # baselines kept beside the first; SOAR section 4.3: the most that were seen
-MEASURED_TOGETHER = 4096  # completions that `svs_run` measures together
-
-
 Phase = tuple[str, int, dict[str, int]]  # name, bytes of adapters and optimisers, other buffers
 
 

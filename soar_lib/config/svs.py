@@ -27,6 +27,7 @@ SVS_ARMS: dict[str, dict[str, Any]] = {
         "guards.leaks": True, "guards.duplicates": True, "guards.solutions": 2, "guards.rows": 1024,
     },
 }  # fmt: skip
+MEASURED_TOGETHER = 4096  # completions of a measurement in memory together, as far as problems can be parted
 FURTHER = ("variants", "originals", "rephrasings", "nothing")
 BUDGETS = ("steps", "rollouts", "updates")
 

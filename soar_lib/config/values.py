@@ -1,6 +1,7 @@
 """Settings as plain values: checks, changes by dotted names, and differences, for any frozen dataclass of settings."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -23,6 +24,19 @@ def require_at_least_zero(settings: Any, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         require(value >= 0, name, value, "0 or more")
+
+
+def require_one_base(parts: Sequence[Any], names: Sequence[str], rule: str) -> None:
+    """Raise ConfigError where the settings of several parts differ in one of `names`."""
+    for name in names:
+        values = {str(getattr(part, name)) for part in parts}
+        if len(values) > 1:
+            raise ConfigError(f"{name} = {' and '.join(sorted(values))}: {rule}")
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line for a message of one line; its kind, where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
 
 
 def from_values(kind: type, values: dict[str, Any]) -> Any:

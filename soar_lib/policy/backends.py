@@ -24,7 +24,7 @@ from huggingface_hub import get_token
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-from soar_lib.config import ConfigError
+from soar_lib.config import ConfigError, first_line
 from soar_lib.config.soar import BACKENDS
 from soar_lib.policy.attention import Prefill, shared_prompts
 
@@ -184,8 +184,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def first_line(error: BaseException) -> str:
-    """An error's message as one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

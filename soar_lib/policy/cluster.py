@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from soar_lib import meter
-from soar_lib.config import EvaluateConfig, SoarConfig
+from soar_lib.config import EvaluateConfig, SoarConfig, first_line
 from soar_lib.policy.backends import choose_device
 from soar_lib.policy.base import Base, load_for
-from soar_lib.policy.joining import check_address, choose_count, connect, line
+from soar_lib.policy.joining import check_address, choose_count, connect
 from soar_lib.policy.lora import Adapters
 from soar_lib.runs import RunError
 
@@ -162,8 +162,8 @@ def _arrive(cluster: Cluster, reference: Any) -> None:
     where, error = _result(reference)
     if error is not None:
         raise RunError(
-            f"--ray: an actor could not start ({line(error)}); see /tmp/ray/session_latest/logs on the cluster's "
-            "machines, which must have the same soar-lib"
+            f"--ray: an actor could not start ({first_line(error)}); see session_latest/logs in Ray's "
+            "temporary folder on the cluster's machines, which must have the same soar-lib"
         ) from error
     cluster.actors[where] = actor
 
@@ -242,8 +242,8 @@ def _lose(cluster: Cluster, where: str, what: str, times: int, error: Exception)
     ray.kill(cluster.actors.pop(where))
     if times >= LOSSES:
         raise RunError(
-            f"--ray: actor {where} was lost ({line(error)}), the {times}. one with {what}; if it ran out of memory, "
-            "lower rows or take fewer --actors per machine, then go on with --resume"
+            f"--ray: actor {where} was lost ({first_line(error)}), the {times}. one with {what}; if it ran out of "
+            "memory, lower rows or take fewer --actors per machine, then go on with --resume"
         ) from error
     _start(cluster)
 
@@ -258,13 +258,13 @@ def _result(reference: Any, seconds: float | None = None) -> tuple[Any, Exceptio
     except RayTaskError as error:
         if isinstance(error.cause, torch.OutOfMemoryError):
             raise RunError(
-                f"--ray: an actor ran out of GPU memory ({line(error.cause)}); lower rows or "
+                f"--ray: an actor ran out of GPU memory ({first_line(error.cause)}); lower rows or "
                 "student.optimiser.max_tokens, or use more GPUs"
             ) from error
         if isinstance(error.cause, RayError):
             raise RunError(
-                f"--ray: an actor could not read what it was sent ({line(error.cause)}); install the same soar-lib on "
-                "every machine of the cluster"
+                f"--ray: an actor could not read what it was sent ({first_line(error.cause)}); install the same "
+                "soar-lib on every machine of the cluster"
             ) from error
         raise error.cause from error
     except RayError as error:

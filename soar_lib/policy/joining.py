@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 
-from soar_lib.config import ConfigError
+from soar_lib.config import ConfigError, first_line
 
 CONNECT_SECONDS = 5.0
 
@@ -75,10 +75,6 @@ def connect(address: str, **local) -> None:
             ray.init(address="local", include_dashboard=False, **quiet, **local)
     except Exception as error:  # Ray raises plain ones too
         raise ConfigError(
-            f"--ray {address}: Ray did not start or join ({line(error)}); see /tmp/ray/session_latest/logs, "
-            "and try again where the machine was busy"
+            f"--ray {address}: Ray did not start or join ({first_line(error)}); see session_latest/logs in "
+            "Ray's temporary folder, and try again where the machine was busy"
         ) from error
-
-
-def line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import torch
 
-from soar_lib.config import ConfigError
+from soar_lib.config import ConfigError, first_line
 from soar_lib.policy.attention import Decoding
 
 BLOCK = 256  # columns by which buffers grow: unwritten ones are read too, recording takes some tens of milliseconds
@@ -77,7 +77,7 @@ def record(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         message = f"graphs = True: the model's step cannot be recorded ({reason}); set graphs = false"
         raise ConfigError(message) from error
 

@@ -29,9 +29,8 @@ from pathlib import Path
 
 import torch
 
-from soar_lib.config import ConfigError
+from soar_lib.config import ConfigError, first_line
 from soar_lib.policy import lora
-from soar_lib.policy.backends import first_line
 from soar_lib.policy.lora import Adapters
 from soar_lib.randomness import derive
 

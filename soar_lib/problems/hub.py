@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from soar_lib.config import first_line
 from soar_lib.problems.answers import LoadError
 from soar_lib.problems.load import problems_of, read_rows, suggest
 from soar_lib.records import Problem
@@ -98,7 +99,7 @@ def _download(key: str, home: HubSet) -> Path:
     try:
         return _from_elsewhere(home) if home.repository.startswith("https://") else _from_hub(home)
     except OSError as error:
-        reason = (str(error).strip() or "no answer").splitlines()[0].strip()
+        reason = first_line(error)
         raise LoadError(
             f"hub:{key}: {home.file} of {home.repository} cannot be had ({type(error).__name__}: {reason:.120}); "
             "connect to the network once, or give a file of it: --problems FILE.jsonl"
