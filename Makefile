@@ -35,7 +35,7 @@ lab: env  ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
 figures: env  ## draw every figure again from runs/reference and figures/data
-	$(BIN)/python -m soar_lib.analysis.figures
+	$(BIN)/python -m tools.figures
 
 lint: env  ## check the style with ruff
 	$(BIN)/ruff check .

@@ -53,12 +53,15 @@ from gpu_parts import (
     training,
 )
 
-from soar_lib import ceilings, runs
-from soar_lib.config import ConfigError, SoarConfig, preset
-from soar_lib.config.fit import check_memory
+from soar_lib import runs
+from soar_lib.engine import backends
+from soar_lib.engine.base import Base
 from soar_lib.meter import Meter
-from soar_lib.policy import backends
-from soar_lib.policy.base import Base
+from soar_lib.settings import ceilings
+from soar_lib.settings.fit import check_memory
+from soar_lib.settings.presets import preset
+from soar_lib.settings.values import ConfigError
+from soar_lib.soar.settings import SoarConfig
 
 TABLE = ROOT / "figures" / "data" / "gpu_cost.csv"
 GOAL, AUTHORS = 96, "1,536 to 1,920"  # hours on one GPU; GPU-hours of one run (SOAR B.9: 32 GPUs, 48 to 60 hours)

@@ -18,19 +18,24 @@ import pandas as pd
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from soar_lib import ceilings, rewards, soar, student, teacher
-from soar_lib.ceilings import Work
-from soar_lib.config import ConfigError, SoarConfig
-from soar_lib.config.memory import KNOWN, shape_of
+from soar_lib.engine import backends, base
+from soar_lib.engine.base import Base
+from soar_lib.engine.lora import Adapters
+from soar_lib.engine.sampling import sample
+from soar_lib.engine.update import make_optimizer
 from soar_lib.meter import Meter, metered
-from soar_lib.policy import backends, base
-from soar_lib.policy.base import Base
-from soar_lib.policy.lora import Adapters
-from soar_lib.policy.sampling import sample
-from soar_lib.policy.update import make_optimizer
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import derive, generator, uniforms
 from soar_lib.records import Problem
+from soar_lib.settings import ceilings
+from soar_lib.settings.ceilings import Work
+from soar_lib.settings.memory import KNOWN, shape_of
+from soar_lib.settings.values import ConfigError
+from soar_lib.soar import run as soar
+from soar_lib.soar import teacher
+from soar_lib.soar.settings import SoarConfig
+from soar_lib.student import rewards
+from soar_lib.student import train as student
 
 ROOT = Path(__file__).parents[1]
 ROLLOUTS = Path(__file__).parent / "data" / "nano_rollouts.jsonl"

@@ -22,15 +22,17 @@ from peft import LoraConfig
 from transformers import TrainerCallback
 from trl import RLOOConfig, RLOOTrainer
 
-from soar_lib import student
-from soar_lib.config import SoarConfig, StudentSettings, preset
-from soar_lib.policy import base as bases
-from soar_lib.policy.lora import TARGETS, Adapters
+from soar_lib.engine import base as bases
+from soar_lib.engine.lora import TARGETS, Adapters
 from soar_lib.problems.load import load
 from soar_lib.problems.prompts import student_messages
-from soar_lib.problems.verify import extract_boxed
 from soar_lib.randomness import derive, generator
 from soar_lib.records import Problem
+from soar_lib.settings.presets import preset
+from soar_lib.settings.student import StudentSettings
+from soar_lib.soar.settings import SoarConfig
+from soar_lib.student import train as student
+from soar_lib.verifier.verify import extract_boxed
 
 RESULTS = Path(__file__).parent / "results" / "inner_loop.csv"
 

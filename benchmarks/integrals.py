@@ -28,9 +28,9 @@ from reasoning_gym import create_dataset
 from scipy.integrate import IntegrationWarning, quad
 from tqdm.auto import tqdm
 
-from soar_lib.problems import integrals
-from soar_lib.problems.duals import Singular, dual
-from soar_lib.problems.formulas import Formula, Unreadable, read
+from soar_lib.verifier import integrals
+from soar_lib.verifier.duals import Singular, dual
+from soar_lib.verifier.formulas import Formula, Unreadable, read
 
 TABLE = Path(__file__).parents[1] / "figures" / "data" / "integrals_verifier.csv"
 SIZES = {"simple_integration": 400, "intermediate_integration": 300, "composition": 400}

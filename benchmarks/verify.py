@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from soar_lib.problems import verify
+from soar_lib.verifier import verify
 
 ROLLOUTS = Path(__file__).parent / "data" / "nano_rollouts.jsonl"
 PROBLEMS, GROUP, MAX_NEW_TOKENS = 250, 16, 128
@@ -26,7 +26,7 @@ PROBLEMS, GROUP, MAX_NEW_TOKENS = 250, 16, 128
 
 def sample(path: Path) -> None:
     """Rollouts of the shipped model on its own pool of held-out problems, at temperature 1."""
-    from soar_lib.policy import base, sampling
+    from soar_lib.engine import base, sampling
     from soar_lib.problems.load import load
     from soar_lib.problems.prompts import student_messages
     from soar_lib.randomness import uniforms

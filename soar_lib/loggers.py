@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from soar_lib.config import ConfigError
+from soar_lib.settings.values import ConfigError
 
 Log = Callable[[Sequence[dict]], None]  # told the rows of one commit, in order
 Write = Callable[[str, int, dict[str, float]], None]  # (curve, place, values)

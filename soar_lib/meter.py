@@ -16,10 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from soar_lib.config import Config, cost
-from soar_lib.config.cost import duration
-from soar_lib.config.fit import predicted_bytes, size
 from soar_lib.runs import read_json, write_json
+from soar_lib.settings import cost
+from soar_lib.settings.cost import duration
+from soar_lib.settings.fit import predicted_bytes, size
+from soar_lib.settings.presets import Config
 
 
 @dataclass

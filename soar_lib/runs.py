@@ -23,7 +23,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from soar_lib.config import Config, differences, to_values
+from soar_lib.settings.presets import Config
+from soar_lib.settings.values import differences, to_values
 
 LOGS = {
     "metrics": "metrics.csv", "rounds": "rounds.jsonl", "problems": "problems.jsonl", "scores": "scores.jsonl",

@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from soar_lib import runs
-from soar_lib.config import SvsConfig, to_values
-from soar_lib.synthesis import Variant
+from soar_lib.settings.values import to_values
+from soar_lib.svs.settings import SvsConfig
+from soar_lib.svs.synthesis import Variant
 
 SUMS = "State the final answer to the following arithmetic problem: "
 ARMS = ("base", "rlvr", "svs", "svs_guarded")

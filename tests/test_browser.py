@@ -7,7 +7,8 @@ import browser
 import nbformat
 import pytest
 from execute import STILL, WIDGET, workplace
-from test_notebooks import FOLDER, LESSONS, code_cells, read
+
+from tests.test_notebooks import FOLDER, LESSONS, code_cells, read
 
 # What code that shows a widget names.
 MADE = re.compile(r"\b(ipy)?widgets\b|\b(ablation_explorer|question_map|ladder_explorer|svs_explorer)\(")

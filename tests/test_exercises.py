@@ -5,16 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from exercises import EXERCISES, check
 
-from soar_lib import rewards
-from soar_lib.analysis import claims, diversity, ladder_report, passk
-from soar_lib.config import SvsConfig
-from soar_lib.config.ladder import VariantSettings
-from soar_lib.exercises import EXERCISES, check
-from soar_lib.policy.update import advantages
+from soar_lib.engine.update import advantages
+from soar_lib.ladder import report as ladder_report
+from soar_lib.ladder.settings import VariantSettings
+from soar_lib.measure import diversity, passk
 from soar_lib.problems.filtering import Outcome
 from soar_lib.records import Problem
-from soar_lib.synthesis import Solved, Task, seeds
+from soar_lib.soar import claims
+from soar_lib.student import rewards
+from soar_lib.svs.settings import SvsConfig
+from soar_lib.svs.synthesis import Solved, Task, seeds
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from soar_lib import loggers, runs
-from soar_lib.config import ConfigError, SoarConfig, preset
+from soar_lib.settings.presets import preset
+from soar_lib.settings.values import ConfigError
+from soar_lib.soar.settings import SoarConfig
 
 CONFIG = preset("smoke", SoarConfig)
 

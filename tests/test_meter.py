@@ -5,8 +5,9 @@ import tiny
 import torch
 
 from soar_lib import meter, runs
-from soar_lib.config import SoarConfig, preset
-from soar_lib.policy.sampling import sample
+from soar_lib.engine.sampling import sample
+from soar_lib.settings.presets import preset
+from soar_lib.soar.settings import SoarConfig
 
 CONFIG = preset("smoke", SoarConfig)
 PREDICTED = {"rollouts": 30, "tokens": 900, "hours": None, "peak_bytes": 5_000_000}

@@ -9,14 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib.analysis.claims import CLAIMS
-from soar_lib.analysis.ladder_report import CLAIMS as LADDER_CLAIMS
-from soar_lib.analysis.quality import exact, topic
-from soar_lib.analysis.svs_report import claims_of
-from soar_lib.analysis.tables import DOCUMENTS, MARKED, fill, fill_times, filled
-from soar_lib.arguments import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
+from soar_lib.cli.arguments import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
+from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
+from soar_lib.measure.quality import exact, topic
+from soar_lib.measure.tables import DOCUMENTS, MARKED, fill, fill_times, filled
 from soar_lib.records import SyntheticProblem
 from soar_lib.runs import read_jsonl
+from soar_lib.soar.claims import CLAIMS
+from soar_lib.svs.report import claims_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from soar_lib import runs
-from soar_lib.config import SoarConfig, preset
+from soar_lib.settings.presets import preset
+from soar_lib.soar.settings import SoarConfig
 
 SETTINGS = preset("smoke", SoarConfig)
 

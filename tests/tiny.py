@@ -5,8 +5,8 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from tokenizers.decoders import Fuse
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from soar_lib.policy import base as bases
-from soar_lib.policy.lora import Adapters
+from soar_lib.engine import base as bases
+from soar_lib.engine.lora import Adapters
 
 SPECIALS = ["<pad>", "<eos>", "<user>", "<bot>"]
 TEMPLATE = "<user>{{ messages[0]['content'] }}{% if add_generation_prompt %}<bot>{% endif %}"

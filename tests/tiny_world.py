@@ -7,8 +7,9 @@ from pathlib import Path
 import tiny
 import torch
 
-from soar_lib.config import SoarConfig, preset
 from soar_lib.problems.prompts import student_messages, teacher_messages
+from soar_lib.settings.presets import preset
+from soar_lib.soar.settings import SoarConfig
 
 TEMPLATE = "<user>{{ messages[0]['content'][-10:] }}{% if add_generation_prompt %}<bot>{% endif %}"
 SETTINGS = {

@@ -8,9 +8,9 @@ answer (`verify`). With "integral" its boxed antiderivative is differentiated an
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from soar_lib.problems import integrals, verify
-from soar_lib.problems.answers import LoadError
+from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
+from soar_lib.verifier import integrals, verify
 
 
 @dataclass(frozen=True)

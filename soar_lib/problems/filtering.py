@@ -16,15 +16,12 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib.config import FilterConfig, from_values
-from soar_lib.config.fit import check_memory
-from soar_lib.policy.base import Base, encode
-from soar_lib.policy.base import load_for as load_base
-from soar_lib.policy.sampling import decode, sample
+from soar_lib.engine.base import Base, encode
+from soar_lib.engine.base import load_for as load_base
+from soar_lib.engine.sampling import decode, sample
 from soar_lib.problems.checks import ANSWER, CHECKS, Check
 from soar_lib.problems.load import LoadError, load
 from soar_lib.problems.prompts import student_messages
-from soar_lib.problems.verify import verdict_counts
 from soar_lib.randomness import generator, uniforms
 from soar_lib.records import Problem
 from soar_lib.runs import (
@@ -37,6 +34,10 @@ from soar_lib.runs import (
     read_jsonl,
     write_text_atomic,
 )
+from soar_lib.settings.fit import check_memory
+from soar_lib.settings.student import FilterConfig
+from soar_lib.settings.values import from_values
+from soar_lib.verifier.verify import verdict_counts
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soar_lib.config import first_line
-from soar_lib.problems.answers import LoadError
 from soar_lib.problems.load import problems_of, read_rows, suggest
+from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
+from soar_lib.settings.values import first_line
 
 
 @dataclass(frozen=True)

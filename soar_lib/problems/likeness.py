@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from soar_lib.problems.formulas import Formula, Unreadable, letters, read
-from soar_lib.problems.integrals import integrand_of
-from soar_lib.problems.polynomials import polynomial
 from soar_lib.records import Problem
+from soar_lib.verifier.formulas import Formula, Unreadable, letters, read
+from soar_lib.verifier.integrals import integrand_of
+from soar_lib.verifier.polynomials import polynomial
 
 SPAN = 3  # characters of a piece of text
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from reasoning_gym.factory import DATASETS, create_dataset
 
-from soar_lib.problems.answers import LoadError, answer_of, boxable
+from soar_lib.problems.rows import LoadError, answer_of, boxable
 from soar_lib.randomness import generator
 from soar_lib.records import Problem
 

@@ -1,0 +1,240 @@
+"""The command line, for long runs from a terminal: `python -m soar_lib COMMAND`, where arguments.HELP lists them.
+
+Arguments are checked before anything heavy is imported or written, so a mistake costs one line and exit status 2.
+An interrupted run goes on with the same command and --resume.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import functools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from soar_lib import loggers, runs
+from soar_lib.cli.arguments import KINDS, check_ray, grouped_settings, parser, preset_of, settings
+from soar_lib.ladder.settings import LadderConfig
+from soar_lib.problems.rows import LoadError
+from soar_lib.settings.cost import describe_cost
+from soar_lib.settings.presets import Config, preset
+from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
+from soar_lib.settings.values import ConfigError, first_line, to_values
+from soar_lib.soar import study
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.svs.settings import SvsConfig
+from tools import methods
+
+
+def _filter(arguments: argparse.Namespace) -> None:
+    _filtered(settings(arguments, FilterConfig), arguments.out, arguments.resume)
+
+
+def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
+    runs.check_folder(out, resume)
+    from soar_lib.problems import filtering, load
+
+    pool = load.load(config.problems, seed=config.seed, size=config.size or None)
+    with _cost("filter", config, out, len(pool)):
+        print(f"{filtering.run(config, out, resume)}; everything is in {out}", flush=True)
+
+
+def _soar(arguments: argparse.Namespace) -> None:
+    config, out = settings(arguments, SoarConfig), arguments.out
+    if arguments.ray is not None and config.reward == "intrinsic":
+        raise ConfigError("--ray: reward = 'intrinsic' trains no students that could be shared out; leave --ray out")
+    runs.check_folder(out, arguments.resume)
+    if not config.problems:
+        pool = out.with_name(f"{out.name}-filter")
+        _filtered(preset_of(arguments, FilterConfig), pool, resume=True)
+        config = dataclasses.replace(config, problems=str(pool))
+    _taught(config, out, arguments)
+
+
+def _taught(config: SoarConfig, out: Path, arguments: argparse.Namespace) -> None:
+    from soar_lib.soar import run as soar
+
+    soar.problems(config, out)  # a set that cannot be read is an error before anything is announced
+    with (
+        _cost("soar", config, out),
+        loggers.opened(arguments.log, out, to_values(config)) as log,
+        _shared(arguments, config, config.datasets * config.repeats) as where,
+    ):
+        print(soar.run(config, out, arguments.resume, log=log, **where), flush=True)
+
+
+@contextlib.contextmanager
+def _shared(arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, students: int) -> Iterator[dict]:
+    """What a command's run must be told of where its students are trained: nothing without --ray."""
+    if vars(arguments).get("ray") is None:
+        yield {}
+        return
+    if config.student.trainer == "trl":
+        raise ConfigError(
+            "--ray: student.trainer = 'trl' trains one student at a time, nothing to share; leave one out"
+        )
+    from soar_lib.cluster import actors as cluster
+    from soar_lib.student import inner_loop
+
+    say = functools.partial(print, flush=True)
+    with cluster.opened(arguments.ray, config, students, arguments.actors, say) as actors:
+        yield {"inner_loop": inner_loop.on(actors)}
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    config = settings(arguments, EvaluateConfig)
+    runs.check_folder(arguments.out, arguments.resume)
+    for folder in arguments.runs:
+        if not (folder / "result.json").is_file():
+            raise runs.RunError(f"{folder}: holds no finished SOAR run (no result.json); finish it with --resume first")
+    _evaluated(config, arguments.runs, arguments.out, arguments)
+
+
+def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments: argparse.Namespace) -> Any:
+    from soar_lib.soar import evaluate
+
+    source = Path(config.problems) if config.problems else folders[0]
+    measured = len(runs.read_jsonl(source / "hard_test.jsonl"))
+    with (
+        _cost("evaluate", config, out, measured, len(folders)),
+        loggers.opened(arguments.log, out, to_values(config)) as log,
+        _shared(arguments, config, len(config.arms) * len(folders) * config.students) as where,
+    ):
+        table = evaluate.run(config, folders, out, arguments.resume, log=log, **where)
+        print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
+    return table
+
+
+@contextlib.contextmanager
+def _cost(name: str, config: Config, out: Path, problems: int = 0, count: int = 1) -> Iterator[None]:
+    """Say what a run will cost, measure it, and say what it has cost; `count` is of the SOAR runs of an evaluation."""
+    from soar_lib import meter
+    from soar_lib.settings.ceilings import describe_least_time
+    from soar_lib.settings.fit import describe_memory
+
+    each = " for each SOAR run" if count > 1 else ""
+    said = describe_cost(config, problems) + each, describe_least_time(config, problems)
+    said = "; ".join(filter(None, (*said, describe_memory(config, problems, count))))
+    print(f"{name}: {said}", flush=True)
+    with meter.metered(out, meter.predicted(config, problems, count)):
+        yield
+    _say_measured(name, out)
+
+
+def _say_measured(name: str, out: Path) -> None:
+    from soar_lib import meter
+
+    if measured := meter.report(out):
+        print(f"{name}: {measured}", flush=True)
+
+
+def _study(arguments: argparse.Namespace) -> None:
+    config = grouped_settings(arguments)
+    runs.check_folder(arguments.out, arguments.resume)
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise ConfigError(f"--threads {arguments.threads}: must be 1 or more")
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+    from soar_lib import meter
+    from soar_lib.soar import study_cost
+
+    out, say = arguments.out, functools.partial(print, flush=True)
+    with (
+        meter.metered(out, study_cost.predicted(config, out)),
+        _shared(arguments, config.soar, config.soar.datasets * config.soar.repeats) as where,
+    ):
+        claims = study.run(config, out, arguments.resume, say=say, log=arguments.log, **where)
+    print(f"{claims.to_string(index=False)}\neverything is in {out}", flush=True)
+    _say_measured("study", out)
+
+
+def _ladder(arguments: argparse.Namespace) -> None:
+    config, out = settings(arguments, LadderConfig), arguments.out
+    runs.check_folder(out, arguments.resume)
+    if not config.problems:
+        pool = out.with_name(f"{out.name}-filter")
+        own = {"problems": config.pool, "size": config.pool_size, "check": config.check}
+        own |= {name: vars(config)[name] for name in BASE_SETTINGS}
+        _filtered(preset(arguments.preset, FilterConfig, seed=config.seed, **own), pool, resume=True)
+        config = dataclasses.replace(config, problems=str(pool))
+    from soar_lib.ladder import run as ladder
+
+    train, test = ladder.problems(config, out)
+    sized = dataclasses.replace(config, originals=len(train), tested=len(test))
+    with _cost("ladder", sized, out, len(test)), loggers.opened(arguments.log, out, to_values(config)) as log:
+        table = ladder.run(config, out, arguments.resume, log=log)
+        print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
+
+
+def _svs(arguments: argparse.Namespace) -> None:
+    config, out = settings(arguments, SvsConfig), arguments.out
+    runs.check_folder(out, arguments.resume)
+    from soar_lib.svs import run as svs_run
+
+    with _cost("svs", svs_run.sized(config, svs_run.problem_sets(config, out)), out):
+        say = functools.partial(print, flush=True)
+        claims = svs_run.run(config, out, arguments.resume, say=say, log=arguments.log)
+        print(f"{claims.to_string(index=False)}\neverything is in {out}", flush=True)
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    config, out, say = grouped_settings(arguments), arguments.out, functools.partial(print, flush=True)
+    runs.check_folder(out, arguments.resume)
+    from soar_lib import meter
+
+    with meter.metered(out, methods.announce(config, say)):
+        table = methods.run(config, out, arguments.resume, say=say)
+    print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
+    _say_measured("methods", out)
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    """Each part is a run folder of its own, so --resume goes on wherever the demo stopped."""
+    out, configs = arguments.out, {name: preset_of(arguments, kind) for name, kind in KINDS.items()}
+    for name in KINDS:
+        runs.check_folder(out / name, arguments.resume)
+    _filtered(configs["filter"], out / "filter", arguments.resume)
+    taught = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
+    _taught(taught, out / "soar", arguments)
+    table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments)
+    from tools import figures
+
+    tables = figures.of_runs(out / "filter", [out / "soar"], table, taught.threshold)
+    for picture in figures.draw(tables, out / "figures"):
+        print(f"figure: {picture}")
+    print(f"run folders: {', '.join(str(out / name) for name in KINDS)}")
+
+
+COMMANDS = {
+    "filter": _filter,
+    "soar": _soar,
+    "evaluate": _evaluate,
+    "study": _study,
+    "ladder": _ladder,
+    "svs": _svs,
+    "methods": _methods,
+    "demo": _demo,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit status is 0, 2 for a mistake of the user's, 130 for an interrupt."""
+    arguments = parser().parse_args(argv)
+    try:
+        loggers.check_logger(vars(arguments).get("log"))
+        check_ray(arguments)
+        COMMANDS[arguments.command](arguments)
+    except (ConfigError, LoadError, runs.RunError, OSError) as error:
+        print(f"soar_lib: {first_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("soar_lib: interrupted; the same command with --resume goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Students shared out over Ray actors."""

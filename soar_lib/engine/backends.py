@@ -1,0 +1,186 @@
+"""Where a base's weights come from, and what can go wrong on the way.
+
+    transformers    any causal model; float32 on a CPU, bfloat16 on a GPU that has it
+    four_bit        its linear layers in 4 bits by bitsandbytes (NF4 with double quantisation: QLoRA, arXiv 2305.14314)
+    unsloth         the same weights, in 4 bits too, loaded by Unsloth with its patches for small GPUs
+    vllm            as transformers for learning, and once more by vLLM for sampling (vllm_sampling.py)
+
+Our adapters and our shared-prompt attention sit on all of them alike. Of Unsloth that asks for `FastModel`, uncompiled:
+it keeps transformers' attention interface, where FastLanguageModel replaces the attention of Llama and its kin by
+functions that know nothing of `attention.py`; `check_attention` refuses a model that bypasses the interface. Unsloth
+runs on a CPU from 2026.10.9 on, by transformers underneath, for trying out; on a GPU this path was never run by us.
+
+bitsandbytes, Unsloth and vLLM are imported only where they are asked for. Weights are read from safetensors alone, and
+code from a model's repository is run only with `remote_code`. All that a user can mend is a ConfigError of one line.
+"""
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from huggingface_hub import get_token
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from soar_lib.engine.attention import Prefill, shared_prompts
+from soar_lib.settings.student import BACKENDS
+from soar_lib.settings.values import ConfigError, first_line
+
+CONTEXT = 4096  # tokens; Unsloth sizes its tables by it and lengthens them on demand
+
+
+def choose_device(device: str | torch.device | None, backend: str, four_bit: bool) -> torch.device:
+    """The device asked for, else the first GPU, else the CPU. Raises ConfigError: a backend that there is not, a
+    library that is absent, settings that exclude each other, or no GPU for what would be slow without one
+    (`device="cpu"` says that it may)."""
+    if backend not in BACKENDS:
+        raise ConfigError(f"backend = {backend!r}: must be one of {', '.join(BACKENDS)}")
+    if device is None and not torch.cuda.is_available():
+        wanted = {f"backend = {backend!r}": backend != "transformers", "four_bit = True": four_bit}
+        for setting in (setting for setting, asked in wanted.items() if asked):
+            raise ConfigError(
+                f"{setting}: needs a GPU, and torch sees none; run it where there is one, "
+                "or set backend = 'transformers' and four_bit = false"
+            )
+    if four_bit and backend == "vllm":
+        raise ConfigError(
+            "four_bit = True: backend = 'vllm' would sample from other weights than those in 4 bits; "
+            "set four_bit = false or backend = 'transformers'"
+        )
+    if four_bit:
+        _installed("bitsandbytes", "four_bit = True", "four-bit", "four_bit = false")
+    if backend == "unsloth":
+        _installed("unsloth", "backend = 'unsloth'", "unsloth", "backend = 'transformers'")
+    if backend == "vllm":
+        _installed("vllm", "backend = 'vllm'", "vllm", "backend = 'transformers'")
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU that computes in it, float32 elsewhere: older ones, such as a T4, only emulate it, slowly."""
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
+
+
+def read(
+    name: str, source: str, device: torch.device, dtype: torch.dtype, backend: str, four_bit: bool, remote_code: bool
+) -> tuple[torch.nn.Module, object]:
+    """Model and tokenizer of `source`, a folder or Hub id that messages call `name`. The tokenizer is transformers'
+    with each backend, so that prompts are the same. Raises ConfigError."""
+    load = _unsloth if backend == "unsloth" else _transformers
+    with _explained(name):
+        AutoConfig.from_pretrained(source, trust_remote_code=remote_code)  # first, as its errors say most
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=remote_code)
+        model = load(source, device, dtype, four_bit, remote_code)
+    if four_bit:
+        _check_four_bit(model, name)
+    if backend == "unsloth":
+        check_attention(model, name)
+    return model, tokenizer
+
+
+def _transformers(source: str, device: torch.device, dtype: torch.dtype, four_bit: bool, remote_code: bool):
+    options = dict(dtype=dtype, use_safetensors=True, trust_remote_code=remote_code)
+    if four_bit:  # must go to its device while it is read
+        quantised = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        options |= dict(quantization_config=quantised, device_map={"": device})
+    model = AutoModelForCausalLM.from_pretrained(source, **options)
+    return model if four_bit else model.to(device)
+
+
+def _unsloth(source: str, device: torch.device, dtype: torch.dtype, four_bit: bool, remote_code: bool):
+    os.environ.setdefault("UNSLOTH_COMPILE_DISABLE", "1")  # compiled attention would bake one layout in
+    if device.type == "cpu":
+        os.environ["UNSLOTH_FORCE_CPU"] = "1"
+    try:
+        from unsloth import FastModel
+    except Exception as error:  # whatever a broken installation raises: RuntimeError, AttributeError, ...
+        raise ConfigError(
+            f"backend = 'unsloth': cannot be imported ({type(error).__name__}: {first_line(error)}); where torchvision "
+            "is at fault, a build for another torch, pip uninstall torchvision; or set backend = 'transformers'"
+        ) from error
+    model, _ = FastModel.from_pretrained(
+        model_name=source, max_seq_length=CONTEXT, dtype=dtype, load_in_4bit=four_bit, trust_remote_code=remote_code,
+        use_gradient_checkpointing=False, use_safetensors=True, device_map={"": device},
+        use_exact_model_name=True,  # else another repository's quantised weights take the place of the named ones
+    )  # fmt: skip
+    return model
+
+
+def _installed(module: str, setting: str, extra: str, without: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise ConfigError(
+            f'{setting}: needs {module}, which is not installed; pip install "soar-lib[{extra}]", or set {without}'
+        )
+
+
+def _check_four_bit(model: torch.nn.Module, name: str) -> None:
+    """Unsloth falls back to 16 bits in silence where bitsandbytes fails; we do not."""
+    from bitsandbytes.nn import Linear4bit
+
+    layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
+    if not layers:
+        raise ConfigError(f"four_bit = True: no layer of model {name!r} could be read in 4 bits; set four_bit = false")
+    for layer in layers if model.device.type == "cpu" else ():
+        layer.support_avx512bf16_for_cpu = False  # it would repack the weights in place, and gradients come out wrong
+
+
+def check_attention(model: torch.nn.Module, name: str) -> None:
+    """Raise ConfigError where the model's layers do not ask transformers' attention interface, by which completions
+    read their shared prompt: what it sampled would come from no model."""
+    layout, ids = Prefill(), torch.zeros(1, 2, dtype=torch.long, device=model.device)
+    positions = torch.arange(2, device=model.device)[None]
+    with torch.no_grad(), shared_prompts(model):
+        model(input_ids=ids, position_ids=positions, layout=layout, use_cache=False, logits_to_keep=1)
+    if len(layout.keys) != model.config.get_text_config().num_hidden_layers:
+        raise ConfigError(
+            f"model {name!r}: as Unsloth loads it, {type(model).__name__} has an attention of its own, "
+            "which shared prompts cannot use; set backend = 'transformers'"
+        )
+
+
+# ------------------------------------------------------------------ errors
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Errors of transformers and the Hub as one line that says what to do."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(f"model {name!r}: {_reason(name, error)}") from error
+
+
+def _reason(name: str, error: BaseException) -> str:
+    chain = list(_chain(error))
+    if any(isinstance(link, GatedRepoError) for link in chain):
+        page = f"https://huggingface.co/{name}"
+        if get_token() is None:
+            return f"is gated; accept its licence at {page}, then hf auth login or set HF_TOKEN"
+        return f"is gated, and your token has no access to it; accept its licence at {page} with the same account"
+    if any(isinstance(link, RepositoryNotFoundError) for link in chain):
+        return "is not on the Hub, or private; check its name, and for a private one hf auth login or set HF_TOKEN"
+    if any(isinstance(link, LocalEntryNotFoundError | ConnectionError) for link in chain):
+        return "was not downloaded before, and the Hub cannot be reached; connect once, or name a local folder"
+    text = str(error)
+    if "model.safetensors" in text:
+        return (
+            "has no safetensors weights, and none other are read, as a pickle (pytorch_model.bin) can run code; "
+            "convert it with save_pretrained where that may happen, or choose another model"
+        )
+    if "trust_remote_code" in text:
+        return "needs code from its repository, which is not run; set remote_code = true if you trust that code"
+    return f"cannot be loaded ({first_line(error)}); choose another model or the folder of one"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

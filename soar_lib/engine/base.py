@@ -1,0 +1,113 @@
+"""The base model: one frozen causal language model with its tokenizer, under every policy of a run.
+
+This is the only place that knows which model a name means: "nano" is the one shipped in the package, any other name is
+a local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from soar_lib.engine import backends
+from soar_lib.engine.vllm import Engine
+from soar_lib.settings.presets import Config
+from soar_lib.settings.values import ConfigError
+
+NANO = Path(__file__).parent.parent / "nano" / "weights"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A frozen model in evaluation mode, its tokenizer, and the token ids that end a completion."""
+
+    model: torch.nn.Module
+    tokenizer: object
+    name: str
+    device: torch.device
+    pad: int
+    stop: tuple[int, ...]
+    graphs: bool = False  # decoding steps are recorded as CUDA graphs and replayed (recorded.py)
+    engine: Engine | None = None  # with the backend "vllm": what completes prompts in the model's place
+
+    def encode(self, messages: list[dict]) -> list[int]:
+        return encode(self, messages)
+
+
+def load(
+    name: str,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    backend: str = "transformers",
+    four_bit: bool = False,
+    remote_code: bool = False,
+    graphs: bool = False,
+) -> Base:
+    """Load model and tokenizer by name, by one of the backends (backends.py), with `four_bit` as 4-bit weights.
+
+    Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, bfloat16 on a GPU that has
+    it and float32 elsewhere. With `remote_code`, code from the model's repository is run where it has some; with
+    `graphs`, decoding steps are recorded as CUDA graphs. Raises FileNotFoundError for a missing folder, ConfigError for
+    a model that cannot be had here or cannot chat.
+    """
+    if graphs and backend == "vllm":
+        raise ConfigError("graphs = True: with backend = 'vllm' the decoding steps are vLLM's; set graphs = false")
+    source = _source(name)
+    device = backends.choose_device(device, backend, four_bit)
+    dtype = dtype or backends.choose_dtype(device)
+    if graphs and device.type != "cuda":
+        raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")
+    model, tokenizer = backends.read(name, source, device, dtype, backend, four_bit, remote_code)
+    base = replace(assemble(model, tokenizer, name), graphs=graphs)
+    if backend != "vllm":
+        return base
+    context = model.config.get_text_config().max_position_embeddings
+    return replace(base, engine=Engine(name, source, base.device, dtype, context, remote_code))
+
+
+def load_for(config: Config, device: str | torch.device | None = None) -> Base:
+    """The base that a command's settings name; `device` as for `load`."""
+    return load(config.model, device, None, config.backend, config.four_bit, config.remote_code, config.graphs)
+
+
+def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
+    """A Base around a model and tokenizer already in memory. Raises ConfigError where they cannot chat."""
+    if tokenizer.chat_template is None:
+        raise ConfigError(f"model {name!r}: its tokenizer has no chat template; use an instruct or chat model")
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"model {name!r}: its tokenizer has no end-of-sequence token; set tokenizer.eos_token")
+    declared = model.generation_config.eos_token_id
+    declared = declared if isinstance(declared, list) else [declared]
+    stop = {tokenizer.eos_token_id, *(token for token in declared if token is not None)}
+    rows = model.get_input_embeddings().num_embeddings
+    if tokenizer.eos_token_id >= rows:
+        raise ConfigError(
+            f"model {name!r}: its tokenizer's end token is number {tokenizer.eos_token_id}, but the model knows {rows} "
+            "tokens; take the tokenizer that was published with the model"
+        )
+    model.eval().requires_grad_(False)
+    return Base(model, tokenizer, name, model.device, padding(tokenizer, rows), tuple(sorted(stop)))
+
+
+def padding(tokenizer, rows: int) -> int:
+    """The token that fills batches up, for a model that knows `rows` tokens. It is masked everywhere, so no result
+    depends on it, but it is looked up: the tokenizer's own where the model knows it, else one that is set aside for
+    padding (as Llama 3's <|finetune_right_pad_id|>), else the end token."""
+    aside = sorted(number for token, number in tokenizer.get_added_vocab().items() if "pad" in token.lower())
+    own = [] if tokenizer.pad_token_id is None else [tokenizer.pad_token_id]
+    return next(number for number in (*own, *aside, tokenizer.eos_token_id) if number < rows)
+
+
+def encode(base: Base, messages: list[dict]) -> list[int]:
+    """Token ids of chat messages, ending where the assistant's answer begins."""
+    return base.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+
+
+def _source(name: str) -> str:
+    """Folder or Hub id of a model's name; a name that looks like a path must exist."""
+    path = NANO if name == "nano" else Path(name).expanduser()
+    if path.is_dir():
+        return str(path)
+    if name == "nano" or path.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") > 1:
+        raise FileNotFoundError(f"model {name!r}: no folder {path}; give an existing folder or a Hub id (owner/name)")
+    return name

@@ -1,0 +1,88 @@
+"""A decoding step recorded once and replayed, so that a GPU need not wait for Python.
+
+A step of a model of some billion parameters reads its weights in one or two milliseconds, and Python takes ten times as
+long to launch its thousand kernels. A CUDA graph launches them at once, on the same memory each time: so token and
+position are copied into fixed tensors, `attention.Decoding` writes at a column that lies on the device, and the step is
+recorded anew when rows have left or buffers have grown, for which both happen in larger strides than without (BLOCK,
+SHRINK). On a CPU there is nothing to record; the step runs on the same fixed tensors.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from soar_lib.engine.attention import Decoding
+from soar_lib.settings.values import ConfigError, first_line
+
+BLOCK = 256  # columns by which buffers grow: unwritten ones are read too, recording takes some tens of milliseconds
+SHRINK = 0.5  # share of unfinished rows at which the others leave
+
+Logits = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (token [N], position [N]) -> [N, V]
+
+
+class Recorded:
+    """`logits` on `layout` as it was recorded last; `forget` where anything but tokens and positions has changed."""
+
+    def __init__(self, logits: Logits, layout: Decoding):
+        self.logits, self.layout = logits, layout
+        self.forget()
+
+    def forget(self) -> None:
+        self.token = self.position = self.replay = None
+
+    def __call__(self, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        """Logits [N, V], which the next call overwrites; afterwards the token is part of the layout."""
+        if self.layout.prepare():
+            self.forget()
+        if self.replay is None:
+            self.token, self.position = token.clone(), position.clone()
+            self.replay = self._record() if recordable(token) else self._step
+        self.token.copy_(token)
+        self.position.copy_(position)
+        logits = self.replay()
+        self.layout.advance()
+        return logits
+
+    def _step(self) -> torch.Tensor:
+        return self.logits(self.token, self.position)
+
+    def _record(self) -> Callable[[], torch.Tensor]:
+        """Once by hand, as libraries allocate at their first call, and once recorded; both only write what the first
+        replay writes again. What a forward makes for itself must be made anew in the recording."""
+        by_hand(self._step)
+        self.layout.prepare()
+        return record(self._step)
+
+
+def recordable(tensor: torch.Tensor) -> bool:
+    return tensor.is_cuda
+
+
+def by_hand(step: Callable[[], object]) -> None:
+    """Run on a stream of its own, as CUDA asks before a recording."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        step()
+    torch.cuda.current_stream().wait_stream(aside)
+
+
+def record(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The step as a CUDA graph with memory of its own, which is free again when the graph is forgotten. Raises
+    ConfigError for a model that waits for the CPU in between."""
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            out = step()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = first_line(error)
+        message = f"graphs = True: the model's step cannot be recorded ({reason}); set graphs = false"
+        raise ConfigError(message) from error
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return out
+
+    return replay

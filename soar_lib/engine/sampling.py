@@ -1,0 +1,268 @@
+"""Sampling from many adapters in one loop.
+
+Each distinct prompt is computed once, all its completions read the same keys and values, and finished rows leave the
+batch. A token is drawn by inverse CDF from the row's own uniform numbers (the first token at which the cumulative
+probability exceeds u), so a completion depends on its policy, its prompt and its numbers, never on its neighbours.
+With the back end "vllm" all this is vLLM's part (vllm_sampling.py).
+"""
+
+from dataclasses import dataclass, fields
+from functools import partial
+
+import torch
+
+from soar_lib import meter
+from soar_lib.engine import attention, lora
+from soar_lib.engine import graphs as recorded
+from soar_lib.engine.attention import Decoding, Prefill, shared_prompts
+from soar_lib.engine.base import Base
+from soar_lib.engine.graphs import Recorded
+from soar_lib.engine.lora import Adapters
+
+SHRINK = 0.75  # rows are compacted once no more than this share of them is unfinished
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N completions. Prompts are padded left, completions right; all tensors lie on the base's device."""
+
+    prompt: torch.Tensor  # [N, P] token ids
+    prompt_mask: torch.Tensor  # [N, P] 1 for prompt tokens
+    completion: torch.Tensor  # [N, T] token ids
+    mask: torch.Tensor  # [N, T] 1 up to and including the token that ends the completion
+    logprobs: torch.Tensor  # [N, T] float32, of each token under the distribution it was drawn from; 0 where masked
+    slots: torch.Tensor  # [N] the adapter each row was drawn from
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    def select(self, rows: torch.Tensor | list[int]) -> "Samples":
+        """These rows, in this order (LongTensor, list of ints, or boolean mask)."""
+        rows = torch.as_tensor(rows, device=self.slots.device)
+        return Samples(*(getattr(self, item.name)[rows] for item in fields(self)))
+
+
+def concatenate(parts: list[Samples]) -> Samples:
+    """All rows of the parts, in order, padded to the widest."""
+    prompt = max(part.prompt.shape[1] for part in parts)
+    completion = max(part.completion.shape[1] for part in parts)
+
+    def widen(part: Samples) -> list[torch.Tensor]:
+        left, right = (prompt - part.prompt.shape[1], 0), (0, completion - part.completion.shape[1])
+        pads = (left, left, right, right, right)
+        tensors = (part.prompt, part.prompt_mask, part.completion, part.mask, part.logprobs)
+        return [torch.nn.functional.pad(t, pad) for t, pad in zip(tensors, pads, strict=True)] + [part.slots]
+
+    return Samples(*(torch.cat(column) for column in zip(*map(widen, parts), strict=True)))
+
+
+def decode(base: Base, samples: Samples) -> list[str]:
+    """The completions as text, special tokens skipped."""
+    lengths = samples.mask.sum(1).tolist()
+    ids = [row[:length] for row, length in zip(samples.completion.tolist(), lengths, strict=True)]
+    return base.tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+
+@torch.no_grad()
+def sample(
+    base: Base,
+    adapters: Adapters | None,
+    prompts: list[list[int]],
+    slots: list[int],
+    group: int,
+    uniforms: torch.Tensor | None,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    max_rows: int = 1024,
+) -> Samples:
+    """`group` completions of each prompt from adapter `slots[i]` (adapters None: the base).
+
+    Rows i * group to (i + 1) * group - 1 belong to prompt i. `uniforms` is [len(prompts) * group, max_new_tokens] in
+    [0, 1), None for greedy decoding. At most `max_rows` rows are in memory at a time, which changes speed only.
+    """
+    rows = len(prompts) * group
+    _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperature)
+    out = _Output(rows, max_new_tokens, base)
+    if base.engine is None:
+        _complete(base, adapters, prompts, slots, group, uniforms, temperature, max_rows, out)
+    else:
+        out.fill(
+            base.engine.complete(adapters, prompts, slots, group, uniforms, base.stop, max_new_tokens, temperature)
+        )
+    drawn = out.samples(prompts, slots, group)
+    meter.count(len(drawn), int(drawn.mask.sum()))
+    return drawn
+
+
+def _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperature) -> None:
+    if not prompts or len(prompts) != len(slots):
+        raise ValueError(f"{len(prompts)} prompts for {len(slots)} slots: give one slot per prompt, and at least one")
+    if not all(prompts):
+        raise ValueError(f"prompt {[bool(ids) for ids in prompts].index(False)} is empty: give at least one token")
+    if group < 1 or max_new_tokens < 1 or temperature <= 0:
+        raise ValueError(f"group {group}, max_new_tokens {max_new_tokens}, temperature {temperature}: must be positive")
+    if adapters is not None and not 0 <= min(slots) <= max(slots) < adapters.size:
+        raise IndexError(f"slots {min(slots)} to {max(slots)} do not all exist among {adapters.size} adapters")
+    expected = (len(prompts) * group, max_new_tokens)
+    if uniforms is not None and tuple(uniforms.shape) != expected:
+        raise ValueError(f"uniforms have shape {tuple(uniforms.shape)}, not {expected}")
+
+
+def _parts(group: int, most: int) -> list[range]:
+    """The completions of a prompt in equal parts of at most `most`.
+
+    >>> _parts(5, 2), _parts(4, 8)
+    ([range(0, 1), range(1, 3), range(3, 5)], [range(0, 4)])
+    """
+    count = -(-group // most)
+    return [range(group * i // count, group * (i + 1) // count) for i in range(count)]
+
+
+def _chunks(slots: list[int], size: int) -> list[list[int]]:
+    """Prompt indices in chunks of `size`, dealt round the slots so that each chunk holds equal numbers of each."""
+    seen: dict[int, int] = {}
+    turns = []
+    for index, slot in enumerate(slots):
+        seen[slot] = seen.get(slot, -1) + 1
+        turns.append((seen[slot], slot, index))
+    order = [index for _, _, index in sorted(turns)]
+    count = -(-len(order) // size)
+    return [order[len(order) * i // count : len(order) * (i + 1) // count] for i in range(count)]
+
+
+class _Output:
+    """Results by row."""
+
+    def __init__(self, rows: int, columns: int, base: Base):
+        self.completion = torch.full((rows, columns), base.pad, device=base.device)
+        self.mask = torch.zeros(rows, columns, dtype=torch.long, device=base.device)
+        self.logprobs = torch.zeros(rows, columns, device=base.device)
+        self.pad = base.pad
+
+    def write(self, column: int, rows: torch.Tensor, alive: torch.Tensor, token: torch.Tensor, logprob: torch.Tensor):
+        self.completion[rows, column] = torch.where(alive, token, self.pad)
+        self.mask[rows, column] = alive.long()
+        self.logprobs[rows, column] = torch.where(alive, logprob, 0.0)
+
+    def fill(self, completions: list[tuple[list[int], list[float]]]) -> None:
+        """All rows at once, from their tokens and log-probabilities."""
+        lengths = torch.tensor([len(tokens) for tokens, _ in completions])
+        written = (torch.arange(self.mask.shape[1]) < lengths[:, None]).to(self.mask.device)
+        tokens, logprobs = (torch.tensor([x for row in half for x in row]) for half in zip(*completions, strict=True))
+        self.mask.copy_(written)
+        self.completion.masked_scatter_(written, tokens.to(self.completion))
+        self.logprobs.masked_scatter_(written, logprobs.to(self.logprobs))
+
+    def samples(self, prompts: list[list[int]], slots: list[int], group: int) -> Samples:
+        width = max(map(len, prompts))
+        device = self.mask.device
+        ids = torch.tensor([[self.pad] * (width - len(p)) + p for p in prompts], device=device)
+        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+        columns = max(1, int(self.mask.sum(1).max()))
+        ids, mask, owners = (x.repeat_interleave(group, 0) for x in (ids, mask, torch.tensor(slots, device=device)))
+        results = (t[:, :columns].clone() for t in (self.completion, self.mask, self.logprobs))
+        return Samples(ids, mask, *results, owners)
+
+
+def _complete(
+    base, adapters, prompts, slots, group: int, uniforms, temperature: float, max_rows: int, out: _Output
+) -> None:
+    """Draw all completions into `out`, at most `max_rows` at a time."""
+    uniforms = None if uniforms is None else uniforms.to(base.device)
+    with shared_prompts(base.model):
+        for part in _parts(group, max_rows):
+            for chunk in _chunks(slots, max(1, max_rows // len(part))):
+                _sample_chunk(base, adapters, prompts, slots, group, part, uniforms, temperature, chunk, out)
+
+
+def _sample_chunk(
+    base, adapters, prompts, slots, group: int, part: range, uniforms, temperature: float, chunk, out: _Output
+) -> None:
+    """Draw the completions `part` of each of the prompts in `chunk` into `out`."""
+    unique = sorted({(slots[index], tuple(prompts[index])) for index in chunk})
+    number = {key: i for i, key in enumerate(unique)}
+    owner, row = [], []
+    for index in sorted(chunk, key=lambda index: number[slots[index], tuple(prompts[index])]):
+        owner += [number[slots[index], tuple(prompts[index])]] * len(part)
+        row += range(index * group + part.start, index * group + part.stop)
+    owner, row = (torch.tensor(x, device=base.device) for x in (owner, row))
+    slot = torch.tensor([key[0] for key in unique], device=base.device)
+    lengths = torch.tensor([len(key[1]) - 1 for key in unique], device=base.device)
+    last = torch.tensor([key[1][-1] for key in unique], device=base.device)
+    with lora.use(base.model, adapters, slot) as population:
+        prefill = _prefill(base, [key[1][:-1] for key in unique])
+        block = recorded.BLOCK if base.graphs else attention.BLOCK
+        layout = Decoding(prefill, lengths, torch.arange(len(unique)).to(slot), block)
+        logits = _forward(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
+        state = dict(row=row, slot=slot[owner], position=lengths[owner], alive=torch.ones_like(row, dtype=torch.bool))
+        _keep(owner, layout, population, state["slot"])
+        _generate(base, layout, population, state, logits[owner], uniforms, temperature, out)
+
+
+def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
+    """Keys and values of the prompts without their last token, which is the first that the loop feeds."""
+    layout, width = Prefill(), max(map(len, prompts))
+    if width:
+        ids = torch.tensor([list(p) + [base.pad] * (width - len(p)) for p in prompts], device=base.device)
+        positions = torch.arange(width, device=base.device).expand_as(ids)
+        base.model(input_ids=ids, position_ids=positions, layout=layout, use_cache=False, logits_to_keep=1)
+    return layout
+
+
+def _logits(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """Logits [N, V] after one more token [N] per row."""
+    return base.model(
+        input_ids=token[:, None], position_ids=position[:, None], layout=layout, use_cache=False, logits_to_keep=1
+    ).logits[:, -1]
+
+
+def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """The same; afterwards the token is part of the layout."""
+    layout.prepare()
+    logits = _logits(base, layout, token, position)
+    layout.advance()
+    return logits
+
+
+def _generate(base, layout, population, state: dict, logits, uniforms, temperature: float, out: _Output) -> None:
+    """Draw tokens until every row has ended; `state` holds row (of `out`), slot, position and alive, each [R]."""
+    stop = torch.tensor(base.stop, device=base.device)
+    recorder = Recorded(partial(_logits, base, layout), layout) if base.graphs else None
+    forward, shrink = (recorder, recorded.SHRINK) if recorder else (partial(_forward, base, layout), SHRINK)
+    for step in range(out.mask.shape[1]):
+        if step:
+            logits = forward(state["token"], state["position"])
+        token, logprob = draw(logits, None if uniforms is None else uniforms[state["row"], step], temperature)
+        out.write(step, state["row"], state["alive"], token, logprob)
+        alive = state["alive"] & ~torch.isin(token, stop)
+        state = state | dict(token=token, alive=alive, position=state["position"] + 1)
+        left = int(alive.sum())
+        if left == 0:
+            return
+        if left <= shrink * len(token):  # the others keep their order, by slot and prompt
+            rows = alive.nonzero()[:, 0]
+            state = {key: value[rows] for key, value in state.items()}
+            _keep(rows, layout, population, state["slot"])
+            if recorder:
+                recorder.forget()
+
+
+def _keep(rows: torch.Tensor, layout: Decoding, population: lora.Population | None, slots: torch.Tensor) -> None:
+    layout.keep(rows)
+    if population is not None:
+        population.assign(slots)
+
+
+def draw(
+    logits: torch.Tensor, uniforms: torch.Tensor | None, temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens [N] and their log-probabilities [N] from logits [N, V]: inverse CDF, or the most likely for None."""
+    logprobs = torch.log_softmax(logits.float() / temperature, -1)
+    if uniforms is None:
+        token = logprobs.argmax(-1)
+    else:
+        cdf = logprobs.exp().cumsum(-1)
+        # scaled by the total, so that rounding in the sum can neither miss the end nor reach a token of probability 0
+        token = torch.searchsorted(cdf, (uniforms.to(cdf.dtype) * cdf[:, -1])[:, None], right=True)[:, 0]
+        token = token.clamp_(max=logits.shape[-1] - 1)
+    return token, logprobs.gather(-1, token[:, None])[:, 0]

@@ -1,0 +1,208 @@
+"""Completions by vLLM (Kwon et al. 2023, arXiv 2309.06180), with one LoRA per slot: `backend = "vllm"`.
+
+transformers loads the base for learning, and an engine in the same process loads the same weights again for sampling,
+so they are in memory twice. On a GPU the engine takes GPU_SHARE of the memory when it starts; what learning needs must
+fit into the rest, and is not predicted. Adapters go to the engine as PEFT folders, written anew for each call under
+numbers that were never used before: they change with every step, and the engine keeps what it has computed under one.
+
+Not as with the other back ends:
+
+- random numbers are vLLM's; a row's uniform numbers only give its seed. A call repeats with the same rows in it; among
+  other rows, with another version of vLLM or on another device, rounding differs, and with it now and then a token;
+- the engine's arithmetic is not that of learning, which computes log-probabilities again: they differ by the rounding
+  of the base's numbers, and nothing corrects for it;
+- log-probabilities of greedy completions are those of temperature 1, whatever the temperature;
+- `max_rows` has no effect: the engine admits rows as its memory allows;
+- a prompt and its completion must fit into the context that the model was made for.
+
+An engine is built for a rank, a number of slots and a length, and anew where a call needs more; a run's first calls
+settle that. Tried on a CPU in float32, never on a GPU, and not with Ray, whose actors would start an engine each.
+"""
+
+import gc
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from soar_lib.engine import lora
+from soar_lib.engine.lora import Adapters
+from soar_lib.randomness import derive
+from soar_lib.settings.values import ConfigError, first_line
+
+GPU_SHARE = 0.4  # of the GPU's memory, for the engine's weights, adapters, keys and values; the rest is for learning
+LENGTH = 4096  # tokens by which the longest row grows, so that few calls ask for another engine
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM sets memory aside for
+SLOTS = (8, 16, 32)  # adapters in one batch, each with memory set aside; those of larger populations take turns
+TEMPERATURES = (0.01, 2.0)  # that vLLM takes as they are
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # in this process: a call's rows are scheduled in the same way each time
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GB of keys and values on a CPU, instead of a share of all memory
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+
+Completion = tuple[list[int], list[float]]  # token ids with the one that ends it, and their log-probabilities
+
+
+@dataclass(frozen=True)
+class Size:
+    """What an engine is built for: LoRA rank, adapters in one batch, tokens of a prompt with its completion."""
+
+    rank: int = RANKS[0]
+    slots: int = SLOTS[0]
+    length: int = 0
+
+    def grown(self, other: "Size") -> "Size":
+        return Size(max(self.rank, other.rank), max(self.slots, other.slots), max(self.length, other.length))
+
+
+class Engine:
+    """vLLM on the weights of `source`, a folder or Hub id that messages call `name`, started by the first call.
+
+    `context` is the number of tokens that the model was made for. Raises ConfigError where vLLM cannot be used here.
+    """
+
+    def __init__(
+        self, name: str, source: str, device: torch.device, dtype: torch.dtype, context: int, remote_code: bool
+    ):
+        self.name, self.source, self.context = name, source, context
+        self.device, self.dtype, self.remote_code = device, dtype, remote_code
+        self.llm, self.size, self.written = None, Size(), 0
+        _import(device)
+
+    def complete(
+        self, adapters: Adapters | None, prompts: list[list[int]], slots: list[int], group: int,
+        uniforms: torch.Tensor | None, stop: tuple[int, ...], max_new_tokens: int, temperature: float,
+    ) -> list[Completion]:  # fmt: skip
+        """The rows that `sampling.sample` asks for, in its order. Raises ConfigError where they are longer than the
+        model's context, the temperature or the rank is beyond what vLLM allows, or the engine fails."""
+        from vllm import SamplingParams
+
+        if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
+            raise ConfigError(
+                f"temperature = {temperature}: backend = 'vllm' takes {TEMPERATURES[0]} to {TEMPERATURES[1]}; "
+                "change it, or set backend = 'transformers'"
+            )
+        self._prepare(size(adapters, max(map(len, prompts)) + max_new_tokens, self.context, self.name))
+        shared = dict(
+            max_tokens=max_new_tokens, stop_token_ids=list(stop), ignore_eos=True, logprobs=0, detokenize=False
+        )  # ignore_eos, as the end token is one of `stop`
+        if uniforms is None:
+            params = [SamplingParams(temperature=0.0, **shared)] * (len(prompts) * group)
+        else:
+            params = [SamplingParams(temperature=temperature, seed=seed(row), **shared) for row in uniforms.cpu()]
+        asked = [{"prompt_token_ids": prompt} for prompt in prompts for _ in range(group)]
+        with tempfile.TemporaryDirectory() as folder, _explained(self.name):
+            named = self._write(adapters, sorted(set(slots)), Path(folder))
+            owners = None if adapters is None else [named[slot] for slot in slots for _ in range(group)]
+            outputs = self.llm.generate(asked, params, lora_request=owners, use_tqdm=False)
+        return [_completion(output.outputs[0]) for output in outputs]
+
+    def _write(self, adapters: Adapters | None, slots: list[int], folder: Path) -> dict:
+        """Slots as vLLM's LoRARequests, on PEFT folders inside `folder`."""
+        from vllm.lora.request import LoRARequest
+
+        named = {}
+        for slot in slots if adapters is not None else ():
+            self.written += 1
+            path = folder / str(self.written)
+            lora.save_peft(adapters, slot, path, self.name)
+            named[slot] = LoRARequest(str(self.written), self.written, str(path))
+        return named
+
+    def _prepare(self, needed: Size) -> None:
+        """See to an engine of the size needed."""
+        if self.llm is not None and self.size.grown(needed) == self.size:
+            return
+        self.close()
+        self.size = self.size.grown(needed)
+        self.llm = self._start()
+
+    def _start(self):
+        from vllm import LLM
+
+        threads = torch.set_num_threads
+        try:
+            with _explained(self.name):
+                return LLM(
+                    self.source, dtype=self.dtype, trust_remote_code=self.remote_code, load_format="safetensors",
+                    skip_tokenizer_init=True, max_model_len=self.size.length, gpu_memory_utilization=GPU_SHARE,
+                    enable_lora=True, max_lora_rank=self.size.rank, max_loras=self.size.slots, use_tqdm_on_load=False,
+                    logprobs_mode="processed_logprobs",  # of the distribution drawn from, temperature included
+                )  # fmt: skip
+        finally:
+            torch.set_num_threads = threads  # which the engine takes away on a CPU
+
+    def close(self) -> None:
+        """Stop the engine and free its memory; the next call starts another."""
+        if self.llm is not None:
+            self.llm.llm_engine.engine_core.shutdown()
+            self.llm = None
+            gc.collect()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def size(adapters: Adapters | None, length: int, context: int, name: str) -> Size:
+    """The size of an engine for these adapters and for rows of `length` tokens. Raises ConfigError."""
+    if length > context:
+        raise ConfigError(
+            f"backend = 'vllm': a prompt and its completion may take {length} tokens, and model {name!r} was made for "
+            f"{context}; lower max_new_tokens, or set backend = 'transformers'"
+        )
+    length = min(context, -(-length // LENGTH) * LENGTH)
+    if adapters is None:
+        return Size(length=length)
+    if adapters.rank > RANKS[-1]:
+        raise ConfigError(
+            f"rank = {adapters.rank}: backend = 'vllm' goes to {RANKS[-1]}; lower it, or set backend = 'transformers'"
+        )
+    rank = next(rank for rank in RANKS if rank >= adapters.rank)
+    return Size(rank, next((slots for slots in SLOTS if slots >= adapters.size), SLOTS[-1]), length)
+
+
+def seed(uniforms: torch.Tensor) -> int:
+    """A row's seed from its first uniform numbers, of 24 random bits each; four, so that no two rows share one."""
+    return derive("vllm", *(int(number * 2**24) for number in uniforms[:4].tolist()))
+
+
+def _completion(output) -> Completion:
+    tokens = list(output.token_ids)
+    return tokens, [found[token].logprob for token, found in zip(tokens, output.logprobs, strict=True)]
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Errors of the engine, such as too little memory or a model whose shape it does not know, as one line."""
+    try:
+        yield
+    except Exception as error:
+        raise ConfigError(
+            f"backend = 'vllm': its engine fails on model {name!r} ({type(error).__name__}: {first_line(error)}); "
+            "where memory is short, free some, else set backend = 'transformers'"
+        ) from error
+
+
+def _import(device: torch.device) -> None:
+    """Import vLLM with the settings that it reads from the environment, where they are not set already."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        import vllm  # noqa: F401
+        from vllm.platforms import current_platform
+
+        kind = current_platform.device_type
+    except Exception as error:  # whatever a build for another torch or machine raises
+        raise ConfigError(
+            f"backend = 'vllm': cannot be imported ({type(error).__name__}: {first_line(error)}); "
+            "install the version that pyproject.toml pins, or set backend = 'transformers'"
+        ) from error
+    if kind != device.type or device.index:
+        raise ConfigError(
+            f"backend = 'vllm': the base is on {device}, but vLLM computes on {kind or 'no device'} here; "
+            "install its build for this machine, choose a GPU by CUDA_VISIBLE_DEVICES, or set backend = 'transformers'"
+        )

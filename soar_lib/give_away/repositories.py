@@ -1,0 +1,246 @@
+"""Give-aways: a finished run as a repository for the Hugging Face Hub, first in a local folder to look at, then pushed.
+
+    model_repository      an adapter of a SOAR run in PEFT format, with a model card
+    questions_repository  what the teacher of a SOAR run wrote: all of it, and the promotion questions (PQ)
+    hard_repository       hard train and hard test of a filter run
+    push                  one of these folders to the Hub
+
+The cards (README.md) say what the run itself knows. A data set also gets a contamination report, in the card and as
+contamination.json: which of its questions stand in the hard test set, or in a set that the caller names, where a model
+trained on them would be measured on what it has seen. `push` refuses those of the hard test set unless told otherwise.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CardData, DatasetCardData, HfApi, ModelCardData
+from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
+from huggingface_hub.utils import validate_repo_id
+from reasoning_gym.factory import DATASETS
+
+from soar_lib import runs
+from soar_lib.give_away import cards
+from soar_lib.problems import filtering, hub
+from soar_lib.problems.likeness import Known, canonical
+from soar_lib.problems.load import EMBEDDED, load, overlap
+from soar_lib.records import Problem, SyntheticProblem
+from soar_lib.settings.student import FilterConfig
+from soar_lib.settings.values import ConfigError, from_values, require
+from soar_lib.soar import run as soar
+from soar_lib.soar.settings import SoarConfig
+
+ADAPTERS = ("promoted_student", "teacher")
+OWN = "apache-2.0"  # of the shipped model and its problems, and of reasoning-gym, whose generators wrote them
+LICENCES = {"nano": OWN, "meta-llama/Llama-3.2-3B-Instruct": "llama3.2"}  # of the presets' bases
+HARD_TEST = "hard test"  # the set whose questions nothing may be trained on
+REPORT = "contamination.json"
+
+
+def model_repository(
+    run: str | Path, folder: str | Path, adapter: str = "promoted_student", licence: str = "", base_model: str = ""
+) -> Path:
+    """Write an adapter of a finished SOAR run ("promoted_student" or "teacher"), in PEFT format with a model card, into
+    `folder`; returns it. `licence`, by the Hub's name for it, may be left out for the presets' bases alone;
+    `base_model` is the Hub id of a base that the run took from a local folder.
+
+    Raises RunError (no finished run, nobody promoted, a folder with other things in it) and ConfigError.
+    """
+    require(adapter in ADAPTERS, "adapter", adapter, f"one of {', '.join(ADAPTERS)}")
+    result, config = _soar_run(run)
+    if adapter == "promoted_student" and not result.promoted_student:
+        raise runs.RunError(f"{run}: nobody was promoted, so its promoted student is the base; give away the 'teacher'")
+    source = Path(run) / "adapters" / adapter
+    if not (source / "adapter_config.json").is_file():
+        raise runs.RunError(f"{run}: its adapters are gone (no adapters/{adapter}); run it again to make them")
+    base = base_model or config.model
+    if not _on_hub(base):
+        raise ConfigError(f"base_model = {base!r}: must be a Hub id, owner/name, as others do not have that folder")
+    data = ModelCardData(
+        license=_licence(licence, LICENCES.get(base, ""), f"adapters of {base}"),
+        base_model=None if base == "nano" else base,  # which the Hub does not have
+        library_name="peft", pipeline_tag="text-generation", tags=["lora", "reinforcement-learning", "math", "soar"],
+    )  # fmt: skip
+    peft = runs.read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}
+    text = cards.adapter_text(adapter, base, peft["r"], result, config, *_hard(run))
+    return _write(folder, {
+        "adapter_config.json": peft,
+        "adapter_model.safetensors": (source / "adapter_model.safetensors").read_bytes(),
+        "README.md": _card(data, text),
+    })  # fmt: skip
+
+
+def questions_repository(run: str | Path, folder: str | Path, licence: str = "", against: Sequence[str] = ()) -> Path:
+    """Write what the teacher of a finished SOAR run wrote into `folder`, with data set card and contamination report;
+    returns it. The report looks for the questions in the run's hard test set and in the sets `against`, each named as
+    `problems.load` takes it. Raises as `model_repository`, and LoadError."""
+    result, config = _soar_run(run)
+    names = [name for name in ("problems", "promotion_questions") if runs.read_jsonl(Path(run) / f"{name}.jsonl")]
+    written = [SyntheticProblem(**row) for row in runs.read_jsonl(Path(run) / "problems.jsonl")]
+    test = _hard(run)[1]
+    others = ({HARD_TEST: test} if test else {}) | _sets(against)
+    report = contamination(written, others)
+    model = cards.named(config.model)
+    data = DatasetCardData(
+        license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {model}"),
+        task_categories=["text-generation"], tags=["synthetic", "math", "soar"],
+        configs=[{"config_name": name, "data_files": f"{name}.jsonl"} for name in names],
+    )  # fmt: skip
+    best = len(soar.promotion_questions(run))
+    text = cards.questions_text(model, len(written), best, result, config) + cards.contamination_text(report)
+    return _write(folder, _contents(run, names) | {REPORT: report, "README.md": _card(data, text)})
+
+
+def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "", against: Sequence[str] = ()) -> Path:
+    """Write hard train and hard test of a finished filter run into `folder`, with data set card and contamination
+    report; returns it. `licence` is the pool's, which may be left out where problems/hub.py or the package states it.
+    Raises as `questions_repository`."""
+    train, test = filtering.hard_sets(filtered)
+    config = from_values(FilterConfig, runs.read_json(Path(filtered) / "config.json"))
+    report = contamination(train, {HARD_TEST: test}) + contamination([*train, *test], _sets(against))
+    splits = [{"split": part, "path": f"hard_{part}.jsonl"} for part in ("train", "test")]
+    data = DatasetCardData(
+        license=_licence(licence, _stated(config.problems), f"the pool {cards.named(config.problems)}"),
+        task_categories=["text-generation"], tags=["math", "soar"],
+        configs=[{"config_name": "default", "data_files": splits}],
+    )  # fmt: skip
+    text = cards.hard_text(filtering.read_filtered(filtered), config) + cards.contamination_text(report)
+    files = _contents(filtered, ["hard_train", "hard_test"])
+    return _write(folder, files | {REPORT: report, "README.md": _card(data, text)})
+
+
+def contamination(
+    published: Sequence[Problem | SyntheticProblem], others: Mapping[str, Sequence[Problem]]
+) -> list[dict]:
+    """For each other set, which published questions stand in it: `shared` holds the pairs (id here, id there) of
+    questions with the same words, numbers and letters, or of one canonical form (`problems.likeness`: an integral in
+    other words); `identical` of them agree up to white space."""
+    report = []
+    for name, problems in others.items():
+        found, known = overlap(list(published), list(problems)), Known.of(problems).forms
+        twins = {problem.id: known.get(canonical(problem.question)) for problem in published} | dict(found.shared)
+        shared = [[here, there] for here, there in twins.items() if there is not None]
+        row = {"against": name, "problems": len(problems), "published": len(published), "identical": found.identical}
+        report.append(row | {"shared": shared})
+    return report
+
+
+# ------------------------------------------------------------------ what a repository is made of
+
+
+def _soar_run(run: str | Path) -> tuple[soar.Result, SoarConfig]:
+    return soar.read_result(run), from_values(SoarConfig, runs.read_json(Path(run) / "config.json"))
+
+
+def _hard(run: str | Path) -> tuple[list[Problem], list[Problem]]:
+    """Hard train and hard test (none, where it was given a file) that a SOAR run began with."""
+    train, test = (runs.read_jsonl(Path(run) / f"hard_{part}.jsonl") for part in ("train", "test"))
+    return [Problem(**row) for row in train], [Problem(**row) for row in test]
+
+
+def _sets(names: Sequence[str]) -> dict[str, list[Problem]]:
+    return {cards.named(name): load(name) for name in names}
+
+
+def _licence(given: str, known: str, of: str) -> str:
+    if not given and not known:
+        raise ConfigError(
+            f"licence = '': no licence of {of} is known here; name it as the Hub does, such as 'cc-by-4.0'"
+        )
+    return (given or known).lower()
+
+
+def _stated(pool: str) -> str:
+    """The licence that a pool's publisher states, empty where none does or the pool is a file."""
+    if pool in EMBEDDED or pool.startswith("rg:") or pool in DATASETS:
+        return OWN
+    home = hub.SETS.get(pool.removeprefix("hub:").partition("@")[0]) if pool.startswith("hub:") else None
+    return "" if home is None or home.licence.startswith("not stated") else home.licence
+
+
+def _on_hub(name: str) -> bool:
+    """Whether others can have the model of this name: the shipped one, or a Hub id."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name == "nano" or not Path(name).is_dir()
+
+
+def _contents(run: str | Path, names: Sequence[str]) -> dict[str, bytes]:
+    return {f"{name}.jsonl": (Path(run) / f"{name}.jsonl").read_bytes() for name in names}
+
+
+def _card(data: CardData, text: str) -> bytes:
+    return f"---\n{data.to_yaml()}\n---\n\n{text}".encode()
+
+
+def _write(folder: str | Path, files: dict[str, Any]) -> Path:
+    """Write bytes as they are and other values as JSON, into a folder that holds nothing else."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in files)
+        if foreign:
+            raise runs.RunError(f"{folder}: holds {foreign[0]}, which is not part of it; choose another folder")
+        for name, content in files.items():
+            (runs.write_bytes_atomic if isinstance(content, bytes) else runs.write_json)(folder / name, content)
+    except OSError as error:
+        raise runs.RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    return folder
+
+
+# ------------------------------------------------------------------ the Hub
+
+
+def push(folder: str | Path, repository: str, kind: str, private: bool = True, overlapping: bool = False) -> str:
+    """Push a folder that was built here to the Hub as `repository` (owner/name), a "model" or a "dataset"; returns its
+    address. Uses the token of `hf auth login` or HF_TOKEN.
+
+    Raises ConfigError (the kind or the name), and RunError: another kind of folder, questions that stand in the hard
+    test set (pushed with `overlapping`), a repository that is public already though `private` was asked for, no token,
+    no network, or a refusal by the Hub; nothing is uploaded then.
+    """
+    folder = Path(folder)
+    require(kind in ("model", "dataset"), "kind", kind, "'model' or 'dataset'")
+    mark = {"model": "adapter_config.json", "dataset": REPORT}[kind]
+    if not (folder / mark).is_file() or not (folder / "README.md").is_file():
+        raise runs.RunError(f"{folder}: holds no {kind} repository (README.md and {mark}); build one first")
+    if kind == "dataset" and not overlapping:
+        _check_overlap(folder)
+    api = HfApi(token=True)
+    created = _ask(repository, lambda: api.create_repo(repository, repo_type=kind, private=private, exist_ok=True))
+    name = created.repo_id
+    if private and not _ask(name, lambda: api.repo_info(name, repo_type=kind)).private:
+        raise runs.RunError(f"{name}: is there already and public; take another name, or private=False")
+    message = "An adapter of a SOAR run" if kind == "model" else "Problems and their card"
+    _ask(name, lambda: api.upload_folder(repo_id=name, folder_path=folder, repo_type=kind, commit_message=message))
+    return str(created)
+
+
+def _check_overlap(folder: Path) -> None:
+    shared = [pair for row in runs.read_json(folder / REPORT) if row["against"] == HARD_TEST for pair in row["shared"]]
+    if shared:
+        ids = ", ".join(here for here, _ in shared[:5]) + (", ..." if len(shared) > 5 else "")
+        raise runs.RunError(
+            f"{folder}: {len(shared)} of its questions stand in the hard test set ({ids}); "
+            "leave them out, or publish them knowingly: overlapping=True"
+        )
+
+
+def _ask(repository: str, request: Callable[[], Any]) -> Any:
+    """A request to the Hub, its failures as one line with what to do."""
+    try:
+        return request()
+    except HFValidationError as error:
+        raise ConfigError(f"repository = {repository!r}: must be owner/name as the Hub allows it: {error}") from None
+    except LocalTokenNotFoundError:
+        raise runs.RunError(
+            f"{repository}: no token to push with; log in with `hf auth login`, or set HF_TOKEN"
+        ) from None
+    except (HTTPError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split()) or "no answer"
+        raise runs.RunError(
+            f"{repository}: not pushed ({type(error).__name__}: {reason:.200}); check the network, the name "
+            "and that the token may write there, then push again"
+        ) from error

@@ -1,0 +1,263 @@
+"""A LADDER run's folder as tables: the paper's numbers beside ours, its claims with verdicts, the trees, the levels.
+
+Only the folder is read. Each seed is a run with one student, so intervals are those of `passk` over seeds and problems,
+and arms are compared on the same seeds and problems. pass@k is at the number of samples that TTRL spends on a test
+problem, or that LADDER and TTRL spend (LADDER's training divided by the test problems): the same samples without
+learning. TTRL's "any step" is the paper's success, a right answer at any time during training. It is chosen by the
+verifier, as pass@k is.
+
+Verdicts follow the rule of `soar/claims.py`, fixed before any run. The paper's numbers are those of
+Llama-3.2-3B-Instruct on its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+
+from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
+from soar_lib.measure.passk import HARD_TEST, Score, compare
+from soar_lib.measure.passk import table as pass_table
+from soar_lib.runs import read_json, read_jsonl, write_text_atomic
+from soar_lib.settings.values import from_values
+from soar_lib.soar.claims import Claim, Estimate, Study, judged
+
+COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
+ANY_STEP, VARIANTS = "any_step", "variants"
+SOLVED = "solved"  # a virtual set: whether any of all samples was right
+# Section 4: fractions of 1. TTRL took the MIT run from 73 % to 90 %; from the untrained model it solved none of the
+# problems that LADDER had missed, which says nothing about the others.
+PAPER = {
+    ("base", "pass@1"): 0.01, ("base", "pass@10"): 0.02, ("originals", "pass@1"): 0.03, ("ladder", "pass@1"): 0.82,
+    ("ladder_ttrl", "any step"): 0.90,
+}  # fmt: skip
+FEW = 10  # section 4.1 gives the base's pass@10
+# What may become of a variant, and the first word of why it was rejected.
+FATES = {"usable": "", "repeats": "repeats", "unsolvable": "unsolvable:", "test_problems": "test", "no_question": "no"}
+WRITTEN = [
+    "tree", "seed", "id", "root", "parent", "level", "prompt", "question", "effect", "temperature", "persona",
+    "suggestions", "rejected", "answer", "nearest", "distance", "fate",
+]  # fmt: skip
+PROBES = ["arm", "seed", "problem", "step", "right", "probes", "reward"]
+STEPS = ["arm", "step", "problems", "right", "low", "high", "solved", "solved_low", "solved_high", "reward"]
+
+
+def write(folder: str | Path) -> pd.DataFrame:
+    """Write the run's tables anew, ladder.csv last; returns that one."""
+    folder = Path(folder)
+    tables = {"variants": trees(folder), "levels": levels(folder), "claims": claims(folder), "ladder": table(folder)}
+    for name, frame in tables.items():
+        write_text_atomic(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    return tables["ladder"]
+
+
+def read(folder: str | Path) -> pd.DataFrame:
+    """The table of a finished run."""
+    return pd.read_csv(Path(folder) / "ladder.csv")
+
+
+def read_scores(folder: str | Path) -> list[Score]:
+    """The scores of one run, its runs named by their seed."""
+    return [Score(**row) for row in read_jsonl(Path(folder) / "scores.jsonl")]
+
+
+# ------------------------------------------------------------------ the paper's table
+
+
+def table(folder: str | Path) -> pd.DataFrame:
+    """Columns `COLUMNS`, arms in the order of `LADDER_ARMS`: means and 95 % intervals as fractions. `rollouts` are the
+    completions that made the measured student: variants, rollouts and, for any step, the answers that were tried; the
+    samples of pass@k are in its name."""
+    scores = [score for score in read_scores(folder) if score.set != VARIANTS]
+    rows = []
+    for arm in LADDER_ARMS:
+        mine = [score for score in scores if score.arm == arm]
+        one = "final step" if arm in TTRL_ARMS else "pass@1"
+        rows += _rows(mine, HARD_TEST, lambda k: one if k == 1 else f"pass@{k}", [1, *_ks(folder, arm, mine)])
+        rows += _rows(outcomes(mine), ANY_STEP, lambda k: "any step", [1])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _rows(scores: Sequence[Score], set: str, name: Callable[[int], str], ks: Sequence[int]) -> list[list]:
+    found = pass_table(scores, ks, set=set).to_dict("records")
+    return [
+        [row["arm"], name(row["k"]), row["mean"], row["low"], row["high"], row["seeds"], row["rollouts"],
+         PAPER.get((row["arm"], name(row["k"])), math.nan)]
+        for row in found
+    ]  # fmt: skip
+
+
+def _ks(folder: str | Path, arm: str, scores: Sequence[Score]) -> list[int]:
+    """The k of pass@k beside 1: all samples where they stand for another arm's; for the base also those of LADDER alone
+    and of TTRL alone, and the paper's."""
+    most = min((score.n for score in scores if score.set == HARD_TEST), default=0)
+    config, originals, tested = settings(folder)
+    wanted = [config.draws(arm, originals, tested)] if config.draws(arm, originals, tested) > config.samples else []
+    if arm == "base":
+        wanted += [config.spread_samples(originals, tested)] if "ladder" in config.arms else []
+        wanted += [FEW, config.ttrl_samples] if set(config.arms) & set(TTRL_ARMS) else [FEW]
+    return sorted({k for k in wanted if 1 < k <= most})
+
+
+def settings(folder: str | Path) -> tuple[LadderConfig, int, int]:
+    """The run's settings, and how many problems it learned from and was tested on."""
+    folder = Path(folder)
+    counts = (len(read_jsonl(folder / f"hard_{part}.jsonl")) for part in ("train", "test"))
+    return from_values(LadderConfig, read_json(folder / "config.json")), *counts
+
+
+def outcomes(scores: Sequence[Score]) -> list[Score]:
+    """Whether any sample was right, as one sample: of hard test under the set `SOLVED`, of any step under its own."""
+    named = {HARD_TEST: SOLVED, ANY_STEP: ANY_STEP}
+    return [replace(s, n=1, c=int(s.c > 0), set=named[s.set]) for s in scores if s.set in named]
+
+
+# ------------------------------------------------------------------ claims
+
+
+def gain(arm: str, other: str, set: str = HARD_TEST, other_set: str = HARD_TEST) -> Callable[[Study], Estimate]:
+    """`arm` less `other` in points, paired by seed and problem, each measured on its set."""
+    return partial(_gain, arm, other, set, other_set)
+
+
+def _gain(arm: str, other: str, set: str, other_set: str, study: Study) -> Estimate:
+    sides = ((arm, set, "first"), (other, other_set, "second"))
+    renamed = [
+        replace(score, arm=name, set=HARD_TEST)
+        for wanted, of, name in sides
+        for score in study.scores
+        if (score.arm, score.set) == (wanted, of)
+    ]
+    if len({score.arm for score in renamed}) < 2:
+        return Estimate()
+    found = compare(renamed, "first", "second", 1)
+    return Estimate(100 * found.difference, 100 * found.low, 100 * found.high, found.runs)
+
+
+CLAIMS = (
+    Claim(
+        "RL without variants does not learn: it gains less than 5 points of pass@1 on the untrained model",
+        gain("originals", "base"), 2.0, no_effect=True,
+    ),
+    Claim("LADDER learns (points of pass@1 on the untrained model)", gain("ladder", "base"), 81.0),
+    Claim("LADDER beats RL without variants at equal rollouts (points of pass@1)", gain("ladder", "originals"), 79.0),
+    Claim("The tree helps: LADDER beats variants of one level (points of pass@1)", gain("ladder", "one_level")),
+    Claim("LADDER beats the majority's vote, which needs no verifier (points of pass@1)", gain("ladder", "majority")),
+    Claim("TTRL adds to LADDER (points: any step less LADDER's pass@1)",
+          gain("ladder_ttrl", "ladder", ANY_STEP), 17.0),
+    Claim("TTRL adds to LADDER without a choice of the step (points of pass@1 after the last)",
+          gain("ladder_ttrl", "ladder")),
+    Claim("TTRL beats as many samples of LADDER's student (points: any step less pass@{ladder})",
+          gain("ladder_ttrl", "ladder", ANY_STEP, SOLVED)),
+    Claim("LADDER and TTRL beat as many samples of the untrained model (points: any step less pass@{base})",
+          gain("ladder_ttrl", "base", ANY_STEP, SOLVED)),
+    Claim("TTRL needs LADDER first (points of any step, from LADDER's student less from the untrained model)",
+          gain("ladder_ttrl", "base_ttrl", ANY_STEP, ANY_STEP)),
+)  # fmt: skip
+
+
+def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
+    """One row per claim with the columns of `claims.COLUMNS`; those about arms that were not run stay, undecided."""
+    scores = read_scores(folder)
+    samples = {score.arm: score.n for score in scores if score.set == HARD_TEST}
+    peers = {arm: samples.get(arm, "k") for arm in ("base", "ladder")}
+    named = [replace(claim, text=claim.text.format(**peers)) for claim in of]
+    sampled = [score for score in scores if score.set == HARD_TEST]
+    return judged(Study(Path(folder), sampled + outcomes(scores), 1), named)
+
+
+# ------------------------------------------------------------------ trees
+
+
+def read_variants(folder: str | Path) -> pd.DataFrame:
+    """Every variant of one run, columns `WRITTEN`; fate is what became of it, one of `FATES`."""
+    rows = read_jsonl(Path(folder) / "problems.jsonl")
+    return pd.DataFrame([row | {"fate": _fate(row["rejected"])} for row in rows], columns=WRITTEN)
+
+
+def _fate(rejected: str) -> str:
+    return next(fate for fate, word in FATES.items() if word == rejected.partition(" ")[0])
+
+
+def trees(folder: str | Path) -> pd.DataFrame:
+    """What became of the variants; the table of `counted`."""
+    return counted(read_variants(folder))
+
+
+def counted(variants: pd.DataFrame) -> pd.DataFrame:
+    """Columns tree, level, prompts, written (variants), usable, repeats, unsolvable, test_problems, no_question
+    (prompts that gave none), distance (mean of usable ones to the nearest test problem)."""
+    rows = []
+    for (tree, level), part in variants.groupby(["tree", "level"], sort=True):
+        count = {fate: int((part["fate"] == fate).sum()) for fate in FATES}
+        far = part.loc[part["fate"] == "usable", "distance"]
+        rows.append({
+            "tree": tree, "level": level, "prompts": len(part.groupby(["seed", "root", "prompt"])),
+            "written": len(part) - count["no_question"], **count, "distance": fmean(far) if len(far) else math.nan,
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=["tree", "level", "prompts", "written", *FATES, "distance"])
+
+
+def levels(folder: str | Path) -> pd.DataFrame:
+    """Accuracy on the usable variants of the trees by level, before and after; the table of `by_level`."""
+    return by_level(read_variants(folder), read_scores(folder))
+
+
+def by_level(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
+    """Columns arm (base, ladder), level, problems (all seeds), mean, low, high, of the scores on `VARIANTS`."""
+    own = variants[variants["tree"] == "ladder"]
+    level = {(f"seed{row.seed}", row.id): row.level for row in own.itertuples()}
+    scores = [score for score in scores if score.set == VARIANTS]
+    rows = []
+    for depth in sorted({level[score.run, score.problem] for score in scores}):
+        mine = [score for score in scores if level[score.run, score.problem] == depth]
+        counts = pd.Series([score.arm for score in mine]).value_counts()
+        for row in pass_table(mine, [1], set=VARIANTS).to_dict("records"):
+            rows.append([row["arm"], depth, int(counts[row["arm"]]), row["mean"], row["low"], row["high"]])
+    return pd.DataFrame(rows, columns=["arm", "level", "problems", "mean", "low", "high"])
+
+
+# ------------------------------------------------------------------ TTRL step by step
+
+
+def probes(folder: str | Path) -> pd.DataFrame:
+    """TTRL's probes, columns `PROBES`: for each arm, seed, test problem and step (0: before the first) how many of the
+    `probes` answers were right, and the mean reward on the problem's variants in that step (NaN for step 0). A problem
+    without usable variants was not trained and has step 0 alone."""
+    folder = Path(folder)
+    count = settings(folder)[0].probes
+    metrics = pd.read_csv(folder / "metrics.csv")
+    by_slot = {key: part for key, part in metrics.groupby(["arm", "seed", "problem"], sort=False)}
+    rows = []
+    for score in read_scores(folder):
+        if score.set == ANY_STEP:
+            slot = score.arm, int(score.run.removeprefix("seed")), score.problem
+            part = by_slot.get(slot, metrics[:0])
+            after = list(zip(part["step"] + 1, part["probe"].astype(int), part["reward"], strict=True))
+            first = score.c - sum(right for _, right, _ in after)  # the file of steps has none before them
+            rows += [[*slot, step, right, count, reward] for step, right, reward in [(0, first, math.nan), *after]]
+    return pd.DataFrame(rows, columns=PROBES)
+
+
+def ttrl(folder: str | Path) -> pd.DataFrame:
+    """TTRL over its steps, columns `STEPS`: the mean share of right probes of the test problems that were probed, the
+    share of all test problems with a right probe so far, both with 95 % intervals, and the mean reward."""
+    frame = probes(folder)
+    rows = []
+    for arm, own in frame.groupby("arm", sort=False):
+        wide = own.pivot(index=["seed", "problem"], columns="step", values="right")
+        solved = wide.fillna(0).cumsum(axis=1) > 0
+        for step, part in own.groupby("step"):
+            right = [_probe(arm, row.seed, row.problem, row.probes, row.right) for row in part.itertuples()]
+            so_far = [_probe(arm, *place, 1, int(found)) for place, found in solved[step].items()]
+            shares = (pass_table(scores, [1]).iloc[0][["mean", "low", "high"]] for scores in (right, so_far))
+            rows.append([arm, step, len(part), *(value for share in shares for value in share), part["reward"].mean()])
+    return pd.DataFrame(rows, columns=STEPS)
+
+
+def _probe(arm: str, seed: int, problem: str, n: int, c: int) -> Score:
+    return Score(arm, f"seed{seed}", 0, problem, n, c, 0)

@@ -1,0 +1,160 @@
+"""The settings of LADDER with TTRL; the defaults are the paper's values (Llama-3.2-3B-Instruct, section 4.1).
+
+Each comment says where a value is stated (LADDER sections; "code" is the released trainer of the paper's time), and
+where the paper is silent ("open") what we chose and why. `MIT` is the other run of the paper, of a 7B model.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from soar_lib.settings.student import BACKENDS, CHECKS, OptimiserSettings, StudentSettings
+from soar_lib.settings.values import require, require_at_least_zero, require_positive
+
+LADDER_ARMS = ("base", "originals", "one_level", "ladder", "ladder_ttrl", "base_ttrl", "majority")
+TTRL_ARMS = ("ladder_ttrl", "base_ttrl")
+PROMPTS = ("transformations", "plain")
+
+
+@dataclass(frozen=True)
+class VariantSettings:
+    """How a tree of variants grows from one problem, level by level (3.1.2)."""
+
+    prompt: str = "transformations"  # "plain": one constant instruction for one easier variant, as nano learned it
+    depth: int = 3  # levels; 3.1.2: 3 for Llama
+    per_prompt: int = 10  # 3.1.2: fewer are repetitive, more are worse
+    prompts: int = 1  # prompts per parent; open
+    parents: int = 40  # variants of one level that get children; open. 10 + 100 + 400 variants: 4.1 has about 500
+    equivalent: float = 0.3  # share of prompts for equivalent variants, the others ask for easier ones; 3.1.2, for MIT
+    suggestions: tuple[int, int] = (3, 5)  # fewest and most transformations per prompt, 3.1.2
+    temperatures: tuple[float, ...] = (0.8, 1.0, 1.2, 1.4)  # in turn; 3.1.2: 0.8 to 1.4
+    max_new_tokens: int = 2048  # open
+    votes: int = 8  # the base's answers to a variant, without a verifier (check = "answer"); ours, not the paper's
+    agreement: float = 0.5  # a variant whose most frequent answer has a smaller share of them counts as unsolvable
+
+    def __post_init__(self) -> None:
+        require(self.prompt in PROMPTS, "prompt", self.prompt, f"one of {', '.join(PROMPTS)}")
+        require_positive(self, "depth", "per_prompt", "prompts", "parents", "max_new_tokens", "votes")
+        require(0 <= self.equivalent <= 1, "equivalent", self.equivalent, "between 0 and 1")
+        require(0 < self.agreement <= 1, "agreement", self.agreement, "more than 0 and at most 1")
+        low, high = (*self.suggestions, 0, 0)[:2]
+        require(len(self.suggestions) == 2 and 1 <= low <= high, "suggestions", self.suggestions, "fewest and most")
+        temperatures = bool(self.temperatures) and min(self.temperatures) > 0
+        require(temperatures, "temperatures", self.temperatures, "one or more, all above 0")
+        if self.prompt == "plain":
+            require(self.equivalent == 0, "equivalent", self.equivalent, "0 where prompt = 'plain', which knows easier")
+            require(self.per_prompt == 1, "per_prompt", self.per_prompt, "1 where prompt = 'plain', which asks for one")
+
+    @property
+    def most_prompts(self) -> int:
+        """Completions that the tree of one problem takes at most.
+
+        >>> VariantSettings().most_prompts  # each for ten variants
+        51
+        """
+        parents, total = 1, 0
+        for _ in range(self.depth):
+            total += parents * self.prompts
+            parents = min(self.parents, parents * self.prompts * self.per_prompt)
+        return total
+
+
+def _student() -> StudentSettings:
+    """GRPO as in 3.1.3 and code."""
+    optimiser = OptimiserSettings(learning_rate=1e-6, schedule="constant", kl=0.001)
+    return StudentSettings(steps=250, batch=128, group=5, advantage="grpo", optimiser=optimiser)
+
+
+@dataclass(frozen=True)
+class LadderConfig:
+    """LADDER (Algorithm 1), TTRL (Algorithm 2) and their controls, each on every seed.
+
+    In `student`: steps 250 (section 4.1, where it levels off), batch 128 (3.2.2, for MIT; code has 8 to 128 for Llama),
+    group 5, rate 1e-6, 1,024 tokens (code), KL 0.001 (3.1.3), clip 0.2 (code); the rank is ours.
+    """
+
+    model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1
+    backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
+    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
+    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
+    problems: str = ""  # folder of a filter run; empty: commands filter `pool` first
+    pool: str = "rg:intermediate_integration"  # 4.1: 110 integrals of textbooks and GPT-4o; published lists leak
+    pool_size: int = 0  # drawn from the pool, 0: all of a file, 500 of a generated set
+    check: str = "integral"  # 3.1.4: numbers decide; "answer": the base's most frequent answer stands for a variant's
+    seed: int = 0
+    seeds: int = 3  # students per arm, each with trees of its own; the paper seems to have one
+    originals: int = 10  # problems of hard train that are used, 4.1; 0: all
+    tested: int = 100  # problems of hard test that are used, 4.1; 0: all
+    arms: tuple[str, ...] = LADDER_ARMS
+    samples: int = 32  # per test problem for pass@1; open
+    most_samples: int = 4096  # per test problem for pass@k at what LADDER and TTRL spend, however much that is
+    variant_samples: int = 4  # per variant, for the accuracy at each level before and after; 0: not measured
+    ttrl_steps: int = 100  # 3.2.3
+    ttrl_batch: int = 128  # 3.2.3: as in the training of the MIT model
+    probes: int = 1  # answers to the test problem after each step of TTRL: any of them right is the paper's success
+    together: int = 0  # TTRL's students trained as one population, between two commits; 0: all
+    rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
+    variants: VariantSettings = field(default_factory=VariantSettings)
+    student: StudentSettings = field(default_factory=_student)
+
+    def __post_init__(self) -> None:
+        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
+        require_positive(self, "seeds", "samples", "most_samples", "ttrl_steps", "ttrl_batch", "probes", "rows")
+        require_at_least_zero(self, "pool_size", "originals", "tested", "variant_samples", "together")
+        require(self.check in CHECKS, "check", self.check, f"one of {', '.join(CHECKS)}")
+        known = set(self.arms) <= set(LADDER_ARMS)
+        require(known and "base" in self.arms, "arms", self.arms, f"base and some of {', '.join(LADDER_ARMS[1:])}")
+        needed = "ladder" in self.arms or "ladder_ttrl" not in self.arms
+        require(needed, "arms", self.arms, "with ladder, from whose students ladder_ttrl starts")
+        tuned = self.student.trainer == "trl" and set(self.arms) & set(TTRL_ARMS)
+        require(
+            not tuned, "student.trainer", self.student.trainer,
+            f"'stack' with the arms {', '.join(TTRL_ARMS)}, which train a student for each test problem and watch them",
+        )  # fmt: skip
+        warmup = self.student.optimiser.warmup
+        require(warmup < self.ttrl_steps, "student.optimiser.warmup", warmup, f"below ttrl_steps = {self.ttrl_steps}")
+
+    @property
+    def written(self) -> int:
+        """Completions at most to write the variants of one problem and, without a verifier, to answer them."""
+        most = self.variants.most_prompts
+        return most * (1 + self.variants.per_prompt * self.variants.votes) if self.check == "answer" else most
+
+    @property
+    def ttrl_samples(self) -> int:
+        """Completions that TTRL spends at most on one test problem: variants, rollouts and probes."""
+        rollouts = self.ttrl_steps * self.ttrl_batch * self.student.group
+        return self.written + rollouts + self.probes * (self.ttrl_steps + 1)
+
+    def ladder_samples(self, originals: int) -> int:
+        """Completions that one LADDER student takes at most."""
+        return originals * self.written + self.student.steps * self.student.batch * self.student.group
+
+    def one_level(self) -> "LadderConfig":
+        """The same without the tree: as many prompts as one has at most, all for variants of the problem itself."""
+        flat = replace(self.variants, depth=1, prompts=self.variants.most_prompts)
+        return replace(self, variants=flat)
+
+    def spread_samples(self, originals: int, tested: int) -> int:
+        """The same for each test problem, rounded up."""
+        return -(-self.ladder_samples(originals) // tested)
+
+    def draws(self, arm: str, originals: int, tested: int) -> int:
+        """Samples per test problem on which an arm is measured. The base gets as many as LADDER and TTRL spend, and
+        LADDER's students as many as TTRL, up to `most_samples`."""
+        ttrl = self.ttrl_samples if set(self.arms) & set(TTRL_ARMS) else 0
+        ladder = self.spread_samples(originals, tested) if "ladder" in self.arms else 0
+        wanted = {"base": ladder + ttrl, "ladder": ttrl}.get(arm, 0)
+        return max(self.samples, min(wanted, self.most_samples))
+
+
+# The run on the MIT integration bee (sections 3.2.2 and 4.2), as changes; give its problems as `pool`.
+MIT: dict[str, Any] = {
+    "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",  # 3.2.2: R1's Qwen2.5 7B
+    "originals": 0,  # all the past years' qualifiers
+    "tested": 0,  # the 20 questions of 2025
+    "variants.depth": 2,  # 3.1.2: level 3 was trivial
+    "variants.prompts": 8,  # with the next one 80 + 720 variants: 3.2.3 has about 800 per test question
+    "variants.parents": 9,
+    "student.max_new_tokens": 4096,  # code
+}

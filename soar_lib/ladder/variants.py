@@ -1,0 +1,233 @@
+"""Trees of variants: a model writes easier problems from a problem, and easier ones from those (LADDER section 3.1.2).
+
+Each prompt suggests some transformations, takes the point of view of one persona and has its own temperature, in turn
+(`problems.transformations`); with `prompt = "plain"` it is the one instruction that nano was taught. A variant counts
+once, by its canonical form (`problems.likeness`), and never where it is a test problem. One that cannot be checked is
+marked unsolvable and gets no children. Rejected ones stay in the list with the reason.
+
+The paper gives neither branching nor what becomes of unsolvable variants, about 8 % by its symbolic system. Here one is
+unsolvable where its integral cannot be read or compared; whether an elementary antiderivative exists is not asked, it
+simply earns no reward. Without a verifier (check = "answer") a variant's answer is the most frequent one of `votes`
+samples of the untrained model, where that is frequent enough: self-consistency in the verifier's place.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import torch
+
+from soar_lib.engine.base import Base, encode
+from soar_lib.engine.sampling import decode, sample
+from soar_lib.ladder.settings import LadderConfig, VariantSettings
+from soar_lib.ladder.transformations import EASIER, EQUIVALENT, LIBRARY, PERSONAS, questions_in, variant_messages
+from soar_lib.problems.checks import CHECKS
+from soar_lib.problems.likeness import Known, canonical
+from soar_lib.problems.prompts import easier_messages, student_messages
+from soar_lib.randomness import generator, uniforms
+from soar_lib.records import Problem
+from soar_lib.student.rewards import majority
+from soar_lib.verifier.verify import extract_boxed
+
+Key = tuple[int | str, ...]
+UNDECIDED = "unsolvable: no answer"  # the votes are too far apart
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant that a prompt gave, or the prompt that gave none (an empty question)."""
+
+    id: str
+    root: str  # Problem.id of the problem its tree grows from
+    parent: str  # id of the problem or variant it was written from
+    level: int  # 1: written from the root
+    prompt: int  # its number among those of the tree, one completion each
+    question: str
+    effect: str  # what was asked for: easier, equivalent
+    temperature: float
+    persona: str = ""
+    suggestions: tuple[str, ...] = ()
+    rejected: str = ""  # why nothing is trained on it: "no question", "repeats ID", "test problem", "unsolvable: ..."
+    answer: str = ""  # by self-consistency, where there is no verifier
+    nearest: str = ""  # Problem.id of the test problem nearest to it
+    distance: float = 1.0  # to that one, 0 to 1
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One request for variants of `question`."""
+
+    root: Problem
+    parent: str
+    level: int
+    number: int  # of the prompts of its root, over all levels
+    question: str
+    effect: str
+    temperature: float
+    persona: str
+    suggestions: tuple[str, ...]
+
+    def messages(self, count: int) -> list[dict]:
+        if not self.persona:
+            return easier_messages(self.question)
+        return variant_messages(self.question, self.effect, count, self.suggestions, self.persona)
+
+
+def grow(
+    base: Base, roots: Sequence[Problem], config: LadderConfig, key: Key, known: Known, apart: bool = False
+) -> list[Variant]:
+    """The trees of all roots, level by level, written by the untrained model; `known` are the test problems.
+
+    Without `apart` a variant counts once in all trees together, with it once in each. A tree depends on its root and
+    `key` alone where trees are apart. Raises LoadError for a root that states nothing to be checked.
+    """
+    settings, written, prompts = config.variants, [], Counter()
+    seen = {"" if not apart else root.id: {} for root in roots}
+    for root in roots:
+        seen["" if not apart else root.id].setdefault(canonical(root.question), root.id)
+    parents = [(root, root.id, root.question) for root in roots]
+    for level in range(1, settings.depth + 1):
+        asked = [
+            prompt
+            for root, parent, question in parents
+            for prompt in _prompts(root, parent, question, level, prompts, settings, key)
+        ]
+        found = _write(base, asked, config, key)
+        found = [_screened(variant, seen["" if not apart else variant.root], known) for variant in found]
+        written += _solvable(base, found, config, key)
+        parents = _parents(written, roots, level, settings, key)
+        if not parents:
+            break
+    return written
+
+
+def usable(variants: Sequence[Variant]) -> list[Problem]:
+    """The variants that can be trained on, as problems; their answers are self-consistent ones or empty."""
+    return [Problem(v.id, v.question, v.answer, "variants", level=v.level) for v in variants if not v.rejected]
+
+
+def drawn(variants: Sequence[Variant], config: LadderConfig) -> int:
+    """Completions that these trees took: one per prompt, and where there is no verifier the votes."""
+    prompts = len({(variant.root, variant.prompt) for variant in variants})
+    voted = sum(variant.rejected in ("", UNDECIDED) for variant in variants) if config.check == "answer" else 0
+    return prompts + voted * config.variants.votes
+
+
+def to_row(variant: Variant, **place: int | str) -> dict:
+    """A line of problems.jsonl: which tree it is of, and the variant."""
+    return {**place, **asdict(variant)}
+
+
+def from_row(row: dict, *place: str) -> Variant:
+    """The variant of a line that `to_row` made."""
+    rest = {name: value for name, value in row.items() if name not in place}
+    return Variant(**rest | {"suggestions": tuple(row["suggestions"])})
+
+
+def _prompts(
+    root: Problem, parent: str, question: str, level: int, count: Counter, settings: VariantSettings, key: Key
+) -> list[Prompt]:
+    """The prompts for one parent; `count` numbers the prompts of each root."""
+    made = []
+    for _ in range(settings.prompts):
+        number, count[root.id] = count[root.id], count[root.id] + 1
+        draw = generator(*key, root.id, "prompt", number)
+        effect = EQUIVALENT if torch.rand((), generator=draw).item() < settings.equivalent else EASIER
+        turn, place = divmod(number, len(settings.temperatures))
+        persona, suggestions = "", ()
+        if settings.prompt == "transformations":
+            persona, suggestions = PERSONAS[turn % len(PERSONAS)], suggest(effect, settings, draw)
+        temperature = settings.temperatures[place]
+        made.append(Prompt(root, parent, level, number, question, effect, temperature, persona, suggestions))
+    return made
+
+
+def suggest(effect: str, settings: VariantSettings, draw: torch.Generator) -> tuple[str, ...]:
+    """Some transformations of the library with this effect, none twice."""
+    texts = [item.text for item in LIBRARY if item.effect == effect]
+    low, high = settings.suggestions
+    count = int(torch.randint(low, high + 1, (), generator=draw))
+    return tuple(texts[i] for i in torch.randperm(len(texts), generator=draw)[:count].tolist())
+
+
+def _write(base: Base, asked: Sequence[Prompt], config: LadderConfig, key: Key) -> list[Variant]:
+    """What the prompts gave, in their order; each temperature is sampled by itself."""
+    settings, texts = config.variants, [""] * len(asked)
+    for temperature in dict.fromkeys(prompt.temperature for prompt in asked):
+        places = [i for i, prompt in enumerate(asked) if prompt.temperature == temperature]
+        mine = [asked[i] for i in places]
+        ids = [encode(base, prompt.messages(settings.per_prompt)) for prompt in mine]
+        shape = (settings.max_new_tokens,)
+        numbers = torch.stack([uniforms(shape, *key, prompt.root.id, "write", prompt.number) for prompt in mine])
+        drawn = sample(base, None, ids, [0] * len(ids), 1, numbers, shape[0], temperature, config.rows)
+        for i, text in zip(places, decode(base, drawn), strict=True):
+            texts[i] = text
+    return [
+        _variant(prompt, question, i)
+        for prompt, text in zip(asked, texts, strict=True)
+        for i, question in enumerate(questions_in(text, settings.per_prompt) or [""])
+    ]
+
+
+def _variant(prompt: Prompt, question: str, index: int) -> Variant:
+    return Variant(
+        f"{prompt.root.id}/{prompt.level}.{prompt.number}.{index}", prompt.root.id, prompt.parent, prompt.level,
+        prompt.number, question, prompt.effect, prompt.temperature, prompt.persona, prompt.suggestions,
+    )  # fmt: skip
+
+
+def _screened(variant: Variant, seen: dict[str, str], known: Known) -> Variant:
+    """The variant with its distance to the test problems, rejected where it is one or has been there; joins `seen`."""
+    if not variant.question:
+        return replace(variant, rejected="no question")
+    form = canonical(variant.question)
+    nearest, gap = known.nearest(variant.question)
+    variant = replace(variant, nearest=nearest, distance=gap)
+    if form in seen:
+        return replace(variant, rejected=f"repeats {seen[form]}")
+    if form in known.forms:
+        return replace(variant, rejected="test problem")
+    seen[form] = variant.id
+    return variant
+
+
+def _solvable(base: Base, variants: list[Variant], config: LadderConfig, key: Key) -> list[Variant]:
+    """The variants, those marked that nothing could show to be solved; without a verifier with their answers."""
+    good = [variant for variant in variants if not variant.rejected]
+    if config.check == "answer":
+        judged = _voted(base, good, config, key)
+    else:
+        reasons = {variant.id: CHECKS[config.check].unsolvable(variant.question) for variant in good}
+        judged = [replace(v, rejected=f"unsolvable: {reasons[v.id]}" if reasons[v.id] else "") for v in good]
+    found = {variant.id: variant for variant in judged}
+    return [found.get(variant.id, variant) for variant in variants]
+
+
+def _voted(base: Base, variants: list[Variant], config: LadderConfig, key: Key) -> list[Variant]:
+    """The variants with the untrained model's most frequent answer."""
+    if not variants:
+        return []
+    votes, width = config.variants.votes, config.student.max_new_tokens
+    ids = [encode(base, student_messages(variant.question)) for variant in variants]
+    numbers = torch.cat([uniforms((votes, width), *key, variant.id, "votes") for variant in variants])
+    drawn = sample(base, None, ids, [0] * len(ids), votes, numbers, width, config.student.temperature, config.rows)
+    boxes = [extract_boxed(text) for text in decode(base, drawn)]
+    judged = []
+    for i, variant in enumerate(variants):
+        answer, share = majority(boxes[i * votes : (i + 1) * votes])
+        agreed = share >= config.variants.agreement
+        judged.append(replace(variant, answer=answer) if agreed else replace(variant, rejected=UNDECIDED))
+    return judged
+
+
+def _parents(
+    written: Sequence[Variant], roots: Sequence[Problem], level: int, settings: VariantSettings, key: Key
+) -> list[tuple[Problem, str, str]]:
+    """Of each root's usable variants of a level at most `parents`, drawn at random (the released code takes the first
+    ones), in the order written."""
+    chosen = []
+    for root in roots:
+        mine = [v for v in written if v.root == root.id and v.level == level and not v.rejected]
+        order = torch.randperm(len(mine), generator=generator(*key, root.id, "parents", level)).tolist()
+        chosen += [(root, mine[i].id, mine[i].question) for i in sorted(order[: settings.parents])]
+    return chosen

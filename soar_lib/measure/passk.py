@@ -1,0 +1,142 @@
+"""pass@k, its interval, and the table of arms: numbers in, numbers out.
+
+SOAR sections 4.3 and B.8 report pass@k of 32 samples per problem as mean and standard deviation over seeds, with
+neither the estimator nor the nesting of the seeds stated. Here the estimator is the unbiased one of Chen et al. 2021
+("Evaluating Large Language Models Trained on Code"), and the interval is a bootstrap over all three sources of
+chance: SOAR runs (teacher seeds), students within a run, problems (`soar_lib.measure.bootstrap`). Two arms are
+compared on the same runs, students and problems.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+
+from soar_lib.measure.bootstrap import bootstrap, bootstrap_interval
+from soar_lib.runs import read_jsonl
+
+__all__ = ["COLUMNS", "Comparison", "Score", "bootstrap_interval", "compare", "pass_at_k", "read_scores", "table"]
+COLUMNS = ["arm", "k", "mean", "low", "high", "seeds", "rollouts"]
+HARD_TEST, TRANSFER = "hard_test", "transfer"  # the sets of problems that students are measured on
+
+
+@dataclass(frozen=True)
+class Score:
+    """`c` of `n` samples of one student on one problem were right."""
+
+    arm: str
+    run: str  # name of the SOAR run the arm stands on; arms without one are measured beside each run
+    student: int  # number of the fresh student, or of the inference seed where nothing is trained
+    problem: str  # Problem.id
+    n: int
+    c: int
+    rollouts: int  # completions that trained this very student
+    set: str = HARD_TEST  # or TRANSFER
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """pass@k of `arm` less that of `other` on the same problems, with its 95 % interval and two-sided p; `runs` counts
+    the SOAR runs that both stand on, and the rollouts are the mean numbers of completions that trained a student."""
+
+    arm: str
+    other: str
+    k: int
+    difference: float
+    low: float
+    high: float
+    p: float
+    runs: int
+    rollouts: int
+    other_rollouts: int
+
+
+def read_scores(folders: Iterable[str | Path]) -> list[Score]:
+    """The scores that evaluations' run folders hold; runs are named by both folders, since two may bear one name."""
+    return [
+        Score(**row | {"run": f"{Path(folder).name}: {row['run']}"})
+        for folder in folders
+        for row in read_jsonl(Path(folder) / "scores.jsonl")
+    ]
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The probability that at least one of k samples is right, estimated without bias from c right ones of n.
+
+    1 - C(n-c, k) / C(n, k), as a product that never leaves [0, 1] (Chen et al. 2021, section 2.1).
+    Raises ValueError outside 1 <= k <= n and 0 <= c <= n.
+
+    >>> pass_at_k(4, 1, 1), pass_at_k(4, 1, 2), pass_at_k(4, 0, 4), pass_at_k(4, 2, 3)
+    (0.25, 0.5, 0.0, 1.0)
+    """
+    if not (1 <= k <= n and 0 <= c <= n):
+        raise ValueError(f"pass@k of n = {n}, c = {c}, k = {k}: needs 1 <= k <= n and 0 <= c <= n")
+    if n - c < k:
+        return 1.0
+    return float(1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1)))
+
+
+def table(
+    scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str] | None = None, seed: int = 0, set: str = HARD_TEST
+) -> pd.DataFrame:
+    """pass@k of each arm (in the order of `arms`; None: all, as they come) with its 95 % interval; columns `COLUMNS`,
+    pass@k as fractions.
+
+    `seeds` counts the students measured, `rollouts` is the mean number of completions that trained one of them.
+    Arms without scores on the problems of `set` have no row.
+    """
+    frame = _frame(scores, set)
+    rows = []
+    for arm in frame["arm"].unique() if arms is None else arms:
+        part = frame[frame["arm"] == arm]
+        for k in ks if len(part) else ():
+            values, sets = _matrices(part, k)
+            low, high = bootstrap_interval(values, sets, seed)
+            mean = fmean(float(run.mean()) for run in values)
+            seeds = sum(len(run) for run in values)
+            rows.append([arm, k, mean, max(low, 0.0), min(high, 1.0), seeds, round(part["rollouts"].mean())])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0, set: str = HARD_TEST) -> Comparison:
+    """The paired test of two arms: same runs, student numbers and problems, so what they share cancels.
+
+    Raises ValueError where they share no run, or were measured on other problems or with other students.
+    """
+    frame = _frame(scores, set)
+    left, right = (frame[frame["arm"] == name] for name in (arm, other))
+    common = sorted({*left["run"]} & {*right["run"]})
+    if not common:
+        raise ValueError(f"{arm} and {other} share no run on {set}; evaluate both")
+    left, right = (part[part["run"].isin(common)] for part in (left, right))
+    (values, sets), (others, other_sets) = _matrices(left, k), _matrices(right, k)
+    if sets != other_sets or [v.shape for v in values] != [v.shape for v in others]:
+        raise ValueError(
+            f"{arm} and {other} were measured on other problems or with other students; evaluate both anew"
+        )
+    gaps = [value - other for value, other in zip(values, others, strict=True)]
+    found = bootstrap(gaps, sets, seed)
+    low, high = found.interval()
+    budgets = (round(part["rollouts"].mean()) for part in (left, right))
+    return Comparison(arm, other, k, found.mean, max(low, -1.0), min(high, 1.0), found.p_value(), len(gaps), *budgets)
+
+
+def _frame(scores: Iterable[Score], set: str) -> pd.DataFrame:
+    frame = pd.DataFrame(list(scores), columns=[field.name for field in fields(Score)])
+    return frame[frame["set"] == set]
+
+
+def _matrices(part: pd.DataFrame, k: int) -> tuple[list[np.ndarray], list[tuple[str, ...]]]:
+    """For each run pass@k [students, problems] and the tuple of its problems."""
+    values, sets = [], []
+    for run, rows in part.groupby("run", sort=True):
+        estimates = rows.assign(value=[pass_at_k(n, c, k) for n, c in zip(rows["n"], rows["c"], strict=True)])
+        matrix = estimates.pivot(index="student", columns="problem", values="value")
+        if matrix.isna().any(axis=None):
+            raise ValueError(f"{run}: not every student was measured on every problem; resume the evaluation")
+        values.append(matrix.to_numpy())
+        sets.append(tuple(matrix.columns))
+    return values, sets

@@ -1,0 +1,292 @@
+r"""How good the written problems are, by the paper's taxonomy (SOAR section C.4, Table 7).
+
+Each problem gets one label. Well posed: `correct`, `arithmetic` or `logic` (the answer is wrong). Not well posed:
+`ill_posed` or `ambiguous` (something is missing). `unjudged`: no verdict; never a share of anything, but counted.
+
+`exact` judges the embedded world's problems without a model. Decided exactly there:
+
+- well posed: one of the world's families reads the question; correct: the verifier finds the answer equal to the
+  family's own;
+- ambiguous: text was lost and a family reads the question again with an ending added (the question is a proper prefix
+  of a well-posed one), or with one number or item inserted at one place; ill_posed: every other question, also one
+  that a lenient reader could solve ("1 dogs", or two terms of one power in an integral).
+
+Not decidable from question and answer is why an answer is wrong: one value can come from many mistakes. So the border
+between arithmetic and logic is a rule, tried in this order, and `reason` says which case held:
+
+1. arithmetic: the right method with the family's usual slip at one step gives the answer;
+2. logic: the answer is right for another reading of the data, with one item left out or taken twice, in reverse order,
+   or sorted in the other direction;
+3. arithmetic: any other value.
+
+`soar_lib.measure.judge` judges problems of any kind by a language model; `agreement` measures it against `exact`.
+"""
+
+import functools
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import torch
+from reasoning_gym.arithmetic.leg_counting import ANIMALS
+
+from soar_lib.measure.passk import bootstrap_interval
+from soar_lib.nano import world
+from soar_lib.randomness import generator
+from soar_lib.records import Problem, SyntheticProblem
+from soar_lib.verifier.canonical import decide
+from soar_lib.verifier.forms import MAX_CHARACTERS
+from soar_lib.verifier.verify import equal
+
+WELL_POSED = ("correct", "arithmetic", "logic")
+LABELS = (*WELL_POSED, "ill_posed", "ambiguous")
+UNJUDGED = "unjudged"
+MEASURES = ("well_posed", *LABELS)  # the rows of Table 7
+COLUMNS = ["arm", "judge", "measure", "percent", "low", "high", "n", "unjudged", "runs"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge says of one problem: a label of `LABELS` or `UNJUDGED`, the judge's own answer where it has one,
+    and why."""
+
+    label: str
+    answer: str | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.label not in (*LABELS, UNJUDGED):
+            raise ValueError(f"label {self.label!r}: must be one of {', '.join((*LABELS, UNJUDGED))}")
+
+    @property
+    def well_posed(self) -> bool:
+        return self.label in WELL_POSED
+
+    @property
+    def correct(self) -> bool:
+        return self.label == "correct"
+
+    @property
+    def judged(self) -> bool:
+        return self.label != UNJUDGED
+
+
+# ------------------------------------------------------------------ the exact judge of the embedded world
+
+
+def exact(problems: Sequence[SyntheticProblem | Problem]) -> list[Verdict]:
+    """Exact verdicts on problems of the embedded world; on other problems everything is ill-posed."""
+    return [exact_verdict(problem.question, problem.answer) for problem in problems]
+
+
+@functools.lru_cache(maxsize=100_000)
+def exact_verdict(question: str, answer: str) -> Verdict:
+    r"""The verdict on one question and its answer, the content of the box.
+
+    >>> sums = "State the final answer to the following arithmetic problem: "
+    >>> [exact_verdict(sums + q, a).label for q, a in (("42 + 9 =", "51"), ("42 + 9 =", "41"), ("42 +", "51"))]
+    ['correct', 'arithmetic', 'ambiguous']
+    """
+    known = world.understand(question)
+    if known is None:
+        lost = _lost(question)
+        return Verdict("ambiguous", None, lost) if lost else Verdict("ill_posed", None, "no family can read it")
+    family, content = known
+    gold = family.solve(content)[1]
+    verdict = equal(gold, answer)
+    if verdict == "right":
+        return Verdict("correct", gold)
+    if verdict != "wrong":
+        return Verdict(UNJUDGED, gold, f"verifier: {verdict}")
+    return Verdict(*_mistake(family, content, gold, answer))
+
+
+def topic(question: str) -> str:
+    """The name of the world's family that reads a question, "" where none does."""
+    known = world.understand(question)
+    return known[0].name if known else ""
+
+
+def _lost(question: str) -> str | None:
+    """What is missing from a question that no family reads, None where adding text at one place cannot mend it."""
+    if any(world.understand(question + ending) for ending in _endings()):
+        return "the end is missing"
+    # A number that the question does not hold, so that no power of x occurs twice.
+    taken = {int(digits) for digits in re.findall(r"\d{1,9}", question)}
+    number = next(number for number in range(2, len(question) + 3) if number not in taken)
+    items = (f"{number}", f"{number} cats", f"{number}*x**{number}")
+    spaced = [f"{before}{item}{after}" for item in items for before in ("", " ") for after in ("", " ")]
+    places = [i for i in range(len(question)) if not re.search(r"\d", question[max(0, i - 1) : i + 1])]
+    mended = (world.understand(question[:i] + item + question[i:]) for i in places for item in spaced)
+    return "a number or item is missing" if any(mended) else None
+
+
+@functools.cache
+def _endings() -> tuple[str, ...]:
+    """All endings of a set of questions that holds every word and every kind of item that a family can read.
+
+    So a proper prefix of any well-posed question is well posed with one of them added.
+    """
+    first, *leads = world.INTEGRAL_LEADS
+    groups = [
+        ("chain_sum", [[1, 1]]),
+        ("leg_counting", [[(count, name)] for name in ANIMALS for count in (1, 2)]),
+        ("base_conversion", [[1]]),
+        ("number_sorting", [[order, 1, 2] for order in ("ascending", "descending")]),
+        ("spell_backward", [["a", "b"]]),
+        # whichever powers of x a question holds, another one is free
+        ("simple_integration", [[first, (Fraction(3, 5), power)] for power in range(100)]),
+        *(("simple_integration", [[lead, (Fraction(3, 5), 2)]]) for lead in leads),
+    ]
+    endings = set()
+    for name, contents in groups:
+        texts = [world.FAMILIES[name].write(content) for content in contents]
+        lead = len(os.path.commonprefix(texts))
+        endings |= {texts[0][i:] for i in range(len(texts[0]))}
+        endings |= {text[i:] for text in texts for i in range(lead, len(text))}
+    return tuple(sorted(endings))
+
+
+def _mistake(family: world.Family, content: list, gold: str, answer: str) -> tuple[str, str, str]:
+    """(label, gold, reason) of a wrong answer, by the rule above."""
+    for step in range(1, len(content) + 1):
+        if _same(family.solve(content, [step])[1], answer):
+            return "arithmetic", gold, f"a slip at step {step}"
+    for reading, other in _misreadings(family, content):
+        if _same(family.solve(other)[1], answer):
+            return "logic", gold, reading
+    return "arithmetic", gold, "another value"
+
+
+def _same(gold: str, answer: str) -> bool:
+    """Equality by cheap forms alone: an answer that needs computer algebra is no reading's."""
+    return len(answer) <= MAX_CHARACTERS and decide(gold, answer) is True
+
+
+def _misreadings(family: world.Family, content: list) -> Iterator[tuple[str, list]]:
+    """Other readings of a question's data: (what was done, the content read instead)."""
+    headed = family.name in ("number_sorting", "simple_integration")  # the first item says what to do
+    head, data = content[:headed], content[headed:]
+    other = {"ascending": ["descending"], "descending": ["ascending"]}
+    readings = [(f"item {i + 1} left out", head, data[:i] + data[i + 1 :]) for i in range(len(data))]
+    readings += [(f"item {i + 1} taken twice", head, data[: i + 1] + data[i:]) for i in range(len(data))]
+    readings += [("the items in reverse order", head, data[::-1])]
+    readings += [("sorted in the other direction", other[head[0]], data)] if head and head[0] in other else []
+    for reading, start, items in readings:
+        known = family.parse(family.write(start + items)) if items else None
+        if known is not None:
+            yield reading, known
+
+
+# ------------------------------------------------------------------ tables
+
+
+def summary(arms: Mapping[str, Sequence[Sequence[Verdict]]], judge: str, seed: int = 0) -> pd.DataFrame:
+    """Table 7: one row per arm and measure of `MEASURES`, with the columns `COLUMNS`.
+
+    `arms`: for each arm its runs' verdicts, one sequence per teacher. `percent` is the mean over runs of the share
+    among the judged, with its 95 % bootstrap interval over runs and problems, cut at 0 and 100; `n` counts the judged.
+    Runs without a judged problem do not count; an arm without one has NaN.
+    """
+    rows = []
+    for arm, runs in arms.items():
+        unjudged = sum(not verdict.judged for run in runs for verdict in run)
+        judged = [kept for run in runs if (kept := [verdict for verdict in run if verdict.judged])]
+        for measure in MEASURES:
+            shares = _percent([[is_so(verdict, measure) for verdict in run] for run in judged], seed)
+            rows.append([arm, judge, measure, *shares, sum(map(len, judged)), unjudged, len(judged)])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def is_so(verdict: Verdict, measure: str) -> bool:
+    """Whether a verdict counts for a measure of `MEASURES`."""
+    return verdict.well_posed if measure == "well_posed" else verdict.label == measure
+
+
+def _percent(runs: list[list[bool]], seed: int) -> tuple[float, float, float]:
+    """Mean over runs and its interval, in percent. Each run has problems of its own."""
+    if not runs:
+        return math.nan, math.nan, math.nan
+    values = [np.array([run], dtype=float) for run in runs]
+    low, high = bootstrap_interval(values, range(len(values)), seed)
+    return 100 * float(np.mean([value.mean() for value in values])), 100 * max(0.0, low), 100 * min(1.0, high)
+
+
+# ------------------------------------------------------------------ agreement of two judges
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two judges on the same problems: `confusion` counts reference labels (rows) against the other judge's (columns),
+    `share` of equal labels, Cohen's `kappa` (NaN where chance alone gives full agreement), `n` judged by both,
+    `unjudged` by either."""
+
+    confusion: pd.DataFrame
+    share: float
+    kappa: float
+    n: int
+    unjudged: int
+
+
+def agreement(reference: Sequence[Verdict], other: Sequence[Verdict], measure: str = "label") -> Agreement:
+    """How far `other` agrees with `reference` on the labels, or on one measure of `MEASURES` (rows no, yes)."""
+    if len(reference) != len(other):
+        raise ValueError(f"{len(reference)} and {len(other)} verdicts: both judges must judge the same problems")
+    if measure not in ("label", *MEASURES):
+        raise ValueError(f"measure {measure!r}: must be label or one of {', '.join(MEASURES)}")
+    names = LABELS if measure == "label" else ("no", "yes")
+    counts = pd.DataFrame(0, index=pd.Index(names, name="reference"), columns=pd.Index(names, name="other"))
+    for pair in zip(reference, other, strict=True):
+        if all(verdict.judged for verdict in pair):
+            row, column = (v.label if measure == "label" else names[is_so(v, measure)] for v in pair)
+            counts.loc[row, column] += 1
+    n = int(counts.to_numpy().sum())
+    return Agreement(counts, *cohen(counts.to_numpy()), n, len(reference) - n)
+
+
+def cohen(counts: np.ndarray) -> tuple[float, float]:
+    """(share of agreement, kappa) of a square table of counts (Cohen 1960); NaN where undefined.
+
+    >>> cohen(np.array([[20, 5], [10, 15]]))
+    (0.7, 0.4)
+    """
+    n = counts.sum()
+    if n == 0:
+        return math.nan, math.nan
+    share = float(np.trace(counts) / n)
+    chance = float(counts.sum(0) @ counts.sum(1) / n**2)
+    return share, round((share - chance) / (1 - chance), 12) if chance < 1 else math.nan
+
+
+# ------------------------------------------------------------------ structure against correctness
+
+
+def equal_size_sets(
+    problems: Sequence[SyntheticProblem], verdicts: Sequence[Verdict], *key: int | str, size: int | None = None
+) -> dict[str, list[SyntheticProblem]]:
+    """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5).
+
+    `correct_only` against `well_posed`, drawn from all well-posed problems, correct ones included. The paper compared
+    82 with 144 problems, so that size and correctness could not be told apart. `size` problems each (all correct ones
+    by default), drawn without replacement from the random `key`, in the order written. Raises ValueError where there
+    are too few, or where no answer is wrong, so that both sets are of one kind.
+    """
+    pairs = list(zip(problems, verdicts, strict=True))
+    correct = [problem for problem, verdict in pairs if verdict.correct]
+    posed = [problem for problem, verdict in pairs if verdict.well_posed]
+    size = len(correct) if size is None else size
+    if not 1 <= size <= len(correct):
+        raise ValueError(f"size {size}: must lie between 1 and {len(correct)}, the number of correct problems")
+    if len(posed) == len(correct):
+        raise ValueError(f"all {len(posed)} well-posed problems are correct: both sets would be of one kind")
+    chosen = {"correct_only": correct, "well_posed": posed}
+    return {name: _drawn(found, size, generator(*key, "quality", name)) for name, found in chosen.items()}
+
+
+def _drawn(problems: list[SyntheticProblem], size: int, draw: torch.Generator) -> list[SyntheticProblem]:
+    return [problems[i] for i in sorted(torch.randperm(len(problems), generator=draw)[:size].tolist())]

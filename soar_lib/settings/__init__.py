@@ -1,0 +1,1 @@
+"""Settings shared by the methods, presets, and what a run will cost."""

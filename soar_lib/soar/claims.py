@@ -1,0 +1,254 @@
+"""The paper's claims against a study's folder: our number, its interval, the paper's number and a verdict.
+
+Only run folders are read. A study holds one folder per arm with `evaluate/` in it; its SOAR runs of one seed are
+comparable across arms, since all share one filter run, so arms are compared pairwise by seed, student and problem.
+
+The verdict is fixed here, before any run. Every claim is a number that the paper says lies above a null value:
+
+    holds            the 95 % interval lies above the null
+    does not hold    it lies below
+    undecided        it contains the null, or there are fewer than 3 seeds, too few for an interval that holds its level
+
+A claim that something has *no* effect is a number the paper says is small. It holds where the interval stays below a
+margin, and does not hold where it lies above 0; a gain that is certain but below the margin is no gain worth its cost,
+so it holds. The margin is 5 points of pass@k: the paper calls 2.8 points no help and 9.3 a clear one (Table 4). No
+correction is made for testing several claims.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from soar_lib.measure.bootstrap import bootstrap_interval
+from soar_lib.measure.passk import HARD_TEST, TRANSFER, Comparison, Score, compare, pass_at_k, read_scores
+from soar_lib.runs import RunError, read_json, read_jsonl
+
+COLUMNS = ["claim", "ours", "low", "high", "paper", "seeds", "verdict"]
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+LEAST_SEEDS = 3
+MARGIN = 5.0  # points of pass@k below which a gain counts as none
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval and how many SOAR runs (teacher seeds) of each arm it rests on."""
+
+    ours: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    seeds: int = 0
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study measured: scores with runs named by their seed, the largest k, and its folder."""
+
+    folder: Path
+    scores: list[Score]
+    k: int
+
+    def arms(self, set: str = HARD_TEST) -> list[str]:
+        return list(dict.fromkeys(score.arm for score in self.scores if score.set == set))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`text` may name {k}; `paper` is in the unit of the measure, NaN where the paper only plots it."""
+
+    text: str
+    measure: Callable[[Study], Estimate]
+    paper: float = math.nan
+    null: float = 0.0
+    no_effect: bool = False
+
+
+def read_study(folder: str | Path) -> Study:
+    """The evaluations that a study's folder holds. Raises RunError where it is none."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file() or "evaluate" not in read_json(folder / "config.json"):
+        raise RunError(f"{folder}: is no study's folder (no config.json with evaluate in it)")
+    scores = [score for path in evaluations(folder) for score in _by_seed(path)]
+    return Study(folder, scores, max(read_json(folder / "config.json")["evaluate"]["ks"]))
+
+
+def evaluations(folder: str | Path) -> list[Path]:
+    """The finished evaluations of a study, arm by arm as they are listed in its settings."""
+    arms = read_json(Path(folder) / "config.json")["arms"]
+    paths = (Path(folder) / arm / "evaluate" for arm in arms)
+    return [path for path in paths if (path / "pass_at_k.csv").is_file()]
+
+
+def seeds_of(evaluation: Path) -> list[int]:
+    """The seeds of an evaluation's SOAR runs, in the order of their numbers there."""
+    return pd.read_csv(evaluation / "sources.csv")["seed"].tolist()
+
+
+def _by_seed(evaluation: Path) -> list[Score]:
+    sources = pd.read_csv(evaluation / "sources.csv")
+    name = {f"{evaluation.name}: {run}": f"seed{seed}" for run, seed in zip(sources["run"], sources["seed"])}
+    return [replace(score, run=name[score.run]) for score in read_scores([evaluation])]
+
+
+# ------------------------------------------------------------------ measures
+
+
+def gain(arm: str, other: str, set: str = HARD_TEST) -> Callable[[Study], Estimate]:
+    """pass@k of `arm` less that of `other`, in points, paired."""
+    return partial(_gain, arm, other, set)
+
+
+def _gain(arm: str, other: str, set: str, study: Study) -> Estimate:
+    if not {arm, other} <= {*study.arms(set)}:
+        return Estimate()
+    found = compare(study.scores, arm, other, study.k, set=set)
+    return Estimate(100 * found.difference, 100 * found.low, 100 * found.high, found.runs)
+
+
+def spread(arm: str, other: str) -> Callable[[Study], Estimate]:
+    """The standard deviation over seeds of `other`'s pass@k over that of `arm`, with the interval of the F test."""
+    return partial(_spread, arm, other)
+
+
+def _spread(arm: str, other: str, study: Study) -> Estimate:
+    mine, theirs = (_per_seed(study, name) for name in (arm, other))
+    seeds = min(len(mine), len(theirs))
+    if seeds < 2 or np.std(mine) == 0:
+        return Estimate(seeds=seeds)
+    ratio = float(np.std(theirs, ddof=1) / np.std(mine, ddof=1))
+    low, high = (stats.f.ppf(tail, len(theirs) - 1, len(mine) - 1) for tail in (0.975, 0.025))
+    return Estimate(ratio, float(ratio / low**0.5), float(ratio / high**0.5), seeds)
+
+
+def _per_seed(study: Study, arm: str) -> list[float]:
+    """Mean pass@k of each SOAR run."""
+    found: dict[str, list[float]] = {}
+    for score in study.scores:
+        if score.arm == arm and score.set == HARD_TEST:
+            found.setdefault(score.run, []).append(pass_at_k(score.n, score.c, study.k))
+    return [float(np.mean(values)) for values in found.values()]
+
+
+def diversity_ratio(arm: str, other: str) -> Callable[[Study], Estimate]:
+    """The Vendi Score of `arm`'s sampled problems over that of `other`'s, each a study arm's folder: the geometric mean
+    over seeds. Embedding: character n-grams, which need no model."""
+    return partial(_diversity_ratio, arm, other)
+
+
+def _diversity_ratio(arm: str, other: str, study: Study) -> Estimate:
+    from soar_lib.measure import diversity  # scikit-learn is slow to import
+
+    texts = {name: _sampled(study.folder / name / "evaluate") for name in (arm, other)}
+    seeds = sorted(texts[arm].keys() & texts[other].keys())
+    if not seeds:
+        return Estimate()
+    groups = {f"{name} {seed}": texts[name][seed] for name in (arm, other) for seed in seeds}
+    scores = diversity.per_arm(groups, diversity.tfidf()).set_index("arm")["vendi"]
+    ratios = [math.log(scores[f"{arm} {seed}"] / scores[f"{other} {seed}"]) for seed in seeds]
+    if len(seeds) < 2:
+        return Estimate(math.exp(ratios[0]), seeds=1)
+    low, high = bootstrap_interval([np.array([[ratio]]) for ratio in ratios])
+    return Estimate(*map(math.exp, (float(np.mean(ratios)), low, high)), len(seeds))
+
+
+def _sampled(evaluation: Path) -> dict[int, list]:
+    """The problems that each trained teacher wrote for an evaluation, by seed."""
+    from soar_lib.measure.diversity import read_problems
+
+    if not (evaluation / "pass_at_k.csv").is_file():
+        return {}
+    rows, seeds = read_jsonl(evaluation / "problems.jsonl"), seeds_of(evaluation)
+    found: dict[int, list] = {}
+    for row, problem in zip(rows, read_problems(evaluation), strict=True):
+        if row["arm"] == "grounded_t":
+            found.setdefault(seeds[row["source"]], []).append(problem)
+    return found
+
+
+# ------------------------------------------------------------------ the claims
+
+CLAIMS = (
+    Claim(
+        "Hard-Only plateaus: it gains less than 5 points of pass@{k} on the untrained model",
+        gain("hard_only", "base"), 2.1, no_effect=True,
+    ),
+    Claim(
+        "Four times the rollouts do not help Hard-Only: they gain it less than 5 points of pass@{k}",
+        gain("hard_only_x4", "hard_only"), 2.8, no_effect=True,
+    ),
+    Claim("PQ beats Hard-Only (points of pass@{k})", gain("pq", "hard_only"), 9.3),
+    Claim("PS beats Hard-Only (points of pass@{k})", gain("ps", "hard_only"), 8.5),
+    Claim("Grounded-T beats Hard-Only (points of pass@{k})", gain("grounded_t", "hard_only"), 9.5),
+    Claim("Grounded-T beats Intrinsic-T in the mean (points of pass@{k})", gain("grounded_t", "intrinsic_t"), 5.0),
+    Claim(
+        "Grounded-T beats Intrinsic-T in spread (SD over seeds of pass@{k}: Intrinsic-T's over Grounded-T's, above 1)",
+        spread("grounded_t", "intrinsic_t"), 2.0, null=1.0,
+    ),
+    Claim("Promotion helps Grounded-T (points of pass@{k})", gain("grounded_t", "grounded_t_no_promotion")),
+    Claim("Multi-turn generation is worse (points of pass@{k})", gain("grounded_t", "grounded_t_multi_turn"), 11.1),
+    Claim(
+        "Vendi Score of Grounded-T at least twice Intrinsic-T's (ratio; character n-grams, q = 1)",
+        diversity_ratio("grounded", "intrinsic"), 2.96, null=2.0,
+    ),
+    Claim(
+        "Structure beats correctness at equal size (points of pass@{k}: well-posed less correct-only problems)",
+        gain("well_posed", "correct_only"),
+    ),
+    Claim("Transfer: PQ beats Hard-Only (points of pass@{k})", gain("pq", "hard_only", TRANSFER), 3.7),
+    Claim("Transfer: PS beats Hard-Only (points of pass@{k})", gain("ps", "hard_only", TRANSFER), 3.0),
+    Claim("Transfer: Grounded-T beats Hard-Only (points of pass@{k})", gain("grounded_t", "hard_only", TRANSFER), 2.1),
+)  # fmt: skip
+# The paper's numbers: Table 4 (MATH, Llama-3.2-3B, pass@32), Table 8 (n = 64, 128 problems), Table 6 (OlympiadBench,
+# from MATH) and Table 1; its SD is over student seeds.
+
+
+def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False) -> str:
+    """The rule above.
+
+    >>> verdict(Estimate(3, 1, 5, 5)), verdict(Estimate(3, -1, 7, 5)), verdict(Estimate(-3, -5, -1, 5))
+    ('holds', 'undecided', 'does not hold')
+    >>> [verdict(Estimate(2, *limits, 5), no_effect=True) for limits in ((-1, 4), (1, 4), (-1, 6), (1, 6))]
+    ['holds', 'holds', 'undecided', 'does not hold']
+    """
+    if estimate.seeds < LEAST_SEEDS or math.isnan(estimate.low) or math.isnan(estimate.high):
+        return UNDECIDED
+    if no_effect:
+        return HOLDS if estimate.high < null + MARGIN else FAILS if estimate.low > null else UNDECIDED
+    return HOLDS if estimate.low > null else FAILS if estimate.high < null else UNDECIDED
+
+
+def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
+    """One row per claim with the columns `COLUMNS`. A claim about arms that the study has not measured stays in the
+    table, with no numbers, 0 seeds and undecided. Raises RunError."""
+    return judged(read_study(folder), of)
+
+
+def judged(study: Study, of: Sequence[Claim]) -> pd.DataFrame:
+    """The same from what was measured, which may be another method's."""
+    rows = []
+    for claim in of:
+        found = claim.measure(study)
+        rows.append(
+            {
+                "claim": claim.text.format(k=study.k), **asdict(found), "paper": claim.paper,
+                "verdict": verdict(found, claim.null, claim.no_effect),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def comparisons(folder: str | Path, other: str = "hard_only") -> pd.DataFrame:
+    """Every arm of a study against `other` on each set of problems: columns set and those of `passk.Comparison`."""
+    study = read_study(folder)
+    rows = [
+        {"set": name, **asdict(compare(study.scores, arm, other, study.k, set=name))}
+        for name in (HARD_TEST, TRANSFER)
+        for arm in study.arms(name)
+        if arm != other and other in study.arms(name)
+    ]
+    return pd.DataFrame(rows, columns=["set", *(field.name for field in fields(Comparison))])

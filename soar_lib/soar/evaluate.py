@@ -1,0 +1,289 @@
+"""Fresh students on each data set, then pass@k on the held-out hard problems (SOAR sections 4.3, B.6, B.8).
+
+What the arms are is said in soar/arms.py. Trained arms start from the base and get equal rollouts:
+`synthetic_steps` on their own problems, then hard train for the rest (the paper's curriculum for MATH), with a fresh
+AdamW and cosine in each phase for all arms alike. All arms, SOAR runs and students train as one population, or in parts
+of `together` students, or with student.trainer = "trl" one after another, each a part of its own. Test problems never
+choose anything: the last step is measured (`checkpoint` in config.json).
+
+base, ps and self_answer are inference only: `students` inference seeds of one model. A table's `rollouts` are those
+that trained the measured policy itself (for ps along its line of promotions); what the SOAR run spent to make the data
+of the other arms is in sources.csv. Each arm is measured on hard test and, where `transfer` names another filter run,
+on all of its hard problems, which no arm trains on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from soar_lib import runs
+from soar_lib.engine.base import Base
+from soar_lib.engine.base import load_for as load_base
+from soar_lib.engine.lora import Adapters, stack
+from soar_lib.loggers import Log
+from soar_lib.measure.passk import HARD_TEST, TRANSFER, Score, compare, pass_at_k, read_scores, table
+from soar_lib.problems.load import overlap
+from soar_lib.randomness import generator
+from soar_lib.records import Problem
+from soar_lib.settings.cost import by_trl
+from soar_lib.settings.fit import check_memory
+from soar_lib.settings.student import StudentSettings
+from soar_lib.soar.arms import Entry, Judge, own_problems, plan, row_name, write
+from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
+from soar_lib.soar.sources import Source, describe, read_source, read_transfer, source_name
+from soar_lib.student.inner_loop import HERE, InnerLoop
+from soar_lib.student.rewards import student_rewards
+from soar_lib.student.trl import check_trainer
+
+__all__ = ["compare", "pass_at_k", "read_scores", "run", "table"]
+FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every stage of an evaluation needs."""
+
+    config: EvaluateConfig
+    base: Base
+    sources: list[Source]
+    transfer: list[Problem]
+    entries: list[Entry]
+    run: runs.Run
+    progress: bool
+    inner_loop: InnerLoop
+
+    @property
+    def trained(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.arm in TRAINED_ARMS]
+
+
+def run(
+    config: EvaluateConfig,
+    soar_folders: Sequence[str | Path],
+    out: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+    judge: Judge | None = None,
+    base: Base | None = None,
+    log: Log | None = None,
+    inner_loop: InnerLoop = HERE,
+) -> pd.DataFrame:
+    """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
+    evaluation is only read. `judge` gives the verdicts behind correct_only and well_posed (default `quality.exact`,
+    which knows the embedded world's problems alone), `base` saves loading `config.model` again, `log` is told the
+    metrics (`loggers`), and `inner_loop` says where students are trained and measured; memory elsewhere is not checked.
+
+    Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
+    """
+    out = Path(out)
+    runs.check_folder(out, resume)
+    if (out / "pass_at_k.csv").is_file():  # written last
+        return _finished(config, soar_folders, out)
+    check_trainer(config.student)
+    if inner_loop is HERE:
+        check_memory(config, runs=len(soar_folders), loaded=base is not None)
+    base, transfer = base or load_base(config), read_transfer(config)
+    sources = [read_source(base, folder, config, transfer) for folder in soar_folders]
+    for source in sources:
+        _check_unseen(source, transfer)
+    opened = runs.open_run(out, config, resume)
+    opened.log = log
+    _check_sources(opened, [source.name for source in sources])
+    evaluation = _begun(Evaluation(config, base, sources, transfer, [], opened, progress, inner_loop), judge)
+    stages = _stages(evaluation)
+    with tqdm(
+        total=len(stages), initial=opened.round - 1, desc="evaluation", unit="stage", disable=not progress
+    ) as bar:
+        for stage in stages[opened.round - 1 :]:
+            stage()
+            bar.update()
+    return _finish(evaluation)
+
+
+def _finish(evaluation: Evaluation) -> pd.DataFrame:
+    """Write the tables; pass_at_k.csv ends the evaluation."""
+    config, out = evaluation.config, evaluation.run.folder
+    scores = read_scores([out])
+    tables = {"sources": describe(evaluation.sources)}
+    if evaluation.transfer:
+        tables["transfer"] = table(scores, config.ks, None, config.seed, TRANSFER)
+    tables["pass_at_k"] = table(scores, config.ks, None, config.seed)
+    for name, content in tables.items():
+        runs.write_text_atomic(out / f"{name}.csv", content.to_csv(index=False, lineterminator="\n"))
+    return tables["pass_at_k"]
+
+
+def _finished(config: EvaluateConfig, soar_folders: Sequence[str | Path], out: Path) -> pd.DataFrame:
+    runs.check_same(out, config)
+    _same_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), list(map(source_name, soar_folders)))
+    return pd.read_csv(out / "pass_at_k.csv")
+
+
+def _check_sources(run: runs.Run, now: list[str]) -> None:
+    """A resumed evaluation must stand on the SOAR runs that it began with."""
+    _same_sources(run.folder, run.load()[1]["sources"] if run.round else now, now)
+
+
+def _same_sources(folder: Path, before: list[str], now: list[str]) -> None:
+    if before != now:
+        raise runs.RunError(f"{folder}: began with the runs {', '.join(before)}; give those or another folder")
+
+
+def _check_unseen(source: Source, transfer: list[Problem]) -> None:
+    seen = overlap(transfer, source.train).shared
+    if seen:
+        raise runs.RunError(f"transfer: {seen[0][0]} is a hard train problem of {source.name}; name another filter run")
+
+
+# ------------------------------------------------------------------ stages: each ends in a commit
+
+
+def _begun(evaluation: Evaluation, judge: Judge | None) -> Evaluation:
+    """The evaluation with all its students, once the teachers have written their problems."""
+    config, sources, run = evaluation.config, evaluation.sources, evaluation.run
+    new = None if run.round else write(evaluation.base, config, sources, judge)
+    evaluation = replace(evaluation, entries=plan(config, sources, _written(evaluation) if new is None else new))
+    if new is not None:
+        _commit(evaluation, _fresh(evaluation) if evaluation.trained else None, problems=new)
+    return evaluation
+
+
+def _written(evaluation: Evaluation) -> list[dict]:
+    return runs.read_jsonl(evaluation.run.folder / "problems.jsonl")
+
+
+def _stages(evaluation: Evaluation) -> list[Callable[[], None]]:
+    training = [
+        lambda part=part, phase=phase: _train(evaluation, part, phase)
+        for part in parts(evaluation.trained, 1 if by_trl(evaluation.config) else evaluation.config.together)
+        for phase, settings in phases(evaluation.config).items()
+        if settings
+    ]
+    arms = dict.fromkeys(entry.arm for entry in evaluation.entries)
+    return [*training, *(lambda arm=arm: _score(evaluation, arm) for arm in arms)]
+
+
+def parts(trained: Sequence[Entry], together: int = 0) -> list[list[Entry]]:
+    """The students that train together: of one budget, and at most `together` of them (0: all)."""
+    found = []
+    for factor in sorted({FACTORS.get(entry.arm, 1) for entry in trained}):
+        alike = [entry for entry in trained if FACTORS.get(entry.arm, 1) == factor]
+        size = together or len(alike)
+        found += [alike[i : i + size] for i in range(0, len(alike), size)]
+    return found
+
+
+def phases(config: EvaluateConfig) -> dict[str, StudentSettings | None]:
+    """Settings of both phases, None for a phase without steps; the warm-up belongs to the first that has some."""
+    first, second = config.synthetic_steps, config.student.steps - config.synthetic_steps
+    later = replace(config.student.optimiser, warmup=0) if first else config.student.optimiser
+    return {
+        "synthetic": replace(config.student, steps=first) if first else None,
+        "hard": replace(config.student, steps=second, optimiser=later) if second else None,
+    }
+
+
+def _commit(evaluation: Evaluation, students: Adapters | None, **records: Sequence[dict]) -> None:
+    tensors = {"students": students.state_dict()} if students else {}
+    evaluation.run.commit(tensors, {"sources": [source.name for source in evaluation.sources]}, **records)
+
+
+def _students(evaluation: Evaluation) -> Adapters | None:
+    """The population as the last stage left it."""
+    if not evaluation.trained:
+        return None
+    return _fresh(evaluation).load(evaluation.run.load()[0]["students"])
+
+
+def _fresh(evaluation: Evaluation) -> Adapters:
+    """Untrained students. The same student number starts alike in every arm, so that arms differ in data alone."""
+    settings, seed = evaluation.config.student, evaluation.config.seed
+    create = [
+        Adapters.create(
+            evaluation.base.model, 1, settings.rank, settings.alpha,
+            generator(seed, "evaluate", "start", entry.source, entry.student),
+        )
+        for entry in evaluation.trained
+    ]  # fmt: skip
+    return stack(create)
+
+
+def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> None:
+    """One phase of some students as one population."""
+    config, everyone = evaluation.config, _students(evaluation)
+    slots = [evaluation.trained.index(entry) for entry in part]
+    settings = phases(config)[phase]
+    settings = replace(settings, group=settings.group * FACTORS.get(part[0].arm, 1))
+    problems = [evaluation.sources[entry.source].train for entry in part]
+    if phase == "synthetic":
+        problems = own_problems(part, config, evaluation.sources, _written(evaluation))
+    with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.progress) as bar:
+        trained, history = evaluation.inner_loop.train(
+            evaluation.base, everyone.select(slots), problems, settings,
+            [entry.key(config.seed, phase) for entry in part], student_rewards,
+            lambda step, metrics: bar.update(), config.rows,
+        )  # fmt: skip
+    rows = [row for step in history for row in _metrics(part, phase, step)]
+    _commit(evaluation, _placed(everyone, slots, trained), metrics=rows)
+
+
+def _placed(everyone: Adapters, slots: list[int], some: Adapters) -> Adapters:
+    """The population with these slots' adapters replaced."""
+    state, new = everyone.state_dict(), some.state_dict()
+    index = torch.tensor(slots)
+    return everyone.load({name: t.index_copy(0, index.to(t.device), new[name]) for name, t in state.items()})
+
+
+def _metrics(part: list[Entry], phase: str, step: dict) -> list[dict]:
+    """One row per student of a step's metrics."""
+    named = ("reward", "top_reward", "length", "signal", "grad_norm")
+    return [
+        {"phase": phase, "step": step["step"], **asdict(entry), **{name: step[name][slot] for name in named}}
+        for slot, entry in enumerate(part)
+    ]
+
+
+def _score(evaluation: Evaluation, arm: str) -> None:
+    """Count the right samples of all students of an arm on each problem of hard test and of the transfer set."""
+    students, scores = _students(evaluation), []
+    for number, source in enumerate(evaluation.sources):
+        mine = [entry for entry in evaluation.entries if (entry.arm, entry.source) == (arm, number)]
+        if mine:
+            scores += _counts(evaluation, mine, source, students, source.test, HARD_TEST)
+            scores += _counts(evaluation, mine, source, students, evaluation.transfer, TRANSFER)
+    _commit(evaluation, students, scores=list(map(asdict, scores)))
+
+
+def _counts(
+    evaluation: Evaluation, mine: list[Entry], source: Source, students: Adapters, problems: list[Problem], set: str
+) -> list[Score]:
+    """Scores of an arm's students of one SOAR run."""
+    if not problems:
+        return []
+    config, arm = evaluation.config, mine[0].arm
+    policy = {"base": None, "ps": source.promoted, "self_answer": source.teacher}.get(arm, students)
+    slots = [evaluation.trained.index(entry) for entry in mine] if arm in TRAINED_ARMS else [0] * len(mine)
+    purpose = "score" if set == HARD_TEST else f"score {set}"
+    shares = evaluation.inner_loop.accuracy(
+        evaluation.base, policy, problems, slots, config.student.max_new_tokens, config.samples,
+        [entry.key(config.seed, purpose) for entry in mine], config.student.temperature, config.rows,
+    )  # fmt: skip
+    name, rollouts = row_name(arm, source.config, config.label), _rollouts(config, source, arm)
+    return [
+        Score(
+            name, source.name, entry.student, problem.id, config.samples, round(share * config.samples), rollouts, set
+        )
+        for entry, row in zip(mine, shares.tolist(), strict=True)
+        for problem, share in zip(problems, row, strict=True)
+    ]
+
+
+def _rollouts(config: EvaluateConfig, source: Source, arm: str) -> int:
+    """Completions that trained the measured policy itself."""
+    trained = config.student.steps * config.student.batch * config.student.group * FACTORS.get(arm, 1)
+    inference = {"base": 0, "ps": source.promoted_rollouts, "self_answer": source.teacher_rollouts}
+    return inference.get(arm, trained)

@@ -1,0 +1,175 @@
+"""A study's folder as tables: what its teachers earned and wrote, and how its students learned and scored.
+
+Only files are read; nothing is trained and no model is loaded. `arm` is the study's own name of a group of SOAR runs
+(`soar_lib.study.ARMS`) in `rounds` and `problems`, and the evaluation's name of a kind of student (`tables.ARMS`) in
+`curves`, `scores` and `sampled`. `seed` is the SOAR run's. Rewards and accuracies are fractions of 1.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+
+import pandas as pd
+
+from soar_lib.measure import diversity, quality
+from soar_lib.measure.diversity import DiversitySettings, Embedding
+from soar_lib.measure.passk import Score
+from soar_lib.measure.quality import Verdict, exact, topic
+from soar_lib.records import SyntheticProblem
+from soar_lib.runs import read_json, read_jsonl
+from soar_lib.soar import claims
+
+Judge = Callable[[Sequence[SyntheticProblem]], list[Verdict]]
+ROUNDS = [
+    "arm", "seed", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
+]  # fmt: skip
+PROBLEMS = ["arm", "seed", "round", "dataset", "question", "answer", "reward", "topic", "label"]
+SAMPLED = ["arm", "seed", "question", "answer", "topic", "label"]
+# Arms whose teachers write sets of one size, and the names in tables of what they write for the evaluation.
+TEACHERS = ("grounded", "no_promotion", "multi_turn", "intrinsic", "rounds_x6")
+SAMPLING = (
+    "base_t", "grounded_t", "grounded_t_no_promotion", "grounded_t_multi_turn", "intrinsic_t", "intrinsic_t_rounds_x6",
+)  # fmt: skip
+
+
+def runs_of(folder: str | Path) -> Iterator[tuple[str, int, Path]]:
+    """(arm, seed, folder) of every SOAR run of a study that has begun, arm by arm as its settings list them."""
+    folder = Path(folder)
+    for arm in read_json(folder / "config.json")["arms"]:
+        found = [path.parent for path in (folder / arm).glob("seed*/rounds.jsonl")]
+        yield from sorted((arm, read_json(path / "config.json")["seed"], path) for path in found)
+
+
+def scores(folder: str | Path) -> list[Score]:
+    """Every score of a study's finished evaluations; runs are named seed0, seed1, ..."""
+    return claims.read_study(folder).scores
+
+
+def rounds(folder: str | Path) -> pd.DataFrame:
+    """One row per SOAR run and round, columns `ROUNDS`; lowest and highest are those of the round's data sets."""
+    rows = []
+    for arm, seed, path in runs_of(folder):
+        for record in read_jsonl(path / "rounds.jsonl"):
+            means = [fmean(row) for row in record["rewards"]]
+            rows.append(record | {"arm": arm, "seed": seed, "lowest": min(means), "highest": max(means)})
+    return pd.DataFrame(rows, columns=ROUNDS)
+
+
+def curves(folder: str | Path) -> pd.DataFrame:
+    """Training curves of the evaluations' students: arm, seed, student, phase, step (over both phases), reward,
+    top_reward, length, signal, grad_norm."""
+    parts = [_curves(path) for path in claims.evaluations(folder)]
+    columns = ["arm", "seed", "student", "phase", "step", "reward", "top_reward", "length", "signal", "grad_norm"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _curves(evaluation: Path) -> pd.DataFrame:
+    frame, settings = pd.read_csv(evaluation / "metrics.csv"), read_json(evaluation / "config.json")
+    frame["seed"] = frame["source"].map(dict(enumerate(claims.seeds_of(evaluation))))
+    frame["step"] += settings["synthetic_steps"] * (frame["phase"] == "hard")
+    return frame.assign(arm=frame["arm"].map(_names(evaluation)))
+
+
+def _names(evaluation: Path) -> dict[str, str]:
+    """The name in tables of each arm of an evaluation."""
+    from soar_lib.settings.values import from_values
+    from soar_lib.soar.arms import row_name
+    from soar_lib.soar.settings import SoarConfig
+
+    settings = read_json(evaluation / "config.json")
+    source = next(evaluation.parent.glob("seed*/config.json"), None)
+    soar = from_values(SoarConfig, read_json(source)) if source else SoarConfig()
+    return {arm: row_name(arm, soar, settings["label"]) for arm in settings["arms"]}
+
+
+def swept(folder: str | Path) -> list[str]:
+    """The names in tables of the arms that sweep a setting; they decide no claim."""
+    labelled = [path for path in claims.evaluations(folder) if read_json(path / "config.json")["label"]]
+    return [name for path in labelled for name in _names(path).values()]
+
+
+def problems(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
+    """Every problem that a teacher wrote in the outer loop, columns `PROBLEMS`; reward is its data set's, label the
+    judge's, topic the family that reads the question ("" where none does)."""
+    rows = [
+        row | {"arm": arm, "seed": seed}
+        for arm, seed, path in runs_of(folder)
+        for row in read_jsonl(path / "problems.jsonl")
+    ]
+    return _judged(rows, judge, PROBLEMS)
+
+
+def sampled(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
+    """The problems that trained and untrained teachers wrote for the evaluations, columns `SAMPLED`."""
+    rows = []
+    for path in claims.evaluations(folder):
+        names, seeds = _names(path), claims.seeds_of(path)
+        rows += [
+            row | {"arm": names[row["arm"]], "seed": seeds[row["source"]]}
+            for row in read_jsonl(path / "problems.jsonl")
+        ]
+    return _judged(rows, judge, SAMPLED)
+
+
+def _judged(rows: list[dict], judge: Judge, columns: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=[name for name in columns if name not in ("topic", "label")])
+    written = [_written(row) for row in rows]
+    frame["topic"] = [topic(problem.question) for problem in written]
+    frame["label"] = [verdict.label for verdict in judge(written)]
+    return frame[columns]
+
+
+def _written(row: dict) -> SyntheticProblem:
+    return SyntheticProblem(row.get("id", ""), row["question"], row["answer"], row.get("text", ""))
+
+
+# ------------------------------------------------------------------ measures of what was written
+
+
+def diversity_by_round(
+    problems: pd.DataFrame,
+    embed: Embedding | None = None,
+    arms: Sequence[str] = TEACHERS,
+    settings: DiversitySettings = DiversitySettings(),
+) -> pd.DataFrame:
+    """One row per arm, seed and round of the problems of the outer loop: arm, seed, round, then `diversity.COLUMNS`.
+
+    All rows are of one size and share their embedding's weights, so they compare. `embed` None: character n-grams.
+    """
+    return _diversity(problems[problems["arm"].isin(arms)], ["arm", "seed", "round"], embed, settings)
+
+
+def diversity_by_seed(
+    sampled: pd.DataFrame,
+    embed: Embedding | None = None,
+    arms: Sequence[str] = SAMPLING,
+    settings: DiversitySettings = DiversitySettings(),
+) -> pd.DataFrame:
+    """One row per arm and seed of the problems sampled for the evaluation: arm, seed, then `diversity.COLUMNS`."""
+    return _diversity(sampled[sampled["arm"].isin(arms)], ["arm", "seed"], embed, settings)
+
+
+def _diversity(
+    frame: pd.DataFrame, by: list[str], embed: Embedding | None, settings: DiversitySettings
+) -> pd.DataFrame:
+    groups = {key: list(map(_written, part.to_dict("records"))) for key, part in frame.groupby(by, sort=False)}
+    named = {"/".join(map(str, key)): written for key, written in groups.items()}
+    found = diversity.per_arm(named, embed or diversity.tfidf(), settings).drop(columns="arm")
+    return pd.concat([pd.DataFrame(list(groups), columns=by), found], axis=1)
+
+
+def quality_by_arm(sampled: pd.DataFrame, judge: str = "exact", arms: Sequence[str] = SAMPLING) -> pd.DataFrame:
+    """Shares of the quality labels among the problems sampled for the evaluation; columns `quality.COLUMNS`."""
+    sampled = sampled[sampled["arm"].isin(arms)]
+    verdicts = {
+        arm: [[Verdict(label) for label in run["label"]] for _, run in part.groupby("seed")]
+        for arm, part in sampled.groupby("arm", sort=False)
+    }
+    return quality.summary(verdicts, judge)
+
+
+def quality_by_round(problems: pd.DataFrame) -> pd.DataFrame:
+    """Shares of well-posed and of correct problems by arm, seed and round: arm, seed, round, well_posed, correct."""
+    known = problems[problems["label"] != quality.UNJUDGED]
+    marks = known.assign(well_posed=known["label"].isin(quality.WELL_POSED), correct=known["label"] == "correct")
+    return marks.groupby(["arm", "seed", "round"], sort=False)[["well_posed", "correct"]].mean().reset_index()

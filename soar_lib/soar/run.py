@@ -1,0 +1,253 @@
+"""SOAR: a teacher learns to write problems that make a student better at problems it cannot solve (Algorithm 1).
+
+Each round the teacher writes g data sets, g*r copies of the baseline student train on them (all in one population),
+their gains on a fresh draw of hard problems are the rewards, a student is promoted when the average gain of the last
+rounds exceeds tau, and then the teacher takes one RLOO step on the rewards from before the promotion.
+
+One loop serves every arm: the reward is a function, chosen by name (`REWARDS`), promotion and the teacher's turns are
+settings. What the paper leaves open and we chose: Q_R is drawn without replacement; the teacher's cosine runs over
+`rounds`; a run without promotion has no promoted student (PS) but the untrained one.
+
+Beside what every run has (`runs`), the folder of a finished one holds hard_train.jsonl and hard_test.jsonl, which it
+began with, promotion_questions.jsonl (PQ), adapters/teacher and adapters/promoted_student (PS) in PEFT format, and
+result.json.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from tqdm.auto import tqdm
+
+from soar_lib import runs
+from soar_lib.engine.base import Base
+from soar_lib.engine.base import load_for as load_base
+from soar_lib.engine.lora import Adapters, save_peft, stack
+from soar_lib.engine.update import load_optimizer, make_optimizer, optimizer_tensors
+from soar_lib.loggers import Log
+from soar_lib.problems.filtering import hard_sets
+from soar_lib.problems.load import load as load_problems
+from soar_lib.randomness import generator
+from soar_lib.records import Problem, Round, SyntheticProblem
+from soar_lib.settings.fit import check_memory
+from soar_lib.settings.values import ConfigError
+from soar_lib.soar import teacher
+from soar_lib.soar.reward import Reward, Rewarded, Step, grounded, intrinsic
+from soar_lib.soar.settings import SoarConfig
+from soar_lib.student import rewards
+from soar_lib.student import train as student
+from soar_lib.student.inner_loop import HERE, InnerLoop
+
+__all__ = ["REWARDS", "Result", "Rewarded", "grounded", "intrinsic", "run"]
+REWARDS: dict[str, Reward] = {"grounded": grounded, "intrinsic": intrinsic}  # by `SoarConfig.reward`
+
+
+@dataclass
+class State:
+    """What a round begins with. `baselines[0]` is the untrained student, students start from the last one; `history`
+    holds the mean reward of each round."""
+
+    teacher: Adapters
+    optimiser: torch.optim.Optimizer
+    baselines: list[Adapters]
+    history: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. `accuracies` are greedy, on all of hard train, of the baselines in order of promotion, the
+    untrained student first; `promoted_student` is an index into them, 0 where nobody was promoted."""
+
+    folder: Path
+    rounds: list[Round]
+    accuracies: list[float]
+    promoted_student: int
+
+    def __str__(self) -> str:
+        best = self.accuracies[self.promoted_student]
+        return (
+            f"{len(self.rounds)} rounds, {len(self.accuracies) - 1} promotions; greedy accuracy on hard train "
+            f"{self.accuracies[0]:.1%} untrained, {best:.1%} promoted student; everything is in {self.folder}"
+        )
+
+
+def run(
+    config: SoarConfig,
+    folder: str | Path,
+    resume: bool = False,
+    base: Base | None = None,
+    reward: Reward | None = None,
+    progress: bool = True,
+    log: Log | None = None,
+    inner_loop: InnerLoop = HERE,
+) -> Result:
+    """Run SOAR into a folder, or go on with the run that is there; a finished one is only read. `base` saves loading
+    `config.model` again, `reward` takes the place of `config.reward`, `log` is told the metrics (`loggers`), and
+    `inner_loop` says where the grounded reward's students are trained; memory elsewhere is not checked.
+
+    Raises ConfigError, LoadError and RunError (mistakes of the caller's, before anything is written) and TeacherError.
+    """
+    folder = Path(folder)
+    runs.check_folder(folder, resume)
+    train, test = problems(config, folder)
+    if (folder / "result.json").exists():
+        runs.check_same(folder, config)
+        return read_result(folder)
+    if inner_loop is HERE:
+        check_memory(config, loaded=base is not None)
+    if reward is None and config.reward == "grounded":
+        reward = partial(grounded, inner_loop=inner_loop)
+    base = base or load_base(config)
+    this = runs.open_run(folder, config, resume)
+    this.log = log
+    for name, records in (("hard_test", test), ("hard_train", train)):
+        if records:
+            runs.write_text_atomic(folder / f"{name}.jsonl", runs.jsonl(map(asdict, records)))
+    state = restore(base, config, this)
+    with tqdm(total=config.rounds, initial=this.round, desc="SOAR", unit="round", disable=not progress) as bar:
+        for number in range(this.round + 1, config.rounds + 1):
+            steps = config.inner_steps(len(state.baselines) - 1)
+            with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not progress) as inner:
+                played = play(base, state, train, config, number, reward, lambda step, metrics: inner.update())
+            _commit(this, state, *played)
+            bar.set_postfix(gain=f"{state.history[-1]:+.3f}", promotions=len(state.baselines) - 1, refresh=False)
+            bar.update()
+    _finish(base, state, train, config, folder)
+    return read_result(folder)
+
+
+def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:
+    """Hard train and hard test (none, where `problems` is a file): those that the run in `folder` began with, else
+    those that the settings name. Raises ConfigError and LoadError."""
+    if (folder / "hard_train.jsonl").exists():
+        kept = (runs.read_jsonl(folder / f"{name}.jsonl") for name in ("hard_train", "hard_test"))
+        train, test = ([Problem(**row) for row in rows] for rows in kept)
+        return train, test
+    if not config.problems:
+        raise ConfigError("problems = '': name the folder of a filter run, or a JSONL file of hard problems")
+    if Path(config.problems).is_dir():
+        train, test = hard_sets(config.problems)
+    else:
+        train, test = load_problems(config.problems), []
+    if len(train) < config.reward_set:
+        raise ConfigError(
+            f"reward_set = {config.reward_set}: must be at most {len(train)}, the hard problems in {config.problems}"
+        )
+    return train, test
+
+
+def play(
+    base: Base, state: State, train: list[Problem], config: SoarConfig, number: int, reward: Reward | None, step: Step
+) -> tuple[Round, list[SyntheticProblem], list[dict]]:
+    """One round of Algorithm 1; changes `state`. Returns the record, the problems with their rewards and the metrics.
+
+    The promotion test comes before the teacher's step, which uses the rewards from before the promotion.
+    """
+    count = config.datasets * config.dataset_size
+    proposal = teacher.propose(base, state.teacher, count, config.teacher, (config.seed, "teacher", number))
+    sets = teacher.datasets(proposal.problems, config.dataset_size, number)
+    measure = reward or REWARDS[config.reward]
+    found = measure(base, state.baselines, sets, reward_set(train, config, number), config, number, step)
+    means = rewards.dataset_rewards(found.gains)
+    state.history.append(fmean(means))
+    promoted = config.promotion and rewards.promote(state.history, config.window, config.threshold)
+    chosen = rewards.choose(found.gains) if promoted else None
+    if chosen:
+        state.baselines.append(found.students.select([chosen[0] * config.repeats + chosen[1]]))
+    learned = teacher.learn(
+        base, state.teacher, state.optimiser, proposal.samples, means, config.teacher, number - 1, config.rounds
+    )
+    average = rewards.moving_average(state.history, config.window)
+    record = Round(
+        number, found.gains, found.baseline_accuracy, fmean(means), average, promoted, chosen,
+        proposal.attempts, dict(proposal.rejected),
+    )  # fmt: skip
+    written = [replace(problem, reward=means[problem.dataset]) for problems in sets for problem in problems]
+    length = proposal.samples.mask.sum(1).float().mean().item()
+    row = {"round": number, "policy": "teacher", "step": number - 1, "reward": fmean(means), "length": length}
+    return record, written, [*found.metrics, row | learned]
+
+
+def reward_set(train: Sequence[Problem], config: SoarConfig, number: int) -> list[Problem]:
+    """Q_R of a round: `config.reward_set` hard problems, drawn anew without replacement."""
+    order = torch.randperm(len(train), generator=generator(config.seed, "reward set", number)).tolist()
+    return [train[i] for i in order[: config.reward_set]]
+
+
+# ------------------------------------------------------------------ state
+
+
+def begin(base: Base, config: SoarConfig) -> State:
+    """Teacher and baseline student, both equal to the base model."""
+    made = [
+        Adapters.create(base.model, 1, part.rank, part.alpha, generator(config.seed, name, "adapter"))
+        for name, part in (("teacher", config.teacher), ("student", config.student))
+    ]
+    return State(made[0], make_optimizer(made[0], config.teacher.optimiser), [made[1]])
+
+
+def restore(base: Base, config: SoarConfig, this: runs.Run) -> State:
+    """The state after the last round that counts."""
+    fresh = begin(base, config)
+    if not this.round:
+        return fresh
+    tensors, values = this.load()
+    everyone = fresh.baselines[0].load(tensors["baselines"])
+    learner = fresh.teacher.load(tensors["teacher"])
+    optimiser = load_optimizer(learner, config.teacher.optimiser, tensors["optimiser"])
+    return State(learner, optimiser, [everyone.select([i]) for i in range(everyone.size)], values["history"])
+
+
+def _commit(this: runs.Run, state: State, record: Round, written: list[SyntheticProblem], metrics: list[dict]) -> None:
+    tensors = {
+        "teacher": state.teacher.state_dict(),
+        "optimiser": optimizer_tensors(state.teacher, state.optimiser),
+        "baselines": stack(state.baselines).state_dict(),
+    }
+    problems, rounds = list(map(asdict, written)), [asdict(record)]
+    this.commit(tensors, {"history": state.history}, metrics=metrics, problems=problems, rounds=rounds)
+
+
+# ------------------------------------------------------------------ the end
+
+
+def read_rounds(folder: str | Path) -> list[Round]:
+    """The rounds of a run folder, finished or not."""
+    return [
+        Round(**row | {"rewards": tuple(map(tuple, row["rewards"])), "chosen": row["chosen"] and tuple(row["chosen"])})
+        for row in runs.read_jsonl(Path(folder) / "rounds.jsonl")
+    ]
+
+
+def promotion_questions(folder: str | Path) -> list[SyntheticProblem]:
+    """D_best (PQ): the data sets whose students were promoted, in order of promotion."""
+    folder = Path(folder)
+    best = {(record.round, record.chosen[0]) for record in read_rounds(folder) if record.chosen}
+    written = (SyntheticProblem(**row) for row in runs.read_jsonl(folder / "problems.jsonl"))
+    return [problem for problem in written if (problem.round, problem.dataset) in best]
+
+
+def read_result(folder: str | Path) -> Result:
+    """The result of a finished run."""
+    folder = Path(folder)
+    if not (folder / "result.json").exists():
+        raise runs.RunError(f"{folder}: no finished SOAR run (no result.json); finish it with --resume")
+    return Result(folder, read_rounds(folder), **runs.read_json(folder / "result.json"))
+
+
+def _finish(base: Base, state: State, train: list[Problem], config: SoarConfig, folder: Path) -> None:
+    """Choose the promoted student (PS): of the promoted baselines the best on hard train, greedily (section 4.3)."""
+    everyone = stack(state.baselines)
+    measured = student.accuracy(
+        base, everyone, train, range(everyone.size), config.student.max_new_tokens, max_rows=config.rows
+    )
+    accuracies = measured.double().mean(1).tolist()
+    best = accuracies.index(max(accuracies[1:]), 1) if len(accuracies) > 1 else 0
+    for name, adapters, slot in (("teacher", state.teacher, 0), ("promoted_student", everyone, best)):
+        save_peft(adapters, slot, folder / "adapters" / name, base.name)
+    questions = runs.jsonl(map(asdict, promotion_questions(folder)))
+    runs.write_text_atomic(folder / "promotion_questions.jsonl", questions)
+    runs.write_json(folder / "result.json", {"accuracies": accuracies, "promoted_student": best})

@@ -1,0 +1,313 @@
+"""The paper's comparisons: every arm on every seed, from one filter run to a table of claims (SOAR sections 4 to 7).
+
+An arm of a study is a setting of the SOAR run and what is measured on its runs (`ARMS`). All share one filter run, one
+set of transfer problems and one evaluation protocol. Its folder:
+
+    config.json  versions.json              the study's settings
+    filter/  transfer/                      filter runs: hard train and hard test, and problems that no reward sees
+    <arm>/seed<k>/                          a SOAR run
+    <arm>/evaluate/                         all measured arms on all seeds, as one population
+    pass_at_k.csv  transfer.csv             the tables of all evaluations together
+    comparisons.csv  claims.csv             every arm against Hard-Only; the paper's claims (soar/claims.py)
+
+Everything is a run folder that resumes by itself: finished ones are skipped and never touched, so a killed study goes
+on where it stopped, and arms may be added to a study later. The protocol is fixed before the first run: the last step
+is measured, and no test score chooses anything. Arms that decide claims run on `seeds` seeds, sweeps, which decide
+none, on `sweep_seeds`.
+"""
+
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from soar_lib import loggers, runs
+from soar_lib.settings import cost
+from soar_lib.settings.cost import Cost
+from soar_lib.settings.presets import PRESETS
+from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
+from soar_lib.settings.values import ConfigError, change, require_one_base, to_values
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+
+if TYPE_CHECKING:  # the command line's checks need not wait for them
+    import pandas as pd
+
+    from soar_lib.soar.arms import Judge
+    from soar_lib.student.inner_loop import InnerLoop
+
+
+@dataclass(frozen=True)
+class Arm:
+    """`changes` and `factors` turn the study's SOAR settings into the arm's (values, and multiples rounded to whole
+    numbers where the setting is one); `measured` are arms of the evaluation. With `runs`, the arm has no SOAR runs of
+    its own but stands on that arm's, measured with `samples` times the teacher samples. A `sweep` decides no claim."""
+
+    name: str
+    measured: tuple[str, ...]
+    changes: dict[str, Any] = field(default_factory=dict)
+    factors: dict[str, float] = field(default_factory=dict)
+    runs: str = ""
+    samples: float = 1.0
+    sweep: bool = False
+
+
+_ALL = (
+    "base", "hard_only", "hard_only_x4", "oracle_small", "oracle_full", "base_t", "pq", "ps", "grounded_t",
+    "correct_only", "well_posed", "self_answer",
+)  # fmt: skip
+_SAMPLED = ("grounded_t",)
+ARMS = {
+    arm.name: arm
+    for arm in (
+        Arm("grounded", _ALL),
+        Arm("intrinsic", _SAMPLED, {"reward": "intrinsic", "promotion": False}),
+        Arm("no_promotion", _SAMPLED, {"promotion": False}),
+        Arm("multi_turn", _SAMPLED, {"teacher.turns": 2}),
+        Arm("n_half", _SAMPLED, factors={"dataset_size": 0.5}, sweep=True),  # section 7: n 32 against 64
+        Arm("tau_x1.5", _SAMPLED, factors={"threshold": 1.5}, sweep=True),  # B.7: tau 0.015
+        Arm("tau_x2", _SAMPLED, factors={"threshold": 2.0}, sweep=True),  # B.7: tau 0.02
+        Arm("r_half", _SAMPLED, factors={"repeats": 0.5}, sweep=True),
+        Arm("sampled_reward", _SAMPLED, {"reward_samples": 8}, sweep=True),  # the paper's is greedy
+        # The paper's teachers have 200 rounds; of the two rewards only the cheap one can have more here.
+        Arm("rounds_x6", _SAMPLED, {"reward": "intrinsic", "promotion": False}, {"rounds": 6.0}, sweep=True),
+        Arm("samples_half", _SAMPLED, runs="grounded", samples=0.5, sweep=True),  # section 7: 64 of 128
+        Arm("samples_quarter", _SAMPLED, runs="grounded", samples=0.25, sweep=True),  # section 7: 32
+    )
+}
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What a study runs; the four groups are the settings of its parts, in which the study sets problems and seeds."""
+
+    seeds: int = 5  # SOAR runs of an arm that decides a claim; the paper has 3 or 4
+    sweep_seeds: int = 2  # SOAR runs of a sweep; section 7 has 2
+    arms: tuple[str, ...] = tuple(ARMS)
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    transfer: FilterConfig = field(default_factory=FilterConfig)
+    soar: SoarConfig = field(default_factory=SoarConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "sweep_seeds"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)}: must be 1 or more")
+        unknown = [name for name in self.arms if name not in ARMS]
+        if unknown or not self.arms:
+            raise ConfigError(f"arms = {', '.join(self.arms)!r}: must be some of {', '.join(ARMS)}")
+        needed = [arm.runs for arm in self.chosen() if arm.runs and arm.runs not in self.arms]
+        if needed:
+            raise ConfigError(f"arms = {', '.join(self.arms)!r}: some stand on the runs of {needed[0]}; add it")
+        parts = (self.filter, self.transfer, self.soar, self.evaluate)
+        require_one_base(parts, BASE_SETTINGS, "all parts of a study must have the same")
+
+    def chosen(self) -> list[Arm]:
+        """The study's arms in the order of `ARMS`."""
+        return [arm for name, arm in ARMS.items() if name in self.arms]
+
+    def seeds_of(self, arm: Arm) -> range:
+        return range(min(self.seeds, self.sweep_seeds) if arm.sweep else self.seeds)
+
+
+# What a study's preset changes beside those of its parts; the transfer set plays OlympiadBench's part.
+STUDY_PRESETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "seeds": 2, "sweep_seeds": 1, "transfer.problems": "nano-transfer", "transfer.size": 12, "soar.repeats": 2,
+    },
+    # Two students per SOAR run and one run per sweep: what two CPU cores do in some hours. Few students train together:
+    # on a CPU that is as fast as all at once, and a killed study loses little.
+    "nano": {
+        "transfer.problems": "nano-transfer", "transfer.size": 60, "evaluate.together": 15, "evaluate.students": 2,
+        "sweep_seeds": 1,
+    },
+    # The two rewards against each other on two seeds: what 16 GB can show at all; no transfer set.
+    "t4": {
+        "seeds": 2, "sweep_seeds": 1, "arms": ("grounded", "intrinsic"), "transfer.problems": "",
+    },
+    # The arms behind the main claims, on as many seeds as the paper has of most. Others can be added to the folder.
+    "single_gpu": {
+        "seeds": 3, "sweep_seeds": 1, "arms": ("grounded", "intrinsic", "no_promotion"), "evaluate.students": 2,
+        "transfer.problems": "hub:olympiadbench",
+    },
+    "paper": {"transfer.problems": "hub:olympiadbench"},
+}  # fmt: skip
+
+
+def preset(name: str, **changes: Any) -> StudyConfig:
+    """A named preset with changes; dotted names reach the parts (`soar.rounds`). Raises ConfigError.
+
+    >>> preset("smoke", **{"soar.rounds": 3}).soar.rounds
+    3
+    """
+    if name not in STUDY_PRESETS:
+        raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(STUDY_PRESETS)}")
+    kinds = {"filter": FilterConfig, "transfer": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
+    values = {part: dict(PRESETS[name][kind]) for part, kind in kinds.items()}
+    return change(change(StudyConfig(), _dotted(values) | STUDY_PRESETS[name]), changes)
+
+
+def _dotted(values: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {f"{part}.{name}": value for part, group in values.items() for name, value in group.items()}
+
+
+# ------------------------------------------------------------------ the matrix
+
+
+def soar_config(config: StudyConfig, arm: Arm, seed: int, out: Path) -> SoarConfig:
+    """The settings of one arm's SOAR run. Raises ConfigError where the arm's change does not fit the study's."""
+    values = {"problems": str(out / "filter"), "seed": seed} | arm.changes
+    for name, factor in arm.factors.items():
+        old = getattr(config.soar, name)
+        values[name] = max(1, round(old * factor)) if isinstance(old, int) else old * factor
+    try:
+        return change(config.soar, values)
+    except ConfigError as error:
+        raise ConfigError(f"arm {arm.name}: {error}; or leave the arm out") from None
+
+
+def evaluate_config(config: StudyConfig, arm: Arm, out: Path) -> EvaluateConfig:
+    """The settings of one arm's evaluation."""
+    return replace(
+        config.evaluate,
+        problems=str(out / "filter"),
+        transfer=str(out / "transfer") if config.transfer.problems else "",
+        arms=arm.measured,
+        label=arm.name if arm.sweep else "",
+        teacher_samples=max(1, round(config.evaluate.teacher_samples * arm.samples)),
+    )
+
+
+def soar_folders(config: StudyConfig, arm: Arm, out: Path) -> list[Path]:
+    """The SOAR runs that an arm stands on, one per seed."""
+    return [out / (arm.runs or arm.name) / f"seed{seed}" for seed in config.seeds_of(arm)]
+
+
+def costs(config: StudyConfig, out: Path, pool: int, far: int) -> dict[str, Cost]:
+    """What is still to be drawn at most, part by part; `pool` and `far` are the sizes of the pools to be filtered."""
+    measured = round(pool * (1 - config.filter.train_fraction)) + far
+    found = {}
+    for name, part, size in (("filter", config.filter, pool), ("transfer", config.transfer, far)):
+        if size and not _filtered(out / name):
+            found[name] = cost(part, size)
+    for arm in config.chosen():
+        for seed, folder in zip(config.seeds_of(arm), soar_folders(config, arm, out)):
+            if not arm.runs and not _taught(folder):
+                found[f"{arm.name}/seed{seed}"] = cost(soar_config(config, arm, seed, out))
+        if not _evaluated(out / arm.name / "evaluate"):
+            once = cost(evaluate_config(config, arm, out), measured)
+            found[f"{arm.name}/evaluate"] = functools.reduce(operator.add, [once] * len(config.seeds_of(arm)))
+    return found
+
+
+def _filtered(folder: Path) -> bool:
+    return (folder / "hard_train.jsonl").is_file()
+
+
+def _taught(folder: Path) -> bool:
+    return (folder / "result.json").is_file()
+
+
+def _evaluated(folder: Path) -> bool:
+    return (folder / "pass_at_k.csv").is_file()
+
+
+# ------------------------------------------------------------------ the run
+
+
+def run(
+    config: StudyConfig,
+    out: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+    judge: "Judge | None" = None,
+    say: Callable[[str], None] = print,
+    log: str | None = None,
+    inner_loop: "InnerLoop | None" = None,
+) -> "pd.DataFrame":
+    """Run a study into a folder, or go on with the one that is there; returns the table of claims (claims.csv).
+
+    `say` is told the cost before anything starts, and each part as it begins; `judge` is `evaluate.run`'s, `log` names
+    one of `loggers.LOGGERS`, and `inner_loop` is `soar.run`'s (None: this process). Raises ConfigError, LoadError and
+    RunError (before anything is written) and TeacherError.
+    """
+    from soar_lib.engine.base import load_for as load_base
+    from soar_lib.soar import study_cost
+
+    out = Path(out)
+    runs.check_folder(out, resume)
+    loggers.check_logger(log)
+    study_cost.announce(config, out, say)
+    _open(config, out, resume)
+    base = functools.cache(lambda: load_base(config.soar))
+    where = {} if inner_loop is None else {"inner_loop": inner_loop}
+    _filter(config, out, progress, say)
+    for arm in config.chosen():
+        _teach(config, arm, out, progress, say, base, log, where)
+        _evaluate(config, arm, out, progress, say, base, judge, log, where)
+    return finish(out, say)
+
+
+def _open(config: StudyConfig, out: Path, resume: bool) -> None:
+    """Begin the folder, or check that it began with these settings; arms may be added to it."""
+    if not (out / "config.json").is_file():
+        runs.open_run(out, config, resume)
+        return
+    began = tuple(runs.read_json(out / "config.json")["arms"])
+    runs.check_same(out, replace(config, arms=began))
+    arms = tuple(name for name in ARMS if name in {*began, *config.arms})
+    if arms != began:
+        runs.write_json(out / "config.json", to_values(replace(config, arms=arms)))
+
+
+def _filter(config: StudyConfig, out: Path, progress: bool, say: Callable[[str], None]) -> None:
+    from soar_lib.problems import filtering
+
+    for name, part in (("filter", config.filter), ("transfer", config.transfer)):
+        if part.problems:
+            say(f"study: {name}: {filtering.run(part, out / name, resume=True, progress=progress)}")
+
+
+def _teach(
+    config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, log: str | None, where: dict
+) -> None:
+    from soar_lib.soar import run as soar
+
+    for seed, folder in zip(config.seeds_of(arm), soar_folders(config, arm, out) if not arm.runs else ()):
+        loaded = None if _taught(folder) else base()
+        settings = soar_config(config, arm, seed, out)
+        with loggers.opened(log, folder, to_values(settings)) as told:
+            say(f"study: {soar.run(settings, folder, True, loaded, progress=progress, log=told, **where)}")
+
+
+def _evaluate(
+    config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, judge, log, where: dict
+) -> None:
+    from soar_lib.soar import evaluate
+
+    folder, settings = out / arm.name / "evaluate", evaluate_config(config, arm, out)
+    loaded = None if _evaluated(folder) else base()
+    with loggers.opened(log, folder, to_values(settings)) as told:
+        evaluate.run(settings, soar_folders(config, arm, out), folder, True, progress, judge, loaded, told, **where)
+    say(f"study: {arm.name} is evaluated; everything is in {folder}")
+
+
+def finish(out: str | Path, say: Callable[[str], None] = print) -> "pd.DataFrame":
+    """Write the study's tables anew from its run folders, claims.csv last; returns the claims."""
+    from soar_lib.measure import passk
+    from soar_lib.soar import claims
+
+    out = Path(out)
+    study, ks = claims.read_study(out), runs.read_json(out / "config.json")["evaluate"]["ks"]
+    tables = {
+        "pass_at_k": passk.table(study.scores, ks),
+        "transfer": passk.table(study.scores, ks, set=passk.TRANSFER),
+        "comparisons": claims.comparisons(out),
+        "claims": claims.claims(out),
+    }
+    for name, frame in tables.items():
+        runs.write_text_atomic(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    for claim in tables["claims"].query("seeds == 0")["claim"]:
+        say(f"study: not measured (an arm was left out, or no run of it gave it problems): {claim}")
+    return tables["claims"]

@@ -1,0 +1,197 @@
+"""The teacher: writes problems under one constant prompt and learns from the rewards of its data sets.
+
+SOAR sections 3.2 and B.2. Completions that do not parse (tags, box, answer) are dropped and drawn again without
+penalty: leave-one-out advantages sum to zero, so the acceptance rate drops out of the gradient (Proposition 1).
+The paper gives no cap on the drawing; we stop after `max_attempts` completions per problem wanted.
+
+With two turns (the ablation of D.3) the first turn's completion counts up to `</question>`, and in the second turn the
+teacher answers its own question under the student's prompt (the paper gives no second prompt). The loss takes the
+log-probabilities of both turns: each is a row of samples that carries the data set's advantage. The mean over rows
+halves the loss against a sum over turns, which AdamW does not see.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from soar_lib.engine.base import Base, encode
+from soar_lib.engine.lora import Adapters
+from soar_lib.engine.sampling import Samples, concatenate, decode, sample
+from soar_lib.engine.update import advantages, update
+from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
+from soar_lib.randomness import uniforms
+from soar_lib.records import SyntheticProblem
+from soar_lib.runs import RunError
+from soar_lib.soar.settings import TeacherSettings
+from soar_lib.verifier.verify import extract_boxed, parses
+
+Key = tuple[int | str, ...]
+
+
+class TeacherError(RunError):
+    """The teacher hardly ever writes a problem that parses; the message gives the rate and what to do."""
+
+
+@dataclass
+class Proposal:
+    """What the teacher wrote: accepted problems in the order drawn, their tokens (a row per problem and turn, turns
+    together), how many completions that took (a second turn is no further one), and why the others were dropped
+    (reason -> count)."""
+
+    problems: list[SyntheticProblem]
+    samples: Samples
+    attempts: int
+    rejected: Counter = field(default_factory=Counter)
+
+
+def read(text: str) -> tuple[str, str] | str:
+    r"""(question, answer) of a completion, or the reason why it is dropped (SOAR B.2, the format filter).
+
+    >>> read(r"<question>1 + 1 = ?</question><answer>\boxed{2}</answer>")
+    ('1 + 1 = ?', '2')
+    >>> read("<question>1 + 1 = ?<question><answer>2</answer>"), read("<question>1?</question><answer>2</answer>")
+    ('question tags', 'box')
+    """
+    question, answer = tagged(text, "question"), tagged(text, "answer")
+    if question is None:
+        return "question tags"
+    if answer is None:
+        return "answer tags"
+    return _answered(question, answer)
+
+
+def _answered(question: str, text: str) -> tuple[str, str] | str:
+    """The second half of the filter: a box that parses, in the answer's tags or in the second of two turns."""
+    box = extract_boxed(text)
+    if box is None:
+        return "box"
+    return (question, box) if parses(box) else "answer does not parse"
+
+
+def propose(base: Base, adapters: Adapters, count: int, settings: TeacherSettings, key: Key) -> Proposal:
+    """Draw from the teacher (slot 0 of `adapters`) until `count` problems parse, in the order drawn.
+
+    Completion i depends on (key, i) alone, so how many are drawn at a time does not matter. Raises `TeacherError` when
+    `max_attempts` completions per problem were not enough.
+    """
+    problems: list[SyntheticProblem] = []
+    parts: list[Samples] = []
+    rejected: Counter = Counter()
+    attempts, limit = 0, settings.max_attempts * count
+    while len(problems) < count:
+        if attempts >= limit:
+            raise TeacherError(_too_few(len(problems), attempts, rejected))
+        indices = range(attempts, min(attempts + settings.draw, limit))
+        write = _one_turn if settings.turns == 1 else _two_turns
+        samples, drafts = write(base, adapters, settings, key, indices)
+        kept: list[int] = []
+        for index, (found, text, rows) in zip(indices, drafts, strict=True):
+            attempts += 1
+            if isinstance(found, str):
+                rejected[found] += 1
+                continue
+            kept += rows
+            problems.append(SyntheticProblem("-".join(map(str, (*key, index))), *found, text))
+            if len(problems) == count:
+                break
+        if kept:
+            parts.append(samples.select(kept))
+    return Proposal(problems, concatenate(parts), attempts, rejected)
+
+
+# What a completion is to the filter: (question, answer) or the reason to drop it, its text, its rows of samples.
+Draft = tuple[tuple[str, str] | str, str, list[int]]
+
+
+def _one_turn(
+    base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
+) -> tuple[Samples, list[Draft]]:
+    prompt = encode(base, teacher_messages())
+    samples = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
+    return samples, [(read(text), text, [row]) for row, text in enumerate(decode(base, samples))]
+
+
+def _two_turns(
+    base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
+) -> tuple[Samples, list[Draft]]:
+    """The question, cut after its closing tag, then an answer to each question that has its tags."""
+    prompt = encode(base, teacher_messages())
+    first = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
+    first = _cut(base, first, "</question>")
+    texts = decode(base, first)
+    asked = {row: question for row, text in enumerate(texts) if (question := tagged(text, "question"))}
+    drafts: list[Draft] = [("question tags", text, []) for text in texts]
+    if not asked:
+        return first, drafts
+    prompts = [encode(base, student_messages(question)) for question in asked.values()]
+    second = _draw(base, adapters, prompts, settings, [(*key, indices[row], "answer") for row in asked])
+    for place, ((row, question), text) in enumerate(zip(asked.items(), decode(base, second), strict=True)):
+        drafts[row] = (_answered(question, text), f"{texts[row]}\n{text}", [row, len(texts) + place])
+    return concatenate([first, second]), drafts
+
+
+def _draw(
+    base: Base, adapters: Adapters, prompts: list[list[int]], settings: TeacherSettings, keys: list[Key]
+) -> Samples:
+    """One completion of each prompt, each from its own key."""
+    numbers = torch.stack([uniforms((settings.max_new_tokens,), *key) for key in keys])
+    slots = [0] * len(prompts)
+    return sample(base, adapters, prompts, slots, 1, numbers, settings.max_new_tokens, settings.temperature)
+
+
+def _cut(base: Base, samples: Samples, mark: str) -> Samples:
+    """The completions up to the token that completes `mark`; those without it stay whole."""
+    mask = samples.mask.clone()
+    for row, (ids, text) in enumerate(zip(samples.completion.tolist(), decode(base, samples), strict=True)):
+        if mark in text:
+            ends = range(1, int(mask[row].sum()) + 1)
+            done = bisect_left(ends, True, key=lambda end: mark in base.tokenizer.decode(ids[:end]))
+            mask[row, ends[done] :] = 0
+    width = int(mask.sum(1).max())
+    mask = mask[:, :width]
+    return replace(
+        samples, completion=samples.completion[:, :width], mask=mask, logprobs=samples.logprobs[:, :width] * mask
+    )
+
+
+def _too_few(found: int, attempts: int, rejected: Counter) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
+    return (
+        f"teacher: only {found} of {attempts} completions parse ({found / attempts:.1%}; missing or bad: {reasons}); "
+        "lower teacher.optimiser.learning_rate or raise teacher.optimiser.kl if it wrote better before, "
+        "else raise teacher.max_new_tokens or teacher.max_attempts"
+    )
+
+
+def datasets(problems: Sequence[SyntheticProblem], size: int, round: int) -> list[list[SyntheticProblem]]:
+    """X_1..X_g: the problems cut in order, `size` each, numbered from 0 (Algorithm 1)."""
+    return [
+        [replace(problem, round=round, dataset=k) for problem in problems[k * size : (k + 1) * size]]
+        for k in range(len(problems) // size)
+    ]
+
+
+def learn(
+    base: Base,
+    adapters: Adapters,
+    optimiser: torch.optim.Optimizer,
+    samples: Samples,
+    rewards: Sequence[float],
+    settings: TeacherSettings,
+    step: int,
+    steps: int,
+) -> dict[str, float]:
+    """One RLOO step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows in order.
+
+    Every completion of X_k carries A_k = R_k minus the mean of the other rewards. The KL term, where on, is against
+    the untrained teacher, which is the base. Returns grad_norm, kl and learning_rate.
+    """
+    advantage = advantages(torch.tensor(rewards)).repeat_interleave(len(samples) // len(rewards))
+    measured = update(
+        base, adapters, optimiser, samples, advantage, settings.optimiser, step, steps,
+        reference=None, temperature=settings.temperature,
+    )  # fmt: skip
+    return {name: value[0].item() for name, value in measured.items()}

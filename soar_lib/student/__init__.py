@@ -1,0 +1,1 @@
+"""A student: the inner loop, where it runs, and its rewards."""

@@ -1,0 +1,253 @@
+"""`student.trainer = "trl"`: the loop of `student.train` by TRL's RLOOTrainer and GRPOTrainer on a PEFT adapter.
+
+It is for few students that learn long, as in evaluation and in LADDER's RL; many train one after another here, so the
+population of `student.train` is the faster one wherever there are several (benchmarks/inner_loop.py). What goes in and
+what comes out is the same: problems and their order, prompts, rewards, the adapters to start from, settings, history.
+
+So is the step. RLOOTrainer's loss is ours (`update`, "sequence"). GRPOTrainer's "dr_grpo" is ours divided by
+max_new_tokens, and so are the gradient norm to clip at and AdamW's epsilon, which leaves AdamW's step unchanged. On the
+same completions both move the adapter as `update.update` does, up to rounding.
+
+Not the same:
+
+- completions: TRL draws them from torch's global generator, seeded by the student's key, and all of a step at once,
+  whatever `rows` says;
+- KL with RLOO: TRL subtracts the k1 estimate per completion from its reward, where ours adds k3 per token to the loss;
+  with GRPO it is ours. The reference is ours in both: the adapter that the student starts from. The `kl` of the history
+  is TRL's own: k1 with RLOO, and a mean over backward passes instead of tokens;
+- a 4-bit base: TRL keeps its adapter in bfloat16.
+
+TRL's trainers change the model they are given (use_cache, token ids); it is put back as it was. A run is one process:
+several, as `accelerate launch` can start, would all write the same run folder, so they are refused. Bases by Unsloth
+were tried on CPU alone.
+"""
+
+import copy
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from transformers import TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+
+from soar_lib import meter
+from soar_lib.engine import lora
+from soar_lib.engine.base import Base
+from soar_lib.engine.lora import Adapters, stack
+from soar_lib.problems.checks import ANSWER, Check
+from soar_lib.problems.prompts import student_messages
+from soar_lib.randomness import derive
+from soar_lib.records import Problem
+from soar_lib.settings.student import StudentSettings
+from soar_lib.settings.values import ConfigError, first_line
+from soar_lib.student import train as student
+
+EPSILON = 1e-8  # AdamW's, as torch has it
+
+
+def check_trainer(settings: StudentSettings) -> None:
+    """Raise ConfigError where the settings ask for TRL and it cannot be used here; imports it only then."""
+    if settings.trainer != "trl":
+        return
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise ConfigError(
+            f"student.trainer = 'trl': {processes} processes would write one run folder; start one "
+            "(accelerate launch --num_processes 1 -m soar_lib ...)"
+        )
+    try:
+        from peft import get_peft_model  # noqa: F401
+        from trl import GRPOTrainer, RLOOTrainer  # noqa: F401
+    except Exception as error:  # absent, or whatever a version for another transformers or torch raises
+        reason = first_line(error)
+        raise ConfigError(
+            f"student.trainer = 'trl': trl cannot be imported ({type(error).__name__}: {reason}); "
+            'install the versions that pyproject.toml pins (pip install "soar-lib"), or set student.trainer = "stack"'
+        ) from error
+
+
+def train(
+    base: Base,
+    adapters: Adapters,
+    problem_sets: Sequence[Sequence[Problem]],
+    settings: StudentSettings,
+    keys: Sequence[student.Key],
+    reward: student.Reward,
+    progress: Callable[[int, dict], None] | None = None,
+    check: Check = ANSWER,
+) -> tuple[Adapters, list[dict]]:
+    """`student.train` by TRL, one student after another: the same arguments and results. `progress(step, metrics)` is
+    called after each step of each student, with that student's metrics. Raises ConfigError as `check_trainer`."""
+    check_trainer(settings)
+    trained, told = [], []
+    for slot, (problems, key) in enumerate(zip(problem_sets, keys, strict=True)):
+        log = _Log(settings, reward, progress)
+        with _put_back(base):
+            trained.append(_learn(base, adapters.select([slot]), _asked(problems, settings, key, check), key, log))
+        told.append(log.steps)
+    return stack(trained), [student.metrics(step, *map(_together, zip(*row))) for step, row in enumerate(zip(*told))]
+
+
+def _asked(problems: Sequence[Problem], settings: StudentSettings, key: student.Key, check: Check) -> list[dict]:
+    """The rows of TRL's data set: what the student is asked, in the order of `student.train`."""
+    rows = [dict(prompt=student_messages(problem.question), gold=check.reference(problem)) for problem in problems]
+    return [rows[i] for i in student.problem_order(len(rows), settings.steps * settings.batch, key)]
+
+
+def _learn(base: Base, start: Adapters, rows: list[dict], key: student.Key, log: "_Log") -> Adapters:
+    """One student's run: `start`'s only slot as it is afterwards."""
+    from datasets import Dataset
+    from peft import get_peft_model_state_dict
+    from trl import GRPOTrainer, RLOOTrainer
+
+    tokenizer = copy.deepcopy(base.tokenizer)  # TRL sets padding and may align special tokens
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(base.pad)
+    kind = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[log.settings.advantage]
+    with _as_peft(base, start) as model, tempfile.TemporaryDirectory() as folder:
+        trainer = kind(
+            model, log.reward_of_trl, arguments(log.settings, key, base.device, folder), Dataset.from_list(rows),
+            processing_class=tokenizer, callbacks=[log],
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        found = get_peft_model_state_dict(model)
+    return start.load({name: found[_of_peft(name)].float()[None] for name in start.state_dict()})
+
+
+def arguments(settings: StudentSettings, key: student.Key, device: torch.device, folder: str):
+    """The settings as TRL's RLOOConfig or GRPOConfig; the module's docstring says why `scale`."""
+    from trl import GRPOConfig, RLOOConfig
+
+    optimiser, completions = settings.optimiser, settings.batch * settings.group
+    rows = rows_per_pass(completions, settings.max_new_tokens, optimiser.max_tokens)
+    scale = _scale(settings)
+    shared = dict(
+        output_dir=folder, seed=derive(*key, "trl") % 2**31, use_cpu=device.type == "cpu", bf16=False,
+        max_steps=settings.steps, num_generations=settings.group, per_device_train_batch_size=rows,
+        gradient_accumulation_steps=completions // rows, max_completion_length=settings.max_new_tokens,
+        temperature=settings.temperature, beta=optimiser.kl, epsilon=optimiser.clip_low,
+        epsilon_high=optimiser.clip_high, learning_rate=optimiser.learning_rate, warmup_steps=optimiser.warmup,
+        lr_scheduler_type={"constant": "constant_with_warmup"}.get(optimiser.schedule, optimiser.schedule),
+        optim="adamw_torch", adam_beta1=optimiser.betas[0], adam_beta2=optimiser.betas[1],
+        adam_epsilon=EPSILON / scale, weight_decay=optimiser.weight_decay,
+        max_grad_norm=optimiser.max_grad_norm / scale, shuffle_dataset=False,
+        gradient_checkpointing=optimiser.gradient_checkpointing, logging_steps=1, report_to="none", save_strategy="no",
+        disable_tqdm=True,
+    )  # fmt: skip
+    if settings.advantage == "rloo":
+        found = RLOOConfig(**shared)
+    else:
+        found = GRPOConfig(**shared, loss_type="dr_grpo", scale_rewards="group", use_bias_correction_kl=False)
+    found._n_gpu = min(1, found.n_gpu)  # else transformers splits the batch over all GPUs in sight
+    return found
+
+
+def _scale(settings: StudentSettings) -> int:
+    """By what TRL's loss is smaller than ours."""
+    return settings.max_new_tokens if settings.advantage == "grpo" else 1
+
+
+def rows_per_pass(completions: int, length: int, max_tokens: int) -> int:
+    """Completions in one backward pass: as many as divide a step's and, all at full length, keep to `max_tokens`.
+
+    >>> rows_per_pass(256, 1024, 4096), rows_per_pass(6, 100, 450), rows_per_pass(8, 100, 50)
+    (4, 3, 1)
+    """
+    most = max(1, max_tokens // length)
+    return max(rows for rows in range(1, completions + 1) if completions % rows == 0 and rows <= most)
+
+
+# ------------------------------------------------------------------ the base, lent to PEFT and TRL
+
+
+@contextmanager
+def _as_peft(base: Base, start: Adapters) -> Iterator[torch.nn.Module]:
+    """The base as a PEFT model whose adapter has the values of `start`; TRL copies it as the reference for KL.
+
+    PEFT's layers lie inside ours, around each base linear layer.
+    """
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+
+    layers = [f"{name}.base" for name in lora.wrap(base.model)]
+    config = LoraConfig(r=start.rank, lora_alpha=start.alpha, target_modules=layers, task_type="CAUSAL_LM")
+    model = get_peft_model(base.model, config)
+    try:
+        set_peft_model_state_dict(model, {_of_peft(name): t[0] for name, t in start.state_dict().items()})
+        yield model
+    finally:
+        model.unload()
+
+
+def _of_peft(name: str) -> str:
+    """PEFT's name of a tensor of `Adapters.state_dict`.
+
+    >>> _of_peft("model.layers.0.self_attn.q_proj.a")
+    'base_model.model.model.layers.0.self_attn.q_proj.base.lora_A.weight'
+    """
+    layer, _, half = name.rpartition(".")
+    return f"base_model.model.{layer}.base.lora_{half.upper()}.weight"
+
+
+@contextmanager
+def _put_back(base: Base) -> Iterator[None]:
+    """Undo what TRL leaves behind: the model's settings, mode and hooks, and the state of global random numbers."""
+    parts, hooks = [base.model.config, base.model.generation_config], base.model.get_input_embeddings()._forward_hooks
+    known = set(hooks)
+    values, numbers, arrays = [dict(vars(part)) for part in parts], random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        for part, before in zip(parts, values, strict=True):
+            vars(part).clear()
+            vars(part).update(before)
+        base.model.eval().requires_grad_(False)
+        base.model.gradient_checkpointing_disable()
+        for number in hooks.keys() - known:  # transformers' own way back forgets the first where there are two
+            del hooks[number]
+        random.setstate(numbers)
+        np.random.set_state(arrays)
+
+
+# ------------------------------------------------------------------ history
+
+
+class _Log(TrainerCallback):
+    """What one student's steps gave, as `student.metrics` takes it: rewards [1, batch, group], lengths [1, N], and
+    numbers [1] by name."""
+
+    def __init__(self, settings: StudentSettings, reward: student.Reward, progress: Callable | None):
+        self.settings, self.reward, self.progress = settings, reward, progress
+        self.drawn: tuple[torch.Tensor, torch.Tensor] = ()
+        self.steps: list[tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]] = []
+
+    def reward_of_trl(self, completions, completion_ids, gold, **_) -> list[float]:
+        """TRL's call: all completions of a step, problem by problem."""
+        values = self.reward(gold, [messages[0]["content"] for messages in completions])
+        lengths = [len(ids) for ids in completion_ids]
+        meter.count(len(lengths), sum(lengths))
+        rewards = torch.tensor(values, dtype=torch.float32).view(1, -1, self.settings.group)
+        self.drawn = rewards, torch.tensor([lengths], dtype=torch.float32)
+        return values
+
+    def on_log(self, args, state, control, logs=None, **_):
+        """transformers' call after each step, and once more at the end."""
+        if "grad_norm" not in logs:
+            return
+        norm, rate = float(logs["grad_norm"]) * _scale(self.settings), logs["learning_rate"]
+        measured = dict(grad_norm=norm, learning_rate=rate, kl=logs.get("kl", 0.0))
+        self.steps.append((*self.drawn, {name: torch.tensor([value]) for name, value in measured.items()}))
+        if self.progress is not None:
+            step = len(self.steps) - 1
+            self.progress(step, student.metrics(step, *self.steps[-1]))
+
+
+def _together(parts: Sequence) -> torch.Tensor | dict[str, torch.Tensor]:
+    """The same of all students, one after another."""
+    if isinstance(parts[0], dict):
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return torch.cat(parts)

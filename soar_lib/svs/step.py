@@ -1,0 +1,217 @@
+"""One step of SvS, self-play with variational problem synthesis (Liang et al., arXiv 2508.14029, Algorithm 1).
+
+The policy solves a batch of problems. Each correct solution of an under-performing problem (1 to 4 of 8 right) becomes
+a seed: from the solution alone the policy writes variants of the problem, and solves these in turn against the original
+answer (`synthesis`). Writing is paid where some but not most solvers agree (1 to 5 of 8). All groups with unequal
+rewards make one GRPO update, token-mean and without KL, and are thrown away.
+
+Every completion has its own mask (the released trainer gives variants their seed's). Where it differs from the paper,
+or the paper is silent: one optimiser step per step whatever the number of rows, so the clip is idle (the released code
+takes several where there are more than 2,048 rows); a step without any signal still counts. Slots of the adapters are
+seeds of one arm; their rows differ in number, and a slot's numbers come from its own key, so it is the same alone and
+among others. The controls share the step: `config.further` says what the further rollouts are spent on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+
+from soar_lib.engine.base import Base
+from soar_lib.engine.lora import Adapters
+from soar_lib.engine.sampling import Samples, concatenate
+from soar_lib.engine.update import advantages, update
+from soar_lib.randomness import generator
+from soar_lib.records import Problem
+from soar_lib.svs.rephrasings import Rephrase
+from soar_lib.svs.settings import SvsConfig
+from soar_lib.svs.synthesis import (
+    Key,
+    Seed,
+    Solved,
+    Task,
+    Variant,
+    other_tasks,
+    paid,
+    seeds,
+    solve,
+    synthesise,
+    variant_tasks,
+)
+
+KINDS = ORIGINAL, SYNTHESIS, FURTHER = "original", "synthesis", "further"  # OQA, VPS and SPA in the released code
+
+
+@dataclass(frozen=True)
+class Group:
+    """Completions of one prompt, the rows `start` and following of the step's samples."""
+
+    kind: str
+    slot: int
+    start: int
+    rewards: tuple[float, ...]
+
+    @property
+    def signal(self) -> bool:
+        """Whether rewards differ, so that advantages are not all zero."""
+        return len(set(self.rewards)) > 1
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """All that a step drew: solutions of the originals, the seeds among them, the seeds that variants were written
+    from with the variants and their completions, and the further solutions."""
+
+    solved: Solved
+    found: list[Seed]
+    writers: list[Seed]
+    synthesis: Samples | None
+    written: list[Variant]
+    again: Solved
+
+    def samples(self) -> Samples:
+        parts = (self.solved.samples, self.synthesis, self.again.samples)
+        return concatenate([part for part in parts if part is not None])
+
+    def groups(self) -> list[Group]:
+        """Rows are numbered as in `samples`."""
+        size = len(self.written) // max(1, len(self.writers))
+        pay = [[v.reward for v in self.written[i * size : (i + 1) * size]] for i in range(len(self.writers))]
+        first = len(self.solved.texts)
+        return [
+            *groups_of(ORIGINAL, [task.slot for task in self.solved.tasks], self.solved.right, 0),
+            *groups_of(SYNTHESIS, [seed.task.slot for seed in self.writers], pay, first),
+            *groups_of(FURTHER, [task.slot for task in self.again.tasks], self.again.right, first + len(self.written)),
+        ]
+
+
+def groups_of(kind: str, slots: Sequence[int], rewards: Iterable[Sequence[float]], start: int) -> list[Group]:
+    """Groups whose rows follow each other from row `start` on."""
+    found = []
+    for slot, own in zip(slots, rewards, strict=True):
+        found.append(Group(kind, slot, start, tuple(map(float, own))))
+        start += len(own)
+    return found
+
+
+def truncate(groups: list[Group], rows: int, key: Key) -> list[Group]:
+    """Whole groups with at most `rows` rows in all (0: no limit), chosen at random, in the order given.
+
+    >>> pairs = [Group(ORIGINAL, 0, 2 * i, (0.0, 1.0)) for i in range(3)]
+    >>> len(truncate(pairs, 5, (0,))), len(truncate(pairs, 0, (0,)))
+    (2, 3)
+    """
+    if not rows:
+        return groups
+    kept, used = set(), 0
+    for place in torch.randperm(len(groups), generator=generator(*key)).tolist():
+        if used + len(groups[place].rewards) <= rows:
+            kept.add(place)
+            used += len(groups[place].rewards)
+    return [group for place, group in enumerate(groups) if place in kept]
+
+
+def play(
+    base: Base,
+    adapters: Adapters,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[Sequence[Problem]],
+    config: SvsConfig,
+    keys: Sequence[int],
+    step: int,
+    steps: int,
+    rephrase: Rephrase | None = None,
+) -> tuple[list[dict], list[Variant]]:
+    """Algorithm 1 lines 4 to 28 for every slot, in place: slot s is the run of seed keys[s] and solves batches[s].
+
+    Returns a row of measures per slot and the variants. `entropy` is the mean of minus log-probability over the tokens
+    of the solutions of originals, in nats: an unbiased estimate of the policy's entropy per token.
+    """
+    drawn = rollouts(base, adapters, batches, config, keys, step, rephrase)
+    groups = drawn.groups()
+    learned = [group for slot, key in enumerate(keys) for group in _learned(groups, slot, config, (key, step))]
+    measured = learn(base, adapters, optimizer, drawn.samples(), learned, config, step, steps)
+    rows = [
+        _measures(slot, key, step, drawn, groups, learned)
+        | {name: value[slot].item() for name, value in measured.items() if name != "kl"}
+        for slot, key in enumerate(keys)
+    ]
+    return rows, drawn.written
+
+
+def rollouts(
+    base: Base, adapters: Adapters, batches: Sequence[Sequence[Problem]], config: SvsConfig, keys: Sequence[int],
+    step: int, rephrase: Rephrase | None = None,
+) -> Rollouts:  # fmt: skip
+    """All that one step draws: the originals, and beyond them what `config.further` says."""
+    tasks = [
+        Task(slot, problem, (keys[slot], step, place))
+        for slot, problems in enumerate(batches)
+        for place, problem in enumerate(problems)
+    ]
+    solved = solve(base, adapters, tasks, config)
+    found = seeds(solved, config)
+    if config.further != "variants":
+        again = solve(base, adapters, other_tasks(found, config, rephrase), config)
+        return Rollouts(solved, found, [], None, [], again)
+    writers, synthesis, written = synthesise(base, adapters, found, config, step)
+    more, places = variant_tasks(writers, written)
+    again = solve(base, adapters, more, config)
+    return Rollouts(solved, found, writers, synthesis, paid(written, places, again, config), again)
+
+
+def _learned(groups: list[Group], slot: int, config: SvsConfig, key: Key) -> list[Group]:
+    """A slot's groups that its update is made of."""
+    own = [group for group in groups if group.slot == slot and group.signal]
+    own = [group for group in own if config.train_synthesis or group.kind != SYNTHESIS]
+    return truncate(own, config.guards.rows, (*key, "truncate"))
+
+
+def learn(
+    base: Base,
+    adapters: Adapters,
+    optimizer: torch.optim.Optimizer,
+    samples: Samples,
+    groups: list[Group],
+    config: SvsConfig,
+    step: int,
+    steps: int,
+) -> dict[str, torch.Tensor]:
+    """One GRPO update of every slot on the mixture of its groups: token-mean, clipped; see `policy.update`."""
+    rows = [group.start + i for group in groups for i in range(len(group.rewards))]
+    advantage = torch.cat([torch.zeros(0), *(advantages(torch.tensor(g.rewards), "grpo") for g in groups)])
+    return update(
+        base, adapters, optimizer, samples.select(torch.tensor(rows, dtype=torch.long)), advantage, config.optimiser,
+        step, steps, temperature=config.temperature, normalisation="token",
+    )  # fmt: skip
+
+
+def _measures(slot: int, key: int, step: int, drawn: Rollouts, groups: list[Group], learned: list[Group]) -> dict:
+    """One row of metrics.csv; counts of completions, and `hard`, `seeds`, `variants` and what follows of problems."""
+    solved, again = drawn.solved, drawn.again
+    mine = [right for task, right in zip(solved.tasks, solved.right, strict=True) if task.slot == slot]
+    further = [right for task, right in zip(again.tasks, again.right, strict=True) if task.slot == slot]
+    rows = (solved.samples.slots == slot).nonzero()[:, 0]
+    tokens = solved.samples.mask[rows].sum()
+    own = [variant for variant in drawn.written if variant.seed == key]
+    kept = [group for group in learned if group.slot == slot]
+    return {
+        "seed": key,
+        "step": step,
+        "problems": len(mine),
+        "rollouts": sum(len(group.rewards) for group in groups if group.slot == slot),
+        "accuracy": fmean(map(fmean, mine)),
+        "entropy": (-solved.samples.logprobs[rows].sum() / tokens).item(),
+        "length": (tokens / len(rows)).item(),
+        "hard": len({seed.task.key for seed in drawn.found if seed.task.slot == slot}),
+        "seeds": sum(seed.task.slot == slot for seed in drawn.found),
+        "variants": len(own),
+        "unreadable": sum(variant.dropped == "unreadable" for variant in own),
+        "leaks": sum(variant.leak != "" for variant in own),
+        "duplicates": sum(variant.duplicate != "" for variant in own),
+        "rewarded": sum(variant.reward > 0 for variant in own),
+        "further": len(further),
+        "further_accuracy": fmean(map(fmean, further)) if further else None,
+        **{f"learned_{kind}": sum(len(group.rewards) for group in kept if group.kind == kind) for kind in KINDS},
+    }

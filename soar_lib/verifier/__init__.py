@@ -1,0 +1,1 @@
+"""Whether two answers are equal, decided without evaluating model text."""

@@ -1,0 +1,93 @@
+r"""One function decides equality for rewards, filtering and evaluation alike (design: verifier).
+
+`check` takes the answer out of the last balanced \boxed{}, compares cheap canonical forms first (`canonical`), and
+only then asks Math-Verify in a process that can be killed (`workers`). Model text is never evaluated. The verdicts:
+
+- right, wrong;
+- unparsed: the response has no balanced box, or an empty one;
+- timeout: Math-Verify ran out of time or memory. No reward either, but counted apart.
+
+Importing this module imports neither sympy nor Math-Verify; this process never does.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tqdm.auto import tqdm
+
+from soar_lib.verifier import workers
+from soar_lib.verifier.canonical import decide
+from soar_lib.verifier.forms import MAX_CHARACTERS, read, understood
+from soar_lib.verifier.latex import boxed_answer, clean, extract_boxed
+
+__all__ = ["VERDICTS", "check", "check_many", "equal", "extract_boxed", "parses", "verdict_counts"]
+
+VERDICTS = ("right", "wrong", "unparsed", "timeout")
+DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseconds
+
+
+def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
+    r"""The verdict on a whole response against the reference answer (the content of its box, `$` or not).
+
+    `deadline` is in seconds of processor time and counts the comparison alone, not the start of a worker.
+
+    >>> check("\\frac{1}{2}", "so it is \\boxed{0.5}"), check("3", "\\boxed{4}"), check("3", "it is 3")
+    ('right', 'wrong', 'unparsed')
+    """
+    answer = boxed_answer(response)
+    return "unparsed" if answer is None else equal(gold, answer, deadline)
+
+
+def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
+    """The verdict on a bare answer, the content of a box: right, wrong or timeout."""
+    verdict = _cheap(gold, answer)
+    return verdict or _asked(gold, answer, deadline)
+
+
+def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
+    """Verdicts on (gold, response) pairs in their order; each distinct pair of answers is decided once.
+
+    What needs Math-Verify runs in as many processes as there are CPU cores (at most 8).
+    """
+    answers = {response: boxed_answer(response) for response in {response for _, response in pairs}}
+    distinct = {(gold, answers[response]) for gold, response in pairs if answers[response] is not None}
+    verdicts = {pair: _cheap(*pair) for pair in tqdm(distinct, desc="checking", disable=not progress)}
+    hard = [pair for pair, verdict in verdicts.items() if verdict is None]
+    asked = workers.side_by_side(lambda pair: _asked(*pair, deadline), hard)
+    verdicts.update(zip(hard, tqdm(asked, total=len(hard), desc="Math-Verify", disable=not progress or not hard)))
+    return [verdicts.get((gold, answers[response]), "unparsed") for gold, response in pairs]
+
+
+def parses(answer: str, deadline: float = DEADLINE) -> bool:
+    r"""Whether an answer (the content of a box) can be read: as a number, expression, list, text, or by Math-Verify.
+
+    >>> parses("\\frac{1}{2}"), parses("2, 3"), parses("\\text{east}"), parses("1 +")
+    (True, True, True, False)
+    """
+    if len(answer) > MAX_CHARACTERS:
+        return False
+    known = understood(read(clean(answer)))
+    return workers.ask([_for_algebra(answer)], deadline) is True if known is None else known
+
+
+def verdict_counts(verdicts: Iterable[str]) -> dict[str, int]:
+    """How often each verdict occurs, zeros included."""
+    counts = Counter(verdicts)
+    return {verdict: counts[verdict] for verdict in VERDICTS}
+
+
+def _cheap(gold: str, answer: str) -> str | None:
+    if max(len(gold), len(answer)) > MAX_CHARACTERS:
+        return "right" if gold == answer else "wrong"  # no answer to a problem is as long
+    verdict = decide(gold, answer)
+    return None if verdict is None else "right" if verdict else "wrong"
+
+
+def _asked(gold: str, answer: str, deadline: float) -> str:
+    verdict = workers.ask([_for_algebra(gold), _for_algebra(answer)], deadline)
+    return "timeout" if verdict is None else "right" if verdict else "wrong"
+
+
+def _for_algebra(answer: str) -> str:
+    """The cleaned answer in LaTeX that Math-Verify reads."""
+    return clean(answer).replace("°", "^{\\circ}").replace("%", "\\%").replace("*", "\\cdot ")

@@ -1,0 +1,294 @@
+"""Loading a base: by every back end that this machine has, and what can go wrong says so in one line."""
+
+import json
+import sys
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import huggingface_hub
+import pytest
+import tiny
+import torch
+import transformers.dynamic_module_utils
+
+from soar_lib.cli import commands as cli
+from soar_lib.engine import backends, sampling, update
+from soar_lib.engine import base as bases
+from soar_lib.settings.student import FilterConfig
+from soar_lib.settings.values import ConfigError
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+
+HELLO = [{"role": "user", "content": "2+2"}]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny model as published."""
+    tiny.model().save_pretrained(tmp_path / "model")
+    tiny.tokenizer().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def refused(message: str):
+    return pytest.raises(ConfigError, match=message)
+
+
+# ------------------------------------------------------------------ what is loaded
+
+
+def test_a_saved_model_loads_frozen_and_computes_the_same(folder):
+    loaded, made = bases.load(str(folder), device="cpu"), tiny.base()
+    ids = torch.tensor([made.encode(HELLO)])
+    assert loaded.encode(HELLO) == ids[0].tolist()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.model(ids).logits, made.model(ids).logits)
+    assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+    assert (loaded.pad, loaded.stop) == (0, (1,))
+
+
+def test_every_declared_end_token_ends_a_completion():
+    model = tiny.model()
+    model.generation_config.eos_token_id = [7, 9]
+    assert bases.assemble(model, tiny.tokenizer(), "tiny").stop == (1, 7, 9)
+
+
+def test_the_padding_token_is_the_tokenizers_own_or_one_set_aside_or_the_end_token():
+    tokenizer = tiny.tokenizer()
+    tokenizer.pad_token = "x"
+    own = tokenizer.pad_token_id
+    assert bases.padding(tokenizer, 100) == own
+    assert bases.padding(tokenizer, own) == 0  # the model does not know it: <pad>, which is set aside
+    tokenizer.pad_token = None
+    assert bases.assemble(tiny.model(), tokenizer, "tiny").pad == 0
+    bare = tiny.tokenizer()
+    bare.pad_token = None
+    bare.get_added_vocab = lambda: {"<eos>": 1, "<user>": 2}
+    assert bases.assemble(tiny.model(), bare, "tiny").pad == bare.eos_token_id == 1
+
+
+def test_no_result_depends_on_the_padding_token():
+    """Prompts and completions of unequal length, sampled and scored under one padding token and another."""
+    made = tiny.base()
+    prompts = [made.encode([{"role": "user", "content": text}]) for text in ("2+2", "a much longer question")]
+    uniforms = torch.rand(8, 12, generator=torch.Generator().manual_seed(0))
+    found = []
+    for pad in (0, 1):
+        base = replace(made, pad=pad)
+        drawn = sampling.sample(base, None, prompts, [0, 0], 4, uniforms, 12)
+        found.append(
+            (sampling.decode(base, drawn), drawn.mask, drawn.logprobs, update.completion_logprobs(base, None, drawn))
+        )
+    assert found[0][1].sum(1).unique().numel() > 1 and found[0][0] == found[1][0]
+    for one, other in zip(found[0][1:], found[1][1:], strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", [FilterConfig, SoarConfig, EvaluateConfig])
+def test_a_commands_settings_say_how_its_base_is_loaded(folder, monkeypatch, kind):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = kind(model=str(folder))
+    assert bases.load_for(config).name == str(folder)
+    with refused("backend = 'unsloth': needs a GPU"):
+        bases.load_for(replace(config, backend="unsloth"))
+    with refused("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false"):
+        bases.load("nano", graphs=True)
+    with refused("four_bit = True: needs a GPU"):
+        bases.load_for(replace(config, four_bit=True))
+    with refused("backend = 'tensorflow': must be one of transformers, unsloth"):
+        replace(config, backend="tensorflow")
+
+
+def test_the_command_line_names_one_base_for_all_that_a_command_does():
+    words = ["--model", "acme/other", "--set", "four_bit=true", "--set", "backend=unsloth"]
+    arguments = cli.parser().parse_args(["study", *words])
+    study = cli.grouped_settings(arguments)
+    parts = (study.filter, study.transfer, study.soar, study.evaluate)
+    assert {(p.model, p.backend, p.four_bit) for p in parts} == {("acme/other", "unsloth", True)}
+    arguments = cli.parser().parse_args(["soar", *words, "--set", "rounds=9"])
+    first, then = cli.preset_of(arguments, FilterConfig), cli.settings(arguments, SoarConfig)
+    assert (first.backend, first.four_bit, then.rounds) == (then.backend, then.four_bit, 9) == ("unsloth", True, 9)
+    with refused("four_bit = False and True: all parts of a study must have the same"):
+        cli.grouped_settings(cli.parser().parse_args(["study", "--set", "soar.four_bit=true"]))
+
+
+# ------------------------------------------------------------------ what is missing
+
+
+def test_a_missing_folder_is_named():
+    with pytest.raises(FileNotFoundError, match="./nowhere"):
+        bases.load("./nowhere")
+
+
+def test_an_unknown_backend_is_answered_with_the_known_ones():
+    with refused("backend = 'jax': must be one of transformers, unsloth, vllm"):
+        bases.load("nano", backend="jax")
+
+
+@pytest.mark.parametrize(
+    "module, options, message",
+    [
+        (
+            "bitsandbytes",
+            {"four_bit": True},
+            r"bitsandbytes, which is not installed; .*soar-lib\[four-bit\]",
+        ),
+        ("unsloth", {"backend": "unsloth"}, r"unsloth, which is not installed; pip install .*soar-lib\[unsloth\]"),
+    ],
+)
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(monkeypatch, module, options, message):
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not there, also where it is
+    with refused(message):
+        bases.load("nano", device="cpu", **options)
+
+
+def test_an_unsloth_that_cannot_be_imported_is_told_with_its_reason(folder, tmp_path, monkeypatch):
+    (tmp_path / "unsloth").mkdir()
+    (tmp_path / "unsloth" / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.delitem(sys.modules, "unsloth", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("UNSLOTH_FORCE_CPU", "UNSLOTH_COMPILE_DISABLE"):
+        monkeypatch.setenv(name, "1")  # so that they are put back
+    with refused("RuntimeError: operator torchvision::nms does not exist.*uninstall torchvision") as caught:
+        bases.load(str(folder), device="cpu", backend="unsloth")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_bypasses_the_attention_interface_is_refused():
+    model = tiny.model()
+    backends.check_attention(model, "tiny")
+    layer = model.model.layers[0].self_attn
+    layer.forward = lambda hidden_states, **other: (layer.o_proj(layer.q_proj(hidden_states)), None)
+    with refused("LlamaForCausalLM has an attention of its own.*set backend = 'transformers'"):
+        backends.check_attention(model, "tiny")
+
+
+# ------------------------------------------------------------------ what is wrong with the model
+
+
+def test_a_tokenizer_without_chat_template_is_refused():
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = None
+    with refused("no chat template; use an instruct or chat model"):
+        bases.assemble(tiny.model(), tokenizer, "tiny")
+
+
+def test_a_tokenizer_without_end_token_or_of_another_model_is_refused():
+    tokenizer = tiny.tokenizer()
+    tokenizer.eos_token = None
+    with refused("no end-of-sequence token"):
+        bases.assemble(tiny.model(), tokenizer, "tiny")
+    foreign = tiny.tokenizer()
+    foreign.add_special_tokens({"eos_token": "<the end>"})
+    with refused("end token is number 100, but the model knows 100 tokens; take the tokenizer that was published"):
+        bases.assemble(tiny.model(), foreign, "tiny")
+
+
+def test_pickled_weights_are_not_read(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save(tiny.model().state_dict(), folder / "pytorch_model.bin")
+    with refused(r"no safetensors weights.*a pickle .* can run code; convert it with save_pretrained"):
+        bases.load(str(folder), device="cpu")
+
+
+def test_code_from_a_repository_is_run_only_if_asked_for(folder, monkeypatch, tmp_path):
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    marker = tmp_path / "ran"
+    (folder / "mine.py").write_text(
+        "from pathlib import Path\n"
+        "from transformers import LlamaConfig, LlamaForCausalLM\n"
+        f"Path({str(marker)!r}).touch()\n"
+        "class MineConfig(LlamaConfig):\n    model_type = 'mine'\n"
+        "class MineForCausalLM(LlamaForCausalLM):\n    config_class = MineConfig\n"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    code = {"AutoConfig": "mine.MineConfig", "AutoModelForCausalLM": "mine.MineForCausalLM"}
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "mine", "auto_map": code}))
+    settings = FilterConfig(model=str(folder))
+    with refused("needs code from its repository, which is not run; set remote_code = true"):
+        bases.load_for(settings)
+    assert not marker.exists()
+    assert type(bases.load_for(replace(settings, remote_code=True)).model).__name__ == "MineForCausalLM"
+    assert marker.exists()
+
+
+def test_what_transformers_does_not_know_is_told_in_one_line(folder):
+    (folder / "config.json").write_text('{"model_type": "unheard-of"}')
+    with refused("model .*: cannot be loaded .*unheard-of") as caught:
+        bases.load(str(folder), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------ what the Hub answers
+
+
+class _Hub(BaseHTTPRequestHandler):
+    """Answers as the Hub does for a gated repository and one that is not there."""
+
+    def answer(self) -> None:
+        gated = self.path.startswith("/acme/gated/")
+        self.send_response(401 if gated else 404)
+        self.send_header("X-Error-Code", "GatedRepo" if gated else "RepoNotFound")
+        self.send_header("X-Error-Message", "Access to it is restricted" if gated else "Repository not found")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET = answer
+
+    def log_message(self, *arguments) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub on this machine, an empty cache and no token."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address, known = f"http://127.0.0.1:{server.server_port}", huggingface_hub.constants
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(known, "ENDPOINT", address)
+    monkeypatch.setattr(known, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(known, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(known, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(known, "HF_HUB_OFFLINE", False)
+    huggingface_hub.close_session()  # the one in use may know other proxies
+    yield monkeypatch
+    huggingface_hub.close_session()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_gated_model_asks_for_a_token_and_then_for_its_licence(hub):
+    with refused("acme/gated.* is gated; accept its licence at https://huggingface.co/acme/gated, then hf auth login"):
+        bases.load("acme/gated")
+    hub.setenv("HF_TOKEN", "hf_someone")
+    with refused(
+        "is gated, and your token has no access to it; accept its licence at https://huggingface.co/acme/gated"
+    ):
+        bases.load("acme/gated")
+
+
+def test_a_model_that_is_not_on_the_hub(hub):
+    with refused("acme/absent.* is not on the Hub, or private; check its name"):
+        bases.load("acme/absent")
+
+
+def test_a_model_without_network(hub):
+    hub.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with refused(
+        "acme/model.* was not downloaded before, and the Hub cannot be reached.*name a local folder"
+    ) as caught:
+        bases.load("acme/model")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_gpu_that_only_emulates_bfloat16_gets_float32(monkeypatch, native, dtype):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
+    assert backends.choose_dtype(torch.device("cuda")) == dtype
+    assert backends.choose_dtype(torch.device("cpu")) == torch.float32

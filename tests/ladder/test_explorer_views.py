@@ -1,0 +1,158 @@
+"""The LADDER explorer shows what the run's folder says, follows every control, and treats all text as text."""
+
+import re
+
+import ipywidgets
+import pytest
+
+from soar_lib import runs
+from soar_lib.ladder import explorer as ladder_explorer
+from soar_lib.ladder import explorer_views as ladder_views
+from soar_lib.ladder import report as ladder_report
+from soar_lib.ladder.explorer_views import SHOWN
+from soar_lib.ladder.variants import Variant, to_row
+from tests.ladder.test_report import write_measured
+from tests.soar.test_explorer import cells, drawn, leaves
+
+TITLES = ("variant trees", "levels", "TTRL")
+
+
+def own_trees(seed: int) -> list[dict]:
+    """A tree of one level, and the trees of the test problems; the last one has nothing usable."""
+    made = [
+        ("one_level", Variant("n", "p", "p", 1, 0, "∫ 3 dx", "easier", 0.8, nearest="t1", distance=0.25)),
+        ("ttrl", Variant("u", "t0", "t0", 1, 0, "<b>∫ 5 dx</b>", "easier", 1.0, "Emmy", ("swap it",))),
+        ("ttrl", Variant("v", "t0", "u", 2, 1, "∫ x/0 dx", "easier", 1.0, rejected="unsolvable: <i>")),
+        ("ttrl", Variant("w", "t1", "t1", 1, 0, "∫ y dx", "easier", 1.0, rejected="test problem")),
+    ]
+    return [to_row(variant, tree=tree, seed=seed) for tree, variant in made]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = write_measured(tmp_path_factory.mktemp("ladder"))
+    rows = runs.read_jsonl(path / "problems.jsonl")
+    rows += [row for seed in range(3) for row in own_trees(seed)]
+    rows = [row for row in rows if not (row["tree"] == "ladder" and row["seed"] == 2 and row["id"] == "e")]
+    scores = [row for row in runs.read_jsonl(path / "scores.jsonl") if (row["run"], row["problem"]) != ("seed2", "e")]
+    runs.write_text_atomic(path / "problems.jsonl", runs.jsonl(rows))
+    runs.write_text_atomic(path / "scores.jsonl", runs.jsonl(scores))
+    for part in ("train", "test"):
+        problems = runs.read_jsonl(path / f"hard_{part}.jsonl")
+        questions = [row | {"question": f"Find ∫ {row['id']} & <more> dx"} for row in problems]
+        runs.write_text_atomic(path / f"hard_{part}.jsonl", runs.jsonl(questions))
+    ladder_report.write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return ladder_views.read(folder)
+
+
+class Explorer:
+    """The widget's tabs: controls by name, and what each shows."""
+
+    def __init__(self, folder):
+        (self.tabs,) = ladder_explorer.ladder_explorer(folder).children
+        assert isinstance(self.tabs, ipywidgets.Tab) and self.tabs.titles == TITLES
+        self.pages, self.controls = [], []
+        for tab in self.tabs.children:
+            *controls, page = leaves(tab)
+            self.pages.append(page)
+            self.controls.append({control.description: control for control in controls})
+
+    def choose(self, tab: int, **values) -> str:
+        for name, value in values.items():
+            self.controls[tab][name].value = value
+        return self.pages[tab].value
+
+
+def test_every_control_changes_what_its_tab_shows(folder):
+    explorer = Explorer(folder)
+    moves = (
+        {"seed": 2, "variants": "usable", "kind": "ttrl", "problem": "t1"},
+        {"kind": "ttrl", "seeds": (0,)},
+        {"problem": "t1", "seed": 2, "arm": "base_ttrl"},
+    )
+    for tab, values in enumerate(moves):
+        assert {*values} == {*explorer.controls[tab]}
+        for name, value in values.items():
+            before = explorer.pages[tab].value
+            assert explorer.choose(tab, **{name: value}) != before, (tab, name)
+
+
+def test_problems_to_choose_from_are_those_of_the_kind_of_tree(folder):
+    explorer = Explorer(folder)
+    control = explorer.controls[0]["problem"]
+    assert [value for _, value in control.options] == ["p"] and control.options[0][0] == "p: p & <more> dx"
+    explorer.choose(0, kind="ttrl")
+    assert [value for _, value in control.options] == ["t0", "t1"] and control.value == "t0"
+
+
+def test_a_tree_says_all_that_is_known_of_its_variants(run):
+    page = ladder_views.tree_page(run, "ladder", 0, "p")
+    assert drawn(page) and "Find ∫ p &amp; &lt;more&gt; dx" in page and "problem to learn from p" in page
+    assert cells(page)[1][:4] == ["1", "3", "2", "1"] and cells(page)[1][-1] == "0.50"
+    first, rest = page.index("∫ x dx <span"), page.index("level 2: ∫ 1 dx")
+    assert first < rest < page.index("(repeats a)") < page.index("nothing that can be read")  # children with parents
+    assert page.count("<details>") == 6 and page.count("<details open>") == 1 and page.count("</details>") == 7
+    solved = re.findall(r"solved before (\d of \d), after (\d of \d)", page)
+    assert solved == [("2 of 4", "4 of 4"), ("0 of 4", "2 of 4"), ("0 of 4", "4 of 4")]
+    assert "unsolvable: letters" in page and "(is a test problem)" in page and "(no question)" in page
+    flat = ladder_views.tree_page(run, "one_level", 0, "p")
+    assert "nearest test problem, at 0.25: Find ∫ t1 &amp;" in flat and "at temperature 0.8" in flat
+    assert "solved before" not in flat
+
+
+def test_what_is_shown_keeps_the_parents(run):
+    assert SHOWN["usable"] + SHOWN["rejected"] == SHOWN["all"]
+    own = run.of("ladder", 0, "p")
+    ids = {name: "".join(ladder_views.with_parents(own, fates)["id"]) for name, fates in SHOWN.items()}
+    assert ids == {"all": "abcdefg", "usable": "ade", "rejected": "abcfg"}
+    page = ladder_views.tree_page(run, "ttrl", 0, "t1", "usable")
+    assert page == "<p>No variant of this tree is usable.</p>"
+    assert "has no such tree" in ladder_views.tree_page(run, "ladder", 0, "t0")
+
+
+def test_text_of_models_is_escaped(run):
+    page = ladder_views.tree_page(run, "ttrl", 0, "t0")
+    assert "&lt;b&gt;∫ 5 dx&lt;/b&gt;" in page and "<b>∫ 5" not in page and "unsolvable: &lt;i&gt;" in page
+    assert "as Emmy; suggested: swap it" in page
+
+
+def test_levels_of_the_chosen_seeds(run):
+    rows = cells(ladder_views.levels_page(run, [0, 1], "ladder"))
+    assert rows[0] == ["level", "model", "variants", "right (%)"]
+    assert [row[0] + row[1][:6] + row[2] for row in rows[1:]] == ["1before2", "1after 2", "2before4", "2after 4"]
+    assert [row[3].split()[0] for row in rows[1:]] == ["50.0", "100.0", "0.0", "75.0"]
+    assert cells(ladder_views.levels_page(run, [2], "ladder"))[-1][2:] == ["1", "50.0 (50.0–50.0)"]
+    assert {*run.known} == {(0, 1), (2,)}
+    assert ladder_views.levels_page(run, [], "ladder") == "<p>Choose at least one seed.</p>"
+
+
+def test_ttrl_of_one_problem(run):
+    page = ladder_views.ttrl_page(run, "ladder_ttrl", 0, "t0")
+    assert drawn(page) and "level 1: &lt;b&gt;" in page and "level 2" not in page
+    rows = {tuple(row[:2]): row[2:] for row in cells(page)[1:]}
+    assert rows["LADDER, then TTRL", "probes at any step"] == ["3 of 3", "100"]
+    assert rows["LADDER, then TTRL", "samples"] == ["4 of 4", "100"]
+    assert rows["LADDER", "samples"] == ["9 of 11", "40"]
+    assert "nothing was trained" in ladder_views.ttrl_page(run, "ladder_ttrl", 0, "t1")
+    assert "has no TTRL without LADDER" in ladder_views.ttrl_page(run, "base_ttrl", 9, "t0")
+
+
+def test_a_run_without_variants_says_so_in_every_tab(tmp_path):
+    path = write_measured(tmp_path)
+    kept = [row for row in runs.read_jsonl(path / "scores.jsonl") if row["arm"] in ("base", "originals")]
+    kept = [row for row in kept if row["set"] == "hard_test"]
+    runs.write_text_atomic(path / "scores.jsonl", runs.jsonl(kept))
+    (path / "problems.jsonl").write_text("")
+    ladder_report.write(path)
+    trees, levels, ttrl = (page.value for page in Explorer(path).pages)
+    assert "no such tree" in trees and "was not measured" in levels and "This run has no LADDER, then TTRL" in ttrl
+
+
+def test_a_folder_without_a_finished_run_is_refused(tmp_path):
+    with pytest.raises(runs.RunError, match="holds no finished LADDER run"):
+        ladder_explorer.ladder_explorer(tmp_path)

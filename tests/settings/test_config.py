@@ -1,0 +1,126 @@
+"""Settings: what is refused, how presets and changes combine, and the cost worked out by hand."""
+
+import pytest
+
+from soar_lib.ladder.settings import LadderConfig
+from soar_lib.settings.cost import Speed, cost, describe
+from soar_lib.settings.presets import PRESETS, preset
+from soar_lib.settings.student import FilterConfig, StudentSettings
+from soar_lib.settings.values import ConfigError, differences, from_values, to_values
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.svs.settings import SvsConfig
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in PRESETS for kind in PRESETS[name]])
+def test_every_preset_is_valid_and_survives_json(name, kind):
+    settings = preset(name, kind)
+    assert type(settings) is kind
+    assert from_values(kind, to_values(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        (SoarConfig, {"round": 3}, "round: SoarConfig has no such setting; it has .*rounds"),
+        (SoarConfig, {"student.steeps": 3}, r"student\.steeps: StudentSettings has no such setting"),
+        (SoarConfig, {"datasets": 1}, "datasets = 1: must be 2 or more"),
+        (SoarConfig, {"seed": "zero"}, "seed = 'zero': must be of type int"),
+        (SoarConfig, {"promotion": 1}, "promotion = 1: must be of type bool"),
+        (SoarConfig, {"student.optimiser.kl": -1}, r"student\.optimiser\.kl = -1\.0: must be 0 or more"),
+        (SoarConfig, {"student": 3}, "student = 3: must be of type StudentSettings"),
+        (SoarConfig, {"seed.x": 3}, "seed = .*one value"),
+        (SoarConfig, {"dataset_size": 4}, "student.batch = 8: must be at most dataset_size = 4"),
+        (SoarConfig, {"student.steps": 100}, "max_steps = 20: must be at least student.steps = 100"),
+        (SoarConfig, {"student.optimiser.warmup": 10}, r"student\.optimiser\.warmup = 10: must be below steps = 10"),
+        (SoarConfig, {"student.optimiser.schedule": "linear"}, "'cosine' or 'constant'"),
+        (SoarConfig, {"rounds": 20}, r"teacher\.optimiser\.warmup = 20: must be below rounds = 20"),
+        (SoarConfig, {"reward": "vague"}, "reward = 'vague': must be 'grounded' or 'intrinsic'"),
+        (SoarConfig, {"reward": "intrinsic"}, "promotion = True: must be False .* set promotion to false"),
+        (SoarConfig, {"teacher.turns": 3}, r"teacher\.turns = 3: must be 1 or 2"),
+        (FilterConfig, {"check": "belief"}, "check = 'belief': must be one of answer, integral"),
+        (FilterConfig, {"train_fraction": 1}, "train_fraction = 1.0: must be between 0 and 1"),
+        (EvaluateConfig, {"arms": ["pq", "magic"]}, "arms = .*some of base, ps, self_answer, hard_only"),
+        (EvaluateConfig, {"checkpoint": "best"}, "checkpoint = 'best': must be 'last'"),
+        (EvaluateConfig, {"ks": [64]}, "ks = .*between 1 and samples = 32"),
+    ],
+)
+def test_a_bad_setting_is_named(kind, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        preset("paper", kind, **changes)
+
+
+def test_an_unknown_preset_names_the_known():
+    with pytest.raises(ConfigError, match="'big' is unknown; known presets: smoke, nano, t4, single_gpu, paper"):
+        preset("big")
+    kinds = {FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig}
+    assert all(presets.keys() == kinds for presets in PRESETS.values())
+
+
+def test_presets_of_gpus_cost_the_share_of_the_papers_that_they_say():
+    """settings/presets.py: an eighth of the rollouts on one GPU, half a percent in 16 GB."""
+    paper, single, small = (cost(preset(name)).rollouts for name in ("paper", "single_gpu", "t4"))
+    assert 0.12 < single / paper < 0.135 and 0.004 < small / paper < 0.006
+
+
+def test_changes_reach_inside_and_leave_the_rest():
+    plain, changed = preset("nano"), preset("nano", **{"student.optimiser.kl": 0.01, "seed": 4})
+    assert (changed.student.optimiser.kl, changed.seed) == (0.01, 4)
+    assert differences(to_values(plain), to_values(changed)) == [
+        "seed: 0 -> 4",
+        "student.optimiser.kl: 0.0 -> 0.01",
+    ]
+    whole = preset("nano", student=StudentSettings(steps=3))
+    assert whole.student == StudentSettings(steps=3)
+
+
+def test_the_defaults_are_the_papers():
+    """SOAR Table 3 and B.7."""
+    soar = SoarConfig()
+    assert (soar.datasets, soar.repeats, soar.dataset_size, soar.window, soar.threshold) == (4, 4, 64, 3, 0.01)
+    assert (soar.reward_set, soar.rounds, soar.student.batch, soar.student.group) == (64, 200, 8, 32)
+    assert (soar.student.optimiser.learning_rate, soar.student.optimiser.kl) == (1e-5, 0.001)
+    assert (soar.student.optimiser.warmup, soar.teacher.optimiser.warmup) == (0, 20)
+    assert [soar.inner_steps(promotions) for promotions in range(4)] == [10, 15, 20, 20]
+
+
+def test_cost_by_hand():
+    inner = {"student.steps": 4, "student.group": 2, "teacher.optimiser.warmup": 0}
+    soar = preset("paper", rounds=2, datasets=2, repeats=3, dataset_size=8, reward_set=5, **inner)
+    predicted = cost(soar)
+    assert predicted.rollouts == 2 * (6 * 4 * 8 * 2 + 7 * 5)
+    assert predicted.teacher_samples == 2 * 2 * 8
+    assert predicted.tokens == predicted.rollouts * 1024 + predicted.teacher_samples * 512
+    assert predicted.hours is None
+    timed = cost(soar, speed=Speed(tokens_per_second=100, tokens_per_rollout=50, machine="a laptop"))
+    assert timed.hours == pytest.approx((predicted.rollouts + 32) * 50 / 100 / 3600)
+    assert cost(preset("paper", FilterConfig), problems=5000).rollouts == 640_000
+
+
+def test_promotions_lengthen_the_cost_of_the_rounds_after_them():
+    changes = {"rounds": 5, "datasets": 2, "repeats": 3, "window": 3, "teacher.optimiser.warmup": 0}
+    steps = {"student.steps": 4, "extra_steps": 2, "max_steps": 7}
+    promoted = cost(preset("paper", **changes, **steps))
+    assert promoted.most_rollouts - promoted.rollouts == (2 + 3) * 6 * 8 * 32  # rounds 4 and 5: 6 and 7 steps
+    never = cost(preset("paper", **changes, **steps, promotion=False))
+    assert never.most_rollouts == never.rollouts == promoted.rollouts
+    assert promoted.tokens - never.tokens == 5 * 6 * 8 * 32 * 1024
+    assert f"(with promotions up to {promoted.most_rollouts:,})" in describe(promoted, "any")
+
+
+def test_cost_of_the_intrinsic_reward_and_of_two_turns_by_hand():
+    changes = {"rounds": 2, "datasets": 2, "dataset_size": 8, "reward_set": 5, "teacher.optimiser.warmup": 0}
+    intrinsic = cost(preset("paper", **changes, reward="intrinsic", promotion=False, intrinsic_samples=3))
+    assert intrinsic.rollouts == 2 * (2 * 8 * 3 + 5)
+    once, twice = (cost(preset("paper", **changes, **{"teacher.turns": turns})) for turns in (1, 2))
+    assert twice.tokens - once.tokens == 2 * 2 * 8 * 512 and twice.rollouts == once.rollouts
+
+
+def test_cost_of_an_evaluation_by_hand():
+    changes = {"students": 2, "samples": 4, "ks": [1], "teacher_samples": 7, "synthetic_steps": 0}
+    changes |= {"student.steps": 3, "student.batch": 2, "student.group": 5, "student.optimiser.warmup": 0}
+    arms = ["base", "hard_only", "hard_only_x4", "grounded_t", "base_t", "self_answer"]
+    predicted = cost(preset("paper", EvaluateConfig, arms=arms, **changes), problems=11)
+    assert predicted.rollouts == 2 * ((1 + 4 + 1 + 1) * 3 * 2 * 5 + 6 * 11 * 4)
+    assert predicted.teacher_samples == 2 * 7
+    both = predicted + predicted
+    assert (both.rollouts, both.tokens, both.hours) == (2 * predicted.rollouts, 2 * predicted.tokens, None)

@@ -1,0 +1,352 @@
+"""The explorer shows what the study's folder says, follows every control, and treats all text as text."""
+
+import base64
+import io
+import re
+from html import unescape
+
+import ipywidgets
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from soar_lib.measure import passk
+from soar_lib.measure.quality import Verdict
+from soar_lib.measure.tables import percent
+from soar_lib.runs import RunError, jsonl, write_json
+from soar_lib.settings.values import to_values
+from soar_lib.soar import explorer, explorer_views
+from soar_lib.soar import figures as study_plots
+from soar_lib.soar import report as study_tables
+from soar_lib.soar.explorer_views import ALL, VIEWS, Selection
+from soar_lib.soar.settings import SoarConfig
+
+SUMS = "State the final answer to the following arithmetic problem: "
+WRITTEN = {0: [(SUMS + "42 + 9 =", "51"), (SUMS + "42 + 9 =", "41")], 1: [("<script>alert(1)</script>", "<b>7</b>")]}
+RIGHT = {"base": 0, "hard_only": 1, "pq": 3, "grounded_t": 2}  # right answers of 4 on problem a; one more on b
+NOTHING = "Choose at least one arm and one seed."
+
+
+def write_study(folder, arms=("grounded", "n_half"), seeds=(0, 1)):
+    """A study's folder with what the explorer reads: SOAR runs of two rounds and evaluations with one student a run."""
+    folder.mkdir(exist_ok=True)
+    write_json(folder / "config.json", {"arms": list(arms), "evaluate": {"ks": [1, 4]}})
+    for arm in arms:
+        own = seeds[:1] if arm == "n_half" else seeds
+        for seed in own:
+            write_run(folder / arm / f"seed{seed}", seed)
+        measured = ["pq"] if arm == "n_half" else list(RIGHT)
+        write_evaluation(folder / arm / "evaluate", arm, own, measured, "n_half" if arm == "n_half" else "")
+
+
+def write_run(folder, seed):
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", to_values(SoarConfig(seed=seed)))
+    rounds = [
+        {
+            "round": number, "rewards": [[reward], [reward - 0.02]], "baseline_accuracy": 0.1, "mean_reward": reward,
+            "moving_average": reward, "promoted": number > seed, "chosen": None,
+        }
+        for number, reward in ((1, 0.02 + seed / 100), (2, 0.06))
+    ]  # fmt: skip
+    problems = [
+        {"round": number, "dataset": dataset, "question": question, "answer": answer, "reward": 0.015 * number - 0.02}
+        for number in (1, 2)
+        for dataset, pairs in WRITTEN.items()
+        for question, answer in pairs[: 2 if number == 1 else 1]
+    ]
+    (folder / "rounds.jsonl").write_text(jsonl(rounds))
+    (folder / "problems.jsonl").write_text(jsonl(problems))
+
+
+def write_evaluation(folder, arm, seeds, measured, label):
+    folder.mkdir(parents=True)
+    write_json(folder / "config.json", {"arms": measured, "label": label, "synthetic_steps": 2})
+    runs = [f"{arm}/seed{seed}" for seed in seeds]
+    pd.DataFrame({"run": runs, "seed": seeds}).to_csv(folder / "sources.csv", index=False)
+    rows = [
+        {
+            "arm": f"{name}_{label}" if label else name, "run": run, "student": 0, "problem": problem, "n": 4,
+            "c": max(0, RIGHT[name] + more - source), "rollouts": 64, "set": set,
+        }
+        for name in measured
+        for source, run in enumerate(runs)
+        for set, problems in (("hard_test", "ab"), ("transfer", "cd"))
+        for more, problem in enumerate(problems)
+        if set == "hard_test" or name != "grounded_t"
+    ]  # fmt: skip
+    (folder / "scores.jsonl").write_text(jsonl(rows))
+    metrics = [
+        {
+            "phase": phase, "step": step, "arm": name, "source": source, "student": 0, "signal": 0.25 * source,
+            "reward": 10 * RIGHT[name] + 8 * step + source, "top_reward": 0.125 * step, "length": 9, "grad_norm": 1.5,
+        }
+        for name in measured if name != "base"
+        for source in range(len(seeds))
+        for phase in ("synthetic", "hard")
+        for step in (0, 1)
+    ]  # fmt: skip
+    pd.DataFrame(metrics).to_csv(folder / "metrics.csv", index=False)
+    (folder / "pass_at_k.csv").write_text("")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explorer") / "study"
+    write_study(folder)
+    return folder
+
+
+def leaves(box):
+    return [
+        leaf for child in box.children for leaf in (leaves(child) if isinstance(child, ipywidgets.Box) else [child])
+    ]
+
+
+class Explorer:
+    """The parts of the widget: controls by name, what is shown, and what the buttons do."""
+
+    def __init__(self, folder, **settings):
+        self.widget = explorer.ablation_explorer(folder, **settings)
+        (tabs,) = self.widget.children
+        assert isinstance(self.widget, ipywidgets.VBox) and tabs.titles == ("arms", "problems")
+        *arms, self.said, self.page = leaves(tabs.children[0])
+        keys = ("view", "k", "smoothing", "rounds", "CSV", "LaTeX", "students", "teachers", "seeds")
+        self.controls = dict(zip(keys, arms, strict=True))
+        self.buttons = {kind: self.controls.pop(kind) for kind in ("CSV", "LaTeX")}
+        *browsing, self.written = leaves(tabs.children[1])
+        self.problem = dict(zip(("arm", "seed", "round", "dataset", "label"), browsing, strict=True))
+
+    def choose(self, **values):
+        for name, value in values.items():
+            self.controls[name].value = value
+
+    def browse(self, **values):
+        for name, value in values.items():
+            self.problem[name].value = value
+
+    def press(self, kind):
+        assert self.buttons[kind].description == f"Export {kind}"
+        self.buttons[kind].click()
+        return self.said.value
+
+    @property
+    def table(self):
+        return cells(self.page.value)
+
+    def visible(self):
+        return {name for name, control in self.controls.items() if control.layout.display != "none"}
+
+
+def cells(page):
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    return [[unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
+
+
+def drawn(page):
+    """The size of the picture on a page; fails where there is none."""
+    (data,) = re.findall(r'<img alt="[^"]+" [^>]*src="data:image/png;base64,([^"]+)">', page)
+    return imread(io.BytesIO(base64.b64decode(data))).shape[1::-1]
+
+
+# ------------------------------------------------------------------ arms
+
+
+def test_pass_at_k_follows_arms_seeds_k_and_set(study):
+    shown = Explorer(study)
+    scores = study_tables.scores(study)
+
+    def row(arm, runs, ks, set=passk.HARD_TEST):
+        own = [score for score in scores if score.arm == arm and score.run in runs]
+        found = passk.table(own, ks, set=set)
+        values = [percent(one.mean, one.low, one.high) for one in found.itertuples()]
+        return [study_plots.name(arm), str(found["seeds"][0]), "64", *values]
+
+    both, first = ("seed0", "seed1"), ("seed0",)
+    main = ["base", "hard_only", "pq", "grounded_t"]
+    assert shown.visible() == {"view", "students", "seeds", "k"} and drawn(shown.page.value)
+    assert shown.controls["students"].value == (*main,)  # of the arms there are; the sweep is not among the first
+    look = explorer_views.read(study).look
+    assert len({look[arm]["color"] for arm in explorer_views.FIRST}) == len(explorer_views.FIRST)
+    assert shown.table == [
+        ["arm", "students", "rollouts each", "pass@1 (%)", "pass@4 (%)"], *(row(arm, both, [1, 4]) for arm in main),
+    ]  # fmt: skip
+    shown.choose(students=("pq_n_half", "pq"), seeds=(0,))
+    assert shown.table[1:] == [row("pq", first, [1, 4]), row("pq_n_half", first, [1, 4])]
+    shown.choose(k=4)
+    assert shown.table == [["arm", "students", "rollouts each", "pass@4 (%)"], row("pq", first, [4]), shown.table[2]]
+    shown.choose(view="transfer", students=("pq", "grounded_t"), seeds=(1,))
+    assert shown.table[1:] == [row("pq", ("seed1",), [4], passk.TRANSFER)]
+    assert "Without Grounded-T: no finished evaluation has scores on the transfer set" in shown.page.value
+
+
+def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp_path, monkeypatch):
+    calls = []
+
+    def counted(scores, ks, **settings):
+        calls.append((scores[0].arm, ks))
+        return table(scores, ks, **settings)
+
+    table = passk.table
+    monkeypatch.setattr(passk, "table", counted)
+    tables, chosen = explorer_views.read(study), Selection(("base", "pq"), (0, 1), k=4)
+    first = VIEWS["pass_at_k"].table(tables, chosen)
+    assert calls == [("base", [4]), ("pq", [4])]
+    assert VIEWS["pass_at_k"].table(tables, chosen).equals(first) and len(calls) == 2
+    wider = Selection(("pq", "hard_only"), (0, 1, 7), k=ALL)  # a seed without runs changes nothing
+    VIEWS["pass_at_k"].table(tables, wider)
+    assert calls[2:] == [("pq", [1]), ("hard_only", [1, 4])]
+    finished = tmp_path / "study"
+    write_study(finished)
+    passk.table(study_tables.scores(study), [1, 4]).assign(rollouts=77).to_csv(finished / "pass_at_k.csv", index=False)
+    del calls[:]
+    tables = explorer_views.read(finished)
+    assert VIEWS["pass_at_k"].table(tables, wider)["rollouts"].tolist() == [77] * 4 and not calls
+    assert VIEWS["pass_at_k"].table(tables, Selection(("pq",), (1,), k=4))["rollouts"].tolist() == [64]
+    assert VIEWS["transfer"].table(tables, Selection(("pq",), (0, 1), k=4))["rollouts"].tolist() == [64]
+
+
+def test_training_curves_follow_arms_seeds_and_smoothing(study):
+    shown = Explorer(study)
+    shown.choose(view="reward", smoothing=1)
+    assert shown.visible() == {"view", "students", "seeds", "smoothing"} and drawn(shown.page.value)
+    assert shown.table[0] == ["step", "Hard-Only", "PQ", "Grounded-T"]
+    for step, row in enumerate(shown.table[1:5]):  # two of the synthetic phase, two of the hard one
+        means = [10 * RIGHT[arm] + 8 * (step % 2) + 0.5 for arm in ("hard_only", "pq", "grounded_t")]
+        assert row == [str(step), *(f"{mean} ± 0.7" for mean in means)]  # seeds lie 1 apart
+    assert "Without Base (no training): these arms have no training curves" in shown.page.value
+    shown.choose(students=("pq",), seeds=(1,), smoothing=3)
+    assert shown.table == [["step", "PQ"], ["0", "35.0"], ["1", "33.7"], ["2", "36.3"], ["3", "35.0"]]
+    shown.choose(view="top_reward", smoothing=1)
+    assert [row[1] for row in shown.table] == ["PQ", "0.0", "12.5", "0.0", "12.5"]
+    shown.choose(view="signal", seeds=(0, 1))
+    assert [row[1] for row in shown.table] == ["PQ", *["12.5 ± 17.7"] * 4]
+
+
+def test_teachers_follow_arms_seeds_smoothing_and_rounds(study):
+    shown = Explorer(study)
+    shown.choose(view="teachers", smoothing=1)
+    assert shown.visible() == {"view", "teachers", "seeds", "smoothing", "rounds"} and drawn(shown.page.value)
+    assert shown.table == [
+        ["arm", "round", "teacher reward (points)", "promotions so far, per seed", "seeds"],
+        ["grounded reward", "1", "2.5 ± 0.7", "0.5", "2"], ["grounded reward", "2", "6.0 ± 0.0", "1.5", "2"],
+        ["n x 1/2", "1", "2.0", "1.0", "1"], ["n x 1/2", "2", "6.0", "2.0", "1"],
+    ]  # fmt: skip
+    shown.choose(teachers=("grounded",), seeds=(1,), rounds=(2, 2))
+    assert shown.table[1:] == [["grounded reward", "2", "6.0", "1.0", "1"]]
+    shown.choose(smoothing=3)  # over all rounds, also those that are not shown
+    assert shown.table[1:] == [["grounded reward", "2", "4.5", "1.0", "1"]]
+    shown.choose(teachers=("n_half",))
+    assert "Nothing to show: no round of these arms and seeds" in shown.page.value and "<img" not in shown.page.value
+
+
+def test_empty_choices_give_a_sentence(study, tmp_path):
+    shown = Explorer(study, export=tmp_path)
+    shown.choose(students=(), teachers=())
+    for view in VIEWS:
+        shown.choose(view=view)
+        assert shown.page.value == f"<p>{NOTHING}</p>"
+        assert "nothing was written" in shown.press("CSV") and "nothing was written" in shown.press("LaTeX")
+    shown.choose(seeds=(), students=("pq",), teachers=("grounded",))
+    for view in VIEWS:
+        shown.choose(view=view)
+        assert shown.page.value == f"<p>{NOTHING}</p>"
+    shown.choose(seeds=(0, 1))
+    for view in VIEWS:
+        shown.choose(view=view)
+        assert drawn(shown.page.value) and len(shown.table) > 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_exports_hold_the_table_that_is_shown(study, tmp_path):
+    shown = Explorer(study, export=tmp_path / "new" / "<place>")
+    shown.choose(students=("base", "pq"), k=4)
+    said = shown.press("CSV")
+    path = tmp_path / "new" / "<place>" / "ablation_pass_at_k.csv"
+    assert f"Written: {path}" in unescape(said) and "<place>" not in said
+    own = [score for score in study_tables.scores(study) if score.arm in ("base", "pq")]
+    pd.testing.assert_frame_equal(pd.read_csv(path), passk.table(own, [4]))
+    shown.choose(view="reward", students=("pq",), seeds=(1,), smoothing=1)
+    assert "Written" not in shown.said.value  # what was said of another table is gone
+    assert "ablation_reward.tex" in shown.press("LaTeX")
+    assert (path.parent / "ablation_reward.tex").read_text().splitlines() == [
+        r"\begin{tabular}{lr}", r"\toprule", r"step & PQ \\", r"\midrule", r"0 & 31.0 \\", r"1 & 39.0 \\",
+        r"2 & 31.0 \\", r"3 & 39.0 \\", r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+    assert sorted(file.name for file in path.parent.iterdir()) == ["ablation_pass_at_k.csv", "ablation_reward.tex"]
+
+
+def test_an_export_that_cannot_be_written_says_so(study, tmp_path):
+    (tmp_path / "file").write_text("")
+    said = Explorer(study, export=tmp_path / "file" / "below").press("CSV")
+    assert "cannot be written" in said and "name another folder as export" in said
+
+
+# ------------------------------------------------------------------ problems
+
+
+def test_problem_browser_follows_its_controls(study):
+    shown = Explorer(study)
+    header = ["data set", "reward (points)", "question", "answer", "topic", "label"]
+    right, wrong = (["0", "-0.5", SUMS + "42 + 9 =", answer, "chain_sum"] for answer in ("51", "41"))
+    odd = ["1", "-0.5", "<script>alert(1)</script>", "<b>7</b>", "", "ill_posed"]
+    assert cells(shown.written.value) == [header, [*right, "correct"], [*wrong, "arithmetic"], odd]
+    assert "<script>" not in shown.written.value and "<b>" not in shown.written.value
+    shown.browse(dataset=1)
+    assert cells(shown.written.value)[1:] == [odd]
+    shown.browse(dataset="all", label="arithmetic")
+    assert cells(shown.written.value)[1:] == [[*wrong, "arithmetic"]] and "1 of 3 problems" in shown.written.value
+    shown.browse(round=2)
+    assert "None of these 2 problems is labelled arithmetic." in shown.written.value
+    shown.browse(label="correct")
+    assert cells(shown.written.value)[1:] == [["0", "+1.0", *right[2:], "correct"]]
+    shown.browse(arm="n_half")
+    assert cells(shown.written.value)[1:] == [["0", "+1.0", *right[2:], "correct"]]
+    shown.browse(seed=1)  # of which the sweep has no run
+    assert "No problem was written there" in shown.written.value
+
+
+def test_only_what_is_shown_is_judged_and_by_the_given_judge(study):
+    judged = []
+
+    def judge(problems):
+        judged.append([problem.question for problem in problems])
+        return [Verdict("logic")] * len(problems)
+
+    shown = Explorer(study, judge=judge)
+    assert judged == [[question for pairs in WRITTEN.values() for question, _ in pairs]]
+    assert [row[-1] for row in cells(shown.written.value)] == ["label", "logic", "logic", "logic"]
+    shown.browse(dataset=1)
+    assert judged[1:] == [["<script>alert(1)</script>"]]
+
+
+# ------------------------------------------------------------------ the folder, and text as text
+
+
+def test_an_unfinished_study_shows_what_there_is(tmp_path):
+    write_json(tmp_path / "config.json", {"arms": ["grounded"], "evaluate": {"ks": [1, 4]}})
+    shown = Explorer(tmp_path)
+    for view in VIEWS:
+        shown.choose(view=view)
+        assert shown.page.value == f"<p>{NOTHING}</p>"
+    assert "No problem was written there" in shown.written.value
+    write_run(tmp_path / "grounded" / "seed0", 0)
+    shown = Explorer(tmp_path)
+    assert shown.page.value == f"<p>{NOTHING}</p>"
+    shown.choose(view="teachers")
+    assert drawn(shown.page.value) and len(shown.table) == 3 and len(cells(shown.written.value)) == 4
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path):
+    with pytest.raises(RunError, match="is no study's folder"):
+        explorer.ablation_explorer(tmp_path)
+
+
+def test_text_of_tables_is_escaped():
+    frame = pd.DataFrame([["<i>&", "50 % ± 1_a"], ["[x] ~^", r"\{$#}"]], columns=["a<b", 'q"'])
+    page = explorer_views.html(frame)
+    assert cells(page) == [["a<b", 'q"'], *frame.values.tolist()] and "<i>" not in page and "a<b" not in page
+    assert explorer_views.latex(frame).splitlines()[2:6] == [
+        r'a\textless{}b & q" \\', r"\midrule", r"\textless{}i\textgreater{}\& & 50 \% $\pm$ 1\_a \\",
+        r"{[}x{]} \textasciitilde{}\textasciicircum{} & \textbackslash{}\{\$\#\} \\",
+    ]  # fmt: skip

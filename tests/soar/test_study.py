@@ -1,0 +1,281 @@
+"""The study: its matrix and settings, and a small one really run, killed, resumed and added to."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import words
+
+from soar_lib import runs
+from soar_lib.problems import filtering
+from soar_lib.runs import RunError
+from soar_lib.settings import cost
+from soar_lib.settings.cost import Cost
+from soar_lib.settings.values import ConfigError
+from soar_lib.soar import arms as evaluation_arms
+from soar_lib.soar import study
+from soar_lib.soar.settings import TRAINED_ARMS
+from soar_lib.soar.study import ARMS, StudyConfig, evaluate_config, preset, soar_config
+
+OUT = Path("study")
+SMALL = {"steps": 2, "batch": 2, "group": 2, "max_new_tokens": 4, "rank": 2, "alpha": 2.0}
+OPTIMISER = {"learning_rate": 0.02, "kl": 0.0, "warmup": 0, "schedule": "constant"}
+# One process imports everything, then forks a child for each attempt and kills it after a while.
+KILLER = """
+import os, signal, sys, time
+from tests.soar import test_study
+
+def start(folder):
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(folder)
+        test_study.play(sys.argv[1])
+        os._exit(0)
+    return pid
+
+def wait(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+began = time.monotonic()
+assert wait(start(sys.argv[2])) == 0
+whole, kills = time.monotonic() - began, 0
+for share in map(float, sys.argv[4:]):
+    pid = start(sys.argv[3])
+    time.sleep(share * whole)
+    os.kill(pid, signal.SIGKILL)
+    kills += wait(pid) == -signal.SIGKILL
+assert wait(start(sys.argv[3])) == 0
+print(kills)
+"""
+
+
+def small(home: str | Path, **changes) -> StudyConfig:
+    """A smoke study of two arms on the words model, in seconds."""
+    home, student = Path(home), {**SMALL, "optimiser": OPTIMISER}
+    values = {f"{part}.model": str(home / "model") for part in ("filter", "transfer", "soar", "evaluate")}
+    for part in ("filter", "transfer"):
+        values |= {f"{part}.problems": str(home / f"{part}.jsonl"), f"{part}.size": 0, f"{part}.k": 2}
+        values[f"{part}.max_new_tokens"] = 4
+    values |= {"soar.student": student, "evaluate.student": student, "evaluate.synthetic_steps": 1}
+    values |= {"soar.teacher.max_new_tokens": 4, "soar.teacher.rank": 2, "soar.teacher.alpha": 2.0}
+    values |= {"soar.dataset_size": 2, "soar.repeats": 1, "soar.max_steps": 3, "soar.intrinsic_samples": 2}
+    values |= {"arms": ["grounded", "intrinsic"], "evaluate.ks": [1, 2], "evaluate.samples": 2}
+    return preset("smoke", **values | changes)
+
+
+def play(home: str | Path, **changes) -> pd.DataFrame:
+    return study.run(small(home, **changes), OUT, resume=True, progress=False, say=lambda line: None)
+
+
+def files(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with a model and two pools."""
+    folder = tmp_path_factory.mktemp("study_home")
+    words.save_model(folder / "model")
+    for name, lead in (("filter", ""), ("transfer", "so so ")):
+        pool = [
+            {"id": problem.id, "question": lead + problem.question, "answer": problem.answer}
+            for problem in words.problems(40, name)
+        ]
+        (folder / f"{name}.jsonl").write_text(runs.jsonl(pool))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(home, tmp_path_factory) -> tuple[Path, Path]:
+    """The same study, run whole and killed five times."""
+    folder = tmp_path_factory.mktemp("killed")
+    for name in ("whole", "killed"):
+        (folder / name).mkdir()
+    here = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    arguments = [str(home), str(folder / "whole"), str(folder / "killed"), "0.15", "0.3", "0.25", "0.3", "0.2"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, *arguments], env=environment, capture_output=True, text=True, timeout=550
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 2, f"only {done.stdout.strip()} of 5 kills hit a running study"
+    return folder / "whole" / OUT, folder / "killed" / OUT
+
+
+# ------------------------------------------------------------------ a study that really runs
+
+
+def test_a_study_killed_at_some_instants_ends_like_one_left_alone(killed):
+    whole, other = (
+        {name: content for name, (content, _) in files(folder).items() if "versions" not in name} for folder in killed
+    )
+    assert whole.keys() == other.keys()
+    assert [name for name in whole if whole[name] != other[name]] == []
+
+
+def test_the_folder_holds_every_part(killed):
+    out = killed[0]
+    tables = {"pass_at_k.csv", "transfer.csv", "comparisons.csv", "claims.csv"}
+    top = {path.name for path in out.iterdir()}
+    assert top == {"config.json", "versions.json", "filter", "transfer", "grounded", "intrinsic"} | tables
+    for arm in ("grounded", "intrinsic"):
+        assert {path.name for path in (out / arm).iterdir()} == {"seed0", "seed1", "evaluate"}
+        sources = pd.read_csv(out / arm / "evaluate" / "sources.csv")
+        assert sources["run"].tolist() == [f"{arm}/seed0", f"{arm}/seed1"] and sources["seed"].tolist() == [0, 1]
+        config = runs.read_json(out / arm / "seed1" / "config.json")
+        assert (config["reward"], config["seed"]) == ("intrinsic" if arm == "intrinsic" else "grounded", 1)
+        assert runs.read_json(out / arm / "evaluate" / "config.json")["checkpoint"] == "last"
+
+
+def test_the_tables_hold_all_arms_with_their_rollouts(killed):
+    near, far = (pd.read_csv(killed[0] / f"{name}.csv") for name in ("pass_at_k", "transfer"))
+    arms = set(near["arm"])
+    assert {"base", "hard_only", "hard_only_x4", "ps", "grounded_t", "base_t", "oracle_full", "intrinsic_t"} <= arms
+    assert set(far["arm"]) == arms and near.groupby("arm")["k"].apply(list).map(tuple).unique().tolist() == [(1, 2)]
+    rollouts = near.drop_duplicates("arm").set_index("arm")["rollouts"]
+    equal = [arm for arm in arms if arm in (*TRAINED_ARMS, "intrinsic_t") and arm != "hard_only_x4"]
+    assert set(rollouts[equal]) == {2 * 2 * 2} and rollouts["hard_only_x4"] == 4 * 2 * 2 * 2
+    compared = pd.read_csv(killed[0] / "comparisons.csv")
+    assert set(compared["arm"]) == arms - {"hard_only"} and (compared["other_rollouts"] == 8).all()
+    assert compared["p"].between(0, 1).all()
+
+
+def test_the_claims_are_those_of_the_paper(killed):
+    found = pd.read_csv(killed[0] / "claims.csv")
+    assert list(found.columns) == ["claim", "ours", "low", "high", "paper", "seeds", "verdict"] and len(found) == 14
+    assert set(found["verdict"]) == {"undecided"}  # two seeds decide nothing
+    assert found.loc[found["claim"].str.startswith("Grounded-T beats Hard-Only"), "seeds"].tolist() == [2]
+
+
+def test_a_finished_study_needs_neither_model_nor_adapters_and_is_not_touched(home, killed, tmp_path, monkeypatch):
+    shutil.copytree(killed[0], tmp_path / OUT)
+    for path in [*tmp_path.rglob("checkpoint"), *tmp_path.rglob("adapters")]:
+        shutil.rmtree(path)
+    for path in tmp_path.rglob("samples.jsonl"):
+        path.unlink()
+    before = files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for place in ("engine.base.load", "soar.evaluate.load_base", "problems.filtering.load_base"):
+        monkeypatch.setattr(f"soar_lib.{place}", lambda name: pytest.fail("nothing is left to do"))
+    found = play(home)
+    changed = [name for name, value in files(tmp_path).items() if value != before.get(name)]
+    assert sorted(changed) == [f"study/{n}.csv" for n in ("claims", "comparisons", "pass_at_k", "transfer")]
+    assert [name for name, value in files(tmp_path).items() if value[0] != before[name][0]] == []
+    assert len(found) == 14
+
+
+def test_an_arm_can_be_added_and_the_others_stay_as_they_are(home, killed, tmp_path, monkeypatch):
+    """The arm stands on the runs of `grounded`, so nothing but its evaluation is new."""
+    shutil.copytree(killed[0], tmp_path / OUT)
+    before = files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    said = []
+    study.run(small(home, arms=["grounded", "samples_half"]), OUT, True, progress=False, say=said.append)
+    new = {name: value for name, value in files(tmp_path).items() if value != before.get(name)}
+    tops = {name.split("/")[1] for name in new}
+    assert tops == {"samples_half", "config.json", "claims.csv", "comparisons.csv", "pass_at_k.csv", "transfer.csv"}
+    assert runs.read_json(OUT / "config.json")["arms"] == ["grounded", "intrinsic", "samples_half"]
+    frame = pd.read_csv(OUT / "pass_at_k.csv")
+    assert {"grounded_t", "intrinsic_t", "grounded_t_samples_half"} <= set(frame["arm"])
+    written = runs.read_jsonl(OUT / "samples_half" / "evaluate" / "problems.jsonl")
+    more = runs.read_jsonl(OUT / "grounded" / "evaluate" / "problems.jsonl")
+    first = [row["id"] for row in more if row["arm"] == "grounded_t" and row["source"] == 0]
+    assert [row["id"] for row in written] == first[:2]  # the first half of the same samples, from one sweep seed
+    assert [line for line in said if line.startswith("study: samples_half/evaluate: about ")]
+    assert not [line for line in said if line.startswith("study: grounded/")]  # finished parts cost nothing
+
+
+def test_other_settings_are_refused(home, killed, tmp_path, monkeypatch):
+    shutil.copytree(killed[0], tmp_path / OUT)
+    monkeypatch.chdir(tmp_path)
+    before = files(tmp_path)
+    with pytest.raises(RunError, match="seeds: 2 -> 3"):
+        play(home, seeds=3)
+    with pytest.raises(RunError, match="there is a run in it already"):
+        study.run(small(home), OUT, progress=False)
+    assert files(tmp_path) == before
+
+
+def test_mistakes_show_before_anything_is_written(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="nowhere.jsonl: neither a file"):
+        play(home, **{"transfer.problems": "nowhere.jsonl"})
+    with pytest.raises(ConfigError, match="arm n_half: student.batch = 2: must be at most dataset_size = 1.*leave the"):
+        play(home, arms=["grounded", "n_half"])
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------ the matrix
+
+
+@pytest.mark.parametrize("name", list(study.STUDY_PRESETS))
+def test_every_arm_of_every_preset_is_valid(name):
+    config = preset(name, arms=list(ARMS))
+    names = set()
+    for arm in config.chosen():
+        for seed in config.seeds_of(arm):
+            assert soar_config(config, arm, seed, OUT).seed == seed
+        measured = evaluate_config(config, arm, OUT)
+        assert set(measured.arms) <= {*TRAINED_ARMS, "base", "ps", "self_answer"}
+        soar = soar_config(config, arm, 0, OUT)
+        rows = {evaluation_arms.row_name(kind, soar, measured.label) for kind in measured.arms}
+        assert names.isdisjoint(rows)  # one table holds all arms, so no two may bear one name
+        names |= rows
+    assert {"grounded_t", "intrinsic_t", "grounded_t_no_promotion", "grounded_t_multi_turn", "base_t"} <= names
+    assert runs.json.loads(runs.json.dumps(study.to_values(config)))["arms"] == list(ARMS)
+
+
+def test_arms_change_what_they_say():
+    config = preset("paper")
+    plain = soar_config(config, ARMS["grounded"], 0, OUT)
+    changed = {name: soar_config(config, arm, 0, OUT) for name, arm in ARMS.items() if not arm.runs}
+    assert (plain.dataset_size, plain.threshold, plain.repeats, plain.reward_samples) == (64, 0.01, 4, 0)
+    assert changed["n_half"].dataset_size == 32 and changed["r_half"].repeats == 2
+    assert changed["tau_x1.5"].threshold == pytest.approx(0.015) and changed["tau_x2"].threshold == 0.02
+    assert changed["multi_turn"].teacher.turns == 2 and changed["sampled_reward"].reward_samples > 0
+    assert (changed["intrinsic"].reward, changed["intrinsic"].promotion) == ("intrinsic", False)
+    assert not changed["no_promotion"].promotion and changed["no_promotion"].reward == "grounded"
+    sizes = [evaluate_config(config, ARMS[f"samples_{part}"], OUT).teacher_samples for part in ("half", "quarter")]
+    assert sizes == [64, 32]
+    assert [len(config.seeds_of(ARMS[name])) for name in ("grounded", "n_half")] == [5, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": ["magic"]}, "arms = 'magic': must be some of grounded, intrinsic"),
+        ({"arms": []}, "must be some of grounded"),
+        ({"arms": ["samples_half"]}, "stand on the runs of grounded; add it"),
+        ({"seeds": 0}, "seeds = 0: must be 1 or more"),
+        ({"soar.model": "other"}, "model = nano and other: all parts"),
+        ({"soar.speed": 1}, "soar.speed: SoarConfig has no such setting"),
+    ],
+)
+def test_a_bad_setting_is_named(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        preset("smoke", **changes)
+
+
+def test_the_cost_is_that_of_all_parts():
+    config = preset("nano", arms=["grounded", "intrinsic"], seeds=3)
+    found = study.costs(config, Path("nowhere"), pool=100, far=10)
+    names = [f"{arm}/seed{seed}" for arm in ("grounded", "intrinsic") for seed in range(3)]
+    assert sorted(found) == sorted([*names, "filter", "transfer", "grounded/evaluate", "intrinsic/evaluate"])
+    assert found["filter"] == cost(config.filter, 100)
+    assert found["intrinsic/seed2"] == cost(soar_config(config, ARMS["intrinsic"], 2, OUT))
+    alone = study.costs(preset("nano", arms=["grounded"], seeds=1), Path("nowhere"), pool=100, far=10)
+    assert found["grounded/evaluate"].rollouts == 3 * alone["grounded/evaluate"].rollouts
+    assert sum(found.values(), Cost(0, 0, 0)).rollouts == sum(part.rollouts for part in found.values())
+
+
+def test_filter_runs_split_the_pools(home, killed):
+    near, far = (filtering.read_filtered(killed[0] / name) for name in ("filter", "transfer"))
+    assert len(near.outcomes) == len(far.outcomes) == 40 and near.train and near.test and far.train

@@ -1,0 +1,170 @@
+"""SvS's tables from folders with planted numbers: means, intervals' sides, verdicts, and what is not there."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from soar_lib import runs
+from soar_lib.measure.passk import pass_at_k
+from soar_lib.problems.load import load
+from soar_lib.runs import RunError
+from soar_lib.settings.values import to_values
+from soar_lib.svs import report as svs_report
+from soar_lib.svs.settings import SvsConfig
+
+PROBLEMS = [f"p{i}" for i in range(10)]
+ENTROPY = {"base": 0.8, "rlvr": 0.2, "svs": 0.78, "rlvr_equal_rollouts": 0.3, "second_rollout": 0.5}
+RIGHT = {"base": 1, "rlvr": 1, "svs": 6, "rlvr_equal_rollouts": 3, "second_rollout": 6}  # of 8, on every hard problem
+STEPS, SEEDS = 20, 4
+
+
+def arm_folder(folder: Path, arm: str, seeds: int) -> None:
+    """An arm with its entropy and so many right samples; seeds and problems differ a little."""
+    (folder / arm).mkdir(parents=True)
+    rng, scores, metrics = np.random.default_rng(len(arm)), [], []
+    for seed in range(seeds):
+        for step in range(STEPS if arm != "base" else 0):
+            metrics.append({"seed": seed, "step": step, "rollouts": 10, "entropy": 0.8})
+        for problem in PROBLEMS:
+            row = {"arm": arm, "run": f"seed{seed}", "student": 0, "problem": problem, "n": 8, "rollouts": 200}
+            noisy = RIGHT[arm] + (rng.random() < 0.2)
+            scores.append(row | {"c": int(noisy), "set": "hard"})
+            if arm in ("rlvr", "svs"):
+                scores.append(row | {"c": 6 if arm == "rlvr" else 3, "set": "other"})
+    (folder / arm / "scores.jsonl").write_text(runs.jsonl(scores))
+    runs.append_csv(folder / arm / "metrics.csv", metrics)
+    entropy = [ENTROPY[arm] + 0.001 * seed for seed in range(seeds)]
+    runs.write_json(folder / arm / "result.json", {"steps": STEPS, "rollouts": [200] * seeds, "entropy": entropy})
+
+
+def variant(seed: int, step: int, question: str | None, answer: str, **others) -> dict:
+    plain = {"leak": "", "duplicate": "", "right": 3, "reward": 1.0}
+    return {"seed": seed, "step": step, "question": question, "answer": answer} | plain | others
+
+
+def study(folder: Path, arms: list[str], seeds: int = SEEDS) -> Path:
+    config = replace(SvsConfig(), arms=tuple(arms), samples=4, hard_samples=8, ks=(1, 4, 8), seeds=seeds)
+    folder.mkdir()
+    runs.write_json(folder / "config.json", to_values(config))
+    train = load("nano-middle", size=4)
+    (folder / "train.jsonl").write_text(runs.jsonl(map(vars, train)))
+    for arm in arms:
+        arm_folder(folder, arm, seeds)
+    rows = []
+    for seed in range(seeds):  # per seed: 1 of 2 readable ones valid at step 0, 2 of 3 at step 1
+        question, answer = train[0].question, train[0].answer
+        rows += [
+            variant(seed, 0, question, answer, duplicate="original"), variant(seed, 0, "What?", answer, reward=0.0),
+            variant(seed, 0, None, answer, right=None, reward=0.0),
+            *[variant(seed, 1, text, answer, leak="answer") for text in (question, question, "What?")],
+        ]  # fmt: skip
+    (folder / "svs" / "problems.jsonl").write_text(runs.jsonl(rows))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    folder = study(tmp_path_factory.mktemp("report") / "svs", list(RIGHT))
+    svs_report.write(folder)
+    return folder
+
+
+def row(frame: pd.DataFrame, start: str) -> pd.Series:
+    found = frame[frame["claim"].str.startswith(start)]
+    assert len(found) == 1, start
+    return found.iloc[0]
+
+
+EXPECTED = {
+    "RLVR's entropy falls": ("holds", 0.6),
+    "SvS keeps its entropy": ("holds", np.mean([(0.78 + 0.001 * seed) / (0.8 + 0.001 * seed) for seed in range(4)])),
+    "SvS ends with more entropy than RLVR (": ("holds", 0.58),
+    "SvS ends with more entropy than RLVR with equal rollouts": ("holds", None),
+    "SvS beats RLVR at pass@1": ("holds", None),
+    "At equal rollouts SvS beats RLVR at pass@1": ("holds", None),
+    "SvS beats a second rollout on the same problems at pass@8": ("undecided", 0.0),  # every problem is solved in 8
+    "RLVR does not raise pass@8": ("holds", 0.0),
+    "SvS over-fits the type of answer": ("holds", 37.5),
+    "SvS beats rephrasings": ("undecided", None),  # never measured
+    "More than 80 % of SvS's readable variants are valid": ("does not hold", 60.0),  # 3 of 5 in every seed
+}
+
+
+@pytest.mark.parametrize("start", EXPECTED)
+def test_a_planted_effect_gets_its_verdict(whole, start):
+    frame = pd.read_csv(whole / "claims.csv")
+    found, (verdict, value) = row(frame, start), EXPECTED[start]
+    assert found["verdict"] == verdict, found
+    if value is not None:
+        assert found["ours"] == pytest.approx(value, abs=1e-9) and found["seeds"] == SEEDS
+
+
+def test_claims_name_their_k_and_the_papers_difference(whole):
+    frame = pd.read_csv(whole / "claims.csv").set_index("claim")
+    assert frame.loc["SvS beats RLVR at pass@1 (points)", "paper"] == pytest.approx(27.9 - 22.5)
+    assert frame.loc["At equal rollouts SvS beats RLVR at pass@4 (points)", "paper"] == pytest.approx(53.1 - 46.3)
+    assert not frame.index.str.contains("{", regex=False).any()
+    missing = frame.loc["SvS beats rephrasings at pass@4 (points)"]
+    assert missing["seeds"] == 0 and np.isnan(missing["ours"])
+
+
+def test_the_table_has_every_arm_and_metric(whole):
+    frame = pd.read_csv(whole / "svs.csv")
+    assert list(frame.columns) == svs_report.COLUMNS and not frame.duplicated(["arm", "metric"]).any()
+    cells = frame.set_index(["arm", "metric"])
+    for arm in RIGHT:
+        scores = [json.loads(line) for line in (whole / arm / "scores.jsonl").read_text().splitlines()]
+        for k in (1, 4, 8):
+            by_hand = np.mean([pass_at_k(s["n"], s["c"], k) for s in scores if s["set"] == "hard"])
+            assert cells.loc[(arm, f"hard pass@{k}"), "mean"] == pytest.approx(by_hand)
+        assert cells.loc[(arm, "hard pass@1"), ["seeds", "rollouts"]].tolist() == [SEEDS, 200]
+    assert (frame["low"] <= frame["mean"] + 1e-12).all() and (frame["high"] >= frame["mean"] - 1e-12).all()
+    assert cells.loc[("svs", "hard pass@1"), "paper"] == 0.279 and np.isnan(cells.loc[("svs", "hard pass@8"), "paper"])
+    assert cells.loc[("svs", "test entropy"), "mean"] == pytest.approx(0.7815)
+    shares = {name: cells.loc[("svs", f"variants {name}"), "mean"] for name in svs_report.SHARES}
+    assert shares == pytest.approx(
+        {"readable": 5 / 6, "valid": 3 / 5, "leaking": 3 / 6, "duplicate": 1 / 6, "solved": 5 / 6, "rewarded": 4 / 6}
+    )
+    assert "variants valid" not in {metric for arm, metric in cells.index if arm != "svs"}
+
+
+def test_variants_by_step(whole):
+    frame = pd.read_csv(whole / "variants.csv")
+    assert len(frame) == 2 * SEEDS and set(frame["arm"]) == {"svs"}
+    first, second = frame.iloc[0], frame.iloc[1]
+    assert first[["written", "readable", "valid", "duplicate"]].tolist() == pytest.approx([3, 2 / 3, 1 / 2, 1 / 3])
+    assert second[["written", "readable", "valid", "leaking"]].tolist() == pytest.approx([3, 1, 2 / 3, 1])
+
+
+def test_other_worlds_have_no_exact_judge(tmp_path):
+    folder = study(tmp_path / "svs", ["svs", "base"])
+    train = folder / "train.jsonl"
+    train.write_text(train.read_text() + json.dumps({"id": "x", "question": "Why?", "answer": "1"}) + "\n")
+    svs_report.write(folder)
+    assert pd.read_csv(folder / "variants.csv")["valid"].isna().all()
+    assert "variants valid" not in pd.read_csv(folder / "svs.csv")["metric"].tolist()
+    assert row(pd.read_csv(folder / "claims.csv"), "More than 80 %")["seeds"] == 0
+
+
+def test_one_seed_has_numbers_but_decides_nothing(tmp_path):
+    folder = study(tmp_path / "svs", list(RIGHT), seeds=1)
+    frame = svs_report.write(folder)
+    assert set(frame["verdict"]) == {"undecided"} and (frame["seeds"] <= 1).all()
+    assert row(frame, "RLVR's entropy falls")["ours"] == pytest.approx(0.6)
+
+
+def test_an_arm_that_has_not_ended_is_left_out(tmp_path):
+    folder = study(tmp_path / "svs", ["base", "svs"])
+    (folder / "svs" / "result.json").unlink()
+    assert svs_report.finished(folder) == ["base"]
+    frame = svs_report.write(folder)
+    assert (frame["seeds"] == 0).all() and set(pd.read_csv(folder / "svs.csv")["arm"]) == {"base"}
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(RunError, match="is no folder of an SvS run"):
+        svs_report.read(tmp_path)

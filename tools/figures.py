@@ -1,0 +1,196 @@
+"""Which figures and tables the project has: each picture in figures/ is drawn from one CSV in figures/data.
+
+`python -m tools.figures` (or `make figures`) computes and draws them all again from the committed runs in
+runs/reference and, where a command of its own wrote the CSV, from figures/data.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from soar_lib.ladder import figures as ladder_plots
+from soar_lib.ladder import report as ladder_report
+from soar_lib.measure import passk, plots
+from soar_lib.measure.passk import TRANSFER, Score
+from soar_lib.runs import read_json, read_jsonl
+from soar_lib.soar import (
+    claims,
+    question_points,
+)
+from soar_lib.soar import (
+    diversity_figures as diversity_plots,
+)
+from soar_lib.soar import (
+    figures as study_plots,
+)
+from soar_lib.soar import (
+    report as study_tables,
+)
+from soar_lib.svs import figures as svs_plots
+from soar_lib.svs import report as svs_report
+from soar_lib.svs import tables as svs_tables
+from tools import methods_report
+
+REFERENCE = Path("runs") / "reference"
+MAIN = ("base", "hard_only", "pq", "ps", "grounded_t")  # the arms of the paper's main comparison, Table 4
+MAPPED = ("grounded", "intrinsic")  # whose questions the static map shows
+Draw = Callable[[pd.DataFrame], Figure]
+Tables = dict[str, tuple[pd.DataFrame, Draw | None]]  # name of the CSV and the picture: what is in it, how it is drawn
+
+# Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
+FROM_TABLES: dict[str, Draw] = {"nano_base_accuracy": plots.base_report}
+
+
+def of_runs(filtered: str | Path, soar: list[Path], table: pd.DataFrame, threshold: float) -> Tables:
+    """The figures of a filter run, SOAR runs with one promotion threshold, and the table of their evaluation."""
+    return {
+        "filtering_nano": (plots.filtering_table(filtered), plots.filtering),
+        "soar_rounds": (plots.rounds_table(soar), partial(plots.timeline, threshold=threshold)),
+        "soar_nano": (table, plots.pass_at_k),
+    }
+
+
+def of_study(folder: str | Path) -> Tables:
+    """Every figure and table of a study. Raises RunError where the folder holds none."""
+    folder, scores = Path(folder), study_tables.scores(folder)
+    settings = read_json(folder / "config.json")
+    ks = settings["evaluate"]["ks"]
+    grounded = [path for arm, _, path in study_tables.runs_of(folder) if arm == "grounded"]
+    main = passk.table(scores, ks, MAIN)
+    return {
+        **of_runs(folder / "filter", grounded, main, settings["soar"]["threshold"]),
+        "soar_topics": (_topics(folder, scores, max(ks)), plots.by_topic),
+        **_arms(folder, scores, ks),
+        **_written(folder),
+    }
+
+
+def _topics(folder: Path, scores: list[Score], k: int) -> pd.DataFrame:
+    topics = {row["id"]: row["topic"] for row in read_jsonl(folder / "filter" / "hard_test.jsonl")}
+    chosen = [score for score in scores if score.arm in MAIN and score.problem in topics]
+    return plots.topics_table(chosen, topics, k)
+
+
+def _arms(folder: Path, scores: list[Score], ks: list[int]) -> Tables:
+    """What the arms scored, and the claims."""
+    k, curves = max(ks), study_tables.curves(folder)
+    swept = study_tables.swept(folder)
+    arms = [name for name in dict.fromkeys(score.arm for score in scores) if name not in swept]
+    return {
+        "claims": (claims.claims(folder), study_plots.forest),
+        "comparisons": (claims.comparisons(folder), None),
+        "study_arms": (passk.table(scores, ks, arms), partial(study_plots.arms, k=k)),
+        "study_transfer": (passk.table(scores, ks, arms, set=TRANSFER), partial(study_plots.arms, k=k)),
+        "study_sweeps": (
+            passk.table(scores, ks, ["grounded_t", "intrinsic_t", *swept]),
+            partial(study_plots.sweeps, k=k),
+        ),
+        "study_curves": (
+            _mean_curves(curves[curves["arm"].isin(MAIN)]),
+            partial(study_plots.bands, x="step", y="top_reward", smoothing=5),
+        ),
+    }
+
+
+def _mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
+    """Students' training curves, their means per seed: one row per arm, seed and step."""
+    values = ["reward", "top_reward", "signal"]
+    return curves.groupby(["arm", "seed", "step"], sort=False)[values].mean().reset_index().round(5)
+
+
+def _written(folder: Path) -> Tables:
+    """What the teachers wrote: diversity, quality, and both against the rewards."""
+    problems, sampled = study_tables.problems(folder), study_tables.sampled(folder)
+    mapped = question_points.points(problems[problems["arm"].isin(MAPPED) & (problems["seed"] == 0)])
+    return {
+        "diversity_rounds": (study_tables.diversity_by_round(problems), diversity_plots.vendi_by_round),
+        "diversity_arms": (study_tables.diversity_by_seed(sampled), diversity_plots.vendi_by_arm),
+        "diversity_gain": (diversity_plots.vendi_gain_table(problems), diversity_plots.vendi_against_gain),
+        "quality_nano": (study_tables.quality_by_arm(sampled), _quality_bars),
+        "quality_rounds": (study_tables.quality_by_round(problems), diversity_plots.quality_by_round),
+        "question_map": (mapped, diversity_plots.question_map_figure),
+    }
+
+
+def _quality_bars(data: pd.DataFrame) -> Figure:
+    """Ours beside the paper's Table 7, where it is at hand."""
+    path = plots.ROOT / "data" / "quality_paper.csv"
+    return diversity_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
+
+
+def of_ladder(folder: str | Path) -> Tables:
+    """Every figure and table of a LADDER run."""
+    return {
+        "ladder_nano": (ladder_report.table(folder), ladder_plots.arms),
+        "ladder_claims": (ladder_report.claims(folder), partial(study_plots.forest, of=ladder_report.CLAIMS)),
+        "ladder_levels": (ladder_report.levels(folder), ladder_plots.levels),
+        "ladder_variants": (ladder_report.trees(folder), ladder_plots.variants),
+        "ladder_ttrl": (ladder_report.ttrl(folder), ladder_plots.ttrl),
+    }
+
+
+def of_svs(folder: str | Path) -> Tables:
+    """Every figure and table of an SvS run. Raises RunError where the folder holds none."""
+    study, numbers = svs_report.read(folder), svs_report.table(folder)
+    found = svs_report.claims_of(read_json(Path(folder) / "config.json")["samples"])
+    main = numbers[numbers["arm"].isin(svs_plots.MAIN)]
+    return {
+        "svs_nano": (numbers, svs_plots.beside_paper),
+        "svs_pass_at_k": (svs_tables.passes(main), svs_plots.pass_at_k),
+        "svs_claims": (claims.judged(study, found), partial(study_plots.forest, of=found)),
+        "svs_curves": (svs_tables.steps(folder), svs_plots.entropy),
+        "svs_kinds": (svs_tables.kinds(folder), None),
+        "svs_variants": (svs_tables.binned(svs_report.variants(folder)), svs_plots.shares),
+    }
+
+
+def draw(tables: Tables, root: str | Path = plots.ROOT) -> list[Path]:
+    """Write every table, and its picture where it has one; returns the pictures' paths."""
+    pictures = []
+    for name, (data, figure) in tables.items():
+        if figure is None:
+            plots.save_table(name, data, root)
+        else:
+            pictures.append(plots.save(figure(data), name, data, root))
+    return pictures
+
+
+def of_methods(folder: str | Path) -> Tables:
+    """The comparison of methods at one budget."""
+    return {"methods_nano": (methods_report.table(folder), study_plots.arms)}
+
+
+# The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
+RUNS: dict[str, Callable[[Path], Tables]] = {
+    "study": of_study, "ladder": of_ladder, "svs": of_svs, "methods": of_methods,
+}  # fmt: skip
+
+
+def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -> list[Path]:
+    """Draw every figure for which there is data; returns the pictures' paths."""
+    tables: Tables = {}
+    for name, of_run in RUNS.items():
+        if (Path(reference) / name / "config.json").is_file():
+            tables |= of_run(Path(reference) / name)
+    for name, figure in FROM_TABLES.items():
+        path = Path(root) / "data" / f"{name}.csv"
+        if path.exists():
+            tables[name] = (pd.read_csv(path), figure)
+    return draw(tables, root)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.figures", description="Draw every figure again.")
+    parser.add_argument("--figures", type=Path, default=plots.ROOT, help="folder of the pictures, with data/ in it")
+    parser.add_argument("--reference", type=Path, default=REFERENCE, help="folder of the runs, as runs/reference is")
+    arguments = parser.parse_args()
+    for path in draw_all(arguments.figures, arguments.reference):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
