@@ -4,8 +4,6 @@ Kept in the run folder's cost.json, apart from the files that a resumed run repr
 run that was interrupted and resumed has the time of all sessions that came to their end or to an interrupt.
 """
 
-import functools
-import operator
 import resource
 import sys
 import time
@@ -17,10 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from soar_lib.runs import read_json, write_json
-from soar_lib.settings import cost
-from soar_lib.settings.cost import duration
-from soar_lib.settings.fit import predicted_bytes, size
-from soar_lib.settings.presets import Config
+from soar_lib.settings.cost import duration, size
 
 
 @dataclass
@@ -106,18 +101,6 @@ def _peak() -> int:
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def predicted(config: Config, problems: int = 0, runs: int = 1) -> dict[str, Any]:
-    """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
-    unknown; `problems` and `runs` as for `cost` and `phases.predict`."""
-    whole = cost(config, problems)
-    if runs > 1:
-        whole = functools.reduce(operator.add, [whole] * runs)
-    return {
-        "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
-        "peak_bytes": predicted_bytes(config, problems, runs),
-    }  # fmt: skip
 
 
 def report(folder: str | Path) -> str:

@@ -8,6 +8,8 @@ import hashlib
 
 import torch
 
+Key = tuple[int | str, ...]
+
 
 def derive(*key: int | str) -> int:
     """A 63-bit seed from a key of integers and strings; different keys give independent seeds."""

@@ -1,10 +1,20 @@
-"""What travels between the rooms: problems, synthetic problems and rounds.
+"""What travels between the rooms: problems, synthetic problems and rounds, and how completions are drawn.
 
 Every record is a frozen dataclass of plain values, so that it is one line of JSON in a run folder
 (`dataclasses.asdict`) and equal records are equal lines.
 """
 
 from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How completions are drawn: at most `max_new_tokens` tokens each, at a temperature, and no more than `rows` of
+    them in memory at a time, which changes speed only."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    rows: int = 1024
 
 
 @dataclass(frozen=True)

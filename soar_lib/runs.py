@@ -23,7 +23,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from soar_lib.settings.presets import Config
 from soar_lib.settings.values import differences, to_values
 
 LOGS = {
@@ -202,7 +201,7 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
     return found[-1] if found else None
 
 
-def open_run(folder: str | Path, config: Config, resume: bool = False) -> Run:
+def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
     """Begin a run, or with `resume` go on with the one that is there (or begin, if there is none).
 
     Raises `RunError`: a folder in use or not writable, or settings that differ from those the run began with.
@@ -219,7 +218,7 @@ def open_run(folder: str | Path, config: Config, resume: bool = False) -> Run:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
 
 
-def _create(folder: Path, config: Config) -> None:
+def _create(folder: Path, config: Any) -> None:
     """The folder appears with its settings in it, or not at all."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +230,7 @@ def _create(folder: Path, config: Config) -> None:
     sync_folder(folder.parent)
 
 
-def check_same(folder: Path, config: Config) -> None:
+def check_same(folder: Path, config: Any) -> None:
     """Raise `RunError` where the run in `folder` began with other settings; a setting that its config.json does not
     name, because it is newer than the run, had its default. Warns of other library versions. Touches nothing."""
     began = read_json(folder / "config.json")

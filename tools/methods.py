@@ -32,8 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from soar_lib import runs
 from soar_lib.ladder.settings import LadderConfig
-from soar_lib.settings import cost
-from soar_lib.settings.cost import describe
+from soar_lib.settings.cost import cost, describe
 from soar_lib.settings.presets import PRESETS
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, change, require_one_base

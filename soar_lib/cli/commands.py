@@ -111,13 +111,13 @@ def _cost(name: str, config: Config, out: Path, problems: int = 0, count: int = 
     """Say what a run will cost, measure it, and say what it has cost; `count` is of the SOAR runs of an evaluation."""
     from soar_lib import meter
     from soar_lib.settings.ceilings import describe_least_time
-    from soar_lib.settings.fit import describe_memory
+    from soar_lib.settings.fit import describe_memory, predicted
 
     each = " for each SOAR run" if count > 1 else ""
     said = describe_cost(config, problems) + each, describe_least_time(config, problems)
     said = "; ".join(filter(None, (*said, describe_memory(config, problems, count))))
     print(f"{name}: {said}", flush=True)
-    with meter.metered(out, meter.predicted(config, problems, count)):
+    with meter.metered(out, predicted((config, problems, count))):
         yield
     _say_measured(name, out)
 
@@ -139,11 +139,11 @@ def _study(arguments: argparse.Namespace) -> None:
 
         torch.set_num_threads(arguments.threads)
     from soar_lib import meter
-    from soar_lib.soar import study_cost
+    from soar_lib.settings.fit import predicted
 
     out, say = arguments.out, functools.partial(print, flush=True)
     with (
-        meter.metered(out, study_cost.predicted(config, out)),
+        meter.metered(out, predicted(*study.left(config, out).values())),
         _shared(arguments, config.soar, config.soar.datasets * config.soar.repeats) as where,
     ):
         claims = study.run(config, out, arguments.resume, say=say, log=arguments.log, **where)

@@ -18,6 +18,7 @@ from soar_lib.engine.attention import Decoding, Prefill, shared_prompts
 from soar_lib.engine.base import Base
 from soar_lib.engine.graphs import Recorded
 from soar_lib.engine.lora import Adapters
+from soar_lib.records import Draw
 
 SHRINK = 0.75  # rows are compacted once no more than this share of them is unfinished
 
@@ -71,39 +72,47 @@ def sample(
     slots: list[int],
     group: int,
     uniforms: torch.Tensor | None,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    max_rows: int = 1024,
+    draw: Draw,
 ) -> Samples:
     """`group` completions of each prompt from adapter `slots[i]` (adapters None: the base).
 
-    Rows i * group to (i + 1) * group - 1 belong to prompt i. `uniforms` is [len(prompts) * group, max_new_tokens] in
-    [0, 1), None for greedy decoding. At most `max_rows` rows are in memory at a time, which changes speed only.
+    Rows i * group to (i + 1) * group - 1 belong to prompt i. `uniforms` is [len(prompts) * group,
+    draw.max_new_tokens] in [0, 1), None for greedy decoding.
     """
-    rows = len(prompts) * group
-    _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperature)
-    out = _Output(rows, max_new_tokens, base)
+    _check(adapters, prompts, slots, group, uniforms, draw)
+    out = _Output(len(prompts) * group, draw.max_new_tokens, base)
     if base.engine is None:
-        _complete(base, adapters, prompts, slots, group, uniforms, temperature, max_rows, out)
+        uniforms = None if uniforms is None else uniforms.to(base.device)
+        _complete(base, _Asked(adapters, prompts, slots, group, uniforms, draw), out)
     else:
-        out.fill(
-            base.engine.complete(adapters, prompts, slots, group, uniforms, base.stop, max_new_tokens, temperature)
-        )
+        out.fill(base.engine.complete(adapters, prompts, slots, group, uniforms, draw))
     drawn = out.samples(prompts, slots, group)
     meter.count(len(drawn), int(drawn.mask.sum()))
     return drawn
 
 
-def _check(adapters, prompts, slots, group, uniforms, max_new_tokens, temperature) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """What `sample` is to draw; its arguments."""
+
+    adapters: Adapters | None
+    prompts: list[list[int]]
+    slots: list[int]
+    group: int
+    uniforms: torch.Tensor | None
+    draw: Draw
+
+
+def _check(adapters, prompts, slots, group, uniforms, draw: Draw) -> None:
     if not prompts or len(prompts) != len(slots):
         raise ValueError(f"{len(prompts)} prompts for {len(slots)} slots: give one slot per prompt, and at least one")
     if not all(prompts):
         raise ValueError(f"prompt {[bool(ids) for ids in prompts].index(False)} is empty: give at least one token")
-    if group < 1 or max_new_tokens < 1 or temperature <= 0:
-        raise ValueError(f"group {group}, max_new_tokens {max_new_tokens}, temperature {temperature}: must be positive")
+    if min(group, draw.max_new_tokens, draw.rows, draw.temperature) <= 0:
+        raise ValueError(f"group {group}, {draw}: must be positive")
     if adapters is not None and not 0 <= min(slots) <= max(slots) < adapters.size:
         raise IndexError(f"slots {min(slots)} to {max(slots)} do not all exist among {adapters.size} adapters")
-    expected = (len(prompts) * group, max_new_tokens)
+    expected = (len(prompts) * group, draw.max_new_tokens)
     if uniforms is not None and tuple(uniforms.shape) != expected:
         raise ValueError(f"uniforms have shape {tuple(uniforms.shape)}, not {expected}")
 
@@ -164,39 +173,36 @@ class _Output:
         return Samples(ids, mask, *results, owners)
 
 
-def _complete(
-    base, adapters, prompts, slots, group: int, uniforms, temperature: float, max_rows: int, out: _Output
-) -> None:
-    """Draw all completions into `out`, at most `max_rows` at a time."""
-    uniforms = None if uniforms is None else uniforms.to(base.device)
+def _complete(base: Base, asked: _Asked, out: _Output) -> None:
+    """Draw all completions into `out`, at most `rows` at a time."""
+    rows = asked.draw.rows
     with shared_prompts(base.model):
-        for part in _parts(group, max_rows):
-            for chunk in _chunks(slots, max(1, max_rows // len(part))):
-                _sample_chunk(base, adapters, prompts, slots, group, part, uniforms, temperature, chunk, out)
+        for part in _parts(asked.group, rows):
+            for chunk in _chunks(asked.slots, max(1, rows // len(part))):
+                _sample_chunk(base, asked, part, chunk, out)
 
 
-def _sample_chunk(
-    base, adapters, prompts, slots, group: int, part: range, uniforms, temperature: float, chunk, out: _Output
-) -> None:
+def _sample_chunk(base: Base, asked: _Asked, part: range, chunk: list[int], out: _Output) -> None:
     """Draw the completions `part` of each of the prompts in `chunk` into `out`."""
+    slots, prompts = asked.slots, asked.prompts
     unique = sorted({(slots[index], tuple(prompts[index])) for index in chunk})
     number = {key: i for i, key in enumerate(unique)}
     owner, row = [], []
     for index in sorted(chunk, key=lambda index: number[slots[index], tuple(prompts[index])]):
         owner += [number[slots[index], tuple(prompts[index])]] * len(part)
-        row += range(index * group + part.start, index * group + part.stop)
+        row += range(index * asked.group + part.start, index * asked.group + part.stop)
     owner, row = (torch.tensor(x, device=base.device) for x in (owner, row))
     slot = torch.tensor([key[0] for key in unique], device=base.device)
     lengths = torch.tensor([len(key[1]) - 1 for key in unique], device=base.device)
     last = torch.tensor([key[1][-1] for key in unique], device=base.device)
-    with lora.use(base.model, adapters, slot) as population:
+    with lora.use(base.model, asked.adapters, slot) as population:
         prefill = _prefill(base, [key[1][:-1] for key in unique])
         block = recorded.BLOCK if base.graphs else attention.BLOCK
         layout = Decoding(prefill, lengths, torch.arange(len(unique)).to(slot), block)
         logits = _forward(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
         state = dict(row=row, slot=slot[owner], position=lengths[owner], alive=torch.ones_like(row, dtype=torch.bool))
         _keep(owner, layout, population, state["slot"])
-        _generate(base, layout, population, state, logits[owner], uniforms, temperature, out)
+        _generate(base, asked, layout, population, state, logits[owner], out)
 
 
 def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
@@ -224,7 +230,7 @@ def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.
     return logits
 
 
-def _generate(base, layout, population, state: dict, logits, uniforms, temperature: float, out: _Output) -> None:
+def _generate(base, asked: _Asked, layout, population, state: dict, logits: torch.Tensor, out: _Output) -> None:
     """Draw tokens until every row has ended; `state` holds row (of `out`), slot, position and alive, each [R]."""
     stop = torch.tensor(base.stop, device=base.device)
     recorder = Recorded(partial(_logits, base, layout), layout) if base.graphs else None
@@ -232,7 +238,8 @@ def _generate(base, layout, population, state: dict, logits, uniforms, temperatu
     for step in range(out.mask.shape[1]):
         if step:
             logits = forward(state["token"], state["position"])
-        token, logprob = draw(logits, None if uniforms is None else uniforms[state["row"], step], temperature)
+        numbers = None if asked.uniforms is None else asked.uniforms[state["row"], step]
+        token, logprob = choose_tokens(logits, numbers, asked.draw.temperature)
         out.write(step, state["row"], state["alive"], token, logprob)
         alive = state["alive"] & ~torch.isin(token, stop)
         state = state | dict(token=token, alive=alive, position=state["position"] + 1)
@@ -253,7 +260,7 @@ def _keep(rows: torch.Tensor, layout: Decoding, population: lora.Population | No
         population.assign(slots)
 
 
-def draw(
+def choose_tokens(
     logits: torch.Tensor, uniforms: torch.Tensor | None, temperature: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens [N] and their log-probabilities [N] from logits [N, V]: inverse CDF, or the most likely for None."""

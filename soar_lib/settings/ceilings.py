@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from soar_lib.engine.backends import choose_dtype
-from soar_lib.settings import cost
-from soar_lib.settings.cost import duration
+from soar_lib.settings.cost import cost, duration
 from soar_lib.settings.memory import PROMPT, Shape, adapter_bytes, shape
 from soar_lib.settings.presets import Config
 from soar_lib.settings.student import FilterConfig

@@ -1,5 +1,6 @@
 """What a run will cost, from its settings alone."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
@@ -7,6 +8,8 @@ from soar_lib.settings.presets import Config
 from soar_lib.settings.student import FilterConfig
 from soar_lib.soar.settings import SAMPLED_ARMS, TRAINED_ARMS, EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
+
+Part = tuple[Config, int, int]  # settings, problems as for `cost`, and the SOAR runs that an evaluation stands on
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,12 @@ def cost(config: Config, problems: int = 0, speed: Speed | None = None) -> Cost:
         return Cost(rollouts, samples, tokens, most_rollouts=rollouts + more)
     seconds = (rollouts + samples) * speed.tokens_per_rollout / speed.tokens_per_second
     return Cost(rollouts, samples, tokens, seconds / 3600, speed.machine, rollouts + more)
+
+
+def total(parts: Iterable[Part]) -> Cost:
+    """The cost of several parts one after another; an evaluation's once for each of its SOAR runs."""
+    each = (cost(config, problems) for config, problems, runs in parts for _ in range(runs))
+    return sum(each, Cost(0, 0, 0, 0.0))
 
 
 def by_trl(config: Config) -> bool:
@@ -179,3 +188,12 @@ def duration(hours: float) -> str:
     if hours < 1 / 30:
         return f"{hours * 3600:.0f} seconds"
     return f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:,.1f} hours"
+
+
+def size(count: float) -> str:
+    """Bytes for people.
+
+    >>> size(61_540_000_000), size(3_200_000)
+    ('61.5 GB', '3 MB')
+    """
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

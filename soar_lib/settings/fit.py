@@ -1,6 +1,9 @@
 """Whether a run fits the machine: said before it starts, and refused with what to change where it cannot."""
 
-from soar_lib.settings.cost import by_trl
+from collections.abc import Callable
+from typing import Any
+
+from soar_lib.settings.cost import Part, by_trl, describe, size, total
 from soar_lib.settings.memory import Form, Memory, Shape, shape
 from soar_lib.settings.phases import predict
 from soar_lib.settings.presets import Config
@@ -33,6 +36,29 @@ def predicted_bytes(config: Config, problems: int = 0, runs: int = 1) -> int | N
         return predict(config, shape(config.model), form, problems, runs).total
     except ConfigError:
         return None
+
+
+def predicted(*parts: Part) -> dict[str, Any]:
+    """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
+    unknown."""
+    whole, peaks = total(parts), [predicted_bytes(*part) or 0 for part in parts]
+    return {
+        "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
+        "peak_bytes": max(peaks, default=0) or None,
+    }  # fmt: skip
+
+
+def announce(name: str, parts: dict[str, Part], say: Callable[[str], None]) -> None:
+    """Say what each part of a whole will cost, then all together, and what the largest part holds in memory. Raises
+    ConfigError where a part cannot fit."""
+    for part in parts.values():
+        check_memory(*part)
+    for part, (config, problems, runs) in parts.items():
+        say(f"{name}: {part}: {describe(total([(config, problems, runs)]), config.model)}")
+    if parts:
+        largest = max(parts.values(), key=lambda part: predicted_bytes(*part) or 0)
+        say(f"{name}: in all {describe(total(parts.values()), largest[0].model)}")
+        say(f"{name}: its largest part: {describe_memory(*largest)}")
 
 
 def check_memory(config: Config, problems: int = 0, runs: int = 1, loaded: bool = False) -> None:
@@ -140,12 +166,3 @@ def _parts(memory: Memory) -> str:
     parts = {names.get(name, name): value for name, value in to_values(memory).items() if name != "phase"}
     largest = sorted(parts, key=parts.get, reverse=True)[:3]
     return f"{memory.phase}: {', '.join(f'{name} {size(parts[name])}' for name in largest)}"
-
-
-def size(count: float) -> str:
-    """Bytes for people.
-
-    >>> size(61_540_000_000), size(3_200_000)
-    ('61.5 GB', '3 MB')
-    """
-    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

@@ -6,6 +6,7 @@ we chose and why.
 
 from dataclasses import dataclass, field
 
+from soar_lib.records import Draw
 from soar_lib.settings.values import require, require_at_least_zero, require_positive
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
@@ -65,6 +66,10 @@ class StudentSettings:
         require(
             self.optimiser.warmup < self.steps, "optimiser.warmup", self.optimiser.warmup, f"below steps = {self.steps}"
         )
+
+    def draw(self, rows: int) -> Draw:
+        """How a student's completions are drawn, `rows` of them at a time."""
+        return Draw(self.max_new_tokens, self.temperature, rows)
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,13 @@ none, on `sweep_seeds`.
 """
 
 import functools
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soar_lib import loggers, runs
-from soar_lib.settings import cost
-from soar_lib.settings.cost import Cost
+from soar_lib.settings.cost import Part
 from soar_lib.settings.presets import PRESETS
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, change, require_one_base, to_values
@@ -184,20 +182,21 @@ def soar_folders(config: StudyConfig, arm: Arm, out: Path) -> list[Path]:
     return [out / (arm.runs or arm.name) / f"seed{seed}" for seed in config.seeds_of(arm)]
 
 
-def costs(config: StudyConfig, out: Path, pool: int, far: int) -> dict[str, Cost]:
-    """What is still to be drawn at most, part by part; `pool` and `far` are the sizes of the pools to be filtered."""
-    measured = round(pool * (1 - config.filter.train_fraction)) + far
-    found = {}
-    for name, part, size in (("filter", config.filter, pool), ("transfer", config.transfer, far)):
-        if size and not _filtered(out / name):
-            found[name] = cost(part, size)
+def left(config: StudyConfig, out: Path) -> dict[str, Part]:
+    """What is still to be done, part by part, with the sizes of the pools and sets as far as they are known. Raises
+    ConfigError and LoadError."""
+    from soar_lib.problems.load import load
+
+    pools = {name: part for name, part in (("filter", config.filter), ("transfer", config.transfer)) if part.problems}
+    sizes = {name: len(load(part.problems, seed=part.seed, size=part.size or None)) for name, part in pools.items()}
+    found: dict[str, Part] = {name: (pools[name], sizes[name], 1) for name in pools if not _filtered(out / name)}
+    measured = round(sizes.get("filter", 0) * (1 - config.filter.train_fraction)) + sizes.get("transfer", 0)
     for arm in config.chosen():
         for seed, folder in zip(config.seeds_of(arm), soar_folders(config, arm, out)):
             if not arm.runs and not _taught(folder):
-                found[f"{arm.name}/seed{seed}"] = cost(soar_config(config, arm, seed, out))
+                found[f"{arm.name}/seed{seed}"] = (soar_config(config, arm, seed, out), 0, 1)
         if not _evaluated(out / arm.name / "evaluate"):
-            once = cost(evaluate_config(config, arm, out), measured)
-            found[f"{arm.name}/evaluate"] = functools.reduce(operator.add, [once] * len(config.seeds_of(arm)))
+            found[f"{arm.name}/evaluate"] = (evaluate_config(config, arm, out), measured, len(config.seeds_of(arm)))
     return found
 
 
@@ -233,12 +232,12 @@ def run(
     RunError (before anything is written) and TeacherError.
     """
     from soar_lib.engine.base import load_for as load_base
-    from soar_lib.soar import study_cost
+    from soar_lib.settings.fit import announce
 
     out = Path(out)
     runs.check_folder(out, resume)
     loggers.check_logger(log)
-    study_cost.announce(config, out, say)
+    announce("study", left(config, out), say)
     _open(config, out, resume)
     base = functools.cache(lambda: load_base(config.soar))
     where = {} if inner_loop is None else {"inner_loop": inner_loop}

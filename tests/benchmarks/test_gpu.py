@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from soar_lib.settings import cost
+from soar_lib.settings.cost import cost
 from soar_lib.settings.memory import KNOWN, shape, shape_of
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError

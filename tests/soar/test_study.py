@@ -13,8 +13,8 @@ import words
 from soar_lib import runs
 from soar_lib.problems import filtering
 from soar_lib.runs import RunError
-from soar_lib.settings import cost
-from soar_lib.settings.cost import Cost
+from soar_lib.settings.cost import cost, total
+from soar_lib.settings.fit import announce
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import arms as evaluation_arms
 from soar_lib.soar import study
@@ -266,14 +266,18 @@ def test_a_bad_setting_is_named(changes, message):
 
 def test_the_cost_is_that_of_all_parts():
     config = preset("nano", arms=["grounded", "intrinsic"], seeds=3)
-    found = study.costs(config, Path("nowhere"), pool=100, far=10)
+    found = study.left(config, Path("nowhere"))
     names = [f"{arm}/seed{seed}" for arm in ("grounded", "intrinsic") for seed in range(3)]
     assert sorted(found) == sorted([*names, "filter", "transfer", "grounded/evaluate", "intrinsic/evaluate"])
-    assert found["filter"] == cost(config.filter, 100)
-    assert found["intrinsic/seed2"] == cost(soar_config(config, ARMS["intrinsic"], 2, OUT))
-    alone = study.costs(preset("nano", arms=["grounded"], seeds=1), Path("nowhere"), pool=100, far=10)
-    assert found["grounded/evaluate"].rollouts == 3 * alone["grounded/evaluate"].rollouts
-    assert sum(found.values(), Cost(0, 0, 0)).rollouts == sum(part.rollouts for part in found.values())
+    assert (found["filter"], found["transfer"]) == ((config.filter, 280, 1), (config.transfer, 60, 1))
+    assert found["intrinsic/seed2"] == (soar_config(config, ARMS["intrinsic"], 2, Path("nowhere")), 0, 1)
+    evaluation = study.evaluate_config(config, ARMS["grounded"], Path("nowhere"))
+    assert found["grounded/evaluate"] == (evaluation, 140 + 60, 3)
+    once = [cost(settings, problems).rollouts for settings, problems, _ in found.values()]
+    assert total(found.values()).rollouts == sum(once) + 2 * sum(once[index] for index in (5, 9))
+    said: list[str] = []
+    announce("study", found, said.append)
+    assert len(said) == 12 and said[-2].startswith("study: in all about ") and "of memory for tensors" in said[-1]
 
 
 def test_filter_runs_split_the_pools(home, killed):

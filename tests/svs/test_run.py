@@ -14,7 +14,7 @@ from soar_lib.cli import commands as cli
 from soar_lib.engine import lora
 from soar_lib.engine.base import load
 from soar_lib.runs import RunError
-from soar_lib.settings import cost
+from soar_lib.settings.cost import cost
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.svs import run as svs_run
