@@ -1,7 +1,7 @@
 """Trees of variants: a model writes easier problems from a problem, and easier ones from those (LADDER section 3.1.2).
 
 Each prompt suggests some transformations, takes the point of view of one persona and has its own temperature, in turn
-(`problems.transformations`); with `prompt = "plain"` it is the one instruction that nano was taught. A variant counts
+(`problems.prompts`); with `prompt = "plain"` it is the one instruction that nano was taught. A variant counts
 once, by its canonical form (`problems.likeness`), and never where it is a test problem. One that cannot be checked is
 marked unsolvable and gets no children. Rejected ones stay in the list with the reason.
 
@@ -11,25 +11,31 @@ simply earns no reward. Without a verifier (check = "answer") a variant's answer
 samples of the untrained model, where that is frequent enough: self-consistency in the verifier's place.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 
 import torch
 
 from soar_lib.engine.base import Base, encode
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.ladder.settings import LadderConfig, VariantSettings
-from soar_lib.ladder.transformations import EASIER, EQUIVALENT, LIBRARY, PERSONAS, questions_in, variant_messages
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.likeness import Known, canonical
-from soar_lib.problems.prompts import easier_messages, student_messages
+from soar_lib.problems.prompts import (
+    PERSONAS,
+    TRANSFORMATIONS,
+    easier_messages,
+    questions_in,
+    student_messages,
+    variant_messages,
+)
 from soar_lib.randomness import generator, uniforms
 from soar_lib.records import Problem
 from soar_lib.student.rewards import majority
+from soar_lib.student.train import Key
 from soar_lib.verifier.verify import extract_boxed
 
-Key = tuple[int | str, ...]
 UNDECIDED = "unsolvable: no answer"  # the votes are too far apart
 
 
@@ -53,52 +59,29 @@ class Variant:
     distance: float = 1.0  # to that one, 0 to 1
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """One request for variants of `question`."""
-
-    root: Problem
-    parent: str
-    level: int
-    number: int  # of the prompts of its root, over all levels
-    question: str
-    effect: str
-    temperature: float
-    persona: str
-    suggestions: tuple[str, ...]
-
-    def messages(self, count: int) -> list[dict]:
-        if not self.persona:
-            return easier_messages(self.question)
-        return variant_messages(self.question, self.effect, count, self.suggestions, self.persona)
-
-
 def grow(
     base: Base, roots: Sequence[Problem], config: LadderConfig, key: Key, known: Known, apart: bool = False
 ) -> list[Variant]:
     """The trees of all roots, level by level, written by the untrained model; `known` are the test problems.
 
     Without `apart` a variant counts once in all trees together, with it once in each. A tree depends on its root and
-    `key` alone where trees are apart. Raises LoadError for a root that states nothing to be checked.
+    `key` alone where trees are apart.
     """
-    settings, written, prompts = config.variants, [], Counter()
-    seen = {"" if not apart else root.id: {} for root in roots}
+    settings, grown, everywhere = config.variants, [], {}
+    numbers = {root.id: count() for root in roots}
+    seen = {root.id: {} if apart else everywhere for root in roots}
     for root in roots:
-        seen["" if not apart else root.id].setdefault(canonical(root.question), root.id)
-    parents = [(root, root.id, root.question) for root in roots]
+        seen[root.id].setdefault(canonical(root.question), root.id)
+    parents = [Variant(root.id, root.id, "", 0, 0, root.question, "", 0.0) for root in roots]
     for level in range(1, settings.depth + 1):
-        asked = [
-            prompt
-            for root, parent, question in parents
-            for prompt in _prompts(root, parent, question, level, prompts, settings, key)
-        ]
-        found = _write(base, asked, config, key)
-        found = [_screened(variant, seen["" if not apart else variant.root], known) for variant in found]
-        written += _solvable(base, found, config, key)
-        parents = _parents(written, roots, level, settings, key)
+        asked = [parent for parent in parents for _ in range(settings.prompts)]
+        prompts = [_prompt(parent, next(numbers[parent.root]), settings, key) for parent in asked]
+        found = [_screened(variant, seen[variant.root], known) for variant in _written(base, prompts, config, key)]
+        grown += _solvable(base, found, config, key)
+        parents = _parents(grown, numbers, level, settings.parents, key)
         if not parents:
             break
-    return written
+    return grown
 
 
 def usable(variants: Sequence[Variant]) -> list[Problem]:
@@ -124,56 +107,54 @@ def from_row(row: dict, *place: str) -> Variant:
     return Variant(**rest | {"suggestions": tuple(row["suggestions"])})
 
 
-def _prompts(
-    root: Problem, parent: str, question: str, level: int, count: Counter, settings: VariantSettings, key: Key
-) -> list[Prompt]:
-    """The prompts for one parent; `count` numbers the prompts of each root."""
-    made = []
-    for _ in range(settings.prompts):
-        number, count[root.id] = count[root.id], count[root.id] + 1
-        draw = generator(*key, root.id, "prompt", number)
-        effect = EQUIVALENT if torch.rand((), generator=draw).item() < settings.equivalent else EASIER
-        turn, place = divmod(number, len(settings.temperatures))
-        persona, suggestions = "", ()
-        if settings.prompt == "transformations":
-            persona, suggestions = PERSONAS[turn % len(PERSONAS)], suggest(effect, settings, draw)
-        temperature = settings.temperatures[place]
-        made.append(Prompt(root, parent, level, number, question, effect, temperature, persona, suggestions))
-    return made
+# ------------------------------------------------------------------ one level
+
+
+def _prompt(parent: Variant, number: int, settings: VariantSettings, key: Key) -> Variant:
+    """A prompt, as the variant that it asks for; until that is written, its question is the parent's."""
+    draw = generator(*key, parent.root, "prompt", number)
+    effect = "equivalent" if torch.rand((), generator=draw).item() < settings.equivalent else "easier"
+    turn, place = divmod(number, len(settings.temperatures))
+    persona, suggestions = "", ()
+    if settings.prompt == "transformations":
+        persona, suggestions = PERSONAS[turn % len(PERSONAS)], suggest(effect, settings, draw)
+    return Variant(
+        "", parent.root, parent.id, parent.level + 1, number, parent.question, effect, settings.temperatures[place],
+        persona, suggestions,
+    )  # fmt: skip
 
 
 def suggest(effect: str, settings: VariantSettings, draw: torch.Generator) -> tuple[str, ...]:
-    """Some transformations of the library with this effect, none twice."""
-    texts = [item.text for item in LIBRARY if item.effect == effect]
-    low, high = settings.suggestions
-    count = int(torch.randint(low, high + 1, (), generator=draw))
-    return tuple(texts[i] for i in torch.randperm(len(texts), generator=draw)[:count].tolist())
+    """Some transformations with this effect, none twice."""
+    texts, (low, high) = TRANSFORMATIONS[effect], settings.suggestions
+    size = int(torch.randint(low, high + 1, (), generator=draw))
+    return tuple(texts[i] for i in torch.randperm(len(texts), generator=draw)[:size].tolist())
 
 
-def _write(base: Base, asked: Sequence[Prompt], config: LadderConfig, key: Key) -> list[Variant]:
+def _messages(prompt: Variant, settings: VariantSettings) -> list[dict]:
+    """The chat of a prompt that `_prompt` made."""
+    if settings.prompt == "plain":
+        return easier_messages(prompt.question)
+    return variant_messages(prompt.question, prompt.effect, settings.per_prompt, prompt.suggestions, prompt.persona)
+
+
+def _written(base: Base, prompts: Sequence[Variant], config: LadderConfig, key: Key) -> list[Variant]:
     """What the prompts gave, in their order; each temperature is sampled by itself."""
-    settings, texts = config.variants, [""] * len(asked)
-    for temperature in dict.fromkeys(prompt.temperature for prompt in asked):
-        places = [i for i, prompt in enumerate(asked) if prompt.temperature == temperature]
-        mine = [asked[i] for i in places]
-        ids = [encode(base, prompt.messages(settings.per_prompt)) for prompt in mine]
+    settings, texts = config.variants, [""] * len(prompts)
+    for temperature in dict.fromkeys(prompt.temperature for prompt in prompts):
+        places = [i for i, prompt in enumerate(prompts) if prompt.temperature == temperature]
+        mine = [prompts[i] for i in places]
+        ids = [encode(base, _messages(prompt, settings)) for prompt in mine]
         shape = (settings.max_new_tokens,)
-        numbers = torch.stack([uniforms(shape, *key, prompt.root.id, "write", prompt.number) for prompt in mine])
+        numbers = torch.stack([uniforms(shape, *key, prompt.root, "write", prompt.prompt) for prompt in mine])
         drawn = sample(base, None, ids, [0] * len(ids), 1, numbers, shape[0], temperature, config.rows)
         for i, text in zip(places, decode(base, drawn), strict=True):
             texts[i] = text
     return [
-        _variant(prompt, question, i)
-        for prompt, text in zip(asked, texts, strict=True)
+        replace(prompt, id=f"{prompt.root}/{prompt.level}.{prompt.prompt}.{i}", question=question)
+        for prompt, text in zip(prompts, texts, strict=True)
         for i, question in enumerate(questions_in(text, settings.per_prompt) or [""])
     ]
-
-
-def _variant(prompt: Prompt, question: str, index: int) -> Variant:
-    return Variant(
-        f"{prompt.root.id}/{prompt.level}.{prompt.number}.{index}", prompt.root.id, prompt.parent, prompt.level,
-        prompt.number, question, prompt.effect, prompt.temperature, prompt.persona, prompt.suggestions,
-    )  # fmt: skip
 
 
 def _screened(variant: Variant, seen: dict[str, str], known: Known) -> Variant:
@@ -197,8 +178,8 @@ def _solvable(base: Base, variants: list[Variant], config: LadderConfig, key: Ke
     if config.check == "answer":
         judged = _voted(base, good, config, key)
     else:
-        reasons = {variant.id: CHECKS[config.check].unsolvable(variant.question) for variant in good}
-        judged = [replace(v, rejected=f"unsolvable: {reasons[v.id]}" if reasons[v.id] else "") for v in good]
+        reasons = [CHECKS[config.check].unsolvable(variant.question) for variant in good]
+        judged = [replace(v, rejected=why and f"unsolvable: {why}") for v, why in zip(good, reasons, strict=True)]
     found = {variant.id: variant for variant in judged}
     return [found.get(variant.id, variant) for variant in variants]
 
@@ -220,14 +201,12 @@ def _voted(base: Base, variants: list[Variant], config: LadderConfig, key: Key) 
     return judged
 
 
-def _parents(
-    written: Sequence[Variant], roots: Sequence[Problem], level: int, settings: VariantSettings, key: Key
-) -> list[tuple[Problem, str, str]]:
-    """Of each root's usable variants of a level at most `parents`, drawn at random (the released code takes the first
+def _parents(grown: Sequence[Variant], roots: Iterable[str], level: int, most: int, key: Key) -> list[Variant]:
+    """Of each root's usable variants of a level at most so many, drawn at random (the released code takes the first
     ones), in the order written."""
     chosen = []
     for root in roots:
-        mine = [v for v in written if v.root == root.id and v.level == level and not v.rejected]
-        order = torch.randperm(len(mine), generator=generator(*key, root.id, "parents", level)).tolist()
-        chosen += [(root, mine[i].id, mine[i].question) for i in sorted(order[: settings.parents])]
+        mine = [v for v in grown if v.root == root and v.level == level and not v.rejected]
+        order = torch.randperm(len(mine), generator=generator(*key, root, "parents", level)).tolist()
+        chosen += [mine[i] for i in sorted(order[:most])]
     return chosen

@@ -27,19 +27,12 @@ def canonical(question: str) -> str:
     >>> canonical("Compute: ∫ 2*x + x**2 dx") == canonical(r"Find $\int t^2 + 2t \, dt$.")
     True
     """
-    integrand = integrand_of(question)
-    if integrand is not None:
-        try:
-            formula = read(integrand)
-        except Unreadable:
-            return _plain(question)
-        variable = next(iter(letters(formula))) if len(letters(formula)) == 1 else ""
-        return f"∫ {_text(formula, variable)}"
-    return _plain(question)
-
-
-def _plain(question: str) -> str:
-    return re.sub(r"(?:\s|\$|\\[,;:! ])+", "", question).rstrip(".")
+    try:
+        formula = read(integrand_of(question) or "")
+    except Unreadable:
+        return re.sub(r"(?:\s|\$|\\[,;:! ])+", "", question).rstrip(".")
+    names = letters(formula)
+    return f"∫ {_text(formula, next(iter(names)) if len(names) == 1 else '')}"
 
 
 def _text(formula: Formula, variable: str) -> str:

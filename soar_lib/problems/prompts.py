@@ -1,7 +1,7 @@
 r"""The prompts of all methods and the parsers of what comes back.
 
-The content follows SOAR sections B.1 and B.3 (teacher, student), LADDER section 3.1.2 (easier variant) and
-SvS Fig. 20 (reconstruction); the wording is ours. A prompt is a list of chat messages; the model's own chat
+The content follows SOAR sections B.1 and B.3 (teacher, student), LADDER section 3.1.2 (variants) and SvS Fig. 20
+(reconstruction); the wording is ours. A prompt is a list of chat messages; the model's own chat
 template turns it into tokens, so one text serves every model. The paper's student prompt is a plain
 User/Assistant transcript; we use the chat template because instruct models are trained on it.
 """
@@ -19,6 +19,61 @@ Any explanation stays outside both pairs of tags. Keep to this format exactly. B
 EASIER = (
     "Write a variant of the problem that is easier to solve but of the same kind. "
     "Put it between <question> and </question>."
+)
+
+# In LADDER's paper the model itself first writes a library of transformations, grouped by their effect on difficulty.
+# Here the library is fixed, so that runs of different models are comparable, and each prompt names one persona (the
+# released code lists all of its 45 in every prompt). The paper tried "harder" variants and dropped them.
+EFFECTS = {
+    "easier": "clearly easier to solve than the problem, but of the same kind",
+    "equivalent": "of the same kind and as difficult as the problem, yet different from it",
+}
+TRANSFORMATIONS = {
+    "easier": (
+        "leave out one or more of the terms",
+        "lower the exponents",
+        "replace fractions by whole numbers",
+        "make the coefficients small",
+        "make a leading coefficient 1",
+        "replace a composed function by the function of the plain variable",
+        "replace a product of two functions by one of them",
+        "keep only a part of the denominator, or none of it",
+        "replace a root by a whole power",
+        "replace a logarithm or an exponential by a polynomial",
+        "replace an inverse function by one whose rule is in every table",
+        "choose numbers for which one substitution is enough",
+        "split it into parts and keep the part that is solved at once",
+        "reduce the number of techniques that are needed to one",
+    ),
+    "equivalent": (
+        "change a coefficient to another of the same size",
+        "change a sign",
+        "change an exponent by one",
+        "shift the variable by a constant",
+        "scale the variable by a constant",
+        "exchange sine and cosine, or a function and its hyperbolic counterpart",
+        "exchange an exponential and a power with another base",
+        "expand what is factored, or factor what is expanded",
+        "write the terms in another order",
+        "rewrite a quotient as a product with a negative power, or the other way round",
+        "use an identity to write one of the functions differently",
+        "replace a constant by a different constant",
+        "undo or carry out a substitution that leaves the work the same",
+    ),
+}
+PERSONAS = (
+    "Leonhard Euler, who looks for a series behind everything",
+    "Carl Friedrich Gauss, who reduces a problem to its simplest case",
+    "Maria Gaetana Agnesi, who writes for beginners",
+    "Joseph-Louis Lagrange, who trusts algebra and draws no picture",
+    "Pierre-Simon Laplace, who changes the variable first",
+    "Sophie Germain, who looks for a special case that shows the idea",
+    "Augustin-Louis Cauchy, who asks where each step is allowed",
+    "Bernhard Riemann, who sees areas and their pieces",
+    "Sofia Kovalevskaya, who looks for symmetry",
+    "Srinivasa Ramanujan, who guesses the pattern and then proves it",
+    "Emmy Noether, who strips a problem of all that is accidental",
+    "George Polya, who asks for a simpler problem of the same kind",
 )
 
 RECONSTRUCT = (
@@ -43,6 +98,23 @@ def easier_messages(question: str) -> list[dict]:
     return [{"role": "user", "content": f"{EASIER}\n{question}"}]
 
 
+def variant_messages(question: str, effect: str, count: int, suggestions: tuple[str, ...], persona: str) -> list[dict]:
+    """Ask for `count` variants of `question`, each of them a whole problem between question tags (LADDER 3.1.2); the
+    effect is one of `EFFECTS`, the suggestions are some of its `TRANSFORMATIONS`."""
+    ideas = "\n".join(f"- {text}" for text in suggestions)
+    noun = "variant" if count == 1 else "variants"
+    content = (
+        f"Take the point of view of {persona}.\n"
+        f"Here is a problem:\n{question}\n"
+        f"Write {count} {noun}, {EFFECTS[effect]}. First think about what makes the problem hard. "
+        f"These changes may help; combine them or find others:\n{ideas}\n"
+        "Every variant stands by itself: it is stated as completely and in the same form and notation as the problem, "
+        "every constant in it is a number, and no two variants are alike. Do not solve them. "
+        "Put each variant between <question> and </question>."
+    )
+    return [{"role": "user", "content": content}]
+
+
 def reconstruct_messages(solution: str) -> list[dict]:
     """Ask for the problem behind `solution`; the original statement is not shown (SvS Fig. 20)."""
     return [{"role": "user", "content": f"{RECONSTRUCT}\n<response>\n{solution}\n</response>"}]
@@ -52,3 +124,13 @@ def tagged(text: str, tag: str) -> str | None:
     """The stripped content of the first `<tag>...</tag>` pair, or None where either side is missing or it is empty."""
     match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
     return match.group(1).strip() or None if match else None
+
+
+def questions_in(text: str, most: int) -> list[str]:
+    """The stripped contents of the first `most` <question>...</question> pairs that are not empty.
+
+    >>> questions_in("1. <question>a?</question> 2. <question> b? </question> <question></question> <question>c", 10)
+    ['a?', 'b?']
+    """
+    found = (content.strip() for content in re.findall(r"<question>(.*?)</question>", text, re.DOTALL))
+    return [content for content in found if content][:most]

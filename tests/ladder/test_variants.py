@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from soar_lib.engine.base import load
-from soar_lib.ladder import transformations, variants
+from soar_lib.ladder import variants
 from soar_lib.ladder.settings import LadderConfig, VariantSettings
 from soar_lib.nano import world
-from soar_lib.problems import checks
+from soar_lib.problems import checks, prompts
 from soar_lib.problems.likeness import Known, canonical, distance
 from soar_lib.problems.rows import LoadError
 from soar_lib.randomness import generator
@@ -111,27 +111,29 @@ def test_a_check_says_what_responses_are_held_against():
 # ------------------------------------------------------------------ prompts
 
 
-def asked(count: int, **changes) -> list[variants.Prompt]:
+ROOT = variants.Variant("p0", "p0", "", 0, 0, "Find: ∫ x dx", "", 0.0)
+
+
+def asked(count: int, **changes) -> list[variants.Variant]:
     """The first prompts of one root."""
-    chosen = VariantSettings(**{"prompts": count} | changes)
-    return variants._prompts(integral(0), "p0", "Find: ∫ x dx", 1, Counter(), chosen, KEY)
+    return [variants._prompt(ROOT, number, VariantSettings(**changes), KEY) for number in range(count)]
 
 
 def test_temperatures_and_personas_take_turns_and_each_prompt_names_one():
-    made = asked(4 * len(transformations.PERSONAS))
+    made = asked(4 * len(prompts.PERSONAS))
     assert [prompt.temperature for prompt in made[:5]] == [0.8, 1.0, 1.2, 1.4, 0.8]
     pairs = {(prompt.temperature, prompt.persona) for prompt in made}
     assert len(pairs) == len(made)
     for prompt in made:
-        text = prompt.messages(10)[0]["content"]
-        assert [name for name in transformations.PERSONAS if name in text] == [prompt.persona]
+        text = variants._messages(prompt, VariantSettings())[0]["content"]
+        assert [name for name in prompts.PERSONAS if name in text] == [prompt.persona]
         assert prompt.question in text and all(idea in text for idea in prompt.suggestions) and "10 variants" in text
 
 
 def test_three_to_five_transformations_of_the_right_effect_are_drawn():
     made = asked(300)
-    effect_of = {item.text: item.effect for item in transformations.LIBRARY}
-    assert len(effect_of) == len(transformations.LIBRARY)
+    effect_of = {text: effect for effect, texts in prompts.TRANSFORMATIONS.items() for text in texts}
+    assert len(effect_of) == sum(map(len, prompts.TRANSFORMATIONS.values()))
     assert {len(prompt.suggestions) for prompt in made} == {3, 4, 5}
     for prompt in made:
         assert {effect_of[text] for text in prompt.suggestions} == {prompt.effect}
@@ -142,27 +144,24 @@ def test_three_to_five_transformations_of_the_right_effect_are_drawn():
 
 
 def test_the_plain_prompt_is_the_one_that_nano_was_taught():
-    prompt = asked(1, prompt="plain", per_prompt=1, equivalent=0.0)[0]
-    assert prompt.messages(1) == variants.easier_messages(prompt.question)
+    plain = {"prompt": "plain", "per_prompt": 1, "equivalent": 0.0}
+    (prompt,) = asked(1, **plain)
+    assert variants._messages(prompt, VariantSettings(**plain)) == prompts.easier_messages(prompt.question)
     assert (prompt.effect, prompt.persona, prompt.suggestions) == ("easier", "", ())
 
 
-def test_prompts_are_numbered_through_all_levels_of_a_root():
-    count, chosen = Counter(), VariantSettings(prompts=3)
-    made = [variants._prompts(integral(0), "p0", "q", level, count, chosen, KEY) for level in (1, 2)]
-    assert [prompt.number for level in made for prompt in level] == list(range(6))
-    again = variants._prompts(integral(0), "p0", "q", 1, Counter(), chosen, KEY)
-    assert again == made[0]
+def test_a_prompt_is_that_of_its_root_and_number():
+    made, draws = asked(20), [variants.suggest("easier", VariantSettings(), generator(1, i)) for i in (0, 0, 1)]
+    assert made == asked(20) and len({prompt.suggestions for prompt in made}) > 10
+    assert draws[0] == draws[1] != draws[2]
 
 
 def test_parents_are_drawn_at_random_from_the_usable_variants_of_their_level():
-    root = integral(0)
     kept = variants.Variant("", "p0", "p0", 1, 0, "q", "easier", 1.0)
     written = [replace(kept, id=str(i)) for i in range(8)]
     written[3] = replace(written[3], rejected="repeats 0")
     written.append(replace(kept, id="other level", level=2))
-    chosen = VariantSettings(parents=2)
-    draws = [[name for _, name, _ in variants._parents(written, [root], 1, chosen, (i,))] for i in range(60)]
+    draws = [[parent.id for parent in variants._parents(written, ["p0"], 1, 2, (i,))] for i in range(60)]
     assert {name for draw in draws for name in draw} == {"0", "1", "2", "4", "5", "6", "7"}
     assert all(len(draw) == 2 and draw == sorted(draw) for draw in draws)
 
@@ -186,6 +185,7 @@ def test_a_tree_hangs_together(tree):
             assert parent.level == variant.level - 1 and parent.root == variant.root and not parent.rejected
     for root in ("p0", "p1"):
         mine = [variant for variant in tree if variant.root == root]
+        assert [*dict.fromkeys(v.prompt for v in mine)] == [*range(max(v.prompt for v in mine) + 1)]  # over all levels
         assert len({variant.prompt for variant in mine}) <= config.variants.most_prompts == 4 * (1 + 2 * 2)
         for level in (2, 3):
             assert 1 <= len({variant.parent for variant in mine if variant.level == level}) <= 2
@@ -282,8 +282,3 @@ def test_a_variant_survives_its_line(tree):
         row = variants.to_row(variant, tree="ladder", seed=1)
         assert (row["tree"], row["seed"]) == ("ladder", 1)
         assert variants.from_row({**row, "suggestions": list(row["suggestions"])}, "tree", "seed") == variant
-
-
-def test_suggestions_are_those_of_their_key():
-    draws = [variants.suggest("easier", VariantSettings(), generator(1, i)) for i in (0, 0, 1)]
-    assert draws[0] == draws[1] != draws[2]
