@@ -19,23 +19,14 @@ from soar_lib.settings.values import ConfigError
 Log = Callable[[Sequence[dict]], None]  # told the rows of one commit, in order
 Write = Callable[[str, int, dict[str, float]], None]  # (curve, place, values)
 LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}  # name -> package
-WHO = (
-    "policy",
-    "dataset",
-    "repeat",
-    "phase",
-    "arm",
-    "source",
-    "student",
-    "seed",
-    "problem",
-)  # columns that name a curve
+# Columns that name a curve.
+WHO = ("policy", "dataset", "repeat", "phase", "arm", "source", "student", "seed", "problem")
 WHEN = ("round", "step")
 
 
-def check_logger(name: str | None) -> None:
+def check_logger(name: "str | Log | None") -> None:
     """Raise ConfigError for an unknown logger, or one whose package is not installed; imports nothing."""
-    if name is None:
+    if not isinstance(name, str):
         return
     if name not in LOGGERS:
         raise ConfigError(f"--log {name}: must be one of {', '.join(LOGGERS)}")
@@ -44,16 +35,17 @@ def check_logger(name: str | None) -> None:
 
 
 @contextmanager
-def opened(name: str | None, folder: str | Path, settings: dict[str, Any]) -> Iterator[Log | None]:
-    """The logger of a run folder, None without a name. `settings` go with the run where the logger keeps such.
+def opened(name: str | Log | None, folder: str | Path, settings: dict[str, Any]) -> Iterator[Log | None]:
+    """The logger of a run folder, None without a name; a function is the logger itself. `settings` go with the run
+    where the logger keeps such.
 
     TensorBoard's files go into FOLDER/tensorboard; the other two have a project "soar-lib" with a run named by the last
     two parts of the folder's path, which a resumed run goes on with, and take their own settings (a key, offline mode)
     from the environment. Raises ConfigError.
     """
     check_logger(name)
-    if name is None:
-        yield None
+    if not isinstance(name, str):
+        yield name
         return
     folder, writers = Path(folder), []
 

@@ -1,10 +1,15 @@
-"""What travels between the rooms: problems, synthetic problems and rounds, and how completions are drawn.
+"""What travels between the rooms: problems, synthetic problems, rounds and scores, and how completions are drawn.
 
 Every record is a frozen dataclass of plain values, so that it is one line of JSON in a run folder
 (`dataclasses.asdict`) and equal records are equal lines.
 """
 
 from dataclasses import dataclass, field
+
+# Sets of problems, each a file NAME.jsonl of a run folder or a `Score.set`. SOAR and LADDER learn from hard train and
+# are measured on hard test; SOAR also on a transfer set, LADDER also at any step of TTRL and on its variants.
+HARD_TRAIN, HARD_TEST, TRANSFER, ANY_STEP, VARIANTS = "hard_train", "hard_test", "transfer", "any_step", "variants"
+TRAIN, TEST, HARD, OTHER = "train", "test", "hard", "other"  # SvS: learnt from, and measured
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,17 @@ class Round:
     chosen: tuple[int, int] | None = None  # (k*, j*) of the promoted student
     attempts: int = 0  # teacher completions drawn until g*n parsed
     rejected: dict[str, int] = field(default_factory=dict)  # why the others were dropped: reason -> count
+
+
+@dataclass(frozen=True)
+class Score:
+    """`c` of `n` samples of one student on one problem were right: a line of scores.jsonl."""
+
+    arm: str
+    run: str  # the run (teacher seed) that the arm stands on; arms without one are measured beside each run
+    student: int  # number of the fresh student, or of the inference seed where nothing is trained
+    problem: str  # Problem.id
+    n: int
+    c: int
+    rollouts: int  # completions that trained this very student
+    set: str = HARD_TEST

@@ -17,13 +17,22 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tqdm.auto import tqdm
+
+from soar_lib import loggers
+from soar_lib.records import Problem
 from soar_lib.settings.values import differences, to_values
+
+if TYPE_CHECKING:  # the command line's checks need not wait for them
+    import pandas as pd
+
+    from soar_lib.student.inner_loop import InnerLoop
 
 LOGS = {
     "metrics": "metrics.csv", "rounds": "rounds.jsonl", "problems": "problems.jsonl", "scores": "scores.jsonl",
@@ -96,6 +105,22 @@ def append_csv(path: Path, rows: Sequence[dict]) -> None:
         writer.writeheader()
     writer.writerows(rows)
     write_text_atomic(path, old + buffer.getvalue())
+
+
+def read_problems(folder: Path, name: str) -> list[Problem]:
+    """A set of problems that a run began with, by its name (`records`); none where there is no file."""
+    return [Problem(**row) for row in read_jsonl(folder / f"{name}.jsonl")]
+
+
+def write_problems(folder: Path, sets: Mapping[str, Iterable[Problem]]) -> None:
+    for name, problems in sets.items():
+        write_text_atomic(folder / f"{name}.jsonl", jsonl(map(asdict, problems)))
+
+
+def write_tables(folder: Path, tables: "Mapping[str, pd.DataFrame]") -> None:
+    """Each table as NAME.csv, in order: the last one's presence says that all are there."""
+    for name, table in tables.items():
+        write_text_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
 def _text(path: Path) -> str:
@@ -193,6 +218,43 @@ def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> No
     os.rename(temporary, folder)
     sync_folder(folder.parent)
     sync_folder(folder.parent.parent)
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a caller hooks into a run: progress bars, a logger (one of `loggers.LOGGERS` by name, or a function that is
+    told the rows of metrics.csv), who hears the lines of text, and who trains SOAR's students (None: this process)."""
+
+    progress: bool = True
+    log: str | loggers.Log | None = None
+    say: Callable[[str], None] = print
+    inner_loop: "InnerLoop | None" = None
+
+    def __post_init__(self) -> None:
+        loggers.check_logger(self.log)
+
+
+Commit = tuple[dict[str, dict], dict[str, Any], dict[str, Sequence[dict]]]  # tensors, state, rows for each log
+Stage = Callable[[], Commit]
+
+
+def run_stages(
+    this: Run,
+    stages: Sequence[Stage],
+    hooks: Hooks,
+    title: str,
+    unit: str = "stage",
+    note: Callable[[], dict[str, Any]] = dict,
+) -> None:
+    """Do those of a run's stages that are left, each ended by the commit that it returns; `note` returns
+    what the progress bar shows beside the count."""
+    bar = tqdm(total=len(stages), initial=this.round, desc=title, unit=unit, disable=not hooks.progress)
+    with bar, loggers.opened(hooks.log, this.folder, read_json(this.folder / "config.json")) as this.log:
+        for stage in stages[this.round :]:
+            tensors, state, records = stage()
+            this.commit(tensors, state, **records)
+            bar.set_postfix(note(), refresh=False)
+            bar.update()
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:

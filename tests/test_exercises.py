@@ -10,10 +10,9 @@ from exercises import EXERCISES, check
 from soar_lib.engine.update import advantages
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.settings import VariantSettings
-from soar_lib.measure import diversity, passk
+from soar_lib.measure import claims, diversity, passk
 from soar_lib.problems.filtering import Outcome
-from soar_lib.records import Problem
-from soar_lib.soar import claims
+from soar_lib.records import ANY_STEP, Problem, Score
 from soar_lib.student import rewards
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.svs.synthesis import Solved, Task, seeds
@@ -59,7 +58,7 @@ def test_pass_at_k_and_the_paired_gap_are_the_librarys():
         assert EXERCISES["pass_at_k"].answer(*case) == pytest.approx(passk.pass_at_k(*case))
     for ours, theirs in EXERCISES["paired"].cases:
         scores = [
-            passk.Score(arm, "seed0", 0, str(i), 4, round(4 * share), 1)
+            Score(arm, "seed0", 0, str(i), 4, round(4 * share), 1)
             for arm, shares in (("pq", ours), ("hard_only", theirs))
             for i, share in enumerate(shares)
         ]
@@ -101,8 +100,7 @@ def test_prompts_of_a_tree_are_those_of_the_settings():
 def test_what_ttrl_solved_is_the_reports():
     for (probes,) in EXERCISES["ttrl"].cases:
         scores = [
-            passk.Score("ladder_ttrl", "seed0", 0, str(i), len(own), sum(own), 0, ladder_report.ANY_STEP)
-            for i, own in enumerate(probes)
+            Score("ladder_ttrl", "seed0", 0, str(i), len(own), sum(own), 0, ANY_STEP) for i, own in enumerate(probes)
         ]
         found = [score.c for score in ladder_report.outcomes(scores)]
         assert EXERCISES["ttrl"].answer(probes)[1] == pytest.approx(np.mean(found))

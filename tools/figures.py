@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
-from soar_lib.measure.passk import TRANSFER, Score
+from soar_lib.measure.claims import judged
+from soar_lib.records import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl
 from soar_lib.soar import (
     claims,
@@ -141,7 +142,7 @@ def of_svs(folder: str | Path) -> Tables:
     return {
         "svs_nano": (numbers, svs_plots.beside_paper),
         "svs_pass_at_k": (svs_tables.passes(main), svs_plots.pass_at_k),
-        "svs_claims": (claims.judged(study, found), partial(study_plots.forest, of=found)),
+        "svs_claims": (judged(study, found), partial(study_plots.forest, of=found)),
         "svs_curves": (svs_tables.steps(folder), svs_plots.entropy),
         "svs_kinds": (svs_tables.kinds(folder), None),
         "svs_variants": (svs_tables.binned(svs_report.variants(folder)), svs_plots.shares),

@@ -201,7 +201,7 @@ def _soar(config: MethodsConfig, out: Path, progress: bool, base: "Base", say: C
 
     for seed, folder in enumerate(soar_folders(config, out)):
         settings = replace(config.soar, problems=str(out / "filter"), seed=seed)
-        say(f"methods: {soar.run(settings, folder, True, base, progress=progress)}")
+        say(f"methods: {soar.run(settings, folder, True, base, hooks=runs.Hooks(progress))}")
 
 
 def _most_of_soar(config: MethodsConfig) -> int:
@@ -228,7 +228,7 @@ def _fresh(
         ("fresh", ("ps", "pq", "grounded_t"), left),
     ):
         settings = evaluate_config(config, out, arms, rest)
-        evaluate.run(settings, folders, out / name, True, progress, base=base)
+        evaluate.run(settings, folders, out / name, True, base, hooks=runs.Hooks(progress))
         say(f"methods: {', '.join(arms)} are measured; everything is in {out / name}")
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from soar_lib import runs
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk
-from soar_lib.measure.passk import HARD_TEST, Score
+from soar_lib.records import HARD_TEST, Score
 from soar_lib.settings.values import from_values
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.soar.sources import spent

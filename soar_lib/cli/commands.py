@@ -56,19 +56,17 @@ def _taught(config: SoarConfig, out: Path, arguments: argparse.Namespace) -> Non
     from soar_lib.soar import run as soar
 
     soar.problems(config, out)  # a set that cannot be read is an error before anything is announced
-    with (
-        _cost("soar", config, out),
-        loggers.opened(arguments.log, out, to_values(config)) as log,
-        _shared(arguments, config, config.datasets * config.repeats) as where,
-    ):
-        print(soar.run(config, out, arguments.resume, log=log, **where), flush=True)
+    with _cost("soar", config, out), _hooks(arguments, config, config.datasets * config.repeats) as hooks:
+        print(soar.run(config, out, arguments.resume, hooks=hooks), flush=True)
 
 
 @contextlib.contextmanager
-def _shared(arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, students: int) -> Iterator[dict]:
-    """What a command's run must be told of where its students are trained: nothing without --ray."""
+def _hooks(arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, students: int) -> Iterator[runs.Hooks]:
+    """What a command hooks into its run; with --ray its students are trained on the actors."""
+    say = functools.partial(print, flush=True)
+    hooks = runs.Hooks(log=arguments.log, say=say)
     if vars(arguments).get("ray") is None:
-        yield {}
+        yield hooks
         return
     if config.student.trainer == "trl":
         raise ConfigError(
@@ -77,9 +75,8 @@ def _shared(arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, 
     from soar_lib.cluster import actors as cluster
     from soar_lib.student import inner_loop
 
-    say = functools.partial(print, flush=True)
     with cluster.opened(arguments.ray, config, students, arguments.actors, say) as actors:
-        yield {"inner_loop": inner_loop.on(actors)}
+        yield dataclasses.replace(hooks, inner_loop=inner_loop.on(actors))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -98,10 +95,9 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
     measured = len(runs.read_jsonl(source / "hard_test.jsonl"))
     with (
         _cost("evaluate", config, out, measured, len(folders)),
-        loggers.opened(arguments.log, out, to_values(config)) as log,
-        _shared(arguments, config, len(config.arms) * len(folders) * config.students) as where,
+        _hooks(arguments, config, len(config.arms) * len(folders) * config.students) as hooks,
     ):
-        table = evaluate.run(config, folders, out, arguments.resume, log=log, **where)
+        table = evaluate.run(config, folders, out, arguments.resume, hooks=hooks)
         print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
     return table
 
@@ -141,12 +137,12 @@ def _study(arguments: argparse.Namespace) -> None:
     from soar_lib import meter
     from soar_lib.settings.fit import predicted
 
-    out, say = arguments.out, functools.partial(print, flush=True)
+    out = arguments.out
     with (
         meter.metered(out, predicted(*study.left(config, out).values())),
-        _shared(arguments, config.soar, config.soar.datasets * config.soar.repeats) as where,
+        _hooks(arguments, config.soar, config.soar.datasets * config.soar.repeats) as hooks,
     ):
-        claims = study.run(config, out, arguments.resume, say=say, log=arguments.log, **where)
+        claims = study.run(config, out, arguments.resume, hooks=hooks)
     print(f"{claims.to_string(index=False)}\neverything is in {out}", flush=True)
     _say_measured("study", out)
 

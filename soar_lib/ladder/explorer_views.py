@@ -16,8 +16,8 @@ from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.figures import FATES, TIMES, TREES
 from soar_lib.ladder.report import ANY_STEP, VARIANTS
 from soar_lib.ladder.settings import TTRL_ARMS
-from soar_lib.measure.passk import HARD_TEST, Score
 from soar_lib.measure.tables import percent, title
+from soar_lib.records import HARD_TEST, Score
 from soar_lib.runs import RunError, read_json, read_jsonl
 from soar_lib.soar.explorer_views import html, picture
 

@@ -6,28 +6,26 @@ problem, or that LADDER and TTRL spend (LADDER's training divided by the test pr
 learning. TTRL's "any step" is the paper's success, a right answer at any time during training. It is chosen by the
 verifier, as pass@k is.
 
-Verdicts follow the rule of `soar/claims.py`, fixed before any run. The paper's numbers are those of
+Verdicts follow the rule of `measure.claims`, fixed before any run. The paper's numbers are those of
 Llama-3.2-3B-Instruct on its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
 
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
-from soar_lib.measure.passk import HARD_TEST, Score, compare
+from soar_lib.measure.claims import Claim, Measured, gain, judged
 from soar_lib.measure.passk import table as pass_table
-from soar_lib.runs import read_json, read_jsonl, write_text_atomic
+from soar_lib.records import ANY_STEP, HARD_TEST, VARIANTS, Score
+from soar_lib.runs import read_json, read_jsonl, write_tables
 from soar_lib.settings.values import from_values
-from soar_lib.soar.claims import Claim, Estimate, Study, judged
 
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
-ANY_STEP, VARIANTS = "any_step", "variants"
 SOLVED = "solved"  # a virtual set: whether any of all samples was right
 # Section 4: fractions of 1. TTRL took the MIT run from 73 % to 90 %; from the untrained model it solved none of the
 # problems that LADDER had missed, which says nothing about the others.
@@ -50,8 +48,7 @@ def write(folder: str | Path) -> pd.DataFrame:
     """Write the run's tables anew, ladder.csv last; returns that one."""
     folder = Path(folder)
     tables = {"variants": trees(folder), "levels": levels(folder), "claims": claims(folder), "ladder": table(folder)}
-    for name, frame in tables.items():
-        write_text_atomic(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    write_tables(folder, tables)
     return tables["ladder"]
 
 
@@ -119,25 +116,6 @@ def outcomes(scores: Sequence[Score]) -> list[Score]:
 # ------------------------------------------------------------------ claims
 
 
-def gain(arm: str, other: str, set: str = HARD_TEST, other_set: str = HARD_TEST) -> Callable[[Study], Estimate]:
-    """`arm` less `other` in points, paired by seed and problem, each measured on its set."""
-    return partial(_gain, arm, other, set, other_set)
-
-
-def _gain(arm: str, other: str, set: str, other_set: str, study: Study) -> Estimate:
-    sides = ((arm, set, "first"), (other, other_set, "second"))
-    renamed = [
-        replace(score, arm=name, set=HARD_TEST)
-        for wanted, of, name in sides
-        for score in study.scores
-        if (score.arm, score.set) == (wanted, of)
-    ]
-    if len({score.arm for score in renamed}) < 2:
-        return Estimate()
-    found = compare(renamed, "first", "second", 1)
-    return Estimate(100 * found.difference, 100 * found.low, 100 * found.high, found.runs)
-
-
 CLAIMS = (
     Claim(
         "RL without variants does not learn: it gains less than 5 points of pass@1 on the untrained model",
@@ -148,7 +126,7 @@ CLAIMS = (
     Claim("The tree helps: LADDER beats variants of one level (points of pass@1)", gain("ladder", "one_level")),
     Claim("LADDER beats the majority's vote, which needs no verifier (points of pass@1)", gain("ladder", "majority")),
     Claim("TTRL adds to LADDER (points: any step less LADDER's pass@1)",
-          gain("ladder_ttrl", "ladder", ANY_STEP), 17.0),
+          gain("ladder_ttrl", "ladder", ANY_STEP, HARD_TEST), 17.0),
     Claim("TTRL adds to LADDER without a choice of the step (points of pass@1 after the last)",
           gain("ladder_ttrl", "ladder")),
     Claim("TTRL beats as many samples of LADDER's student (points: any step less pass@{ladder})",
@@ -167,7 +145,7 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     peers = {arm: samples.get(arm, "k") for arm in ("base", "ladder")}
     named = [replace(claim, text=claim.text.format(**peers)) for claim in of]
     sampled = [score for score in scores if score.set == HARD_TEST]
-    return judged(Study(Path(folder), sampled + outcomes(scores), 1), named)
+    return judged(Measured(Path(folder), sampled + outcomes(scores), 1), named)
 
 
 # ------------------------------------------------------------------ trees

@@ -5,7 +5,7 @@ on the settings, the problems and the folder's problems.jsonl alone, so an inter
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from tqdm.auto import tqdm
 
@@ -17,13 +17,12 @@ from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
 from soar_lib.problems.checks import CHECKS, Check
 from soar_lib.problems.likeness import Known
 from soar_lib.randomness import generator
-from soar_lib.records import Problem
+from soar_lib.records import ANY_STEP, HARD_TEST, VARIANTS, Problem, Score
 from soar_lib.settings.cost import by_trl
 from soar_lib.student import train as student
 from soar_lib.student.rewards import majority_rewards, verified_rewards
 
 RL_ARMS = ("originals", "one_level", "ladder", "majority")  # of one student per seed
-ANY_STEP, VARIANTS = "any_step", "variants"  # sets of scores beside `passk.HARD_TEST`
 MEASURED = ("reward", "top_reward", "length", "signal", "grad_norm", "kl")
 Records = dict[str, list[dict]]
 Stage = Callable[[Adapters | None], tuple[Adapters | None, Records]]
@@ -196,12 +195,9 @@ def _shares(work: Work, students, arm: str, seed: int, asked: list[Problem], cou
     return measured[0].tolist()
 
 
-def _a_score(arm: str, seed: int, problem: str, n: int, c: int, rollouts: int, set: str = "hard_test") -> dict:
-    """A line of scores.jsonl, as `passk.Score` has it; each seed is a run with one student."""
-    return {
-        "arm": arm, "run": f"seed{seed}", "student": 0, "problem": problem, "n": n, "c": c, "rollouts": rollouts,
-        "set": set,
-    }  # fmt: skip
+def _a_score(arm: str, seed: int, problem: str, n: int, c: int, rollouts: int, set: str = HARD_TEST) -> dict:
+    """A line of scores.jsonl; each seed is a run with one student."""
+    return asdict(Score(arm, f"seed{seed}", 0, problem, n, c, rollouts, set))
 
 
 def _spent(work: Work, arm: str, seed: int, own: Sequence[variants.Variant] = (), tuned: bool = False) -> int:

@@ -16,25 +16,10 @@ import numpy as np
 import pandas as pd
 
 from soar_lib.measure.bootstrap import bootstrap, bootstrap_interval
+from soar_lib.records import HARD_TEST, Score
 from soar_lib.runs import read_jsonl
 
-__all__ = ["COLUMNS", "Comparison", "Score", "bootstrap_interval", "compare", "pass_at_k", "read_scores", "table"]
 COLUMNS = ["arm", "k", "mean", "low", "high", "seeds", "rollouts"]
-HARD_TEST, TRANSFER = "hard_test", "transfer"  # the sets of problems that students are measured on
-
-
-@dataclass(frozen=True)
-class Score:
-    """`c` of `n` samples of one student on one problem were right."""
-
-    arm: str
-    run: str  # name of the SOAR run the arm stands on; arms without one are measured beside each run
-    student: int  # number of the fresh student, or of the inference seed where nothing is trained
-    problem: str  # Problem.id
-    n: int
-    c: int
-    rollouts: int  # completions that trained this very student
-    set: str = HARD_TEST  # or TRANSFER
 
 
 @dataclass(frozen=True)

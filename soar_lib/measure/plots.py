@@ -12,8 +12,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: nothing global, no display needed
 
-from soar_lib.measure.passk import Score, table
+from soar_lib.measure.passk import table
 from soar_lib.measure.tables import title
+from soar_lib.records import Score
 from soar_lib.runs import read_jsonl
 
 ROOT = Path("figures")

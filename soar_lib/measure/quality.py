@@ -35,7 +35,7 @@ import pandas as pd
 import torch
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
-from soar_lib.measure.passk import bootstrap_interval
+from soar_lib.measure.bootstrap import bootstrap_interval
 from soar_lib.nano import world
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem

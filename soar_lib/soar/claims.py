@@ -1,23 +1,12 @@
-"""The paper's claims against a study's folder: our number, its interval, the paper's number and a verdict.
+"""SOAR's claims against a study's folder (the rule for a verdict is in measure/claims.py).
 
 Only run folders are read. A study holds one folder per arm with `evaluate/` in it; its SOAR runs of one seed are
 comparable across arms, since all share one filter run, so arms are compared pairwise by seed, student and problem.
-
-The verdict is fixed here, before any run. Every claim is a number that the paper says lies above a null value:
-
-    holds            the 95 % interval lies above the null
-    does not hold    it lies below
-    undecided        it contains the null, or there are fewer than 3 seeds, too few for an interval that holds its level
-
-A claim that something has *no* effect is a number the paper says is small. It holds where the interval stays below a
-margin, and does not hold where it lies above 0; a gain that is certain but below the margin is no gain worth its cost,
-so it holds. The margin is 5 points of pass@k: the paper calls 2.8 points no help and 9.3 a clear one (Table 4). No
-correction is made for testing several claims.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,56 +14,20 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from soar_lib.measure.bootstrap import bootstrap_interval
-from soar_lib.measure.passk import HARD_TEST, TRANSFER, Comparison, Score, compare, pass_at_k, read_scores
+from soar_lib.measure import claims as measures
+from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds
+from soar_lib.measure.passk import Comparison, compare, pass_at_k, read_scores
+from soar_lib.records import HARD_TEST, TRANSFER, Score
 from soar_lib.runs import RunError, read_json, read_jsonl
 
-COLUMNS = ["claim", "ours", "low", "high", "paper", "seeds", "verdict"]
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-LEAST_SEEDS = 3
-MARGIN = 5.0  # points of pass@k below which a gain counts as none
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval and how many SOAR runs (teacher seeds) of each arm it rests on."""
-
-    ours: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    seeds: int = 0
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a study measured: scores with runs named by their seed, the largest k, and its folder."""
-
-    folder: Path
-    scores: list[Score]
-    k: int
-
-    def arms(self, set: str = HARD_TEST) -> list[str]:
-        return list(dict.fromkeys(score.arm for score in self.scores if score.set == set))
-
-
-@dataclass(frozen=True)
-class Claim:
-    """`text` may name {k}; `paper` is in the unit of the measure, NaN where the paper only plots it."""
-
-    text: str
-    measure: Callable[[Study], Estimate]
-    paper: float = math.nan
-    null: float = 0.0
-    no_effect: bool = False
-
-
-def read_study(folder: str | Path) -> Study:
+def read_study(folder: str | Path) -> Measured:
     """The evaluations that a study's folder holds. Raises RunError where it is none."""
     folder = Path(folder)
     if not (folder / "config.json").is_file() or "evaluate" not in read_json(folder / "config.json"):
         raise RunError(f"{folder}: is no study's folder (no config.json with evaluate in it)")
     scores = [score for path in evaluations(folder) for score in _by_seed(path)]
-    return Study(folder, scores, max(read_json(folder / "config.json")["evaluate"]["ks"]))
+    return Measured(folder, scores, max(read_json(folder / "config.json")["evaluate"]["ks"]))
 
 
 def evaluations(folder: str | Path) -> list[Path]:
@@ -98,24 +51,12 @@ def _by_seed(evaluation: Path) -> list[Score]:
 # ------------------------------------------------------------------ measures
 
 
-def gain(arm: str, other: str, set: str = HARD_TEST) -> Callable[[Study], Estimate]:
-    """pass@k of `arm` less that of `other`, in points, paired."""
-    return partial(_gain, arm, other, set)
-
-
-def _gain(arm: str, other: str, set: str, study: Study) -> Estimate:
-    if not {arm, other} <= {*study.arms(set)}:
-        return Estimate()
-    found = compare(study.scores, arm, other, study.k, set=set)
-    return Estimate(100 * found.difference, 100 * found.low, 100 * found.high, found.runs)
-
-
-def spread(arm: str, other: str) -> Callable[[Study], Estimate]:
+def spread(arm: str, other: str) -> Measure:
     """The standard deviation over seeds of `other`'s pass@k over that of `arm`, with the interval of the F test."""
     return partial(_spread, arm, other)
 
 
-def _spread(arm: str, other: str, study: Study) -> Estimate:
+def _spread(arm: str, other: str, study: Measured) -> Estimate:
     mine, theirs = (_per_seed(study, name) for name in (arm, other))
     seeds = min(len(mine), len(theirs))
     if seeds < 2 or np.std(mine) == 0:
@@ -125,7 +66,7 @@ def _spread(arm: str, other: str, study: Study) -> Estimate:
     return Estimate(ratio, float(ratio / low**0.5), float(ratio / high**0.5), seeds)
 
 
-def _per_seed(study: Study, arm: str) -> list[float]:
+def _per_seed(study: Measured, arm: str) -> list[float]:
     """Mean pass@k of each SOAR run."""
     found: dict[str, list[float]] = {}
     for score in study.scores:
@@ -134,26 +75,21 @@ def _per_seed(study: Study, arm: str) -> list[float]:
     return [float(np.mean(values)) for values in found.values()]
 
 
-def diversity_ratio(arm: str, other: str) -> Callable[[Study], Estimate]:
+def diversity_ratio(arm: str, other: str) -> Measure:
     """The Vendi Score of `arm`'s sampled problems over that of `other`'s, each a study arm's folder: the geometric mean
     over seeds. Embedding: character n-grams, which need no model."""
     return partial(_diversity_ratio, arm, other)
 
 
-def _diversity_ratio(arm: str, other: str, study: Study) -> Estimate:
+def _diversity_ratio(arm: str, other: str, study: Measured) -> Estimate:
     from soar_lib.measure import diversity  # scikit-learn is slow to import
 
     texts = {name: _sampled(study.folder / name / "evaluate") for name in (arm, other)}
     seeds = sorted(texts[arm].keys() & texts[other].keys())
-    if not seeds:
-        return Estimate()
     groups = {f"{name} {seed}": texts[name][seed] for name in (arm, other) for seed in seeds}
     scores = diversity.per_arm(groups, diversity.tfidf()).set_index("arm")["vendi"]
-    ratios = [math.log(scores[f"{arm} {seed}"] / scores[f"{other} {seed}"]) for seed in seeds]
-    if len(seeds) < 2:
-        return Estimate(math.exp(ratios[0]), seeds=1)
-    low, high = bootstrap_interval([np.array([[ratio]]) for ratio in ratios])
-    return Estimate(*map(math.exp, (float(np.mean(ratios)), low, high)), len(seeds))
+    found = over_seeds([math.log(scores[f"{arm} {seed}"] / scores[f"{other} {seed}"]) for seed in seeds])
+    return Estimate(*map(math.exp, (found.ours, found.low, found.high)), found.seeds)
 
 
 def _sampled(evaluation: Path) -> dict[int, list]:
@@ -207,39 +143,9 @@ CLAIMS = (
 # from MATH) and Table 1; its SD is over student seeds.
 
 
-def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False) -> str:
-    """The rule above.
-
-    >>> verdict(Estimate(3, 1, 5, 5)), verdict(Estimate(3, -1, 7, 5)), verdict(Estimate(-3, -5, -1, 5))
-    ('holds', 'undecided', 'does not hold')
-    >>> [verdict(Estimate(2, *limits, 5), no_effect=True) for limits in ((-1, 4), (1, 4), (-1, 6), (1, 6))]
-    ['holds', 'holds', 'undecided', 'does not hold']
-    """
-    if estimate.seeds < LEAST_SEEDS or math.isnan(estimate.low) or math.isnan(estimate.high):
-        return UNDECIDED
-    if no_effect:
-        return HOLDS if estimate.high < null + MARGIN else FAILS if estimate.low > null else UNDECIDED
-    return HOLDS if estimate.low > null else FAILS if estimate.high < null else UNDECIDED
-
-
 def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
-    """One row per claim with the columns `COLUMNS`. A claim about arms that the study has not measured stays in the
-    table, with no numbers, 0 seeds and undecided. Raises RunError."""
-    return judged(read_study(folder), of)
-
-
-def judged(study: Study, of: Sequence[Claim]) -> pd.DataFrame:
-    """The same from what was measured, which may be another method's."""
-    rows = []
-    for claim in of:
-        found = claim.measure(study)
-        rows.append(
-            {
-                "claim": claim.text.format(k=study.k), **asdict(found), "paper": claim.paper,
-                "verdict": verdict(found, claim.null, claim.no_effect),
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS)
+    """The table of `measure.claims.judged`. Raises RunError."""
+    return measures.judged(read_study(folder), of)
 
 
 def comparisons(folder: str | Path, other: str = "hard_only") -> pd.DataFrame:

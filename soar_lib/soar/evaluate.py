@@ -12,8 +12,9 @@ of the other arms is in sources.csv. Each arm is measured on hard test and, wher
 on all of its hard problems, which no arm trains on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
@@ -24,11 +25,11 @@ from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, stack
-from soar_lib.loggers import Log
-from soar_lib.measure.passk import HARD_TEST, TRANSFER, Score, compare, pass_at_k, read_scores, table
+from soar_lib.measure.passk import read_scores, table
 from soar_lib.problems.load import overlap
 from soar_lib.randomness import generator
-from soar_lib.records import Problem
+from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
+from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.cost import by_trl
 from soar_lib.settings.fit import check_memory
 from soar_lib.settings.student import StudentSettings
@@ -39,7 +40,6 @@ from soar_lib.student.inner_loop import HERE, InnerLoop
 from soar_lib.student.rewards import student_rewards
 from soar_lib.student.trl import check_trainer
 
-__all__ = ["compare", "pass_at_k", "read_scores", "run", "table"]
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 
 
@@ -51,14 +51,29 @@ class Evaluation:
     base: Base
     sources: list[Source]
     transfer: list[Problem]
-    entries: list[Entry]
     run: runs.Run
-    progress: bool
-    inner_loop: InnerLoop
+    hooks: Hooks
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """All students, known once the teachers have written their problems."""
+        return plan(self.config, self.sources, self.written)
 
     @property
     def trained(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.arm in TRAINED_ARMS]
+
+    @property
+    def written(self) -> list[dict]:
+        return runs.read_jsonl(self.run.folder / "problems.jsonl")
+
+    @property
+    def names(self) -> list[str]:
+        return [source.name for source in self.sources]
+
+    @property
+    def inner_loop(self) -> InnerLoop:
+        return self.hooks.inner_loop or HERE
 
 
 def run(
@@ -66,16 +81,14 @@ def run(
     soar_folders: Sequence[str | Path],
     out: str | Path,
     resume: bool = False,
-    progress: bool = True,
-    judge: Judge | None = None,
     base: Base | None = None,
-    log: Log | None = None,
-    inner_loop: InnerLoop = HERE,
+    judge: Judge | None = None,
+    hooks: Hooks = Hooks(),
 ) -> pd.DataFrame:
     """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
-    evaluation is only read. `judge` gives the verdicts behind correct_only and well_posed (default `quality.exact`,
-    which knows the embedded world's problems alone), `base` saves loading `config.model` again, `log` is told the
-    metrics (`loggers`), and `inner_loop` says where students are trained and measured; memory elsewhere is not checked.
+    evaluation is only read. `base` saves loading `config.model` again, and `judge` gives the verdicts behind
+    correct_only and well_posed (default `quality.exact`, which knows the embedded world's problems alone). Where
+    students are trained and measured elsewhere (`hooks.inner_loop`), memory is not checked.
 
     Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
     """
@@ -84,23 +97,18 @@ def run(
     if (out / "pass_at_k.csv").is_file():  # written last
         return _finished(config, soar_folders, out)
     check_trainer(config.student)
-    if inner_loop is HERE:
+    if hooks.inner_loop is None:
         check_memory(config, runs=len(soar_folders), loaded=base is not None)
     base, transfer = base or load_base(config), read_transfer(config)
     sources = [read_source(base, folder, config, transfer) for folder in soar_folders]
     for source in sources:
         _check_unseen(source, transfer)
-    opened = runs.open_run(out, config, resume)
-    opened.log = log
-    _check_sources(opened, [source.name for source in sources])
-    evaluation = _begun(Evaluation(config, base, sources, transfer, [], opened, progress, inner_loop), judge)
-    stages = _stages(evaluation)
-    with tqdm(
-        total=len(stages), initial=opened.round - 1, desc="evaluation", unit="stage", disable=not progress
-    ) as bar:
-        for stage in stages[opened.round - 1 :]:
-            stage()
-            bar.update()
+    this = runs.open_run(out, config, resume)
+    evaluation = Evaluation(config, base, sources, transfer, this, hooks)
+    _check_sources(out, this.load()[1]["sources"] if this.round else evaluation.names, evaluation.names)
+    writing = partial(_write, evaluation, judge)
+    runs.run_stages(this, [writing], hooks, "teachers' problems")
+    runs.run_stages(this, [writing, *_stages(evaluation)], hooks, "evaluation")
     return _finish(evaluation)
 
 
@@ -112,23 +120,18 @@ def _finish(evaluation: Evaluation) -> pd.DataFrame:
     if evaluation.transfer:
         tables["transfer"] = table(scores, config.ks, None, config.seed, TRANSFER)
     tables["pass_at_k"] = table(scores, config.ks, None, config.seed)
-    for name, content in tables.items():
-        runs.write_text_atomic(out / f"{name}.csv", content.to_csv(index=False, lineterminator="\n"))
+    runs.write_tables(out, tables)
     return tables["pass_at_k"]
 
 
 def _finished(config: EvaluateConfig, soar_folders: Sequence[str | Path], out: Path) -> pd.DataFrame:
     runs.check_same(out, config)
-    _same_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), list(map(source_name, soar_folders)))
+    _check_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), list(map(source_name, soar_folders)))
     return pd.read_csv(out / "pass_at_k.csv")
 
 
-def _check_sources(run: runs.Run, now: list[str]) -> None:
-    """A resumed evaluation must stand on the SOAR runs that it began with."""
-    _same_sources(run.folder, run.load()[1]["sources"] if run.round else now, now)
-
-
-def _same_sources(folder: Path, before: list[str], now: list[str]) -> None:
+def _check_sources(folder: Path, before: list[str], now: list[str]) -> None:
+    """An evaluation goes on with the SOAR runs that it began with, or is read with them."""
     if before != now:
         raise runs.RunError(f"{folder}: began with the runs {', '.join(before)}; give those or another folder")
 
@@ -142,29 +145,20 @@ def _check_unseen(source: Source, transfer: list[Problem]) -> None:
 # ------------------------------------------------------------------ stages: each ends in a commit
 
 
-def _begun(evaluation: Evaluation, judge: Judge | None) -> Evaluation:
-    """The evaluation with all its students, once the teachers have written their problems."""
-    config, sources, run = evaluation.config, evaluation.sources, evaluation.run
-    new = None if run.round else write(evaluation.base, config, sources, judge)
-    evaluation = replace(evaluation, entries=plan(config, sources, _written(evaluation) if new is None else new))
-    if new is not None:
-        _commit(evaluation, _fresh(evaluation) if evaluation.trained else None, problems=new)
-    return evaluation
+def _write(evaluation: Evaluation, judge: Judge | None) -> Commit:
+    written = write(evaluation.base, evaluation.config, evaluation.sources, judge)
+    return _commit(evaluation, None, problems=written)
 
 
-def _written(evaluation: Evaluation) -> list[dict]:
-    return runs.read_jsonl(evaluation.run.folder / "problems.jsonl")
-
-
-def _stages(evaluation: Evaluation) -> list[Callable[[], None]]:
+def _stages(evaluation: Evaluation) -> list[runs.Stage]:
     training = [
-        lambda part=part, phase=phase: _train(evaluation, part, phase)
+        partial(_train, evaluation, part, phase)
         for part in parts(evaluation.trained, 1 if by_trl(evaluation.config) else evaluation.config.together)
         for phase, settings in phases(evaluation.config).items()
         if settings
     ]
     arms = dict.fromkeys(entry.arm for entry in evaluation.entries)
-    return [*training, *(lambda arm=arm: _score(evaluation, arm) for arm in arms)]
+    return [*training, *(partial(_score, evaluation, arm) for arm in arms)]
 
 
 def parts(trained: Sequence[Entry], together: int = 0) -> list[list[Entry]]:
@@ -187,16 +181,17 @@ def phases(config: EvaluateConfig) -> dict[str, StudentSettings | None]:
     }
 
 
-def _commit(evaluation: Evaluation, students: Adapters | None, **records: Sequence[dict]) -> None:
+def _commit(evaluation: Evaluation, students: Adapters | None, **records: list[dict]) -> Commit:
     tensors = {"students": students.state_dict()} if students else {}
-    evaluation.run.commit(tensors, {"sources": [source.name for source in evaluation.sources]}, **records)
+    return tensors, {"sources": evaluation.names}, records
 
 
 def _students(evaluation: Evaluation) -> Adapters | None:
     """The population as the last stage left it."""
     if not evaluation.trained:
         return None
-    return _fresh(evaluation).load(evaluation.run.load()[0]["students"])
+    tensors, fresh = evaluation.run.load()[0], _fresh(evaluation)
+    return fresh.load(tensors["students"]) if tensors else fresh
 
 
 def _fresh(evaluation: Evaluation) -> Adapters:
@@ -212,7 +207,7 @@ def _fresh(evaluation: Evaluation) -> Adapters:
     return stack(create)
 
 
-def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> None:
+def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
     """One phase of some students as one population."""
     config, everyone = evaluation.config, _students(evaluation)
     slots = [evaluation.trained.index(entry) for entry in part]
@@ -220,15 +215,15 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> None:
     settings = replace(settings, group=settings.group * FACTORS.get(part[0].arm, 1))
     problems = [evaluation.sources[entry.source].train for entry in part]
     if phase == "synthetic":
-        problems = own_problems(part, config, evaluation.sources, _written(evaluation))
-    with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.progress) as bar:
+        problems = own_problems(part, config, evaluation.sources, evaluation.written)
+    with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.hooks.progress) as bar:
         trained, history = evaluation.inner_loop.train(
             evaluation.base, everyone.select(slots), problems, settings,
             [entry.key(config.seed, phase) for entry in part], student_rewards,
             lambda step, metrics: bar.update(), config.rows,
         )  # fmt: skip
     rows = [row for step in history for row in _metrics(part, phase, step)]
-    _commit(evaluation, _placed(everyone, slots, trained), metrics=rows)
+    return _commit(evaluation, _placed(everyone, slots, trained), metrics=rows)
 
 
 def _placed(everyone: Adapters, slots: list[int], some: Adapters) -> Adapters:
@@ -247,7 +242,7 @@ def _metrics(part: list[Entry], phase: str, step: dict) -> list[dict]:
     ]
 
 
-def _score(evaluation: Evaluation, arm: str) -> None:
+def _score(evaluation: Evaluation, arm: str) -> Commit:
     """Count the right samples of all students of an arm on each problem of hard test and of the transfer set."""
     students, scores = _students(evaluation), []
     for number, source in enumerate(evaluation.sources):
@@ -255,7 +250,7 @@ def _score(evaluation: Evaluation, arm: str) -> None:
         if mine:
             scores += _counts(evaluation, mine, source, students, source.test, HARD_TEST)
             scores += _counts(evaluation, mine, source, students, evaluation.transfer, TRANSFER)
-    _commit(evaluation, students, scores=list(map(asdict, scores)))
+    return _commit(evaluation, students, scores=list(map(asdict, scores)))
 
 
 def _counts(

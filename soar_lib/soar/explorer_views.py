@@ -16,10 +16,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soar_lib.measure import passk
-from soar_lib.measure.passk import HARD_TEST, TRANSFER, Score
 from soar_lib.measure.quality import UNJUDGED, Verdict
 from soar_lib.measure.tables import percent
-from soar_lib.records import SyntheticProblem
+from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 from soar_lib.runs import read_json
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables

@@ -14,9 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from soar_lib.measure import plots
+from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
 from soar_lib.measure.plots import COLOURS, MARKERS, STYLE
 from soar_lib.measure.tables import ARMS, title
-from soar_lib.soar.claims import CLAIMS, FAILS, HOLDS, MARGIN, UNDECIDED, Claim
+from soar_lib.soar.claims import CLAIMS
 
 Styles = dict[str, dict[str, str]]  # an arm's colour, marker and line
 LINES = ("-", "--", ":", "-.")

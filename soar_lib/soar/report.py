@@ -11,12 +11,11 @@ from statistics import fmean
 
 import pandas as pd
 
-from soar_lib.measure import diversity, quality
+from soar_lib.measure import diversity, passk, quality
 from soar_lib.measure.diversity import DiversitySettings, Embedding
-from soar_lib.measure.passk import Score
 from soar_lib.measure.quality import Verdict, exact, topic
-from soar_lib.records import SyntheticProblem
-from soar_lib.runs import read_json, read_jsonl
+from soar_lib.records import TRANSFER, Score, SyntheticProblem
+from soar_lib.runs import read_json, read_jsonl, write_tables
 from soar_lib.soar import claims
 
 Judge = Callable[[Sequence[SyntheticProblem]], list[Verdict]]
@@ -30,6 +29,20 @@ TEACHERS = ("grounded", "no_promotion", "multi_turn", "intrinsic", "rounds_x6")
 SAMPLING = (
     "base_t", "grounded_t", "grounded_t_no_promotion", "grounded_t_multi_turn", "intrinsic_t", "intrinsic_t_rounds_x6",
 )  # fmt: skip
+
+
+def write(folder: str | Path) -> pd.DataFrame:
+    """Write a study's tables anew from its run folders, claims.csv last; returns the claims."""
+    folder = Path(folder)
+    scores, ks = claims.read_study(folder).scores, read_json(folder / "config.json")["evaluate"]["ks"]
+    tables = {
+        "pass_at_k": passk.table(scores, ks),
+        "transfer": passk.table(scores, ks, set=TRANSFER),
+        "comparisons": claims.comparisons(folder),
+        "claims": claims.claims(folder),
+    }
+    write_tables(folder, tables)
+    return tables["claims"]
 
 
 def runs_of(folder: str | Path) -> Iterator[tuple[str, int, Path]]:

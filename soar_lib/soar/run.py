@@ -27,11 +27,11 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft, stack
 from soar_lib.engine.update import load_optimizer, make_optimizer, optimizer_tensors
-from soar_lib.loggers import Log
 from soar_lib.problems.filtering import hard_sets
 from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
-from soar_lib.records import Problem, Round, SyntheticProblem
+from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, SyntheticProblem
+from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.fit import check_memory
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import teacher
@@ -39,7 +39,7 @@ from soar_lib.soar.reward import Reward, Rewarded, Step, grounded, intrinsic
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import rewards
 from soar_lib.student import train as student
-from soar_lib.student.inner_loop import HERE, InnerLoop
+from soar_lib.student.inner_loop import HERE
 
 __all__ = ["REWARDS", "Result", "Rewarded", "grounded", "intrinsic", "run"]
 REWARDS: dict[str, Reward] = {"grounded": grounded, "intrinsic": intrinsic}  # by `SoarConfig.reward`
@@ -80,13 +80,11 @@ def run(
     resume: bool = False,
     base: Base | None = None,
     reward: Reward | None = None,
-    progress: bool = True,
-    log: Log | None = None,
-    inner_loop: InnerLoop = HERE,
+    hooks: Hooks = Hooks(),
 ) -> Result:
     """Run SOAR into a folder, or go on with the run that is there; a finished one is only read. `base` saves loading
-    `config.model` again, `reward` takes the place of `config.reward`, `log` is told the metrics (`loggers`), and
-    `inner_loop` says where the grounded reward's students are trained; memory elsewhere is not checked.
+    `config.model` again, and `reward` takes the place of `config.reward`. Where the grounded reward's students are
+    trained elsewhere (`hooks.inner_loop`), memory is not checked.
 
     Raises ConfigError, LoadError and RunError (mistakes of the caller's, before anything is written) and TeacherError.
     """
@@ -96,25 +94,26 @@ def run(
     if (folder / "result.json").exists():
         runs.check_same(folder, config)
         return read_result(folder)
-    if inner_loop is HERE:
+    if hooks.inner_loop is None:
         check_memory(config, loaded=base is not None)
     if reward is None and config.reward == "grounded":
-        reward = partial(grounded, inner_loop=inner_loop)
+        reward = partial(grounded, inner_loop=hooks.inner_loop or HERE)
     base = base or load_base(config)
     this = runs.open_run(folder, config, resume)
-    this.log = log
-    for name, records in (("hard_test", test), ("hard_train", train)):
-        if records:
-            runs.write_text_atomic(folder / f"{name}.jsonl", runs.jsonl(map(asdict, records)))
+    runs.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train} if test else {HARD_TRAIN: train})
     state = restore(base, config, this)
-    with tqdm(total=config.rounds, initial=this.round, desc="SOAR", unit="round", disable=not progress) as bar:
-        for number in range(this.round + 1, config.rounds + 1):
-            steps = config.inner_steps(len(state.baselines) - 1)
-            with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not progress) as inner:
-                played = play(base, state, train, config, number, reward, lambda step, metrics: inner.update())
-            _commit(this, state, *played)
-            bar.set_postfix(gain=f"{state.history[-1]:+.3f}", promotions=len(state.baselines) - 1, refresh=False)
-            bar.update()
+
+    def stage(number: int) -> Commit:
+        steps = config.inner_steps(len(state.baselines) - 1)
+        with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not hooks.progress) as bar:
+            played = play(base, state, train, config, number, reward, lambda step, metrics: bar.update())
+        return _commit(state, *played)
+
+    def note() -> dict:
+        return {"gain": f"{state.history[-1]:+.3f}", "promotions": len(state.baselines) - 1}
+
+    stages = [partial(stage, number) for number in range(1, config.rounds + 1)]
+    runs.run_stages(this, stages, hooks, "SOAR", "round", note)
     _finish(base, state, train, config, folder)
     return read_result(folder)
 
@@ -122,10 +121,8 @@ def run(
 def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:
     """Hard train and hard test (none, where `problems` is a file): those that the run in `folder` began with, else
     those that the settings name. Raises ConfigError and LoadError."""
-    if (folder / "hard_train.jsonl").exists():
-        kept = (runs.read_jsonl(folder / f"{name}.jsonl") for name in ("hard_train", "hard_test"))
-        train, test = ([Problem(**row) for row in rows] for rows in kept)
-        return train, test
+    if (folder / f"{HARD_TRAIN}.jsonl").exists():
+        return runs.read_problems(folder, HARD_TRAIN), runs.read_problems(folder, HARD_TEST)
     if not config.problems:
         raise ConfigError("problems = '': name the folder of a filter run, or a JSONL file of hard problems")
     if Path(config.problems).is_dir():
@@ -201,14 +198,14 @@ def restore(base: Base, config: SoarConfig, this: runs.Run) -> State:
     return State(learner, optimiser, [everyone.select([i]) for i in range(everyone.size)], values["history"])
 
 
-def _commit(this: runs.Run, state: State, record: Round, written: list[SyntheticProblem], metrics: list[dict]) -> None:
+def _commit(state: State, record: Round, written: list[SyntheticProblem], metrics: list[dict]) -> Commit:
     tensors = {
         "teacher": state.teacher.state_dict(),
         "optimiser": optimizer_tensors(state.teacher, state.optimiser),
         "baselines": stack(state.baselines).state_dict(),
     }
-    problems, rounds = list(map(asdict, written)), [asdict(record)]
-    this.commit(tensors, {"history": state.history}, metrics=metrics, problems=problems, rounds=rounds)
+    records = {"metrics": metrics, "problems": list(map(asdict, written)), "rounds": [asdict(record)]}
+    return tensors, {"history": state.history}, records
 
 
 # ------------------------------------------------------------------ the end

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soar_lib import loggers, runs
+from soar_lib import runs
 from soar_lib.settings.cost import Part
 from soar_lib.settings.presets import PRESETS
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
@@ -32,8 +32,8 @@ from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd
 
+    from soar_lib.engine.base import Base
     from soar_lib.soar.arms import Judge
-    from soar_lib.student.inner_loop import InnerLoop
 
 
 @dataclass(frozen=True)
@@ -215,37 +215,48 @@ def _evaluated(folder: Path) -> bool:
 # ------------------------------------------------------------------ the run
 
 
+@dataclass(frozen=True)
+class Study:
+    """What every part of a study needs; `base` loads the model once, where a part still needs it."""
+
+    config: StudyConfig
+    out: Path
+    hooks: runs.Hooks
+    base: "Callable[[], Base]"
+
+    def says(self, line: str) -> None:
+        self.hooks.say(f"study: {line}")
+
+
 def run(
     config: StudyConfig,
     out: str | Path,
     resume: bool = False,
-    progress: bool = True,
     judge: "Judge | None" = None,
-    say: Callable[[str], None] = print,
-    log: str | None = None,
-    inner_loop: "InnerLoop | None" = None,
+    hooks: runs.Hooks = runs.Hooks(),
 ) -> "pd.DataFrame":
     """Run a study into a folder, or go on with the one that is there; returns the table of claims (claims.csv).
 
-    `say` is told the cost before anything starts, and each part as it begins; `judge` is `evaluate.run`'s, `log` names
-    one of `loggers.LOGGERS`, and `inner_loop` is `soar.run`'s (None: this process). Raises ConfigError, LoadError and
-    RunError (before anything is written) and TeacherError.
+    `hooks.say` is told the cost before anything starts, and each part as it ends; `judge` is `evaluate.run`'s. Raises
+    ConfigError, LoadError and RunError (before anything is written) and TeacherError.
     """
     from soar_lib.engine.base import load_for as load_base
     from soar_lib.settings.fit import announce
+    from soar_lib.soar import report
 
     out = Path(out)
     runs.check_folder(out, resume)
-    loggers.check_logger(log)
-    announce("study", left(config, out), say)
+    announce("study", left(config, out), hooks.say)
     _open(config, out, resume)
-    base = functools.cache(lambda: load_base(config.soar))
-    where = {} if inner_loop is None else {"inner_loop": inner_loop}
-    _filter(config, out, progress, say)
+    study = Study(config, out, hooks, functools.cache(lambda: load_base(config.soar)))
+    _filter(study)
     for arm in config.chosen():
-        _teach(config, arm, out, progress, say, base, log, where)
-        _evaluate(config, arm, out, progress, say, base, judge, log, where)
-    return finish(out, say)
+        _teach(study, arm)
+        _evaluate(study, arm, judge)
+    claims = report.write(out)
+    for claim in claims.query("seeds == 0")["claim"]:
+        study.says(f"not measured (an arm was left out, or no run of it gave it problems): {claim}")
+    return claims
 
 
 def _open(config: StudyConfig, out: Path, resume: bool) -> None:
@@ -260,53 +271,28 @@ def _open(config: StudyConfig, out: Path, resume: bool) -> None:
         runs.write_json(out / "config.json", to_values(replace(config, arms=arms)))
 
 
-def _filter(config: StudyConfig, out: Path, progress: bool, say: Callable[[str], None]) -> None:
+def _filter(study: Study) -> None:
     from soar_lib.problems import filtering
 
-    for name, part in (("filter", config.filter), ("transfer", config.transfer)):
+    for name, part in (("filter", study.config.filter), ("transfer", study.config.transfer)):
         if part.problems:
-            say(f"study: {name}: {filtering.run(part, out / name, resume=True, progress=progress)}")
+            found = filtering.run(part, study.out / name, resume=True, progress=study.hooks.progress)
+            study.says(f"{name}: {found}")
 
 
-def _teach(
-    config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, log: str | None, where: dict
-) -> None:
+def _teach(study: Study, arm: Arm) -> None:
     from soar_lib.soar import run as soar
 
-    for seed, folder in zip(config.seeds_of(arm), soar_folders(config, arm, out) if not arm.runs else ()):
-        loaded = None if _taught(folder) else base()
-        settings = soar_config(config, arm, seed, out)
-        with loggers.opened(log, folder, to_values(settings)) as told:
-            say(f"study: {soar.run(settings, folder, True, loaded, progress=progress, log=told, **where)}")
+    folders = [] if arm.runs else soar_folders(study.config, arm, study.out)
+    for seed, folder in zip(study.config.seeds_of(arm), folders):
+        settings = soar_config(study.config, arm, seed, study.out)
+        study.says(str(soar.run(settings, folder, True, None if _taught(folder) else study.base(), hooks=study.hooks)))
 
 
-def _evaluate(
-    config: StudyConfig, arm: Arm, out: Path, progress: bool, say: Callable, base, judge, log, where: dict
-) -> None:
+def _evaluate(study: Study, arm: Arm, judge: "Judge | None") -> None:
     from soar_lib.soar import evaluate
 
-    folder, settings = out / arm.name / "evaluate", evaluate_config(config, arm, out)
-    loaded = None if _evaluated(folder) else base()
-    with loggers.opened(log, folder, to_values(settings)) as told:
-        evaluate.run(settings, soar_folders(config, arm, out), folder, True, progress, judge, loaded, told, **where)
-    say(f"study: {arm.name} is evaluated; everything is in {folder}")
-
-
-def finish(out: str | Path, say: Callable[[str], None] = print) -> "pd.DataFrame":
-    """Write the study's tables anew from its run folders, claims.csv last; returns the claims."""
-    from soar_lib.measure import passk
-    from soar_lib.soar import claims
-
-    out = Path(out)
-    study, ks = claims.read_study(out), runs.read_json(out / "config.json")["evaluate"]["ks"]
-    tables = {
-        "pass_at_k": passk.table(study.scores, ks),
-        "transfer": passk.table(study.scores, ks, set=passk.TRANSFER),
-        "comparisons": claims.comparisons(out),
-        "claims": claims.claims(out),
-    }
-    for name, frame in tables.items():
-        runs.write_text_atomic(out / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
-    for claim in tables["claims"].query("seeds == 0")["claim"]:
-        say(f"study: not measured (an arm was left out, or no run of it gave it problems): {claim}")
-    return tables["claims"]
+    folder, settings = study.out / arm.name / "evaluate", evaluate_config(study.config, arm, study.out)
+    base = None if _evaluated(folder) else study.base()
+    evaluate.run(settings, soar_folders(study.config, arm, study.out), folder, True, base, judge, study.hooks)
+    study.says(f"{arm.name} is evaluated; everything is in {folder}")

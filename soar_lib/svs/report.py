@@ -1,6 +1,6 @@
 """SvS's tables from its folder: numbers per arm beside the paper's, curves, the variants, and claims with verdicts.
 
-Only files are read. The verdicts follow the rule of `analysis.claims`; every interval rests on the seeds (and the
+Only files are read. The verdicts follow the rule of `measure.claims`; every interval rests on the seeds (and the
 problems, where scores have them). Claims on entropy are of that on the test problems, where all arms compare, before
 training (arm base) and after it; curves.csv has it on each step's own problems, as the paper's Fig. 5. Validity is
 judged where the training problems are the embedded world's, whose questions have one exact answer: a variant is valid
@@ -18,17 +18,14 @@ import numpy as np
 import pandas as pd
 
 from soar_lib import runs
-from soar_lib.measure import passk
-from soar_lib.measure.bootstrap import bootstrap_interval
-from soar_lib.measure.passk import Score
-from soar_lib.records import Problem
-from soar_lib.soar import claims
-from soar_lib.soar.claims import Claim, Estimate, Study
+from soar_lib.measure import claims, passk
+from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds
+from soar_lib.records import HARD, OTHER, TEST, Problem, Score
 
 if TYPE_CHECKING:
     from soar_lib.measure.quality import Verdict
 
-SETS = ("test", "hard", "other")
+SETS = (TEST, HARD, OTHER)
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
 SHARES = ("readable", "valid", "leaking", "duplicate", "solved", "rewarded")
 # Table 3 (Qwen2.5-32B-Instruct on DAPO-17k, mean of six hard sets, as fractions), and the mean over steps of the shares
@@ -46,13 +43,13 @@ KEPT = 0.9  # share of the untrained model's entropy that is left where it is ca
 VALID = 80.0  # percent; the lowest of the paper's shares
 
 
-def read(folder: str | Path) -> Study:
+def read(folder: str | Path) -> Measured:
     """The scores of the arms that are finished. Raises RunError where `folder` is no SvS folder."""
     folder = Path(folder)
     if not (folder / "config.json").is_file() or "large_k" not in runs.read_json(folder / "config.json"):
         raise runs.RunError(f"{folder}: is no folder of an SvS run (no config.json with large_k in it)")
     scores = [Score(**row) for arm in finished(folder) for row in runs.read_jsonl(folder / arm / "scores.jsonl")]
-    return Study(folder, scores, max(runs.read_json(folder / "config.json")["ks"]))
+    return Measured(folder, scores, max(runs.read_json(folder / "config.json")["ks"]))
 
 
 def finished(folder: str | Path) -> list[str]:
@@ -117,39 +114,17 @@ def entropies(folder: str | Path, arm: str) -> list[float]:
     return runs.read_json(Path(folder) / arm / "result.json")["entropy"] or []
 
 
-def over_seeds(values: Sequence[float]) -> Estimate:
-    """The mean of one number per seed with its interval (none for a lone seed)."""
-    if len(values) < 2:
-        return Estimate(*values, seeds=len(values))
-    low, high = bootstrap_interval([np.array([[value]]) for value in values])
-    return Estimate(float(np.mean(values)), low, high, len(values))
-
-
-def gain(arm: str, other: str, set: str, k: int = 0) -> Callable[[Study], Estimate]:
-    """pass@k of `arm` less that of `other` in points, paired; k 0: the study's largest. Nothing where either was
-    measured with fewer samples."""
-    return partial(_gain, arm, other, set, k)
-
-
-def _gain(arm: str, other: str, set: str, k: int, study: Study) -> Estimate:
-    k = k or study.k
-    drawn = {score.arm: score.n for score in study.scores if score.set == set}
-    if min(drawn.get(arm, 0), drawn.get(other, 0)) < k:
-        return Estimate()
-    return claims.gain(arm, other, set)(replace(study, k=k))
-
-
-def entropy(arm: str, other: str, of: Callable[[float, float], float] = operator.sub) -> Callable[[Study], Estimate]:
+def entropy(arm: str, other: str, of: Callable[[float, float], float] = operator.sub) -> Measure:
     """Entropy per token after training, `arm`'s less `other`'s, or another function of both, seed by seed."""
     return lambda study: over_seeds(list(map(of, entropies(study.folder, arm), entropies(study.folder, other))))
 
 
-def share(arm: str, measure: str) -> Callable[[Study], Estimate]:
+def share(arm: str, measure: str) -> Measure:
     """A share of an arm's variants over all steps, in percent; one of `SHARES`."""
     return partial(_share, arm, measure)
 
 
-def _share(arm: str, measure: str, study: Study) -> Estimate:
+def _share(arm: str, measure: str, study: Measured) -> Estimate:
     frame = variants(study.folder)
     return _shares_of(frame[frame["arm"] == arm], measure, 100)
 
@@ -171,7 +146,7 @@ def claims_of(few: int) -> tuple[Claim, ...]:
     The paper's numbers are differences of Table 3 (Qwen2.5-32B-Instruct, DAPO-17k, mean of six hard sets), of Table 2
     (pass@1 on MATH-500 after integer answers alone) and the shares of appendix E.5.
     """
-    hard = partial(gain, set="hard")
+    hard = partial(gain, set=HARD)
     return (
         Claim("RLVR's entropy falls (nats per token lost)", entropy("base", "rlvr")),
         Claim(
@@ -214,7 +189,7 @@ def claims_of(few: int) -> tuple[Claim, ...]:
         Claim(f"The reward for writing helps at pass@{few} (points)", hard("svs", "svs_no_reward", k=few)),
         Claim(
             "SvS over-fits the type of answer: RLVR beats it on another type at pass@1 (points)",
-            gain("rlvr", "svs", "other", 1), 11.4,
+            gain("rlvr", "svs", OTHER, k=1), 11.4,
         ),
         Claim("More than 80 % of SvS's readable variants are valid (percent)", share("svs", "valid"), 84.1, null=VALID),
     )  # fmt: skip
@@ -240,7 +215,7 @@ def table(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _passes(study: Study, arm: str, ks: Sequence[int]) -> list[tuple[str, Estimate]]:
+def _passes(study: Measured, arm: str, ks: Sequence[int]) -> list[tuple[str, Estimate]]:
     rows = []
     for name in SETS:
         mine = [score for score in study.scores if score.arm == arm and score.set == name]
@@ -270,6 +245,5 @@ def write(folder: str | Path) -> pd.DataFrame:
         "variants": variants(folder),
         "claims": claims.judged(read(folder), claims_of(few)),
     }
-    for name, frame in tables.items():
-        runs.write_text_atomic(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+    runs.write_tables(folder, tables)
     return tables["claims"]

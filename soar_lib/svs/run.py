@@ -30,7 +30,7 @@ from soar_lib.engine.lora import Adapters, save_peft
 from soar_lib.engine.update import load_optimizer, make_optimizer, optimizer_tensors
 from soar_lib.problems.load import load, overlap
 from soar_lib.randomness import generator
-from soar_lib.records import Problem
+from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
 from soar_lib.settings.fit import check_memory
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.student import train as student
@@ -39,7 +39,7 @@ from soar_lib.svs.rephrasings import Rephrase, rephraser
 from soar_lib.svs.settings import MEASURED_TOGETHER, SVS_ARMS, SvsConfig
 from soar_lib.svs.synthesis import Task, solve
 
-SETS = ("test", "hard", "other")  # what is measured
+SETS = (TEST, HARD, OTHER)  # what is measured
 
 
 @dataclass
@@ -106,7 +106,7 @@ def problem_sets(config: SvsConfig, out: Path) -> dict[str, list[Problem]]:
     """Training problems (`train`) and those of each measured set: what the run in `out` began with, else what the
     settings name. Raises ConfigError and LoadError."""
     if (out / f"{SETS[-1]}.jsonl").exists():  # written last
-        return {name: [Problem(**row) for row in runs.read_jsonl(out / f"{name}.jsonl")] for name in ("train", *SETS)}
+        return {name: [Problem(**row) for row in runs.read_jsonl(out / f"{name}.jsonl")] for name in (TRAIN, *SETS)}
     named = {"test": (config.test, config.test_size), "hard": (config.hard, config.hard_size)}
     named["other"] = (config.other, config.other_size)
     sets = {
@@ -272,19 +272,16 @@ def measure(base: Base, arm: Arm, part: str, samples: int) -> tuple[torch.Tensor
 
 
 def _scores(base: Base, arm: Arm, part: str, this: runs.Run) -> dict[str, list[dict]]:
-    """Rows of scores.jsonl (fields of `passk.Score`) for one measured set; the student is a seed's only one. Notes the
+    """Rows of scores.jsonl (`Score`) for one measured set; the student is a seed's only one. Notes the
     entropy on `test`."""
     many = part == "hard" and arm.name in arm.config.large_k
     n = arm.config.hard_samples if many else arm.config.samples
     (shares, entropy), spent = measure(base, arm, part, n), _spent(this, arm)
     if part == "test":
         arm.entropy = entropy
-    rows = [
-        {
-            "arm": arm.name, "run": f"seed{seed}", "student": 0, "problem": problem.id, "n": n,
-            "c": round(shares[slot, place].item() * n), "rollouts": spent[slot], "set": part,
-        }
+    scores = [
+        Score(arm.name, f"seed{seed}", 0, problem.id, n, round(shares[slot, place].item() * n), spent[slot], part)
         for slot, seed in enumerate(arm.keys)
         for place, problem in enumerate(arm.sets[part])
-    ]  # fmt: skip
-    return {"scores": rows}
+    ]
+    return {"scores": list(map(asdict, scores))}

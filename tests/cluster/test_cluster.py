@@ -20,6 +20,7 @@ from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
+from soar_lib.runs import Hooks
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate
@@ -78,7 +79,7 @@ def generous(*arguments, **options) -> soar.Rewarded:
 def play(world: Path, folder: Path, base, where=inner_loop.HERE, log=None) -> Path:
     reward = functools.partial(generous, inner_loop=where)
     with meter.metered(folder, {}):
-        soar.run(settings(world), folder, True, base, reward, progress=False, log=log, inner_loop=where)
+        soar.run(settings(world), folder, True, base, reward, Hooks(progress=False, log=log, inner_loop=where))
     return folder
 
 
@@ -165,7 +166,7 @@ def test_histories_and_progress_are_those_of_the_population(world, base, actors)
 def test_a_shared_evaluation_equals_one_in_this_process(world, base, actors, shared, tmp_path):
     config = preset("smoke", EvaluateConfig, arms=("base", "ps", "hard_only", "pq"), students=2, problems=str(world))
     tables = [
-        evaluate.run(config, [shared], tmp_path / name, progress=False, base=base, inner_loop=where)
+        evaluate.run(config, [shared], tmp_path / name, base=base, hooks=Hooks(progress=False, inner_loop=where))
         for name, where in (("here", inner_loop.HERE), ("there", inner_loop.on(actors)))
     ]
     assert tables[0].equals(tables[1]) and set(tables[0]["arm"]) == set(config.arms)

@@ -11,8 +11,8 @@ from soar_lib import runs
 from soar_lib.ladder import report
 from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
 from soar_lib.ladder.variants import Variant, to_row
-from soar_lib.measure.passk import Score, pass_at_k
-from soar_lib.records import Problem
+from soar_lib.measure.passk import pass_at_k
+from soar_lib.records import Problem, Score
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import to_values
 

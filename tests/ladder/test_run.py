@@ -20,9 +20,8 @@ from soar_lib.ladder import run as ladder
 from soar_lib.ladder import stages as ladder_stages
 from soar_lib.ladder import ttrl, variants
 from soar_lib.ladder.settings import LADDER_ARMS, MIT, TTRL_ARMS, LadderConfig
-from soar_lib.measure.passk import Score
 from soar_lib.problems.rows import LoadError
-from soar_lib.records import Problem
+from soar_lib.records import Problem, Score
 from soar_lib.settings.cost import cost
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError, from_values

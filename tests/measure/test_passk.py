@@ -7,7 +7,8 @@ from math import comb
 
 import pytest
 
-from soar_lib.measure.passk import COLUMNS, Score, compare, pass_at_k, read_scores, table
+from soar_lib.measure.passk import COLUMNS, compare, pass_at_k, read_scores, table
+from soar_lib.records import Score
 from soar_lib.runs import append_jsonl
 
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from soar_lib.measure import quality
-from soar_lib.measure.passk import bootstrap_interval
+from soar_lib.measure.bootstrap import bootstrap_interval
 from soar_lib.measure.quality import Verdict, agreement, exact, exact_verdict, summary
 from soar_lib.nano import world
 from soar_lib.records import SyntheticProblem

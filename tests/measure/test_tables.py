@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from soar_lib.ladder.report import COLUMNS as LADDER_COLUMNS
+from soar_lib.measure.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.tables import beside, claim_rows, fill, ladder_rows, markdown, method_rows, svs_rows
-from soar_lib.soar.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.svs.report import COLUMNS as SVS_COLUMNS
 
 ROOT = Path(__file__).parents[2]

@@ -14,11 +14,13 @@ from soar_lib.engine.sampling import decode, sample
 from soar_lib.engine.update import completion_logprobs, make_optimizer
 from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
 from soar_lib.randomness import uniforms
+from soar_lib.runs import Hooks
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.verifier.verify import check
 
+QUIET = Hooks(progress=False)
 KEY = (0, "teacher", 1)
 INTRINSIC = {"reward": "intrinsic", "promotion": False, "intrinsic_samples": 3, "rounds": 2}
 
@@ -39,7 +41,7 @@ def adapters(base):
 @pytest.fixture(scope="module")
 def intrinsic(tiny_world, tmp_path_factory) -> soar.Result:
     folder = tmp_path_factory.mktemp("intrinsic") / "run"
-    return soar.run(settings(tiny_world, **INTRINSIC), folder, progress=False)
+    return soar.run(settings(tiny_world, **INTRINSIC), folder, hooks=QUIET)
 
 
 def test_every_reward_of_the_settings_has_its_function():
@@ -81,7 +83,7 @@ def test_a_reward_given_by_hand_wins_over_the_settings(tiny_world, tmp_path, mon
     monkeypatch.delitem(soar.REWARDS, "grounded")  # whoever asks for it by name fails
     made = soar.Rewarded(((1.0,), (0.0,)), 0.5)
     changes = {"rounds": 1, "promotion": False}
-    result = soar.run(settings(tiny_world, **changes), tmp_path / "run", reward=lambda *rest: made, progress=False)
+    result = soar.run(settings(tiny_world, **changes), tmp_path / "run", reward=lambda *rest: made, hooks=QUIET)
     assert result.rounds[0].rewards == made.gains
 
 
@@ -93,11 +95,11 @@ def test_a_finished_run_is_only_read(intrinsic, tiny_world, tmp_path):
         if path.is_file():
             (folder / path.name).write_bytes(path.read_bytes())
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
-    again = soar.run(settings(tiny_world, **INTRINSIC), folder, resume=True, progress=False)
+    again = soar.run(settings(tiny_world, **INTRINSIC), folder, resume=True, hooks=QUIET)
     assert again.rounds == intrinsic.rounds
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
     with pytest.raises(runs.RunError, match="seed: 0 -> 1"):
-        soar.run(settings(tiny_world, **INTRINSIC, seed=1), folder, resume=True, progress=False)
+        soar.run(settings(tiny_world, **INTRINSIC, seed=1), folder, resume=True, hooks=QUIET)
 
 
 # ------------------------------------------------------------------ two turns
@@ -172,6 +174,6 @@ def test_a_teacher_that_asks_nothing_is_an_error(two_turns):
 
 def test_a_run_with_two_turns_goes_its_rounds(tiny_world, tmp_path):
     changes = {"teacher.turns": 2, "rounds": 2, "repeats": 1}
-    result = soar.run(settings(tiny_world, **changes), tmp_path / "run", progress=False)
+    result = soar.run(settings(tiny_world, **changes), tmp_path / "run", hooks=QUIET)
     written = runs.read_jsonl(result.folder / "problems.jsonl")
     assert len(written) == 2 * 2 * 4 and all("</question>\n" in row["text"] for row in written)

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from soar_lib.measure.claims import COLUMNS, Estimate, verdict
 from soar_lib.runs import RunError
 from soar_lib.soar import claims
-from soar_lib.soar.claims import CLAIMS, COLUMNS, Estimate, verdict
+from soar_lib.soar.claims import CLAIMS
 
 PROBLEMS = [f"p{i}" for i in range(12)]
 WORDS = ["fox", "owl", "elk", "bee", "cat", "dog", "hen", "ant"]
@@ -204,5 +205,5 @@ def test_claims_import_no_method():
     code = "import sys, soar_lib.soar.claims; print(*sys.modules)"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
-    methods = {f"soar_lib.{name}" for name in ("soar", "teacher", "student", "study", "teacher_rewards")}
+    methods = {f"soar_lib.{name}" for name in ("soar.run", "soar.teacher", "student", "soar.study", "soar.reward")}
     assert "soar_lib.measure.passk" in done.stdout.split() and methods.isdisjoint(done.stdout.split())

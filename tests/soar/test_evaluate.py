@@ -14,7 +14,7 @@ from soar_lib import runs
 from soar_lib.engine.base import load
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.quality import Verdict
-from soar_lib.runs import RunError
+from soar_lib.runs import Hooks, RunError
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import change, from_values
 from soar_lib.soar import evaluate
@@ -26,6 +26,7 @@ from soar_lib.soar.sources import line_rollouts, read_source, spent
 from soar_lib.student import train as student
 from soar_lib.student.inner_loop import InnerLoop
 
+QUIET = Hooks(progress=False)
 STUDENT = {
     "steps": 4, "batch": 2, "group": 4, "max_new_tokens": 6, "rank": 2, "alpha": 2.0,
     "optimiser": {"learning_rate": 0.02, "kl": 0.0, "warmup": 0},
@@ -51,7 +52,7 @@ def home(tmp_path_factory) -> Path:
                 "teacher": {"max_new_tokens": 6, "rank": 2, "alpha": 2.0, "optimiser": {"warmup": 0}},
             },
         )  # fmt: skip
-        soar.run(config, folder / f"soar{number}", progress=False)
+        soar.run(config, folder / f"soar{number}", hooks=QUIET)
     return folder
 
 
@@ -70,7 +71,7 @@ def counts(folder: Path) -> dict[tuple, int]:
 @pytest.fixture(scope="module")
 def evaluated(home) -> tuple[Path, pd.DataFrame]:
     folders = [home / "soar0", home / "soar1"]
-    return home / "out", evaluate.run(settings(home), folders, home / "out", progress=False)
+    return home / "out", evaluate.run(settings(home), folders, home / "out", hooks=QUIET)
 
 
 def test_the_first_run_promotes_and_the_second_does_not(home):
@@ -147,22 +148,22 @@ def test_interrupted_and_resumed_equals_uninterrupted(home, evaluated, tmp_path,
     folders = [home / "soar0", home / "soar1"]
     with pytest.raises(KeyboardInterrupt):
         loop = InnerLoop(accuracy=interrupted)
-        evaluate.run(settings(home), folders, tmp_path / "out", progress=False, inner_loop=loop)
+        evaluate.run(settings(home), folders, tmp_path / "out", hooks=Hooks(progress=False, inner_loop=loop))
     assert not (tmp_path / "out" / "pass_at_k.csv").exists()
     assert len(read_scores([tmp_path / "out"])) == kept
-    frame = evaluate.run(settings(home), folders, tmp_path / "out", resume=True, progress=False)
+    frame = evaluate.run(settings(home), folders, tmp_path / "out", resume=True, hooks=QUIET)
     pd.testing.assert_frame_equal(frame, evaluated[1])
     assert counts(tmp_path / "out") == counts(evaluated[0])
 
 
 def test_resume_with_other_runs_is_refused(home, evaluated):
     with pytest.raises(RunError, match="began with the runs .*soar0.*soar1"):
-        evaluate.run(settings(home), [home / "soar1"], evaluated[0], resume=True, progress=False)
+        evaluate.run(settings(home), [home / "soar1"], evaluated[0], resume=True, hooks=QUIET)
 
 
 def test_an_arm_is_the_same_alone_and_among_others(home, evaluated, tmp_path):
     alone = settings(home, arms=["base", "pq"])
-    evaluate.run(alone, [home / "soar0", home / "soar1"], tmp_path / "out", progress=False)
+    evaluate.run(alone, [home / "soar0", home / "soar1"], tmp_path / "out", hooks=QUIET)
     expected = {key: c for key, c in counts(evaluated[0]).items() if key[0] in ("base", "pq")}
     assert counts(tmp_path / "out") == expected
 
@@ -172,7 +173,7 @@ def test_the_test_set_chooses_nothing(home, evaluated, tmp_path):
     rows = [{**row, "answer": "5"} for row in runs.read_jsonl(home / "filter" / "hard_test.jsonl")]
     (tmp_path / "other" / "hard_test.jsonl").write_text(runs.jsonl(rows))
     changed = settings(home, problems=str(tmp_path / "other"))
-    evaluate.run(changed, [home / "soar0", home / "soar1"], tmp_path / "out", progress=False)
+    evaluate.run(changed, [home / "soar0", home / "soar1"], tmp_path / "out", hooks=QUIET)
     students = [runs.load_checkpoint(runs.latest_checkpoint(out))[0] for out in (evaluated[0], tmp_path / "out")]
     assert all(torch.equal(value, students[1]["students"][name]) for name, value in students[0]["students"].items())
     assert counts(tmp_path / "out") != counts(evaluated[0])
@@ -186,7 +187,7 @@ def test_sampled_problems_are_kept_with_their_run(evaluated):
 
 def test_inference_arms_alone_need_no_training(home, tmp_path):
     inference = settings(home, arms=["base", "ps"])
-    frame = evaluate.run(inference, [home / "soar0"], tmp_path / "out", progress=False)
+    frame = evaluate.run(inference, [home / "soar0"], tmp_path / "out", hooks=QUIET)
     assert frame["arm"].unique().tolist() == ["base", "ps"]
     assert not (tmp_path / "out" / "metrics.csv").exists()
 
@@ -228,7 +229,7 @@ def test_a_run_that_cannot_be_evaluated_is_refused_and_nothing_is_written(home, 
     shutil.copytree(home / "soar0", tmp_path / "soar")
     damage(tmp_path / "soar")
     with pytest.raises(RunError, match=message):
-        evaluate.run(settings(home), [tmp_path / "soar"], tmp_path / "out", progress=False)
+        evaluate.run(settings(home), [tmp_path / "soar"], tmp_path / "out", hooks=QUIET)
     assert not (tmp_path / "out").exists()
 
 
@@ -256,7 +257,7 @@ def widely(home) -> Path:
     for name, count in (("hard_train", 2), ("hard_test", 1)):
         far = [{**asdict(problem), "question": f"far {name}"} for problem in words.problems(count, f"far {name}")]
         (home / "far" / f"{name}.jsonl").write_text(runs.jsonl(far))
-    evaluate.run(wide(home), [home / "soar0"], home / "wide", progress=False, judge=judge)
+    evaluate.run(wide(home), [home / "soar0"], home / "wide", hooks=QUIET, judge=judge)
     return home / "wide"
 
 
@@ -280,7 +281,7 @@ def test_each_arm_trains_on_its_own_problems_then_on_hard_train(home, tmp_path, 
         return real(base, adapters, problem_sets, settings, keys, *rest)
 
     loop, config = InnerLoop(train=record), wide(home, students=1)
-    evaluate.run(config, [home / "soar0"], tmp_path / "out", progress=False, judge=judge, inner_loop=loop)
+    evaluate.run(config, [home / "soar0"], tmp_path / "out", judge=judge, hooks=Hooks(progress=False, inner_loop=loop))
     found = {(arm, phase): problems for arm, phase, _, problems in seen}
     written = runs.read_jsonl(tmp_path / "out" / "problems.jsonl")
     hard = found["hard_only", "hard"]
@@ -312,7 +313,7 @@ def test_without_wrong_answers_there_is_no_such_pair(home, tmp_path):
         config,
         [home / "soar0"],
         tmp_path / "out",
-        progress=False,
+        hooks=QUIET,
         judge=lambda some: [Verdict("correct") for _ in some],
     )
     assert frame["arm"].unique().tolist() == ["base"]
@@ -324,7 +325,7 @@ def test_the_transfer_set_is_measured_and_changes_nothing_else(home, tmp_path, w
     assert far == {"far hard_train0", "far hard_train1", "far hard_test0"}
     assert list(pd.read_csv(widely / "transfer.csv")["arm"].unique()) == ARMS
     inference = {"arms": ["base", "hard_only"]}
-    evaluate.run(wide(home, transfer="", **inference), [home / "soar0"], tmp_path / "out", progress=False)
+    evaluate.run(wide(home, transfer="", **inference), [home / "soar0"], tmp_path / "out", hooks=QUIET)
     assert not (tmp_path / "out" / "transfer.csv").exists()
     near = {(s.arm, s.student, s.problem): s.c for s in scores if s.set == "hard_test" and s.arm in inference["arms"]}
     assert {(s.arm, s.student, s.problem): s.c for s in read_scores([tmp_path / "out"])} == near
@@ -332,17 +333,17 @@ def test_the_transfer_set_is_measured_and_changes_nothing_else(home, tmp_path, w
 
 def test_a_transfer_set_that_was_trained_on_is_refused(home, tmp_path, widely):
     with pytest.raises(RunError, match="hard_train0 is a hard train problem of .*soar0; name another"):
-        evaluate.run(wide(home, transfer=str(home / "filter")), [home / "soar0"], tmp_path / "out", progress=False)
+        evaluate.run(wide(home, transfer=str(home / "filter")), [home / "soar0"], tmp_path / "out", hooks=QUIET)
     with pytest.raises(RunError, match="transfer must name the folder of a filter run"):
-        evaluate.run(wide(home, transfer=str(home / "model")), [home / "soar0"], tmp_path / "out", progress=False)
+        evaluate.run(wide(home, transfer=str(home / "model")), [home / "soar0"], tmp_path / "out", hooks=QUIET)
     with pytest.raises(RunError, match="no outcomes.jsonl.*need a set: --set oracle=SET"):
-        evaluate.run(wide(home, oracle=""), [home / "soar0"], tmp_path / "out", progress=False)
+        evaluate.run(wide(home, oracle=""), [home / "soar0"], tmp_path / "out", hooks=QUIET)
     assert not (tmp_path / "out").exists()
 
 
 def test_students_train_alike_in_parts(home, tmp_path, widely):
     config = wide(home, together=3)
-    evaluate.run(config, [home / "soar0"], tmp_path / "out", progress=False, judge=judge)
+    evaluate.run(config, [home / "soar0"], tmp_path / "out", hooks=QUIET, judge=judge)
     one, two = (runs.load_checkpoint(runs.latest_checkpoint(out))[0]["students"] for out in (widely, tmp_path / "out"))
     assert all(torch.allclose(value, two[name], atol=1e-4) for name, value in one.items())
     entries = plan(config, [read_source(load(str(home / "model"), device="cpu"), home / "soar0", settings(home))])
@@ -357,7 +358,7 @@ def test_a_finished_evaluation_is_only_read(home, tmp_path, widely):
     shutil.copytree(widely, tmp_path / "out")
     shutil.rmtree(tmp_path / "out" / "checkpoint")  # published folders have none
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()}
-    frame = evaluate.run(wide(home), [home / "soar0"], tmp_path / "out", resume=True, progress=False)
+    frame = evaluate.run(wide(home), [home / "soar0"], tmp_path / "out", resume=True, hooks=QUIET)
     pd.testing.assert_frame_equal(frame, pd.read_csv(widely / "pass_at_k.csv"))
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()} == before
 
@@ -367,9 +368,9 @@ def test_an_arm_is_named_after_its_run(home, tmp_path):
         from_values(SoarConfig, runs.read_json(home / "soar0" / "config.json")),
         {"reward": "intrinsic", "promotion": False, "intrinsic_samples": 4, "rounds": 1},
     )
-    soar.run(intrinsic, tmp_path / "soar", progress=False)
+    soar.run(intrinsic, tmp_path / "soar", hooks=QUIET)
     named = settings(home, arms=["base", "ps", "grounded_t"], students=1)
-    frame = evaluate.run(named, [tmp_path / "soar"], tmp_path / "out", progress=False)
+    frame = evaluate.run(named, [tmp_path / "soar"], tmp_path / "out", hooks=QUIET)
     assert frame["arm"].unique().tolist() == ["base", "ps_intrinsic", "intrinsic_t"]
     turned = change(intrinsic, {"reward": "grounded", "teacher.turns": 2})
     assert row_name("grounded_t", turned, "n_half") == "grounded_t_no_promotion_multi_turn_n_half"

@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from soar_lib.measure import passk
 from soar_lib.measure.quality import Verdict
 from soar_lib.measure.tables import percent
+from soar_lib.records import HARD_TEST, TRANSFER
 from soar_lib.runs import RunError, jsonl, write_json
 from soar_lib.settings.values import to_values
 from soar_lib.soar import explorer, explorer_views
@@ -156,7 +157,7 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     shown = Explorer(study)
     scores = study_tables.scores(study)
 
-    def row(arm, runs, ks, set=passk.HARD_TEST):
+    def row(arm, runs, ks, set=HARD_TEST):
         own = [score for score in scores if score.arm == arm and score.run in runs]
         found = passk.table(own, ks, set=set)
         values = [percent(one.mean, one.low, one.high) for one in found.itertuples()]
@@ -176,7 +177,7 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     shown.choose(k=4)
     assert shown.table == [["arm", "students", "rollouts each", "pass@4 (%)"], row("pq", first, [4]), shown.table[2]]
     shown.choose(view="transfer", students=("pq", "grounded_t"), seeds=(1,))
-    assert shown.table[1:] == [row("pq", ("seed1",), [4], passk.TRANSFER)]
+    assert shown.table[1:] == [row("pq", ("seed1",), [4], TRANSFER)]
     assert "Without Grounded-T: no finished evaluation has scores on the transfer set" in shown.page.value
 
 

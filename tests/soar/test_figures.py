@@ -8,10 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from soar_lib.measure import tables
+from soar_lib.measure.claims import COLUMNS as CLAIM_COLUMNS
+from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.soar import figures as study_plots
-from soar_lib.soar.claims import CLAIMS, FAILS, HOLDS, MARGIN, UNDECIDED, Claim
-from soar_lib.soar.claims import COLUMNS as CLAIM_COLUMNS
+from soar_lib.soar.claims import CLAIMS
 from soar_lib.soar.study import ARMS as STUDY_ARMS
 
 SWEEPS = [name for name, arm in STUDY_ARMS.items() if arm.sweep]

@@ -16,6 +16,7 @@ from tiny_world import settings
 from soar_lib import runs
 from soar_lib.engine import lora
 from soar_lib.engine.base import load
+from soar_lib.runs import Hooks
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import run as soar
 from soar_lib.student import rewards
@@ -58,7 +59,7 @@ def generous(*arguments) -> soar.Rewarded:
 
 def play_to_the_end(world: str | Path, folder: str | Path, **changes) -> soar.Result:
     torch.set_num_threads(1)
-    return soar.run(settings(Path(world), **changes), folder, resume=True, reward=generous, progress=False)
+    return soar.run(settings(Path(world), **changes), folder, resume=True, reward=generous, hooks=Hooks(progress=False))
 
 
 def files(folder: Path) -> dict[str, bytes]:

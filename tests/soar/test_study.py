@@ -12,7 +12,7 @@ import words
 
 from soar_lib import runs
 from soar_lib.problems import filtering
-from soar_lib.runs import RunError
+from soar_lib.runs import Hooks, RunError
 from soar_lib.settings.cost import cost, total
 from soar_lib.settings.fit import announce
 from soar_lib.settings.values import ConfigError
@@ -68,7 +68,7 @@ def small(home: str | Path, **changes) -> StudyConfig:
 
 
 def play(home: str | Path, **changes) -> pd.DataFrame:
-    return study.run(small(home, **changes), OUT, resume=True, progress=False, say=lambda line: None)
+    return study.run(small(home, **changes), OUT, resume=True, hooks=Hooks(progress=False, say=lambda line: None))
 
 
 def files(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -178,7 +178,7 @@ def test_an_arm_can_be_added_and_the_others_stay_as_they_are(home, killed, tmp_p
     before = files(tmp_path)
     monkeypatch.chdir(tmp_path)
     said = []
-    study.run(small(home, arms=["grounded", "samples_half"]), OUT, True, progress=False, say=said.append)
+    study.run(small(home, arms=["grounded", "samples_half"]), OUT, True, hooks=Hooks(progress=False, say=said.append))
     new = {name: value for name, value in files(tmp_path).items() if value != before.get(name)}
     tops = {name.split("/")[1] for name in new}
     assert tops == {"samples_half", "config.json", "claims.csv", "comparisons.csv", "pass_at_k.csv", "transfer.csv"}
@@ -200,7 +200,7 @@ def test_other_settings_are_refused(home, killed, tmp_path, monkeypatch):
     with pytest.raises(RunError, match="seeds: 2 -> 3"):
         play(home, seeds=3)
     with pytest.raises(RunError, match="there is a run in it already"):
-        study.run(small(home), OUT, progress=False)
+        study.run(small(home), OUT, hooks=Hooks(progress=False))
     assert files(tmp_path) == before
 
 

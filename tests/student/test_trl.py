@@ -21,6 +21,7 @@ from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.prompts import student_messages
+from soar_lib.runs import Hooks
 from soar_lib.settings.cost import describe_cost
 from soar_lib.settings.fit import check_memory, describe_memory
 from soar_lib.settings.presets import preset  # fmt: skip
@@ -168,7 +169,7 @@ def taught(nano, tmp_path_factory) -> Path:
         "problems": str(hard(folder / "hard", "nano", 6, 3)), "rounds": 1, "dataset_size": 2, "reward_set": 2,
         "student.steps": 1, "student.group": 2, "student.max_new_tokens": 8, "teacher.draw": 8,
     }  # fmt: skip
-    soar.run(preset("smoke", SoarConfig, **small), folder / "soar", base=nano, progress=False)
+    soar.run(preset("smoke", SoarConfig, **small), folder / "soar", base=nano, hooks=Hooks(progress=False))
     return folder / "soar"
 
 
@@ -188,7 +189,7 @@ def test_an_evaluation_by_trl_has_the_same_folder_our_rewards_and_resumes(nano, 
         return told[-1][1]
 
     def run(out: str, resume: bool = False, **changes) -> pd.DataFrame:
-        return evaluate.run(evaluation(**changes), [taught], tmp_path / out, resume, progress=False, base=nano)
+        return evaluate.run(evaluation(**changes), [taught], tmp_path / out, resume, nano, hooks=Hooks(progress=False))
 
     monkeypatch.setattr(evaluate, "student_rewards", rewards)
     table = run("whole")

@@ -1,0 +1,123 @@
+"""Claims against what was measured: our number, its interval, the paper's number and a verdict.
+
+The verdict is fixed here, before any run. Every claim is a number that the paper says lies above a null value:
+
+    holds            the 95 % interval lies above the null
+    does not hold    it lies below
+    undecided        it contains the null, or there are fewer than 3 seeds, too few for an interval that holds its level
+
+A claim that something has *no* effect is a number the paper says is small. It holds where the interval stays below a
+margin, and does not hold where it lies above 0; a gain that is certain but below the margin is no gain worth its cost,
+so it holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help and 9.3 a clear one (Table 4). No
+correction is made for testing several claims.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from soar_lib.measure.bootstrap import bootstrap_interval
+from soar_lib.measure.passk import compare
+from soar_lib.records import HARD_TEST, Score
+
+COLUMNS = ["claim", "ours", "low", "high", "paper", "seeds", "verdict"]
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+LEAST_SEEDS = 3
+MARGIN = 5.0  # points of pass@k below which a gain counts as none
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval and how many runs (teacher seeds) of each arm it rests on."""
+
+    ours: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    seeds: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a method measured: its folder, scores with runs named by their seed, and the k of pass@k."""
+
+    folder: Path
+    scores: list[Score]
+    k: int
+
+    def arms(self, set: str = HARD_TEST) -> list[str]:
+        return list(dict.fromkeys(score.arm for score in self.scores if score.set == set))
+
+
+Measure = Callable[[Measured], Estimate]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`text` may name {k}; `paper` is in the unit of the measure, NaN where the paper only plots it."""
+
+    text: str
+    measure: Measure
+    paper: float = math.nan
+    null: float = 0.0
+    no_effect: bool = False
+
+
+def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False) -> str:
+    """The rule above.
+
+    >>> verdict(Estimate(3, 1, 5, 5)), verdict(Estimate(3, -1, 7, 5)), verdict(Estimate(-3, -5, -1, 5))
+    ('holds', 'undecided', 'does not hold')
+    >>> [verdict(Estimate(2, *limits, 5), no_effect=True) for limits in ((-1, 4), (1, 4), (-1, 6), (1, 6))]
+    ['holds', 'holds', 'undecided', 'does not hold']
+    """
+    if estimate.seeds < LEAST_SEEDS or math.isnan(estimate.low) or math.isnan(estimate.high):
+        return UNDECIDED
+    if no_effect:
+        return HOLDS if estimate.high < null + MARGIN else FAILS if estimate.low > null else UNDECIDED
+    return HOLDS if estimate.low > null else FAILS if estimate.high < null else UNDECIDED
+
+
+def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
+    """One row per claim with the columns `COLUMNS`. A claim about arms that were not measured stays in the table, with
+    no numbers, 0 seeds and undecided."""
+    rows = []
+    for claim in claims:
+        found = claim.measure(measured)
+        text, said = claim.text.format(k=measured.k), verdict(found, claim.null, claim.no_effect)
+        rows.append({"claim": text, **asdict(found), "paper": claim.paper, "verdict": said})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+# ------------------------------------------------------------------ measures
+
+
+def gain(arm: str, other: str, set: str = HARD_TEST, other_set: str = "", k: int = 0) -> Measure:
+    """pass@k of `arm` less that of `other`, in points, paired by run, student and problem; k 0: that of `Measured`.
+
+    `other` is measured on `other_set`, by default the same. No numbers where one was not measured, or with fewer
+    than k samples.
+    """
+    return partial(_gain, {arm: set, other: other_set or set}, k)
+
+
+def _gain(sets: dict[str, str], k: int, measured: Measured) -> Estimate:
+    k = k or measured.k
+    scores = [replace(score, set=HARD_TEST) for score in measured.scores if sets.get(score.arm) == score.set]
+    drawn = {score.arm: score.n for score in scores}
+    if len(drawn) < 2 or min(drawn.values()) < k:
+        return Estimate()
+    found = compare(scores, *sets, k)
+    return Estimate(100 * found.difference, 100 * found.low, 100 * found.high, found.runs)
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """The mean of one number per seed with its interval (none for a lone seed)."""
+    if len(values) < 2:
+        return Estimate(*values, seeds=len(values))
+    low, high = bootstrap_interval([np.array([[value]]) for value in values])
+    return Estimate(float(np.mean(values)), low, high, len(values))
