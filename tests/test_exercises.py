@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from exercises import EXERCISES, check
 
 from soar_lib.engine.update import advantages
+from soar_lib.exercises import EXERCISES, check
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.settings import VariantSettings
 from soar_lib.measure import claims, diversity, passk

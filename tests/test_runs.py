@@ -21,7 +21,8 @@ SETTINGS = preset("smoke", SoarConfig)
 WRITER = """
 import sys, torch
 from soar_lib import runs
-from soar_lib.config import SoarConfig, preset
+from soar_lib.settings.presets import preset
+from soar_lib.soar.settings import SoarConfig
 run = runs.open_run(sys.argv[1], preset("smoke", SoarConfig), resume=True)
 print("go", flush=True)
 while True:

@@ -49,7 +49,7 @@ def cost(config: Config, problems: int = 0, speed: Speed | None = None) -> Cost:
     """The predicted cost; `problems` is the pool's size for filtering and hard test's for evaluation and LADDER (whose
     hard train counts as equally large, where the settings give no number).
 
-    >>> from soar_lib.config import preset
+    >>> from soar_lib.settings.presets import preset
     >>> cost(preset("paper")).rollouts  # 200 rounds: 16 students x 10 steps x 8 x 32, and 17 x 64 greedy
     8409600
     """
@@ -162,7 +162,7 @@ def further(config: SvsConfig) -> tuple[float, int]:
 def describe_cost(config: Config, problems: int = 0) -> str:
     """One line for the terminal, before anything starts.
 
-    >>> from soar_lib.config import preset
+    >>> from soar_lib.settings.presets import preset
     >>> describe_cost(preset("paper", model="any"))  # doctest: +ELLIPSIS
     'about 8,409,600 student completions (with promotions up to 16,458,240) and 51,200 accepted problems, at most ...'
     """

@@ -112,7 +112,7 @@ def test_errors_and_help_import_nothing_heavy():
     code = "import sys; from soar_lib.__main__ import main; main(['soar', '--preset', 'huge']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert {"torch", "transformers", "reasoning_gym", "pandas"}.isdisjoint(done.stdout.split())
-    assert "soar_lib.config" in done.stdout
+    assert "soar_lib.settings.presets" in done.stdout
 
 
 KNOWN = {

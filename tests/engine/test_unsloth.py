@@ -112,7 +112,7 @@ def test_beside_a_torchvision_that_cannot_be_imported_the_rest_works(tmp_path):
     (about / "RECORD").write_text("torchvision/__init__.py,,\n")
     code = (
         "import soar_lib.soar\n"
-        "from soar_lib.policy import base, sampling\n"
+        "from soar_lib.engine import base, sampling\n"
         "nano = base.load('nano', device='cpu')\n"
         "prompt = nano.encode([{'role': 'user', 'content': '1 + 1'}])\n"
         "print(len(sampling.decode(nano, sampling.sample(nano, None, [prompt], [0], 1, None, 4))))\n"
