@@ -11,6 +11,5 @@ The way through the package:
     study                all of that for every arm and seed of the paper's comparisons
     ladder, ttrl         LADDER and TTRL on the same parts: students practise on easier `variants` that the model wrote
     svs, svs_run         SvS on the same parts: problems written from correct solutions, its step and its controls
-    methods              all of them at one budget of completions
     analysis             fresh students, pass@k, diversity and quality of the problems, figures and widgets
 """

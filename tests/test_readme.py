@@ -9,14 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib.cli.arguments import GROUPED, HELP, KINDS, METHODS, grouped_settings, parser, settings
+from soar_lib.cli.arguments import HELP, KINDS, METHODS, grouped_settings, parser, settings
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
 from soar_lib.measure.quality import exact, topic
 from soar_lib.measure.tables import DOCUMENTS, MARKED, fill, fill_times, filled
 from soar_lib.records import SyntheticProblem
 from soar_lib.runs import read_jsonl
+from soar_lib.soar import study
 from soar_lib.soar.claims import CLAIMS
 from soar_lib.svs.report import claims_of
+from tools import methods
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -95,10 +97,12 @@ def test_commands_are_accepted():
     assert {command.split()[0] for command in commands} == HELP.keys() - {"demo"}
     for command in commands:
         arguments = parser().parse_args(shlex.split(command))
-        if arguments.command in GROUPED:
-            assert grouped_settings(arguments).soar.model == "nano"
+        if arguments.command == "study":
+            assert grouped_settings(arguments, study.preset).soar.model == "nano"
         else:
             assert settings(arguments, (KINDS | METHODS)[arguments.command]).model == "nano"
+    own = re.findall(r"^python -m tools\.methods (.+)$", README, re.MULTILINE)
+    assert [grouped_settings(methods.parser().parse_args(line.split()), methods.preset).seeds for line in own] == [5]
 
 
 def test_make_targets_exist():

@@ -16,21 +16,13 @@ from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
 from soar_lib.measure.claims import judged
+from soar_lib.measure.plots import Draw, Tables
 from soar_lib.records import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl
-from soar_lib.soar import (
-    claims,
-    question_points,
-)
-from soar_lib.soar import (
-    diversity_figures as diversity_plots,
-)
-from soar_lib.soar import (
-    figures as study_plots,
-)
-from soar_lib.soar import (
-    report as study_tables,
-)
+from soar_lib.soar import claims, question_points
+from soar_lib.soar import diversity_figures as diversity_plots
+from soar_lib.soar import figures as study_plots
+from soar_lib.soar import report as study_tables
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
 from soar_lib.svs import tables as svs_tables
@@ -39,20 +31,6 @@ from tools import methods_report
 REFERENCE = Path("runs") / "reference"
 MAIN = ("base", "hard_only", "pq", "ps", "grounded_t")  # the arms of the paper's main comparison, Table 4
 MAPPED = ("grounded", "intrinsic")  # whose questions the static map shows
-Draw = Callable[[pd.DataFrame], Figure]
-Tables = dict[str, tuple[pd.DataFrame, Draw | None]]  # name of the CSV and the picture: what is in it, how it is drawn
-
-# Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
-FROM_TABLES: dict[str, Draw] = {"nano_base_accuracy": plots.base_report}
-
-
-def of_runs(filtered: str | Path, soar: list[Path], table: pd.DataFrame, threshold: float) -> Tables:
-    """The figures of a filter run, SOAR runs with one promotion threshold, and the table of their evaluation."""
-    return {
-        "filtering_nano": (plots.filtering_table(filtered), plots.filtering),
-        "soar_rounds": (plots.rounds_table(soar), partial(plots.timeline, threshold=threshold)),
-        "soar_nano": (table, plots.pass_at_k),
-    }
 
 
 def of_study(folder: str | Path) -> Tables:
@@ -63,7 +41,7 @@ def of_study(folder: str | Path) -> Tables:
     grounded = [path for arm, _, path in study_tables.runs_of(folder) if arm == "grounded"]
     main = passk.table(scores, ks, MAIN)
     return {
-        **of_runs(folder / "filter", grounded, main, settings["soar"]["threshold"]),
+        **plots.of_runs(folder / "filter", grounded, main, settings["soar"]["threshold"]),
         "soar_topics": (_topics(folder, scores, max(ks)), plots.by_topic),
         **_arms(folder, scores, ks),
         **_written(folder),
@@ -149,26 +127,33 @@ def of_svs(folder: str | Path) -> Tables:
     }
 
 
-def draw(tables: Tables, root: str | Path = plots.ROOT) -> list[Path]:
-    """Write every table, and its picture where it has one; returns the pictures' paths."""
-    pictures = []
-    for name, (data, figure) in tables.items():
-        if figure is None:
-            plots.save_table(name, data, root)
-        else:
-            pictures.append(plots.save(figure(data), name, data, root))
-    return pictures
-
-
 def of_methods(folder: str | Path) -> Tables:
     """The comparison of methods at one budget."""
     return {"methods_nano": (methods_report.table(folder), study_plots.arms)}
+
+
+def base_accuracy(data: pd.DataFrame) -> Figure:
+    """Accuracy of the untrained model by depth, one line per family; columns family, depth, accuracy."""
+    figure, (axes,) = plots.new_axes()
+    for index, (family, part) in enumerate(data.groupby("family", sort=True)):
+        axes.plot(
+            part["depth"], 100 * part["accuracy"], marker=plots.MARKERS[index], ms=5, color=plots.COLOURS[index],
+            label=family.replace("_", " "),
+        )  # fmt: skip
+    axes.set_ylim(0, 102)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="depth (steps of the worked solution)", ylabel="right answers at temperature 1 (%)")
+    axes.set_title("The shipped model before any reinforcement learning")
+    axes.legend(fontsize=9, frameon=False)
+    return figure
 
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
 RUNS: dict[str, Callable[[Path], Tables]] = {
     "study": of_study, "ladder": of_ladder, "svs": of_svs, "methods": of_methods,
 }  # fmt: skip
+# Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
+FROM_TABLES: dict[str, Draw] = {"nano_base_accuracy": base_accuracy}
 
 
 def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -> list[Path]:
@@ -181,7 +166,7 @@ def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -
         path = Path(root) / "data" / f"{name}.csv"
         if path.exists():
             tables[name] = (pd.read_csv(path), figure)
-    return draw(tables, root)
+    return plots.save_all(tables, root)
 
 
 def main() -> None:

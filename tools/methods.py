@@ -25,24 +25,35 @@ Each method keeps its own loss and settings. The folder holds a run folder per m
 fresh, hard_only, trees, ladder), pool.jsonl, scores.jsonl and methods.csv.
 """
 
+import argparse
+import functools
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from soar_lib import runs
+import pandas as pd
+
+from soar_lib import meter, runs
+from soar_lib.cli.arguments import grouped_settings, known_settings
+from soar_lib.engine.base import Base, load_for
+from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LadderConfig
+from soar_lib.problems import filtering
+from soar_lib.problems.load import load
+from soar_lib.problems.rows import LoadError
 from soar_lib.settings.cost import cost, describe
+from soar_lib.settings.fit import check_memory, describe_memory, predicted_bytes
 from soar_lib.settings.presets import PRESETS
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
-from soar_lib.settings.values import ConfigError, change, require_one_base
+from soar_lib.settings.values import ConfigError, change, first_line, require_one_base
+from soar_lib.soar import evaluate
+from soar_lib.soar import run as soar
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.svs import run as svs_run
 from soar_lib.svs.settings import SvsConfig
-
-if TYPE_CHECKING:  # the command line's checks need not wait for them
-    import pandas as pd
-
-    from soar_lib.engine.base import Base
+from tools import methods_report
 
 PARTS = {
     "filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig, "ladder": LadderConfig, "svs": SvsConfig,
@@ -107,42 +118,41 @@ def run(
     config: MethodsConfig,
     out: str | Path,
     resume: bool = False,
-    progress: bool = True,
-    base: "Base | None" = None,
-    say: Callable[[str], None] = print,
-) -> "pd.DataFrame":
+    base: Base | None = None,
+    hooks: runs.Hooks = runs.Hooks(),
+) -> pd.DataFrame:
     """Run all methods into a folder, or go on with what is there; returns the table (methods.csv).
 
-    `say` is told each part as it ends; `base` saves loading the model again. Raises ConfigError, LoadError and
-    RunError; whether the budget is enough for SOAR and LADDER shows when SvS has run and LADDER's trees are grown.
+    Of the hooks, progress bars and lines of text serve here; `base` saves loading the model again. Raises ConfigError,
+    LoadError and RunError; whether the budget is enough for SOAR and LADDER shows when SvS has run and LADDER's trees
+    are grown.
     """
-    from tools import methods_report
-
     out = Path(out)
     runs.check_folder(out, resume)
     if (out / "config.json").is_file():
         runs.check_same(out, config)
     else:
         runs.open_run(out, config, resume)
-    base = base or _load(config)
-    _filter(config, out, progress, say)
-    _svs(config, out, progress, base, say)
+    base, say = base or load_for(config.soar), hooks.say
+    hooks = replace(hooks, say=lambda text: say(f"methods: {text}"))
+    _filter(config, out, hooks)
+    svs_run.run(svs_config(config, out), out / "svs", True, hooks.progress, base, hooks.say)
     budget = methods_report.spent_by_svs(out)
-    say(f"methods: the budget is {budget:,} rollouts of each seed")
+    hooks.say(f"the budget is {budget:,} rollouts of each seed")
     evaluate_config(config, out, ("pq",), budget - config.evaluate.teacher_samples - _most_of_soar(config))
-    ladder = ladder_config(config, out, budget, _trees(config, out, progress, base, budget))
-    _soar(config, out, progress, base, say)
-    _fresh(config, out, progress, base, say, budget)
-    _ladder(ladder, out, progress, base, say)
+    grown = ladder_config(config, out, budget, _trees(config, out, budget, base, hooks))
+    for seed, folder in enumerate(soar_folders(config, out)):
+        own = replace(config.soar, problems=str(out / "filter"), seed=seed)
+        hooks.say(str(soar.run(own, folder, True, base, hooks=hooks)))
+    _fresh(config, out, budget, base, hooks)
+    ladder.run(grown, out / "ladder", True, base, hooks.progress)
+    hooks.say(f"ladder is measured; everything is in {out / 'ladder'}")
     return methods_report.write(out)
 
 
 def announce(config: MethodsConfig, say: Callable[[str], None]) -> dict[str, Any]:
     """Say what the comparison will cost at most, about, having checked that each part fits into memory; returns what
     `meter.metered` notes of it. Every method spends what SvS does. Raises ConfigError and LoadError."""
-    from soar_lib.problems.load import load
-    from soar_lib.settings.fit import check_memory, describe_memory, predicted_bytes
-
     pool = len(load(config.filter.problems, seed=config.filter.seed, size=config.filter.size or None))
     tested = round(pool * (1 - config.filter.train_fraction))
     one = replace(config.svs, arms=("svs",), seeds=config.seeds, test_size=tested, hard_size=0, other_size=0)
@@ -161,29 +171,15 @@ def announce(config: MethodsConfig, say: Callable[[str], None]) -> dict[str, Any
     }  # fmt: skip
 
 
-def _load(config: MethodsConfig) -> "Base":
-    from soar_lib.engine.base import load_for
-
-    return load_for(config.soar)
-
-
 # ------------------------------------------------------------------ the parts
 
 
-def _filter(config: MethodsConfig, out: Path, progress: bool, say: Callable[[str], None]) -> None:
+def _filter(config: MethodsConfig, out: Path, hooks: runs.Hooks) -> None:
     """Hard train and hard test, and the pool that RLVR and SvS learn from: all but hard test."""
-    from soar_lib.problems import filtering
-
-    say(f"methods: filter: {filtering.run(config.filter, out / 'filter', resume=True, progress=progress)}")
+    hooks.say(f"filter: {filtering.run(config.filter, out / 'filter', resume=True, progress=hooks.progress)}")
     train, _ = filtering.hard_sets(out / "filter")
     pool = [*filtering.solved_problems(out / "filter"), *train]
     runs.write_text_atomic(out / "pool.jsonl", runs.jsonl(map(asdict, pool)))
-
-
-def _svs(config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None]) -> None:
-    from soar_lib.svs import run as svs_run
-
-    svs_run.run(svs_config(config, out), out / "svs", True, progress, base, lambda text: say(f"methods: {text}"))
 
 
 def svs_config(config: MethodsConfig, out: Path) -> SvsConfig:
@@ -196,14 +192,6 @@ def svs_config(config: MethodsConfig, out: Path) -> SvsConfig:
     )  # fmt: skip
 
 
-def _soar(config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None]) -> None:
-    from soar_lib.soar import run as soar
-
-    for seed, folder in enumerate(soar_folders(config, out)):
-        settings = replace(config.soar, problems=str(out / "filter"), seed=seed)
-        say(f"methods: {soar.run(settings, folder, True, base, hooks=runs.Hooks(progress))}")
-
-
 def _most_of_soar(config: MethodsConfig) -> int:
     """Completions that a SOAR run takes at most, if every attempt of its teacher succeeds."""
     whole = cost(config.soar)
@@ -214,13 +202,8 @@ def soar_folders(config: MethodsConfig, out: Path) -> list[Path]:
     return [out / "soar" / f"seed{seed}" for seed in range(config.seeds)]
 
 
-def _fresh(
-    config: MethodsConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None], budget: int
-) -> None:
+def _fresh(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: runs.Hooks) -> None:
     """Hard-Only on the whole budget, and SOAR's fresh students on what its runs have left of it."""
-    from soar_lib.soar import evaluate
-    from tools import methods_report
-
     folders = soar_folders(config, out)
     left = budget - config.evaluate.teacher_samples - max(map(methods_report.spent_by_soar, folders))
     for name, arms, rest in (
@@ -228,8 +211,8 @@ def _fresh(
         ("fresh", ("ps", "pq", "grounded_t"), left),
     ):
         settings = evaluate_config(config, out, arms, rest)
-        evaluate.run(settings, folders, out / name, True, base, hooks=runs.Hooks(progress))
-        say(f"methods: {', '.join(arms)} are measured; everything is in {out / name}")
+        evaluate.run(settings, folders, out / name, True, base, hooks=hooks)
+        hooks.say(f"{', '.join(arms)} are measured; everything is in {out / name}")
 
 
 def evaluate_config(config: MethodsConfig, out: Path, arms: tuple[str, ...], rollouts: int) -> EvaluateConfig:
@@ -255,22 +238,12 @@ def _steps(rollouts: int, student: Any, least: int, what: str, setting: str) -> 
     return steps
 
 
-def _trees(config: MethodsConfig, out: Path, progress: bool, base: "Base", budget: int) -> int:
+def _trees(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: runs.Hooks) -> int:
     """Grow LADDER's trees once, to see what they cost; its run grows the same ones."""
-    from soar_lib.ladder import run as ladder
-    from tools.methods_report import spent_on_trees
-
     trees = ladder_config(config, out, budget, spent=0)
     shortest = replace(trees.student, steps=trees.student.optimiser.warmup + 1)
-    ladder.run(replace(trees, samples=1, most_samples=1, student=shortest), out / "trees", True, base, progress)
-    return spent_on_trees(out / "trees")
-
-
-def _ladder(settings: LadderConfig, out: Path, progress: bool, base: "Base", say: Callable[[str], None]) -> None:
-    from soar_lib.ladder import run as ladder
-
-    ladder.run(settings, out / "ladder", True, base, progress)
-    say(f"methods: ladder is measured; everything is in {out / 'ladder'}")
+    ladder.run(replace(trees, samples=1, most_samples=1, student=shortest), out / "trees", True, base, hooks.progress)
+    return methods_report.spent_on_trees(out / "trees")
 
 
 def ladder_config(config: MethodsConfig, out: Path, budget: int, spent: int) -> LadderConfig:
@@ -282,3 +255,49 @@ def ladder_config(config: MethodsConfig, out: Path, budget: int, spent: int) -> 
     )  # fmt: skip
     steps = _steps(budget - spent, own.student, 1, "LADDER's variants and votes", "ladder.variants.prompts")
     return replace(own, student=replace(own.student, steps=steps))
+
+
+# ------------------------------------------------------------------ the command line
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m tools.methods",
+        description="SOAR, LADDER, SvS, Hard-Only and RLVR at one budget of rollouts, from one base on one test set.",
+        epilog=known_settings(preset("paper")),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(METHOD_PRESETS)} (default: nano)")
+    top.add_argument("--seeds", type=int, metavar="N", help="runs of each method")
+    top.add_argument("--out", type=Path, default=Path("runs") / "methods", metavar="FOLDER", help="run folder")
+    top.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, or begin it")
+    top.add_argument("--model", metavar="NAME", help="nano, a local folder or a Hub id, in place of the preset's")
+    top.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change one setting; may be repeated"
+    )
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The exit status is 0, 2 for a mistake of the user's, 130 for an interrupt."""
+    arguments, say = parser().parse_args(argv), functools.partial(print, flush=True)
+    out = arguments.out
+    try:
+        config = grouped_settings(arguments, preset)
+        runs.check_folder(out, arguments.resume)
+        with meter.metered(out, announce(config, say)):
+            table = run(config, out, arguments.resume, hooks=runs.Hooks(say=say))
+    except (ConfigError, LoadError, runs.RunError, OSError) as error:
+        print(f"methods: {first_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("methods: interrupted; the same command with --resume goes on", file=sys.stderr)
+        return 130
+    say(f"{table.to_string(index=False)}\neverything is in {out}")
+    if measured := meter.report(out):
+        say(f"methods: {measured}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

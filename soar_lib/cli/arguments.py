@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,11 @@ from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
-from tools import methods
 
 KINDS = {"filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
 LOGGED = ("soar", "evaluate", "study", "ladder", "svs", "demo")
 SHARED = ("soar", "evaluate", "study")  # commands whose students a Ray cluster can train
 METHODS = {"ladder": LadderConfig, "svs": SvsConfig}
-GROUPED = {"study": study.preset, "methods": methods.preset}  # whose settings are those of their parts
 HELP = {
     "filter": "keep the problems that the model never solves in k samples and split them in two",
     "soar": "teach: the teacher writes problems, students try them, their gain is the teacher's reward",
@@ -28,7 +27,6 @@ HELP = {
     "study": "the paper's comparisons: all arms on all seeds, and a table of its claims",
     "ladder": "learn from easier variants that the model writes, of hard problems and of each test problem; its claims",
     "svs": "self-play with variational problem synthesis and its controls, and a table of its claims",
-    "methods": "SOAR, LADDER, SvS, Hard-Only and RLVR at one budget of rollouts, from one base on one test set",
     "demo": "the first three in a row, with figures, on a laptop",
 }
 RAY = (
@@ -66,10 +64,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_options(command: argparse.ArgumentParser, name: str) -> None:
-    known = methods.METHOD_PRESETS if name == "methods" else PRESETS
-    command.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(known)} (default: nano)")
-    if name in GROUPED:
-        command.add_argument("--seeds", type=int, metavar="N", help="runs of each arm (study: that decides a claim)")
+    command.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(PRESETS)} (default: nano)")
+    if name == "study":
+        command.add_argument("--seeds", type=int, metavar="N", help="runs of each arm that decides a claim")
     else:
         command.add_argument("--seed", type=int, default=0, help="every random number of the run follows from it")
     if name == "study":
@@ -100,10 +97,13 @@ def _add_options(command: argparse.ArgumentParser, name: str) -> None:
 
 
 def _epilog(name: str) -> str:
-    """The settings that --set knows, with the paper's values."""
     if name == "demo":
         return ""
-    values = GROUPED[name]("paper") if name in GROUPED else (KINDS | METHODS)[name]()
+    return known_settings(study.preset("paper") if name == "study" else (KINDS | METHODS)[name]())
+
+
+def known_settings(values: Any) -> str:
+    """The settings that --set knows, with the paper's values, for the end of a help text."""
     lines = [f"  {field} = {json.dumps(value)}" for field, value in _flat(dataclasses.asdict(values))]
     return "settings for --set, with the values of preset paper:\n" + "\n".join(lines)
 
@@ -124,9 +124,10 @@ def settings(arguments: argparse.Namespace, kind: type[Config]) -> Any:
     return preset(arguments.preset, kind, **changes)
 
 
-def grouped_settings(arguments: argparse.Namespace) -> study.StudyConfig | methods.MethodsConfig:
-    """The same for a command in `GROUPED`: what is said of the base holds for every part. Raises `ConfigError`."""
-    base, make = base_settings(arguments), GROUPED[arguments.command]
+def grouped_settings(arguments: argparse.Namespace, make: Callable[..., Any]) -> Any:
+    """The same for settings in parts, which `make(preset, **changes)` gives: what is said of the base holds for every
+    part. Raises `ConfigError`."""
+    base = base_settings(arguments)
     parts = [field.name for field in dataclasses.fields(make("paper")) if dataclasses.is_dataclass(field.type)]
     changes = {name: value for name, value in _set(arguments).items() if name not in base}
     changes |= {f"{part}.{name}": value for part in parts for name, value in base.items()}

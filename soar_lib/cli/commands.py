@@ -24,7 +24,6 @@ from soar_lib.settings.values import ConfigError, first_line, to_values
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
-from tools import methods
 
 
 def _filter(arguments: argparse.Namespace) -> None:
@@ -126,7 +125,7 @@ def _say_measured(name: str, out: Path) -> None:
 
 
 def _study(arguments: argparse.Namespace) -> None:
-    config = grouped_settings(arguments)
+    config = grouped_settings(arguments, study.preset)
     runs.check_folder(arguments.out, arguments.resume)
     if arguments.threads is not None:
         if arguments.threads < 1:
@@ -176,17 +175,6 @@ def _svs(arguments: argparse.Namespace) -> None:
         print(f"{claims.to_string(index=False)}\neverything is in {out}", flush=True)
 
 
-def _methods(arguments: argparse.Namespace) -> None:
-    config, out, say = grouped_settings(arguments), arguments.out, functools.partial(print, flush=True)
-    runs.check_folder(out, arguments.resume)
-    from soar_lib import meter
-
-    with meter.metered(out, methods.announce(config, say)):
-        table = methods.run(config, out, arguments.resume, say=say)
-    print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
-    _say_measured("methods", out)
-
-
 def _demo(arguments: argparse.Namespace) -> None:
     """Each part is a run folder of its own, so --resume goes on wherever the demo stopped."""
     out, configs = arguments.out, {name: preset_of(arguments, kind) for name, kind in KINDS.items()}
@@ -196,10 +184,10 @@ def _demo(arguments: argparse.Namespace) -> None:
     taught = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
     _taught(taught, out / "soar", arguments)
     table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments)
-    from tools import figures
+    from soar_lib.measure import plots
 
-    tables = figures.of_runs(out / "filter", [out / "soar"], table, taught.threshold)
-    for picture in figures.draw(tables, out / "figures"):
+    tables = plots.of_runs(out / "filter", [out / "soar"], table, taught.threshold)
+    for picture in plots.save_all(tables, out / "figures"):
         print(f"figure: {picture}")
     print(f"run folders: {', '.join(str(out / name) for name in KINDS)}")
 
@@ -211,7 +199,6 @@ COMMANDS = {
     "study": _study,
     "ladder": _ladder,
     "svs": _svs,
-    "methods": _methods,
     "demo": _demo,
 }
 

@@ -1,10 +1,10 @@
 """Figures of filtering, SOAR runs and their evaluation, and what all figures share: colours, style, `save`.
 
-A figure function takes a table and gives a figure; `save` writes both, so a picture and its numbers cannot part. Which
-figures the project has is said in tools/figures.py.
+A figure function takes a table and gives a figure; `save` writes both, so a picture and its numbers cannot part.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +18,8 @@ from soar_lib.records import Score
 from soar_lib.runs import read_jsonl
 
 ROOT = Path("figures")
+Draw = Callable[[pd.DataFrame], Figure]
+Tables = dict[str, tuple[pd.DataFrame, Draw | None]]  # name of the CSV and the picture: what is in it, how it is drawn
 # Okabe and Ito's palette: told apart by readers with any common form of colour blindness.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
@@ -42,6 +44,13 @@ def save_table(name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     data.to_csv(path, index=False, lineterminator="\n")
     return path
+
+
+def save_all(tables: Tables, root: str | Path = ROOT) -> list[Path]:
+    """Write every table, and its picture where it has one; returns the pictures' paths."""
+    for name, (data, _) in tables.items():
+        save_table(name, data, root)
+    return [save(draw(data), name, data, root) for name, (data, draw) in tables.items() if draw]
 
 
 def new_axes(rows: int = 1, size: tuple[float, float] = (7.0, 4.2)) -> tuple[Figure, list[Axes]]:
@@ -81,6 +90,15 @@ def filtering(data: pd.DataFrame) -> Figure:
 
 
 # ------------------------------------------------------------------ SOAR runs
+
+
+def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, threshold: float) -> Tables:
+    """The figures of a filter run, SOAR runs with one promotion threshold, and the table of their evaluation."""
+    return {
+        "filtering_nano": (filtering_table(filtered), filtering),
+        "soar_rounds": (rounds_table(soar), partial(timeline, threshold=threshold)),
+        "soar_nano": (table, pass_at_k),
+    }
 
 
 def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
@@ -182,24 +200,5 @@ def by_topic(data: pd.DataFrame) -> Figure:
     axes.set_xticks(range(len(topics)), [f"{topic.replace('_', chr(10))}\n({counts[topic]})" for topic in topics])
     axes.set(ylabel=f"pass@{data['k'].iloc[0]} on hard test (%)", xlabel="topic (number of test problems)")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=9, frameon=False)
-    return figure
-
-
-# ------------------------------------------------------------------ the embedded model
-
-
-def base_report(data: pd.DataFrame) -> Figure:
-    """Accuracy of the untrained model by depth, one line per family; columns family, depth, accuracy."""
-    figure, (axes,) = new_axes()
-    for index, (family, part) in enumerate(data.groupby("family", sort=True)):
-        axes.plot(
-            part["depth"], 100 * part["accuracy"], marker=MARKERS[index], ms=5, color=COLOURS[index],
-            label=family.replace("_", " "),
-        )  # fmt: skip
-    axes.set_ylim(0, 102)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="depth (steps of the worked solution)", ylabel="right answers at temperature 1 (%)")
-    axes.set_title("The shipped model before any reinforcement learning")
     axes.legend(fontsize=9, frameon=False)
     return figure

@@ -138,7 +138,7 @@ def method_rows(found: pd.DataFrame) -> pd.DataFrame:
     """The comparison of methods as text: all completions that were drawn on the way to a student, pass@k in percent at
     the smallest, the middle and the largest k, and the gain on Hard-Only at the largest, in points.
 
-    `found` has the columns of `methods_report.table`.
+    `found` has the columns of figures/data/methods_nano.csv.
     """
     ks, rows = sorted(set(found["k"])), []
     for arm in dict.fromkeys(found["arm"]):

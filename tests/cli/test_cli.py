@@ -184,8 +184,3 @@ def test_a_cluster_has_nothing_to_share_where_trl_trains():
     config = preset("smoke", EvaluateConfig, **{"student.trainer": "trl"})
     with pytest.raises(ConfigError, match="trains one student at a time"), cli._shared(given, config, 3):
         pass
-
-
-def test_the_help_of_methods_lists_its_own_presets():
-    text = " ".join(call("methods", "--help", cwd=ROOT).stdout.split())
-    assert "smoke, nano, paper (default: nano)" in text and "--seeds" in text and "--seed " not in text

@@ -21,10 +21,6 @@ ARMS = pd.DataFrame(
     ],
     columns=COLUMNS,
 )
-BASE = pd.DataFrame(
-    [["a_b", 1, 0.9, 100], ["a_b", 2, 0.5, 100], ["c", 1, 1.0, 50], ["c", 3, 0.25, 50]],
-    columns=["family", "depth", "accuracy", "n"],
-)
 FILTER = pd.DataFrame(
     [["Algebra", 1, 10, 1], ["Algebra", 2, 8, 4], ["Geometry", 1, 5, 5]],
     columns=["topic", "level", "problems", "hard"],
@@ -75,13 +71,6 @@ def test_pass_at_k_draws_means_and_intervals_of_the_table():
     ends = [bar.lines[2][0].get_segments() for bar in figure.axes[0].containers]
     assert [y for segments in ends for (_, y), _ in segments] == pytest.approx(100 * ARMS["low"])
     assert [y for segments in ends for _, (_, y) in segments] == pytest.approx(100 * ARMS["high"])
-    assert_labelled(figure)
-
-
-def test_base_report_draws_one_line_per_family():
-    figure = plots.base_report(BASE)
-    drawn = lines(figure.axes[0])
-    assert drawn["a b"].tolist() == [[1, 90], [2, 50]] and drawn["c"].tolist() == [[1, 100], [3, 25]]
     assert_labelled(figure)
 
 

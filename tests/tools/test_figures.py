@@ -15,7 +15,7 @@ DATA = ROOT / "figures" / "data"
 
 
 @pytest.fixture(scope="module")
-def tables() -> figures.Tables:
+def tables() -> plots.Tables:
     return {key: table for name, of_run in figures.RUNS.items() for key, table in of_run(STUDY.parent / name).items()}
 
 
@@ -32,9 +32,9 @@ def test_every_table_with_a_figure_has_its_picture(tables):
 
 def test_pictures_are_the_same_each_time_and_the_csv_is_what_was_drawn(tables, tmp_path):
     few = {name: tables[name] for name in ("soar_nano", "comparisons", "soar_rounds")}
-    first = {path.name: path.read_bytes() for path in figures.draw(few, tmp_path)}
+    first = {path.name: path.read_bytes() for path in plots.save_all(few, tmp_path)}
     assert sorted(first) == ["soar_nano.png", "soar_rounds.png"]
-    assert {path.name: path.read_bytes() for path in figures.draw(few, tmp_path)} == first
+    assert {path.name: path.read_bytes() for path in plots.save_all(few, tmp_path)} == first
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "data" / "comparisons.csv"), few["comparisons"][0])
 
 
@@ -52,3 +52,11 @@ def test_without_runs_only_the_tables_of_other_commands_are_drawn(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "nano_base_accuracy.csv").write_bytes((DATA / "nano_base_accuracy.csv").read_bytes())
     assert [path.name for path in figures.draw_all(tmp_path, tmp_path / "none")] == ["nano_base_accuracy.png"]
+
+
+def test_accuracy_of_the_base_is_one_line_per_family():
+    data = pd.DataFrame({"family": ["a_b", "a_b", "c", "c"], "depth": [1, 2, 1, 3], "accuracy": [0.9, 0.5, 1, 0.25]})
+    axes = figures.base_accuracy(data).axes[0]
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    assert drawn == {"a b": [[1, 90], [2, 50]], "c": [[1, 100], [3, 25]]}
+    assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()

@@ -12,6 +12,8 @@ from soar_lib.records import Problem
 from soar_lib.settings.values import ConfigError
 from tools import methods, methods_report
 
+QUIET = runs.Hooks(progress=False, say=lambda text: None)
+
 
 def smoke(**changes) -> methods.MethodsConfig:
     return methods.preset("smoke", **changes)
@@ -21,7 +23,7 @@ def smoke(**changes) -> methods.MethodsConfig:
 def run(tmp_path_factory):
     """(folder, table, what was said) of a smoke run."""
     out, said = tmp_path_factory.mktemp("methods") / "run", []
-    frame = methods.run(smoke(), out, progress=False, base=load_base("nano"), say=said.append)
+    frame = methods.run(smoke(), out, base=load_base("nano"), hooks=runs.Hooks(progress=False, say=said.append))
     return out, frame, said
 
 
@@ -99,10 +101,10 @@ def test_a_resumed_comparison_ends_in_the_same_table(run):
     (out / "methods.csv").unlink()
     (out / "ladder" / "ladder.csv").unlink()
     with pytest.raises(runs.RunError, match="--resume"):
-        methods.run(smoke(), out, progress=False)
+        methods.run(smoke(), out)
     with pytest.raises(runs.RunError, match=r"svs.steps: 8 -> 9"):
-        methods.run(smoke(**{"svs.steps": 9}), out, resume=True, progress=False)
-    methods.run(smoke(), out, resume=True, progress=False, base=load_base("nano"), say=lambda text: None)
+        methods.run(smoke(**{"svs.steps": 9}), out, resume=True)
+    methods.run(smoke(), out, resume=True, base=load_base("nano"), hooks=QUIET)
     assert (out / "methods.csv").read_bytes() == before
 
 
@@ -133,8 +135,42 @@ def test_presets_without_a_comparison_are_named():
 
 def test_a_budget_that_soar_cannot_live_on_is_found_before_soar_begins(tmp_path):
     with pytest.raises(ConfigError, match=r"svs\.steps: .* lower soar\.rounds, in another folder"):
-        methods.run(smoke(seeds=1, **{"svs.steps": 2}), tmp_path / "run", progress=False, say=lambda text: None)
+        methods.run(smoke(seeds=1, **{"svs.steps": 2}), tmp_path / "run", hooks=QUIET)
     assert not (tmp_path / "run" / "soar").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--preset t4 --out new", "preset 't4' has no comparison of methods"),
+        ("--out new --seeds 0", "seeds = 0: must be 1 or more"),
+        ("--out new --set svs.speed=3", "svs.speed: SvsConfig has no such setting"),
+        ("--out used", "used: there is a run in it already; choose another folder or add --resume"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_touches_nothing(line, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runs.open_run(tmp_path / "used", smoke())
+    assert methods.main(line.split()) == 2
+    output = capsys.readouterr()
+    assert output.out == "" and message in output.err and output.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]
+
+
+def test_the_command_resumes_a_run_and_says_its_cost_first(run, capsys):
+    out, frame, _ = run
+    assert methods.main(["--preset", "smoke", "--out", str(out), "--resume"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("methods: about ") and f"everything is in {out}" in lines
+    assert all(any(line.split()[:1] == [arm] for line in lines) for arm in frame["arm"])
+
+
+def test_help_lists_its_own_presets_and_the_settings_of_the_parts(capsys):
+    with pytest.raises(SystemExit):
+        methods.main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "smoke, nano, paper (default: nano)" in text and "--seeds" in text and "--seed " not in text
+    assert "svs.steps = " in text and "soar.student.optimiser.learning_rate = " in text
 
 
 def test_the_cost_is_said_before_anything_is_drawn():
