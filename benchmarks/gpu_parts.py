@@ -22,11 +22,11 @@ from soar_lib.engine import backends, base
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import sample
-from soar_lib.engine.update import make_optimizer
+from soar_lib.engine.update import make_learner
 from soar_lib.meter import Meter, metered
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import derive, generator, uniforms
-from soar_lib.records import Problem
+from soar_lib.records import Draw, Problem
 from soar_lib.settings import ceilings
 from soar_lib.settings.ceilings import Work
 from soar_lib.settings.memory import KNOWN, shape_of
@@ -34,8 +34,9 @@ from soar_lib.settings.values import ConfigError
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
 from soar_lib.soar.settings import SoarConfig
-from soar_lib.student import rewards
+from soar_lib.student import inner_loop, rewards
 from soar_lib.student import train as student
+from soar_lib.student.train import Lesson
 
 ROOT = Path(__file__).parents[1]
 ROLLOUTS = Path(__file__).parent / "data" / "nano_rollouts.jsonl"
@@ -143,8 +144,8 @@ def students(on: Base, config: SoarConfig, options: argparse.Namespace, clock: C
         return random_rewards(golds, responses)
 
     clock.start("sampling")
-    keys = [("gpu", "student", slot) for slot in range(count)]
-    student.train(on, adapters, sets, settings, keys, reward, lambda *_: clock.start("sampling"), options.rows)
+    lessons = [Lesson(problems, ("gpu", "student", slot)) for slot, problems in enumerate(sets)]
+    student.train(on, adapters, lessons, settings, reward, options.rows, lambda *_: clock.start("sampling"))
     clock.stop()
     drawn, shape, kl = clock.total("sampling").tokens, shape_of(on.model.config), settings.optimiser.kl > 0
     rows, prompts = options.steps * count * batch * group, options.steps * count * batch
@@ -173,7 +174,7 @@ def evaluation(on: Base, config: SoarConfig, options: argparse.Namespace, clock:
         on.model, count, config.student.rank, config.student.alpha, generator("gpu", "evaluation")
     )
     clock.start("evaluation")
-    student.accuracy(on, adapters, asked, range(count), options.tokens, max_rows=options.rows)
+    student.accuracy(on, adapters, asked, Draw(options.tokens, rows=options.rows))
     clock.stop()
     rows = count * len(asked)
     work = ceilings.decoding(
@@ -191,14 +192,15 @@ def the_teacher(on: Base, config: SoarConfig, options: argparse.Namespace, clock
     rows = max(1, min(options.rows, written) // config.datasets) * config.datasets
     tokens = min(options.tokens, settings.max_new_tokens)
     adapters = Adapters.create(on.model, 1, settings.rank, settings.alpha, generator("gpu", "teacher"))
-    optimiser = make_optimizer(adapters, settings.optimiser)
+    learner = make_learner(adapters, settings.optimiser, config.rounds)
     prompt = on.encode(student_messages(questions(on, 1, options.prompt)[0].question))
     numbers = uniforms((rows, tokens), "gpu", "teacher")
     clock.start("teacher sampling")
-    samples = sample(on, adapters, [prompt] * rows, [0] * rows, 1, numbers, tokens, settings.temperature, options.rows)
+    draw = Draw(tokens, settings.temperature, options.rows)
+    samples = sample(on, adapters, [prompt] * rows, [0] * rows, 1, numbers, draw)
     clock.start("teacher learning")
     gains = uniforms((config.datasets,), "gpu", "gains").tolist()
-    teacher.learn(on, adapters, optimiser, samples, gains, settings, settings.optimiser.warmup, config.rounds)
+    teacher.learn(on, learner, samples, gains, settings.optimiser.warmup, settings.temperature)
     clock.stop()
     drawn, shape, accepted = clock.total("teacher sampling").tokens, shape_of(on.model.config), reference()[1]
     work = ceilings.decoding(
@@ -236,14 +238,14 @@ def one_by_one(on: Base, config: SoarConfig, options: argparse.Namespace, clock:
     )
     adapters = Adapters.create(on.model, 1, settings.rank, settings.alpha, generator("gpu", "trl"))
 
-    def progress(step: int, metrics: dict) -> None:
+    def watch(step: int, metrics: dict, students: Adapters | None) -> None:
         if step == 0:
             clock.start("TRL")
         elif step == options.steps:
             clock.stop()
 
     asked = questions(on, config.dataset_size, options.prompt)
-    student.train(on, adapters, [asked], settings, [("gpu", "trl")], random_rewards, progress)
+    inner_loop.train(on, adapters, [Lesson(asked, ("gpu", "trl"))], settings, random_rewards, watch=watch)
     count, rows = config.datasets * config.repeats, options.steps * batch * settings.group
     note = f"one student's {rows:,} completions, scaled to {count} students one after another"
     return {"TRL": Done(clock.total("TRL").tokens, training(config) * config.student.max_new_tokens, None, note)}

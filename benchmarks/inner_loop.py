@@ -46,9 +46,9 @@ def ours(base: bases.Base, sets: list[list[Problem]], settings: StudentSettings,
     """(seconds, mean completion length) of all students' training."""
     size = len(sets)
     adapters = Adapters.create(base.model, size, settings.rank, settings.alpha, generator(repeat, "init"))
-    keys = [(repeat, "inner", index) for index in range(size)]
+    lessons = [student.Lesson(problems, (repeat, "inner", index)) for index, problems in enumerate(sets)]
     began = time.perf_counter()
-    _, history = student.train(base, adapters, sets, settings, keys, reward)
+    _, history = student.train(base, adapters, lessons, settings, reward)
     return time.perf_counter() - began, fmean(fmean(row["length"]) for row in history)
 
 

@@ -30,11 +30,12 @@ def sample(path: Path) -> None:
     from soar_lib.problems.load import load
     from soar_lib.problems.prompts import student_messages
     from soar_lib.randomness import uniforms
+    from soar_lib.records import Draw
 
     nano, problems = base.load("nano"), load("nano", seed=0, size=PROBLEMS)
     prompts = [nano.encode(student_messages(problem.question)) for problem in problems]
     numbers = uniforms((PROBLEMS * GROUP, MAX_NEW_TOKENS), "benchmark", "verify")
-    samples = sampling.sample(nano, None, prompts, [0] * PROBLEMS, GROUP, numbers, MAX_NEW_TOKENS)
+    samples = sampling.sample(nano, None, prompts, [0] * PROBLEMS, GROUP, numbers, Draw(MAX_NEW_TOKENS))
     responses = sampling.decode(nano, samples)
     rows = [{"gold": problems[i // GROUP].answer, "response": text} for i, text in enumerate(responses)]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import torch
 
 from soar_lib import meter, runs
 from soar_lib.engine.sampling import sample
+from soar_lib.records import Draw
 from soar_lib.settings import fit
 from soar_lib.settings.presets import preset
 from soar_lib.soar.settings import SoarConfig
@@ -16,7 +17,7 @@ PREDICTED = {"rollouts": 30, "tokens": 900, "hours": None, "peak_bytes": 5_000_0
 
 def draw(base, rows: int) -> int:
     numbers = torch.rand(rows, 9, generator=torch.Generator().manual_seed(rows))
-    return int(sample(base, None, [[2, 20, 3]], [0], rows, numbers, 9).mask.sum())
+    return int(sample(base, None, [[2, 20, 3]], [0], rows, numbers, Draw(9)).mask.sum())
 
 
 def test_sessions_add_up_and_what_was_predicted_first_stays(tmp_path):

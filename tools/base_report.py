@@ -20,7 +20,7 @@ from soar_lib.engine.lora import Adapters
 from soar_lib.nano import world
 from soar_lib.problems import prompts
 from soar_lib.problems.filtering import hard_sets
-from soar_lib.records import Problem
+from soar_lib.records import Draw, Problem
 from soar_lib.settings.presets import preset
 from soar_lib.soar.settings import EvaluateConfig
 from soar_lib.student import rewards
@@ -39,7 +39,7 @@ def completions(base, messages: list[list[dict]], group: int, *key) -> list[str]
     """`group` sampled completions of each prompt, prompts in order."""
     prompts_ids = [base.encode(m) for m in messages]
     noise = randomness.uniforms((len(messages) * group, MAX_NEW_TOKENS), "report", *key)
-    samples = sampling.sample(base, None, prompts_ids, [0] * len(messages), group, noise, MAX_NEW_TOKENS)
+    samples = sampling.sample(base, None, prompts_ids, [0] * len(messages), group, noise, Draw(MAX_NEW_TOKENS))
     return sampling.decode(base, samples)
 
 
@@ -127,8 +127,8 @@ def curriculum(base, hard: str | Path) -> list[dict]:
     rows = [row("curriculum", "untrained", _mean(base, start, test, settings)[0], 8 * len(test))]
     students = start.select([0] * len(arms))
     for phase, sets in enumerate((list(arms.values()), [train] * len(arms))):
-        keys = [("report", name, phase) for name in arms]
-        students, _ = student.train(base, students, sets, settings, keys, rewards.student_rewards)
+        lessons = [student.Lesson(own, ("report", name, phase)) for own, name in zip(sets, arms, strict=True)]
+        students, _ = student.train(base, students, lessons, settings, rewards.student_rewards)
         after = "after the stones" if phase == 0 else "after hard train"
         for name, value in zip(arms, _mean(base, students, test, settings), strict=True):
             rows.append(row("curriculum", f"{name}, {after}", value, 8 * len(test)))
@@ -146,7 +146,7 @@ def stepping_stones(depths: range, count: int) -> list[Problem]:
 def _mean(base, adapters: Adapters, problems: list[Problem], settings) -> list[float]:
     """Accuracy of each slot at temperature 1, 8 samples per problem."""
     keys = [("report", "curriculum")] * adapters.size
-    found = student.accuracy(base, adapters, problems, range(adapters.size), settings.max_new_tokens, 8, keys)
+    found = student.accuracy(base, adapters, problems, Draw(settings.max_new_tokens), 8, keys)
     return found.mean(1).tolist()
 
 

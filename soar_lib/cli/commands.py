@@ -72,10 +72,10 @@ def _hooks(arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, s
             "--ray: student.trainer = 'trl' trains one student at a time, nothing to share; leave one out"
         )
     from soar_lib.cluster import actors as cluster
-    from soar_lib.student import inner_loop
+    from soar_lib.cluster import students as shared
 
     with cluster.opened(arguments.ray, config, students, arguments.actors, say) as actors:
-        yield dataclasses.replace(hooks, inner_loop=inner_loop.on(actors))
+        yield dataclasses.replace(hooks, inner_loop=shared.on(actors))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

@@ -61,8 +61,7 @@ def load(
     base = replace(assemble(model, tokenizer, name), graphs=graphs)
     if backend != "vllm":
         return base
-    context = model.config.get_text_config().max_position_embeddings
-    return replace(base, engine=Engine(name, source, base.device, dtype, context, remote_code))
+    return replace(base, engine=Engine(name, source, model, base.stop, remote_code))
 
 
 def load_for(config: Config, device: str | torch.device | None = None) -> Base:

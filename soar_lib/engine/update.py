@@ -20,6 +20,7 @@ zero gradient. How log-probabilities are computed in little memory is in logprob
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -75,32 +76,27 @@ def policy_gradient_loss(
     logprobs: torch.Tensor,
     advantage: torch.Tensor,
     mask: torch.Tensor,
-    weights: torch.Tensor,
-    old: torch.Tensor | None = None,
+    settings: OptimiserSettings,
     reference: torch.Tensor | None = None,
-    kl: float = 0.0,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
+    old: torch.Tensor | None = None,
     ratio: str = "token",
 ) -> torch.Tensor:
-    """The loss, a scalar: sum over rows of weight x sum over tokens of (clipped ratio x -advantage + kl x k3).
+    """The loss [N] of each completion: the sum over its tokens of (clipped ratio x -advantage + kl x k3).
 
-    `logprobs`, `old`, `reference`, `mask` are [N, T], `advantage` and `weights` [N]. Without `old` the ratio is to the
-    present policy, hence 1. `ratio` "sequence" clips one ratio per completion (TRL's RLOO) instead of one per token.
+    `logprobs`, `reference`, `old`, `mask` are [N, T], `advantage` is [N]. Without `old` the ratio is to the present
+    policy, hence 1. `ratio` "sequence" clips one ratio per completion (TRL's RLOO) instead of one per token.
     """
-    if kl and reference is None:
-        raise ValueError(f"kl = {kl} needs reference log-probabilities")
+    if settings.kl and reference is None:
+        raise ValueError(f"kl = {settings.kl} needs reference log-probabilities")
     difference = (logprobs - (logprobs.detach() if old is None else old)) * mask
     if ratio == "sequence":
         difference = difference.sum(1, keepdim=True)
     r, a = difference.exp(), advantage[:, None]
-    objective = torch.minimum(r * a, r.clamp(1 - clip_low, 1 + clip_high) * a)
+    objective = torch.minimum(r * a, r.clamp(1 - settings.clip_low, 1 + settings.clip_high) * a)
     if ratio == "token":
         objective = objective * mask
     terms = -objective.sum(1)
-    if kl:
-        terms = terms + kl * (k3(logprobs, reference) * mask).sum(1)
-    return (terms * weights).sum()
+    return terms + settings.kl * (k3(logprobs, reference) * mask).sum(1) if settings.kl else terms
 
 
 def k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -114,33 +110,44 @@ def sequence_kl(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Ten
     return ((logprobs - reference) * mask).sum(1)
 
 
-def make_optimizer(adapters: Adapters, settings: OptimiserSettings) -> torch.optim.AdamW:
-    """AdamW over the stack; element-wise, so it is S separate AdamWs."""
-    return torch.optim.AdamW(
-        adapters.parameters(), lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
-    )
+@dataclass(frozen=True)
+class Learner:
+    """Adapters that learn in place for `steps` steps, with AdamW over the stack: element-wise, so it is one per slot.
+    `reference` holds the adapters to stay close to where settings.kl > 0, slot by slot (None: the base)."""
+
+    adapters: Adapters
+    optimizer: torch.optim.AdamW
+    settings: OptimiserSettings
+    steps: int
+    reference: Adapters | None = None
 
 
-def optimizer_tensors(adapters: Adapters, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimiser's state by parameter number and name, for a checkpoint; empty before the first step."""
-    return {
-        f"{i}.{name}": value
-        for i, parameter in enumerate(adapters.parameters())
-        for name, value in optimizer.state[parameter].items()
-    }
-
-
-def load_optimizer(
-    adapters: Adapters, settings: OptimiserSettings, tensors: dict[str, torch.Tensor]
-) -> torch.optim.AdamW:
-    """The optimiser of `make_optimizer` with the state that `optimizer_tensors` gave."""
-    optimizer = make_optimizer(adapters, settings)
+def make_learner(
+    adapters: Adapters,
+    settings: OptimiserSettings,
+    steps: int,
+    reference: Adapters | None = None,
+    state: dict[str, torch.Tensor] | None = None,
+) -> Learner:
+    """A learner with a fresh optimiser, or one in the state that `optimizer_tensors` gave."""
     parameters = adapters.parameters()
-    for key, value in tensors.items():
+    optimizer = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
+    )
+    for key, value in (state or {}).items():
         number, _, name = key.partition(".")
         parameter = parameters[int(number)]
         optimizer.state[parameter][name] = value if name == "step" else value.to(parameter.device)
-    return optimizer
+    return Learner(adapters, optimizer, settings, steps, reference)
+
+
+def optimizer_tensors(learner: Learner) -> dict[str, torch.Tensor]:
+    """The optimiser's state by parameter number and name, for a checkpoint; empty before the first step."""
+    return {
+        f"{i}.{name}": value
+        for i, parameter in enumerate(learner.adapters.parameters())
+        for name, value in learner.optimizer.state[parameter].items()
+    }
 
 
 def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
@@ -159,22 +166,19 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
 
 def update(
     base: Base,
-    adapters: Adapters,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     samples: Samples,
     advantage: torch.Tensor,
-    settings: OptimiserSettings,
     step: int,
-    steps: int,
-    reference: Adapters | None = None,
     temperature: float = 1.0,
     normalisation: str = "sequence",
 ) -> dict[str, torch.Tensor]:
-    """One optimiser step of every slot on its own rows of `samples`; `advantage` is [N].
+    """Step `step` of every slot, on its own rows of `samples`, which were drawn at `temperature`; `advantage` is [N].
 
-    With settings.kl > 0, `reference` holds the adapters to stay close to, slot by slot (None: the base). Returns
-    tensors [S]: `grad_norm` before clipping, `kl` (mean k3 per token, 0 where KL is off) and the learning rate used.
+    Returns tensors [S]: `grad_norm` before clipping, `kl` (mean k3 per token, 0 where KL is off) and the learning rate
+    used.
     """
+    adapters, optimizer, settings = learner.adapters, learner.optimizer, learner.settings
     optimizer.zero_grad(set_to_none=False)
     for parameter in adapters.parameters():
         if parameter.grad is None:
@@ -188,16 +192,14 @@ def update(
         anchor = None
         if settings.kl:
             with torch.no_grad():
-                anchor = completion_logprobs(base, reference, part, temperature)
+                anchor = completion_logprobs(base, learner.reference, part, temperature)
         with differentiable(base, adapters, part, temperature, settings.gradient_checkpointing) as logprobs:
             if settings.kl:
                 divergence.index_add_(0, part.slots, (k3(logprobs.detach(), anchor) * part.mask).sum(1))
-            policy_gradient_loss(
-                logprobs, advantage[rows], part.mask, weights[rows], reference=anchor, kl=settings.kl,
-                clip_low=settings.clip_low, clip_high=settings.clip_high, ratio=ratio,
-            ).backward()  # fmt: skip
+            losses = policy_gradient_loss(logprobs, advantage[rows], part.mask, settings, anchor, ratio=ratio)
+            (losses * weights[rows]).sum().backward()
     norms = clip_per_adapter(adapters, settings.max_grad_norm)
-    rate = learning_rate(settings, step, steps)
+    rate = learning_rate(settings, step, learner.steps)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()

@@ -12,7 +12,7 @@ Not as with the other back ends:
 - the engine's arithmetic is not that of learning, which computes log-probabilities again: they differ by the rounding
   of the base's numbers, and nothing corrects for it;
 - log-probabilities of greedy completions are those of temperature 1, whatever the temperature;
-- `max_rows` has no effect: the engine admits rows as its memory allows;
+- `Draw.rows` has no effect: the engine admits rows as its memory allows;
 - a prompt and its completion must fit into the context that the model was made for.
 
 An engine is built for a rank, a number of slots and a length, and anew where a call needs more; a run's first calls
@@ -32,6 +32,7 @@ import torch
 from soar_lib.engine import lora
 from soar_lib.engine.lora import Adapters
 from soar_lib.randomness import derive
+from soar_lib.records import Draw
 from soar_lib.settings.values import ConfigError, first_line
 
 GPU_SHARE = 0.4  # of the GPU's memory, for the engine's weights, adapters, keys and values; the rest is for learning
@@ -61,35 +62,33 @@ class Size:
 
 
 class Engine:
-    """vLLM on the weights of `source`, a folder or Hub id that messages call `name`, started by the first call.
+    """vLLM on the weights of `source`, a folder or Hub id that messages call `name`, started by the first call; `model`
+    is the same as transformers has it, `stop` its end tokens. Raises ConfigError where vLLM cannot be used here."""
 
-    `context` is the number of tokens that the model was made for. Raises ConfigError where vLLM cannot be used here.
-    """
-
-    def __init__(
-        self, name: str, source: str, device: torch.device, dtype: torch.dtype, context: int, remote_code: bool
-    ):
-        self.name, self.source, self.context = name, source, context
-        self.device, self.dtype, self.remote_code = device, dtype, remote_code
+    def __init__(self, name: str, source: str, model: torch.nn.Module, stop: tuple[int, ...], remote_code: bool):
+        self.name, self.source, self.stop, self.remote_code = name, source, stop, remote_code
+        self.device, self.dtype = model.device, model.dtype
+        self.context = model.config.get_text_config().max_position_embeddings
         self.llm, self.size, self.written = None, Size(), 0
-        _import(device)
+        _import(self.device)
 
     def complete(
         self, adapters: Adapters | None, prompts: list[list[int]], slots: list[int], group: int,
-        uniforms: torch.Tensor | None, stop: tuple[int, ...], max_new_tokens: int, temperature: float,
+        uniforms: torch.Tensor | None, draw: Draw,
     ) -> list[Completion]:  # fmt: skip
         """The rows that `sampling.sample` asks for, in its order. Raises ConfigError where they are longer than the
         model's context, the temperature or the rank is beyond what vLLM allows, or the engine fails."""
         from vllm import SamplingParams
 
+        tokens, temperature = draw.max_new_tokens, draw.temperature
         if not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
             raise ConfigError(
                 f"temperature = {temperature}: backend = 'vllm' takes {TEMPERATURES[0]} to {TEMPERATURES[1]}; "
                 "change it, or set backend = 'transformers'"
             )
-        self._prepare(size(adapters, max(map(len, prompts)) + max_new_tokens, self.context, self.name))
+        self._prepare(size(adapters, max(map(len, prompts)) + tokens, self.context, self.name))
         shared = dict(
-            max_tokens=max_new_tokens, stop_token_ids=list(stop), ignore_eos=True, logprobs=0, detokenize=False
+            max_tokens=tokens, stop_token_ids=list(self.stop), ignore_eos=True, logprobs=0, detokenize=False
         )  # ignore_eos, as the end token is one of `stop`
         if uniforms is None:
             params = [SamplingParams(temperature=0.0, **shared)] * (len(prompts) * group)

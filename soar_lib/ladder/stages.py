@@ -14,13 +14,15 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
 from soar_lib.ladder import ttrl, variants
 from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
-from soar_lib.problems.checks import CHECKS, Check
+from soar_lib.problems.checks import CHECKS, Check, with_references
 from soar_lib.problems.likeness import Known
 from soar_lib.randomness import generator
 from soar_lib.records import ANY_STEP, HARD_TEST, VARIANTS, Problem, Score
 from soar_lib.settings.cost import by_trl
+from soar_lib.student import inner_loop
 from soar_lib.student import train as student
 from soar_lib.student.rewards import majority_rewards, verified_rewards
+from soar_lib.student.train import Lesson, StudentReward
 
 RL_ARMS = ("originals", "one_level", "ladder", "majority")  # of one student per seed
 MEASURED = ("reward", "top_reward", "length", "signal", "grad_norm", "kl")
@@ -95,6 +97,7 @@ def train(work: Work) -> tuple[Adapters, Records]:
                 f"{work.run.folder}: no usable variant was written for arm {arm}, seed {seed}; look at problems.jsonl, "
                 "raise variants.prompts or take another model"
             )
+    sets = [with_references(found, work.check) for found in sets]
     return _learnt(work, slots, sets, verified_rewards(work.check))
 
 
@@ -108,15 +111,15 @@ def vote(work: Work, students: Adapters | None) -> tuple[Adapters, Records]:
     return (stack([students, trained]) if students else trained), records
 
 
-def _learnt(work: Work, slots, sets, reward: student.Reward) -> tuple[Adapters, Records]:
+def _learnt(work: Work, slots, sets, reward: StudentReward) -> tuple[Adapters, Records]:
     config = work.config
     steps = config.student.steps * (len(slots) if by_trl(config) else 1)
+    start = stack([_fresh(work, seed) for _, seed in slots])
+    lessons = [Lesson(found, work.key("train", *slot)) for found, slot in zip(sets, slots, strict=True)]
     with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not work.progress) as bar:
-        trained, history = student.train(
-            work.base, stack([_fresh(work, seed) for _, seed in slots]), sets, config.student,
-            [work.key("train", arm, seed) for arm, seed in slots], reward, lambda step, row: bar.update(), config.rows,
-            work.check,
-        )  # fmt: skip
+        trained, history = inner_loop.train(
+            work.base, start, lessons, config.student, reward, config.rows, lambda *_: bar.update()
+        )
     rows = [_row(arm, seed, "", i, step) for step in history for i, (arm, seed) in enumerate(slots)]
     return trained, {"metrics": rows}
 
@@ -136,8 +139,8 @@ def tune(work: Work, students: Adapters | None, part: list[tuple[str, int, int]]
     start = stack([_start(work, students, arm, seed) for arm, seed, _ in part])
     keys = [work.key(arm, seed, test.id) for (arm, seed, _), test in zip(part, tests, strict=True)]
     with tqdm(total=config.ttrl_steps, desc="TTRL", unit="step", leave=False, disable=not work.progress) as bar:
-        sets = [variants.usable(own) for own in mine]
-        tuned = ttrl.tune(work.base, start, sets, tests, config, keys, lambda step, row: bar.update())
+        lessons = [Lesson(variants.usable(own), key) for own, key in zip(mine, keys, strict=True)]
+        tuned = ttrl.tune(work.base, start, lessons, tests, config, lambda *_: bar.update())
     scores = []
     for slot, (arm, seed, _) in enumerate(part):
         own, rollouts = tuned.probes[slot], _spent(work, arm, seed, mine[slot], slot in tuned.trained)
@@ -186,13 +189,9 @@ def levels(work: Work, students: Adapters | None) -> Records:
 
 def _shares(work: Work, students, arm: str, seed: int, asked: list[Problem], count: int, purpose: str) -> list[float]:
     """Share of right samples of one student on each problem."""
-    config, policy = work.config, None if arm == "base" else students
-    slot = 0 if arm == "base" else work.students.index((arm, seed))
-    measured = student.accuracy(
-        work.base, policy, asked, [slot], config.student.max_new_tokens, count, [work.key(purpose, arm, seed)],
-        config.student.temperature, config.rows, work.check,
-    )  # fmt: skip
-    return measured[0].tolist()
+    policy = None if arm == "base" else students.select([work.students.index((arm, seed))])
+    draw, keys = work.config.student.draw(work.config.rows), [work.key(purpose, arm, seed)]
+    return student.accuracy(work.base, policy, asked, draw, count, keys, work.check)[0].tolist()
 
 
 def _a_score(arm: str, seed: int, problem: str, n: int, c: int, rollouts: int, set: str = HARD_TEST) -> dict:

@@ -10,18 +10,18 @@ right. The paper spends TTRL on the problems that LADDER missed; here every test
 the same problems. A problem without usable variants keeps the student it began with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
 from soar_lib.ladder.settings import LadderConfig
-from soar_lib.problems.checks import CHECKS
+from soar_lib.problems.checks import CHECKS, with_references
+from soar_lib.randomness import Key
 from soar_lib.records import Problem
 from soar_lib.student import train as student
 from soar_lib.student.rewards import verified_rewards
-
-Key = tuple[int | str, ...]
+from soar_lib.student.train import Lesson, Watch
 
 
 @dataclass
@@ -38,32 +38,35 @@ class Tuned:
 def tune(
     base: Base,
     start: Adapters,
-    problem_sets: Sequence[Sequence[Problem]],
+    lessons: Sequence[Lesson],
     tests: Sequence[Problem],
     config: LadderConfig,
-    keys: Sequence[Key],
-    progress: Callable[[int, dict], None] | None = None,
+    watch: Watch | None = None,
 ) -> Tuned:
-    """Train slot s of `start` on problem_sets[s], the variants of tests[s], with the random key keys[s]; `start` stays
-    as it is."""
-    able = [slot for slot, problems in enumerate(problem_sets) if problems]
-    probes = [[right] for right in _right(base, start, tests, config, keys, config.probes, "probe", 0)]
-    mine, own_tests, own_keys = start.select(able or [0]), [tests[i] for i in able], [keys[i] for i in able]
+    """Train slot s of `start` on lessons[s], the variants of tests[s] (none is no error); `start` stays as it is."""
+    able, keys = [slot for slot, lesson in enumerate(lessons) if lesson.problems], [lesson.key for lesson in lessons]
+    first = [(*key, "probe", 0) for key in keys]
+    probes = [[right] for right in _right(base, start, tests, config, first, config.probes)]
+    own_tests, own_keys = [tests[i] for i in able], [keys[i] for i in able]
 
-    def probe(step: int, adapters: Adapters) -> None:
-        found = _right(base, adapters, own_tests, config, own_keys, config.probes, "probe", step + 1)
+    def probe(step: int, metrics: dict, students: Adapters) -> None:
+        now = [(*key, "probe", step + 1) for key in own_keys]
+        found = _right(base, students, own_tests, config, now, config.probes)
         for slot, right in zip(able, found, strict=True):
             probes[slot].append(right)
+        if watch is not None:
+            watch(step, metrics, students)
 
     check, history, population = CHECKS[config.check], [], start
     if able:
+        mine = [Lesson(with_references(lessons[i].problems, check), keys[i]) for i in able]
         trained, history = student.train(
-            base, mine, [problem_sets[i] for i in able], settings(config), own_keys, verified_rewards(check), progress,
-            config.rows, check, probe,
-        )  # fmt: skip
+            base, start.select(able), mine, settings(config), verified_rewards(check), config.rows, probe
+        )
         both = stack([start, trained])
         population = both.select([start.size + able.index(i) if i in able else i for i in range(start.size)])
-    right = _right(base, population, tests, config, keys, config.samples, "final")
+    last = [(*key, "final") for key in keys]
+    right = _right(base, population, tests, config, last, config.samples)
     return Tuned(right, probes, able, history)
 
 
@@ -73,12 +76,9 @@ def settings(config: LadderConfig):
 
 
 def _right(
-    base: Base, adapters: Adapters, tests: Sequence[Problem], config: LadderConfig, keys: Sequence[Key], samples: int,
-    *purpose: int | str,
-) -> list[int]:  # fmt: skip
+    base: Base, adapters: Adapters, tests: Sequence[Problem], config: LadderConfig, keys: Sequence[Key], samples: int
+) -> list[int]:
     """Right ones among so many samples of each slot on its test problem."""
-    shares = student.own_accuracy(
-        base, adapters, tests, config.student.max_new_tokens, samples, [(*key, *purpose) for key in keys],
-        config.student.temperature, config.rows, CHECKS[config.check],
-    )  # fmt: skip
+    draw = config.student.draw(config.rows)
+    shares = student.own_accuracy(base, adapters, tests, draw, samples, keys, CHECKS[config.check])
     return [round(share * samples) for share in shares.tolist()]

@@ -30,10 +30,9 @@ from soar_lib.problems.prompts import (
     student_messages,
     variant_messages,
 )
-from soar_lib.randomness import generator, uniforms
-from soar_lib.records import Problem
+from soar_lib.randomness import Key, generator, uniforms
+from soar_lib.records import Draw, Problem
 from soar_lib.student.rewards import majority
-from soar_lib.student.train import Key
 from soar_lib.verifier.verify import extract_boxed
 
 UNDECIDED = "unsolvable: no answer"  # the votes are too far apart
@@ -147,7 +146,7 @@ def _written(base: Base, prompts: Sequence[Variant], config: LadderConfig, key: 
         ids = [encode(base, _messages(prompt, settings)) for prompt in mine]
         shape = (settings.max_new_tokens,)
         numbers = torch.stack([uniforms(shape, *key, prompt.root, "write", prompt.prompt) for prompt in mine])
-        drawn = sample(base, None, ids, [0] * len(ids), 1, numbers, shape[0], temperature, config.rows)
+        drawn = sample(base, None, ids, [0] * len(ids), 1, numbers, Draw(shape[0], temperature, config.rows))
         for i, text in zip(places, decode(base, drawn), strict=True):
             texts[i] = text
     return [
@@ -188,10 +187,10 @@ def _voted(base: Base, variants: list[Variant], config: LadderConfig, key: Key) 
     """The variants with the untrained model's most frequent answer."""
     if not variants:
         return []
-    votes, width = config.variants.votes, config.student.max_new_tokens
+    votes, draw = config.variants.votes, config.student.draw(config.rows)
     ids = [encode(base, student_messages(variant.question)) for variant in variants]
-    numbers = torch.cat([uniforms((votes, width), *key, variant.id, "votes") for variant in variants])
-    drawn = sample(base, None, ids, [0] * len(ids), votes, numbers, width, config.student.temperature, config.rows)
+    numbers = torch.cat([uniforms((votes, draw.max_new_tokens), *key, variant.id, "votes") for variant in variants])
+    drawn = sample(base, None, ids, [0] * len(ids), votes, numbers, draw)
     boxes = [extract_boxed(text) for text in decode(base, drawn)]
     judged = []
     for i, variant in enumerate(variants):

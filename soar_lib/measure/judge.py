@@ -24,7 +24,7 @@ from urllib.request import Request, urlopen
 from soar_lib.engine.base import Base
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.measure.quality import UNJUDGED, Verdict
-from soar_lib.records import Problem, SyntheticProblem
+from soar_lib.records import Draw, Problem, SyntheticProblem
 from soar_lib.runs import RunError
 from soar_lib.settings.values import ConfigError
 
@@ -175,7 +175,8 @@ def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: 
     if not asked:
         return []
     prompts = [base.encode(conversation) for conversation in asked]
-    return decode(base, sample(base, None, prompts, [0] * len(prompts), 1, None, max_new_tokens, max_rows=rows))
+    draw = Draw(max_new_tokens, rows=rows)
+    return decode(base, sample(base, None, prompts, [0] * len(prompts), 1, None, draw))
 
 
 # ------------------------------------------------------------------ a server as judge

@@ -6,7 +6,7 @@ answer (`verify`). With "integral" its boxed antiderivative is differentiated an
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
@@ -51,6 +51,11 @@ def _no_integral(question: str) -> str:
     found = integrals.judge(integrand, "0")
     poor = found.verdict == "timeout" or found.reason == "too few points"
     return found.reason if found.verdict == "unparsed" or poor else ""
+
+
+def with_references(problems: Sequence[Problem], check: Check) -> list[Problem]:
+    """The problems with `check`'s references in the answers' place, where a student's reward is given them."""
+    return [replace(problem, answer=check.reference(problem)) for problem in problems]
 
 
 ANSWER = Check(_answer, verify.check_many, lambda question: "")

@@ -23,7 +23,7 @@ from soar_lib.problems.checks import ANSWER, CHECKS, Check
 from soar_lib.problems.load import LoadError, load
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import generator, uniforms
-from soar_lib.records import Problem
+from soar_lib.records import Draw, Problem
 from soar_lib.runs import (
     append_jsonl,
     check_folder,
@@ -182,7 +182,8 @@ def _verdicts(
     ids = {problem.id: encode(base, student_messages(problem.question)) for problem in {p for p, _ in batch}}
     numbers = torch.stack([uniforms((max_new_tokens,), seed, "filter", problem.id, j) for problem, j in batch])
     prompts = [ids[problem.id] for problem, _ in batch]
-    samples = sample(base, None, prompts, [0] * len(batch), 1, numbers, max_new_tokens, temperature, len(batch))
+    draw = Draw(max_new_tokens, temperature, len(batch))
+    samples = sample(base, None, prompts, [0] * len(batch), 1, numbers, draw)
     references = [check.reference(problem) for problem, _ in batch]
     return check.verdicts(list(zip(references, decode(base, samples), strict=True)))
 

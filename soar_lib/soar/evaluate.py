@@ -38,6 +38,7 @@ from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.soar.sources import Source, describe, read_source, read_transfer, source_name
 from soar_lib.student.inner_loop import HERE, InnerLoop
 from soar_lib.student.rewards import student_rewards
+from soar_lib.student.train import Lesson
 from soar_lib.student.trl import check_trainer
 
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
@@ -216,11 +217,11 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
     problems = [evaluation.sources[entry.source].train for entry in part]
     if phase == "synthetic":
         problems = own_problems(part, config, evaluation.sources, evaluation.written)
+    lessons = [Lesson(own, entry.key(config.seed, phase)) for own, entry in zip(problems, part, strict=True)]
     with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.hooks.progress) as bar:
         trained, history = evaluation.inner_loop.train(
-            evaluation.base, everyone.select(slots), problems, settings,
-            [entry.key(config.seed, phase) for entry in part], student_rewards,
-            lambda step, metrics: bar.update(), config.rows,
+            evaluation.base, everyone.select(slots), lessons, settings, student_rewards, config.rows,
+            lambda *_: bar.update(),
         )  # fmt: skip
     rows = [row for step in history for row in _metrics(part, phase, step)]
     return _commit(evaluation, _placed(everyone, slots, trained), metrics=rows)
@@ -260,12 +261,13 @@ def _counts(
     if not problems:
         return []
     config, arm = evaluation.config, mine[0].arm
-    policy = {"base": None, "ps": source.promoted, "self_answer": source.teacher}.get(arm, students)
-    slots = [evaluation.trained.index(entry) for entry in mine] if arm in TRAINED_ARMS else [0] * len(mine)
+    policy = {"base": None, "ps": source.promoted, "self_answer": source.teacher}.get(arm)
+    if arm in TRAINED_ARMS:
+        policy = students.select([evaluation.trained.index(entry) for entry in mine])
     purpose = "score" if set == HARD_TEST else f"score {set}"
     shares = evaluation.inner_loop.accuracy(
-        evaluation.base, policy, problems, slots, config.student.max_new_tokens, config.samples,
-        [entry.key(config.seed, purpose) for entry in mine], config.student.temperature, config.rows,
+        evaluation.base, policy, problems, config.student.draw(config.rows), config.samples,
+        [entry.key(config.seed, purpose) for entry in mine],
     )  # fmt: skip
     name, rollouts = row_name(arm, source.config, config.label), _rollouts(config, source, arm)
     return [

@@ -16,8 +16,7 @@ from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import rewards
 from soar_lib.student import train as student
 from soar_lib.student.inner_loop import HERE, InnerLoop
-
-Step = Callable[[int, dict], None]
+from soar_lib.student.train import Lesson, Watch
 
 
 @dataclass
@@ -32,8 +31,8 @@ class Rewarded:
     metrics: list[dict] = field(default_factory=list)
 
 
-# (base, baselines, data sets, reward set, config, round, progress) -> Rewarded. Students start from the last baseline.
-Reward = Callable[[Base, list[Adapters], list[list[SyntheticProblem]], list[Problem], SoarConfig, int, Step], Rewarded]
+# (base, baselines, data sets, reward set, config, round, watch) -> Rewarded. Students start from the last baseline.
+Reward = Callable[[Base, list[Adapters], list[list[SyntheticProblem]], list[Problem], SoarConfig, int, Watch], Rewarded]
 
 
 def grounded(
@@ -43,7 +42,7 @@ def grounded(
     questions: list[Problem],
     config: SoarConfig,
     number: int,
-    step: Step,
+    watch: Watch | None = None,
     inner_loop: InnerLoop = HERE,
 ) -> Rewarded:
     """The grounded reward (Algorithm 1): train r copies of the baseline on each data set, all as one population, and
@@ -52,15 +51,12 @@ def grounded(
     baseline, repeats = baselines[-1], config.repeats
     places = [(k, j) for k in range(len(sets)) for j in range(repeats)]
     settings = replace(config.student, steps=config.inner_steps(len(baselines) - 1))
+    lessons = [Lesson(list(map(_problem, sets[k])), (config.seed, "student", number, k, j)) for k, j in places]
     trained, history = inner_loop.train(
-        base, baseline.select([0] * len(places)), [list(map(_problem, sets[k])) for k, _ in places], settings,
-        [(config.seed, "student", number, k, j) for k, j in places], rewards.student_rewards, step, config.rows,
-    )  # fmt: skip
-    everyone = stack([baseline, trained])
-    measured = inner_loop.accuracy(
-        base, everyone, questions, range(everyone.size), settings.max_new_tokens, config.reward_samples,
-        [(config.seed, "reward", number)] * everyone.size, settings.temperature, config.rows,
-    )  # fmt: skip
+        base, baseline.select([0] * len(places)), lessons, settings, rewards.student_rewards, config.rows, watch
+    )
+    everyone, keys = stack([baseline, trained]), [(config.seed, "reward", number)] * (len(places) + 1)
+    measured = inner_loop.accuracy(base, everyone, questions, settings.draw(config.rows), config.reward_samples, keys)
     before, *after = measured.double().mean(1).tolist()
     rows = [after[k * repeats : (k + 1) * repeats] for k in range(len(sets))]
     metrics = [row for line in history for row in _student_rows(line, number, places)]
@@ -74,18 +70,16 @@ def intrinsic(
     questions: list[Problem],
     config: SoarConfig,
     number: int,
-    step: Step,
+    watch: Watch | None = None,
 ) -> Rewarded:
     """The intrinsic reward (section 4.3, B.4): how rarely the baseline student, which nothing trains, gives the
     teacher's own answer in `config.intrinsic_samples` samples per question; R_k is the mean over the data set. The
     reward set is not used but for the record."""
-    settings = config.student
+    draw = config.student.draw(config.rows)
     written = [_problem(problem) for problems in sets for problem in problems]
-    success = student.accuracy(
-        base, baselines[-1], written, [0], settings.max_new_tokens, config.intrinsic_samples,
-        [(config.seed, "intrinsic", number)], settings.temperature, config.rows,
-    )[0]  # fmt: skip
-    known = student.accuracy(base, baselines[-1], questions, [0], settings.max_new_tokens, max_rows=config.rows)
+    keys = [(config.seed, "intrinsic", number)]
+    success = student.accuracy(base, baselines[-1], written, draw, config.intrinsic_samples, keys)[0]
+    known = student.accuracy(base, baselines[-1], questions, draw)
     each = [rewards.intrinsic_reward(share) for share in success.double().tolist()]
     size = config.dataset_size
     gains = tuple((fmean(each[k * size : (k + 1) * size]),) for k in range(len(sets)))

@@ -26,7 +26,7 @@ from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft, stack
-from soar_lib.engine.update import load_optimizer, make_optimizer, optimizer_tensors
+from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
 from soar_lib.problems.filtering import hard_sets
 from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
@@ -35,11 +35,12 @@ from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.fit import check_memory
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import teacher
-from soar_lib.soar.reward import Reward, Rewarded, Step, grounded, intrinsic
+from soar_lib.soar.reward import Reward, Rewarded, grounded, intrinsic
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import rewards
 from soar_lib.student import train as student
 from soar_lib.student.inner_loop import HERE
+from soar_lib.student.train import Watch
 
 __all__ = ["REWARDS", "Result", "Rewarded", "grounded", "intrinsic", "run"]
 REWARDS: dict[str, Reward] = {"grounded": grounded, "intrinsic": intrinsic}  # by `SoarConfig.reward`
@@ -50,8 +51,7 @@ class State:
     """What a round begins with. `baselines[0]` is the untrained student, students start from the last one; `history`
     holds the mean reward of each round."""
 
-    teacher: Adapters
-    optimiser: torch.optim.Optimizer
+    teacher: Learner
     baselines: list[Adapters]
     history: list[float] = field(default_factory=list)
 
@@ -106,7 +106,7 @@ def run(
     def stage(number: int) -> Commit:
         steps = config.inner_steps(len(state.baselines) - 1)
         with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not hooks.progress) as bar:
-            played = play(base, state, train, config, number, reward, lambda step, metrics: bar.update())
+            played = play(base, state, train, config, number, reward, lambda *_: bar.update())
         return _commit(state, *played)
 
     def note() -> dict:
@@ -137,26 +137,24 @@ def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Prob
 
 
 def play(
-    base: Base, state: State, train: list[Problem], config: SoarConfig, number: int, reward: Reward | None, step: Step
+    base: Base, state: State, train: list[Problem], config: SoarConfig, number: int, reward: Reward | None, watch: Watch
 ) -> tuple[Round, list[SyntheticProblem], list[dict]]:
     """One round of Algorithm 1; changes `state`. Returns the record, the problems with their rewards and the metrics.
 
     The promotion test comes before the teacher's step, which uses the rewards from before the promotion.
     """
     count = config.datasets * config.dataset_size
-    proposal = teacher.propose(base, state.teacher, count, config.teacher, (config.seed, "teacher", number))
+    proposal = teacher.propose(base, state.teacher.adapters, count, config.teacher, (config.seed, "teacher", number))
     sets = teacher.datasets(proposal.problems, config.dataset_size, number)
     measure = reward or REWARDS[config.reward]
-    found = measure(base, state.baselines, sets, reward_set(train, config, number), config, number, step)
+    found = measure(base, state.baselines, sets, reward_set(train, config, number), config, number, watch)
     means = rewards.dataset_rewards(found.gains)
     state.history.append(fmean(means))
     promoted = config.promotion and rewards.promote(state.history, config.window, config.threshold)
     chosen = rewards.choose(found.gains) if promoted else None
     if chosen:
         state.baselines.append(found.students.select([chosen[0] * config.repeats + chosen[1]]))
-    learned = teacher.learn(
-        base, state.teacher, state.optimiser, proposal.samples, means, config.teacher, number - 1, config.rounds
-    )
+    learned = teacher.learn(base, state.teacher, proposal.samples, means, number - 1, config.teacher.temperature)
     average = rewards.moving_average(state.history, config.window)
     record = Round(
         number, found.gains, found.baseline_accuracy, fmean(means), average, promoted, chosen,
@@ -183,7 +181,7 @@ def begin(base: Base, config: SoarConfig) -> State:
         Adapters.create(base.model, 1, part.rank, part.alpha, generator(config.seed, name, "adapter"))
         for name, part in (("teacher", config.teacher), ("student", config.student))
     ]
-    return State(made[0], make_optimizer(made[0], config.teacher.optimiser), [made[1]])
+    return State(make_learner(made[0], config.teacher.optimiser, config.rounds), [made[1]])
 
 
 def restore(base: Base, config: SoarConfig, this: runs.Run) -> State:
@@ -193,15 +191,15 @@ def restore(base: Base, config: SoarConfig, this: runs.Run) -> State:
         return fresh
     tensors, values = this.load()
     everyone = fresh.baselines[0].load(tensors["baselines"])
-    learner = fresh.teacher.load(tensors["teacher"])
-    optimiser = load_optimizer(learner, config.teacher.optimiser, tensors["optimiser"])
-    return State(learner, optimiser, [everyone.select([i]) for i in range(everyone.size)], values["history"])
+    adapters = fresh.teacher.adapters.load(tensors["teacher"])
+    learner = make_learner(adapters, config.teacher.optimiser, config.rounds, state=tensors["optimiser"])
+    return State(learner, [everyone.select([i]) for i in range(everyone.size)], values["history"])
 
 
 def _commit(state: State, record: Round, written: list[SyntheticProblem], metrics: list[dict]) -> Commit:
     tensors = {
-        "teacher": state.teacher.state_dict(),
-        "optimiser": optimizer_tensors(state.teacher, state.optimiser),
+        "teacher": state.teacher.adapters.state_dict(),
+        "optimiser": optimizer_tensors(state.teacher),
         "baselines": stack(state.baselines).state_dict(),
     }
     records = {"metrics": metrics, "problems": list(map(asdict, written)), "rounds": [asdict(record)]}
@@ -238,12 +236,10 @@ def read_result(folder: str | Path) -> Result:
 def _finish(base: Base, state: State, train: list[Problem], config: SoarConfig, folder: Path) -> None:
     """Choose the promoted student (PS): of the promoted baselines the best on hard train, greedily (section 4.3)."""
     everyone = stack(state.baselines)
-    measured = student.accuracy(
-        base, everyone, train, range(everyone.size), config.student.max_new_tokens, max_rows=config.rows
-    )
+    measured = student.accuracy(base, everyone, train, config.student.draw(config.rows))
     accuracies = measured.double().mean(1).tolist()
     best = accuracies.index(max(accuracies[1:]), 1) if len(accuracies) > 1 else 0
-    for name, adapters, slot in (("teacher", state.teacher, 0), ("promoted_student", everyone, best)):
+    for name, adapters, slot in (("teacher", state.teacher.adapters, 0), ("promoted_student", everyone, best)):
         save_peft(adapters, slot, folder / "adapters" / name, base.name)
     questions = runs.jsonl(map(asdict, promotion_questions(folder)))
     runs.write_text_atomic(folder / "promotion_questions.jsonl", questions)

@@ -20,15 +20,13 @@ import torch
 from soar_lib.engine.base import Base, encode
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, concatenate, decode, sample
-from soar_lib.engine.update import advantages, update
+from soar_lib.engine.update import Learner, advantages, update
 from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
-from soar_lib.randomness import uniforms
-from soar_lib.records import SyntheticProblem
+from soar_lib.randomness import Key, uniforms
+from soar_lib.records import Draw, SyntheticProblem
 from soar_lib.runs import RunError
 from soar_lib.soar.settings import TeacherSettings
 from soar_lib.verifier.verify import extract_boxed, parses
-
-Key = tuple[int | str, ...]
 
 
 class TeacherError(RunError):
@@ -139,7 +137,7 @@ def _draw(
     """One completion of each prompt, each from its own key."""
     numbers = torch.stack([uniforms((settings.max_new_tokens,), *key) for key in keys])
     slots = [0] * len(prompts)
-    return sample(base, adapters, prompts, slots, 1, numbers, settings.max_new_tokens, settings.temperature)
+    return sample(base, adapters, prompts, slots, 1, numbers, Draw(settings.max_new_tokens, settings.temperature))
 
 
 def _cut(base: Base, samples: Samples, mark: str) -> Samples:
@@ -175,14 +173,7 @@ def datasets(problems: Sequence[SyntheticProblem], size: int, round: int) -> lis
 
 
 def learn(
-    base: Base,
-    adapters: Adapters,
-    optimiser: torch.optim.Optimizer,
-    samples: Samples,
-    rewards: Sequence[float],
-    settings: TeacherSettings,
-    step: int,
-    steps: int,
+    base: Base, learner: Learner, samples: Samples, rewards: Sequence[float], step: int, temperature: float = 1.0
 ) -> dict[str, float]:
     """One RLOO step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows in order.
 
@@ -190,8 +181,5 @@ def learn(
     the untrained teacher, which is the base. Returns grad_norm, kl and learning_rate.
     """
     advantage = advantages(torch.tensor(rewards)).repeat_interleave(len(samples) // len(rewards))
-    measured = update(
-        base, adapters, optimiser, samples, advantage, settings.optimiser, step, steps,
-        reference=None, temperature=settings.temperature,
-    )  # fmt: skip
+    measured = update(base, learner, samples, advantage, step, temperature)
     return {name: value[0].item() for name, value in measured.items()}

@@ -1,7 +1,7 @@
 """The inner loop (SOAR section 3.3): S students, each by RLOO on its own problems, sampled and trained as one.
 
-LADDER's RL is the same loop with group-standardised advantages (`StudentSettings.advantage`) and another `Check`.
-`StudentSettings.trainer` "trl" hands the loop to TRL's trainers (`trl_student`).
+LADDER's RL is the same loop with group-standardised advantages (`StudentSettings.advantage`), and problems whose answer
+is what its check compares with (`with_references`). Who runs the loop otherwise is in inner_loop.py.
 
 A student's numbers come from its own key: the order of its problems (a fresh permutation per epoch) and its uniform
 numbers for sampling. So a student is the same alone and among others, and one student of a run can be replayed.
@@ -12,21 +12,30 @@ is thrown away after it.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from soar_lib.engine.base import Base, encode
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, decode, sample
-from soar_lib.engine.update import advantages, make_optimizer, update
+from soar_lib.engine.update import advantages, make_learner, update
 from soar_lib.problems.checks import ANSWER, Check
 from soar_lib.problems.prompts import student_messages
-from soar_lib.randomness import generator, uniforms
-from soar_lib.records import Problem
+from soar_lib.randomness import Key, generator, uniforms
+from soar_lib.records import Draw, Problem
 from soar_lib.settings.student import StudentSettings
 
-Key = tuple[int | str, ...]
-Reward = Callable[[list[str], list[str]], list[float]]
+StudentReward = Callable[[list[str], list[str]], list[float]]  # of answers and responses, one number per response
+Watch = Callable[[int, dict, Adapters | None], None]  # told step, metrics and the students, None where out of sight
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one student learns from: its problems, and the key from which all its random numbers come."""
+
+    problems: Sequence[Problem]
+    key: Key
 
 
 def problem_order(size: int, count: int, key: Key) -> list[int]:
@@ -38,79 +47,71 @@ def problem_order(size: int, count: int, key: Key) -> list[int]:
     return torch.cat(epochs)[:count].tolist()
 
 
+def in_order(lesson: Lesson, settings: StudentSettings) -> list[Problem]:
+    """All problems that a student is asked, `settings.batch` per step."""
+    order = problem_order(len(lesson.problems), settings.steps * settings.batch, lesson.key)
+    return [lesson.problems[i] for i in order]
+
+
 def train(
     base: Base,
     adapters: Adapters,
-    problem_sets: Sequence[Sequence[Problem]],
+    lessons: Sequence[Lesson],
     settings: StudentSettings,
-    keys: Sequence[Key],
-    reward: Reward,
-    progress: Callable[[int, dict], None] | None = None,
-    max_rows: int = 1024,
-    check: Check = ANSWER,
-    watch: Callable[[int, Adapters], None] | None = None,
+    reward: StudentReward,
+    rows: int = 1024,
+    watch: Watch | None = None,
 ) -> tuple[Adapters, list[dict]]:
-    """Train slot s of `adapters` on problem_sets[s] with the random key keys[s]; the given adapters stay as they are.
+    """Train slot s of `adapters` on lessons[s], at most `rows` completions in memory at a time; the given adapters stay
+    as they are.
 
-    `reward(golds, responses)` scores all rollouts of a step at once, problem by problem; the golds are `check`'s
-    references. After each step `watch(step, students)` may look at the students, and then `progress(step, metrics)` is
-    called. Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of
-    rollouts at the highest reward that any student saw in that step), length (tokens), signal (share of groups with
-    unequal rewards), grad_norm, kl; and with numbers: learning_rate, top (that highest reward).
-
-    With `settings.trainer` "trl" nobody can watch, and `progress` is called for each student in turn.
+    `reward(answers, responses)` scores all rollouts of a step at once, problem by problem; `watch(step, metrics,
+    students)` is called after each step. Returns the trained adapters and one dict per step with lists over students:
+    reward, top_reward (share of rollouts at the highest reward that any student saw in that step), length (tokens),
+    signal (share of groups with unequal rewards), grad_norm, kl; and with numbers: learning_rate, top (that highest
+    reward).
     """
-    if not len(problem_sets) == len(keys) == adapters.size:
-        raise ValueError(f"{adapters.size} students, {len(problem_sets)} problem sets, {len(keys)} keys: must be equal")
-    if settings.trainer == "trl":
-        from soar_lib.student import trl as trl_student  # here, as it stands on this module
-
-        if watch is not None:
-            raise ValueError("student.trainer = 'trl': students cannot be watched, as they train one after another")
-        return trl_student.train(base, adapters, problem_sets, settings, keys, reward, progress, check)
+    if len(lessons) != adapters.size:
+        raise ValueError(f"{adapters.size} students, {len(lessons)} lessons: must be equal")
     trained = adapters.select(range(adapters.size))
-    reference = adapters if settings.optimiser.kl else None
-    optimizer = make_optimizer(trained, settings.optimiser)
-    orders = [
-        problem_order(len(problems), settings.steps * settings.batch, key)
-        for problems, key in zip(problem_sets, keys, strict=True)
-    ]
+    learner = make_learner(trained, settings.optimiser, settings.steps, adapters)
+    asked = [in_order(lesson, settings) for lesson in lessons]
     history = []
     for step in range(settings.steps):
         window = slice(step * settings.batch, (step + 1) * settings.batch)
-        batch = [[problems[i] for i in order[window]] for problems, order in zip(problem_sets, orders, strict=True)]
-        samples = _rollouts(base, trained, batch, settings, keys, step, max_rows)
-        rewards = _rewards(base, samples, batch, settings.group, reward, check)
+        batch = [problem for problems in asked for problem in problems[window]]
+        samples = _rollouts(base, trained, batch, settings, [lesson.key for lesson in lessons], step, rows)
+        golds = [problem.answer for problem in batch for _ in range(settings.group)]
+        values = torch.tensor(reward(golds, decode(base, samples)), dtype=torch.float32)
+        rewards = values.view(len(lessons), -1, settings.group)
         advantage = advantages(rewards, settings.advantage).flatten()
-        measured = update(
-            base, trained, optimizer, samples, advantage, settings.optimiser, step, settings.steps, reference,
-            settings.temperature,
-        )  # fmt: skip
+        measured = update(base, learner, samples, advantage, step, settings.temperature)
         lengths = samples.mask.sum(1).float().view(len(rewards), -1)
         history.append(metrics(step, rewards, lengths, measured))
         if watch is not None:
-            watch(step, trained)
-        if progress is not None:
-            progress(step, history[-1])
+            watch(step, history[-1], trained)
     return trained, history
 
 
-def _rollouts(base, adapters, batch, settings: StudentSettings, keys, step: int, max_rows: int) -> Samples:
+def _rollouts(
+    base: Base, adapters: Adapters, batch: list[Problem], settings: StudentSettings, keys: list[Key], step: int,
+    rows: int,
+) -> Samples:  # fmt: skip
     """Completions of every student's problems, students in order, `group` rows per problem."""
-    prompts = [encode(base, student_messages(problem.question)) for problems in batch for problem in problems]
-    slots = [slot for slot, problems in enumerate(batch) for _ in problems]
+    slots = [slot for slot in range(adapters.size) for _ in range(settings.batch)]
     shape = (settings.batch * settings.group, settings.max_new_tokens)
     numbers = torch.cat([uniforms(shape, *key, "sample", step) for key in keys])
-    return sample(
-        base, adapters, prompts, slots, settings.group, numbers, settings.max_new_tokens, settings.temperature, max_rows
-    )
+    return _sample(base, adapters, batch, slots, settings.group, numbers, settings.draw(rows))
 
 
-def _rewards(base: Base, samples: Samples, batch, group: int, reward: Reward, check: Check) -> torch.Tensor:
-    """Rewards [S, batch, group]."""
-    golds = [check.reference(problem) for problems in batch for problem in problems for _ in range(group)]
-    values = reward(golds, decode(base, samples))
-    return torch.tensor(values, dtype=torch.float32).view(len(batch), -1, group)
+def _sample(
+    base: Base, adapters: Adapters | None, problems: Sequence[Problem], slots: list[int], group: int,
+    numbers: torch.Tensor | None, draw: Draw,
+) -> Samples:  # fmt: skip
+    """`group` completions of slots[i] on problems[i], with the student's prompt."""
+    encoded = {question: encode(base, student_messages(question)) for question in {p.question for p in problems}}
+    prompts = [encoded[problem.question] for problem in problems]
+    return sample(base, adapters, prompts, slots, group, numbers, draw)
 
 
 def metrics(step: int, rewards: torch.Tensor, lengths: torch.Tensor, measured: dict[str, torch.Tensor]) -> dict:
@@ -134,56 +135,47 @@ def accuracy(
     base: Base,
     adapters: Adapters | None,
     problems: Sequence[Problem],
-    slots: Sequence[int],
-    max_new_tokens: int,
+    draw: Draw,
     samples: int = 0,
     keys: Sequence[Key] | None = None,
-    temperature: float = 1.0,
-    max_rows: int = 1024,
     check: Check = ANSWER,
 ) -> torch.Tensor:
-    """Share of right answers [len(slots), len(problems)] of each slot on each problem, with the student's prompt.
+    """Share of right answers [S, len(problems)] of each slot on each problem, with the student's prompt.
 
-    `samples` 0 decodes greedily (values 0 or 1); otherwise so many samples per problem, slot i from the random key
-    keys[i]. `adapters` None measures the base (slots then only number the rows).
+    `samples` 0 decodes greedily (values 0 or 1); otherwise so many samples per problem, row i from the random key
+    keys[i]. A single slot, or the base (`adapters` None), has as many rows as there are keys.
     """
-    if samples and (keys is None or len(keys) != len(slots)):
-        raise ValueError(f"sampled accuracy of {len(slots)} slots needs as many keys")
+    size = 1 if adapters is None else adapters.size
+    count = len(keys) if keys is not None and size == 1 else size
+    if samples and (keys is None or len(keys) != count):
+        raise ValueError(f"sampled accuracy of {count} slots needs as many keys")
     group, numbers = max(1, samples), None
     if samples:
-        shape = (len(problems) * group, max_new_tokens)
+        shape = (len(problems) * group, draw.max_new_tokens)
         numbers = torch.cat([uniforms(shape, *key, "accuracy") for key in keys])
-    asked, owners = [*problems] * len(slots), [slot for slot in slots for _ in problems]
-    shares = _shares(base, adapters, asked, owners, group, numbers, max_new_tokens, temperature, max_rows, check)
-    return shares.view(len(slots), len(problems))
+    asked, slots = [*problems] * count, [slot % size for slot in range(count) for _ in problems]
+    drawn = _sample(base, adapters, asked, slots, group, numbers, draw)
+    return _shares(check, asked, decode(base, drawn)).view(count, len(problems))
 
 
 def own_accuracy(
     base: Base,
     adapters: Adapters,
     problems: Sequence[Problem],
-    max_new_tokens: int,
+    draw: Draw,
     samples: int,
     keys: Sequence[Key],
-    temperature: float = 1.0,
-    max_rows: int = 1024,
     check: Check = ANSWER,
 ) -> torch.Tensor:
     """Share of right answers [S] of slot s on problems[s] alone, in `samples` samples from the random key keys[s]."""
-    numbers = torch.cat([uniforms((samples, max_new_tokens), *key, "accuracy") for key in keys])
-    slots = range(adapters.size)
-    return _shares(base, adapters, problems, slots, samples, numbers, max_new_tokens, temperature, max_rows, check)
+    numbers = torch.cat([uniforms((samples, draw.max_new_tokens), *key, "accuracy") for key in keys])
+    drawn = _sample(base, adapters, problems, list(range(adapters.size)), samples, numbers, draw)
+    return _shares(check, problems, decode(base, drawn))
 
 
-def _shares(
-    base: Base, adapters: Adapters | None, problems: Sequence[Problem], slots: Sequence[int], group: int,
-    numbers: torch.Tensor | None, max_new_tokens: int, temperature: float, max_rows: int, check: Check,
-) -> torch.Tensor:  # fmt: skip
-    """Share of right answers [N] of slots[i] in `group` samples on problems[i]."""
-    encoded = {question: encode(base, student_messages(question)) for question in {p.question for p in problems}}
-    prompts = [encoded[problem.question] for problem in problems]
-    drawn = sample(base, adapters, prompts, list(slots), group, numbers, max_new_tokens, temperature, max_rows)
-    golds = [check.reference(problem) for problem in problems for _ in range(group)]
-    verdicts = check.verdicts(list(zip(golds, decode(base, drawn), strict=True)))
+def _shares(check: Check, problems: Sequence[Problem], responses: list[str]) -> torch.Tensor:
+    """Share of right responses [N] to each problem, whose responses follow each other."""
+    golds = [check.reference(problem) for problem in problems for _ in range(len(responses) // len(problems))]
+    verdicts = check.verdicts(list(zip(golds, responses, strict=True)))
     right = torch.tensor([verdict == "right" for verdict in verdicts], dtype=torch.float32)
-    return right.view(len(problems), group).mean(-1)
+    return right.view(len(problems), -1).mean(-1)

@@ -26,7 +26,7 @@ import copy
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -38,13 +38,11 @@ from soar_lib import meter
 from soar_lib.engine import lora
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
-from soar_lib.problems.checks import ANSWER, Check
 from soar_lib.problems.prompts import student_messages
-from soar_lib.randomness import derive
-from soar_lib.records import Problem
+from soar_lib.randomness import Key, derive
 from soar_lib.settings.student import StudentSettings
 from soar_lib.settings.values import ConfigError, first_line
-from soar_lib.student import train as student
+from soar_lib.student.train import Lesson, StudentReward, Watch, in_order, metrics
 
 EPSILON = 1e-8  # AdamW's, as torch has it
 
@@ -73,43 +71,37 @@ def check_trainer(settings: StudentSettings) -> None:
 def train(
     base: Base,
     adapters: Adapters,
-    problem_sets: Sequence[Sequence[Problem]],
+    lessons: Sequence[Lesson],
     settings: StudentSettings,
-    keys: Sequence[student.Key],
-    reward: student.Reward,
-    progress: Callable[[int, dict], None] | None = None,
-    check: Check = ANSWER,
+    reward: StudentReward,
+    watch: Watch | None = None,
 ) -> tuple[Adapters, list[dict]]:
-    """`student.train` by TRL, one student after another: the same arguments and results. `progress(step, metrics)` is
-    called after each step of each student, with that student's metrics. Raises ConfigError as `check_trainer`."""
+    """`student.train` by TRL, one student after another: the same arguments and results. `watch(step, metrics, None)`
+    is called after each step of each student, with that student's metrics. Raises ConfigError as `check_trainer`."""
     check_trainer(settings)
     trained, told = [], []
-    for slot, (problems, key) in enumerate(zip(problem_sets, keys, strict=True)):
-        log = _Log(settings, reward, progress)
+    for slot, lesson in enumerate(lessons):
+        log = _Log(settings, reward, watch)
         with _put_back(base):
-            trained.append(_learn(base, adapters.select([slot]), _asked(problems, settings, key, check), key, log))
+            trained.append(_learn(base, adapters.select([slot]), lesson, log))
         told.append(log.steps)
-    return stack(trained), [student.metrics(step, *map(_together, zip(*row))) for step, row in enumerate(zip(*told))]
+    return stack(trained), [metrics(step, *map(_together, zip(*row))) for step, row in enumerate(zip(*told))]
 
 
-def _asked(problems: Sequence[Problem], settings: StudentSettings, key: student.Key, check: Check) -> list[dict]:
-    """The rows of TRL's data set: what the student is asked, in the order of `student.train`."""
-    rows = [dict(prompt=student_messages(problem.question), gold=check.reference(problem)) for problem in problems]
-    return [rows[i] for i in student.problem_order(len(rows), settings.steps * settings.batch, key)]
-
-
-def _learn(base: Base, start: Adapters, rows: list[dict], key: student.Key, log: "_Log") -> Adapters:
+def _learn(base: Base, start: Adapters, lesson: Lesson, log: "_Log") -> Adapters:
     """One student's run: `start`'s only slot as it is afterwards."""
     from datasets import Dataset
     from peft import get_peft_model_state_dict
     from trl import GRPOTrainer, RLOOTrainer
 
+    asked = in_order(lesson, log.settings)
+    rows = [dict(prompt=student_messages(problem.question), gold=problem.answer) for problem in asked]
     tokenizer = copy.deepcopy(base.tokenizer)  # TRL sets padding and may align special tokens
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(base.pad)
     kind = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[log.settings.advantage]
     with _as_peft(base, start) as model, tempfile.TemporaryDirectory() as folder:
         trainer = kind(
-            model, log.reward_of_trl, arguments(log.settings, key, base.device, folder), Dataset.from_list(rows),
+            model, log.reward_of_trl, arguments(log.settings, lesson.key, base.device, folder), Dataset.from_list(rows),
             processing_class=tokenizer, callbacks=[log],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
@@ -118,7 +110,7 @@ def _learn(base: Base, start: Adapters, rows: list[dict], key: student.Key, log:
     return start.load({name: found[_of_peft(name)].float()[None] for name in start.state_dict()})
 
 
-def arguments(settings: StudentSettings, key: student.Key, device: torch.device, folder: str):
+def arguments(settings: StudentSettings, key: Key, device: torch.device, folder: str):
     """The settings as TRL's RLOOConfig or GRPOConfig; the module's docstring says why `scale`."""
     from trl import GRPOConfig, RLOOConfig
 
@@ -217,11 +209,11 @@ def _put_back(base: Base) -> Iterator[None]:
 
 
 class _Log(TrainerCallback):
-    """What one student's steps gave, as `student.metrics` takes it: rewards [1, batch, group], lengths [1, N], and
+    """What one student's steps gave, as `metrics` takes it: rewards [1, batch, group], lengths [1, N], and
     numbers [1] by name."""
 
-    def __init__(self, settings: StudentSettings, reward: student.Reward, progress: Callable | None):
-        self.settings, self.reward, self.progress = settings, reward, progress
+    def __init__(self, settings: StudentSettings, reward: StudentReward, watch: Watch | None):
+        self.settings, self.reward, self.watch = settings, reward, watch
         self.drawn: tuple[torch.Tensor, torch.Tensor] = ()
         self.steps: list[tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]] = []
 
@@ -241,9 +233,9 @@ class _Log(TrainerCallback):
         norm, rate = float(logs["grad_norm"]) * _scale(self.settings), logs["learning_rate"]
         measured = dict(grad_norm=norm, learning_rate=rate, kl=logs.get("kl", 0.0))
         self.steps.append((*self.drawn, {name: torch.tensor([value]) for name, value in measured.items()}))
-        if self.progress is not None:
+        if self.watch is not None:
             step = len(self.steps) - 1
-            self.progress(step, student.metrics(step, *self.steps[-1]))
+            self.watch(step, metrics(step, *self.steps[-1]), None)
 
 
 def _together(parts: Sequence) -> torch.Tensor | dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ from soar_lib import loggers, runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft
-from soar_lib.engine.update import load_optimizer, make_optimizer, optimizer_tensors
+from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
 from soar_lib.problems.load import load, overlap
 from soar_lib.randomness import generator
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
@@ -48,8 +48,7 @@ class Arm:
 
     name: str
     config: SvsConfig
-    adapters: Adapters
-    optimizer: torch.optim.Optimizer
+    learner: Learner
     sizes: list[list[int]]
     sets: dict[str, list[Problem]]
     rephrase: Rephrase | None
@@ -161,7 +160,9 @@ def train_arm(
         runs.check_same(folder, settings)
         return
     this = runs.open_run(folder, settings, resume=True)
-    arm = _restore(base, Arm(name, settings, *_fresh(base, settings), batch_sizes(settings, out), sets, rephrase), this)
+    sizes = batch_sizes(settings, out)
+    learner = make_learner(_fresh(base, settings), settings.optimiser, len(sizes))
+    arm = _restore(Arm(name, settings, learner, sizes, sets, rephrase), this)
     stages = [lambda step=step: _step(base, arm, step, this) for step in range(len(arm.sizes))]
     stages += [lambda part=part: _scores(base, arm, part, this) for part in SETS if sets[part]]
     bar = tqdm(total=len(stages), initial=this.round, desc=name, unit="step", disable=not progress)
@@ -169,31 +170,29 @@ def train_arm(
         this.log = told
         for stage in stages[this.round :]:
             records = stage()
-            optimizer = optimizer_tensors(arm.adapters, arm.optimizer)
-            tensors = {"adapters": arm.adapters.state_dict(), "optimizer": optimizer}
+            tensors = {"adapters": arm.learner.adapters.state_dict(), "optimizer": optimizer_tensors(arm.learner)}
             this.commit(tensors, {"entropy": arm.entropy}, **records)
             bar.update()
     for slot, seed in enumerate(arm.keys if arm.sizes else ()):
-        save_peft(arm.adapters, slot, folder / "adapters" / f"seed{seed}", base.name)
+        save_peft(arm.learner.adapters, slot, folder / "adapters" / f"seed{seed}", base.name)
     result = {"steps": len(arm.sizes), "rollouts": _spent(this, arm), "entropy": arm.entropy}
     runs.write_json(folder / "result.json", result)
 
 
-def _fresh(base: Base, config: SvsConfig) -> tuple[Adapters, torch.optim.Optimizer]:
+def _fresh(base: Base, config: SvsConfig) -> Adapters:
     """Untrained slots, all alike, so that arms and seeds differ in what follows alone."""
     draw = generator(config.seed, "svs", "adapter")
-    adapters = Adapters.create(base.model, config.seeds, config.rank, config.alpha, draw)
-    return adapters, make_optimizer(adapters, config.optimiser)
+    return Adapters.create(base.model, config.seeds, config.rank, config.alpha, draw)
 
 
-def _restore(base: Base, arm: Arm, this: runs.Run) -> Arm:
+def _restore(arm: Arm, this: runs.Run) -> Arm:
     """The arm as the last step that counts left it."""
     if not this.round:
         return arm
     tensors, state = this.load()
-    adapters = arm.adapters.load(tensors["adapters"])
-    optimizer = load_optimizer(adapters, arm.config.optimiser, tensors["optimizer"])
-    return replace(arm, adapters=adapters, optimizer=optimizer, **state)
+    adapters = arm.learner.adapters.load(tensors["adapters"])
+    learner = make_learner(adapters, arm.config.optimiser, len(arm.sizes), state=tensors["optimizer"])
+    return replace(arm, learner=learner, **state)
 
 
 def batch_sizes(config: SvsConfig, out: Path) -> list[list[int]]:
@@ -224,9 +223,7 @@ def _spent(this: runs.Run, arm: Arm) -> list[int]:
 
 def _step(base: Base, arm: Arm, step: int, this: runs.Run) -> dict[str, list[dict]]:
     """One step of every slot, and on some steps a measurement on `test`; rows for the logs."""
-    rows, written = svs.play(
-        base, arm.adapters, arm.optimizer, batches(arm, step), arm.config, arm.keys, step, len(arm.sizes), arm.rephrase
-    )
+    rows, written = svs.play(base, arm.learner, batches(arm, step), arm.config, arm.keys, step, arm.rephrase)
     every = arm.config.measure_every
     due = every and (step + 1) % every == 0 and step + 1 < len(arm.sizes) and arm.sets["test"]
     shares, entropy = measure(base, arm, "test", arm.config.samples) if due else (None, None)
@@ -264,7 +261,7 @@ def measure(base: Base, arm: Arm, part: str, samples: int) -> tuple[torch.Tensor
             for slot, seed in enumerate(arm.keys)
             for place, problem in enumerate(some)
         ]
-        solved = solve(base, arm.adapters, tasks, config)
+        solved = solve(base, arm.learner.adapters, tasks, config)
         shares.append(torch.tensor(solved.right).double().mean(1).view(config.seeds, len(some)))
         logprobs.index_add_(0, solved.samples.slots.cpu(), solved.samples.logprobs.sum(1).cpu())
         tokens.index_add_(0, solved.samples.slots.cpu(), solved.samples.mask.sum(1).float().cpu())

@@ -21,13 +21,12 @@ import torch
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, concatenate
-from soar_lib.engine.update import advantages, update
-from soar_lib.randomness import generator
+from soar_lib.engine.update import Learner, advantages, update
+from soar_lib.randomness import Key, generator
 from soar_lib.records import Problem
 from soar_lib.svs.rephrasings import Rephrase
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.svs.synthesis import (
-    Key,
     Seed,
     Solved,
     Task,
@@ -114,13 +113,11 @@ def truncate(groups: list[Group], rows: int, key: Key) -> list[Group]:
 
 def play(
     base: Base,
-    adapters: Adapters,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     batches: Sequence[Sequence[Problem]],
     config: SvsConfig,
     keys: Sequence[int],
     step: int,
-    steps: int,
     rephrase: Rephrase | None = None,
 ) -> tuple[list[dict], list[Variant]]:
     """Algorithm 1 lines 4 to 28 for every slot, in place: slot s is the run of seed keys[s] and solves batches[s].
@@ -128,10 +125,10 @@ def play(
     Returns a row of measures per slot and the variants. `entropy` is the mean of minus log-probability over the tokens
     of the solutions of originals, in nats: an unbiased estimate of the policy's entropy per token.
     """
-    drawn = rollouts(base, adapters, batches, config, keys, step, rephrase)
+    drawn = rollouts(base, learner.adapters, batches, config, keys, step, rephrase)
     groups = drawn.groups()
     learned = [group for slot, key in enumerate(keys) for group in _learned(groups, slot, config, (key, step))]
-    measured = learn(base, adapters, optimizer, drawn.samples(), learned, config, step, steps)
+    measured = learn(base, learner, drawn.samples(), learned, config, step)
     rows = [
         _measures(slot, key, step, drawn, groups, learned)
         | {name: value[slot].item() for name, value in measured.items() if name != "kl"}
@@ -169,22 +166,13 @@ def _learned(groups: list[Group], slot: int, config: SvsConfig, key: Key) -> lis
 
 
 def learn(
-    base: Base,
-    adapters: Adapters,
-    optimizer: torch.optim.Optimizer,
-    samples: Samples,
-    groups: list[Group],
-    config: SvsConfig,
-    step: int,
-    steps: int,
+    base: Base, learner: Learner, samples: Samples, groups: list[Group], config: SvsConfig, step: int
 ) -> dict[str, torch.Tensor]:
-    """One GRPO update of every slot on the mixture of its groups: token-mean, clipped; see `policy.update`."""
+    """One GRPO update of every slot on the mixture of its groups: token-mean, clipped; see `engine.update`."""
     rows = [group.start + i for group in groups for i in range(len(group.rewards))]
     advantage = torch.cat([torch.zeros(0), *(advantages(torch.tensor(g.rewards), "grpo") for g in groups)])
-    return update(
-        base, adapters, optimizer, samples.select(torch.tensor(rows, dtype=torch.long)), advantage, config.optimiser,
-        step, steps, temperature=config.temperature, normalisation="token",
-    )  # fmt: skip
+    mixed = samples.select(torch.tensor(rows, dtype=torch.long))
+    return update(base, learner, mixed, advantage, step, config.temperature, "token")
 
 
 def _measures(slot: int, key: int, step: int, drawn: Rollouts, groups: list[Group], learned: list[Group]) -> dict:

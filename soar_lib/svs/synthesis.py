@@ -12,14 +12,12 @@ from soar_lib.engine.base import Base, encode
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, decode, sample
 from soar_lib.problems.prompts import reconstruct_messages, student_messages, tagged
-from soar_lib.randomness import uniforms
-from soar_lib.records import Problem
+from soar_lib.randomness import Key, uniforms
+from soar_lib.records import Draw, Problem
 from soar_lib.svs.guards import leak, near_duplicate
 from soar_lib.svs.rephrasings import Rephrase
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.verifier.verify import check_many
-
-Key = tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -115,9 +113,8 @@ def solve(base: Base, adapters: Adapters, tasks: list[Task], config: SvsConfig) 
 def _draw(base: Base, adapters: Adapters, tasks: list[Task], messages: list, count: int, config: SvsConfig) -> Samples:
     numbers = torch.cat([uniforms((count, config.max_new_tokens), *task.key) for task in tasks])
     prompts, slots = [encode(base, message) for message in messages], [task.slot for task in tasks]
-    return sample(
-        base, adapters, prompts, slots, count, numbers, config.max_new_tokens, config.temperature, config.rows
-    )
+    draw = Draw(config.max_new_tokens, config.temperature, config.rows)
+    return sample(base, adapters, prompts, slots, count, numbers, draw)
 
 
 def _fits(base: Base, messages: list[dict], config: SvsConfig) -> bool:

@@ -16,6 +16,7 @@ from soar_lib import meter, runs
 from soar_lib.cli import commands as cli
 from soar_lib.cluster import actors as cluster
 from soar_lib.cluster import joining
+from soar_lib.cluster import students as shared_out
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.problems.load import load as load_problems
@@ -29,6 +30,7 @@ from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import inner_loop
 from soar_lib.student import train as student
 from soar_lib.student.rewards import student_rewards
+from soar_lib.student.train import Lesson
 
 ray = pytest.importorskip("ray", reason='needs Ray: pip install "soar-lib[ray]"')
 
@@ -90,7 +92,7 @@ def alone(world, base, actors, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(world, base, actors, tmp_path_factory) -> Path:
-    return play(world, tmp_path_factory.mktemp("shared") / "run", base, inner_loop.on(actors))
+    return play(world, tmp_path_factory.mktemp("shared") / "run", base, shared_out.on(actors))
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -147,27 +149,26 @@ def test_histories_and_progress_are_those_of_the_population(world, base, actors)
     config = settings(world).student
     problems = soar.problems(settings(world), world / "nowhere")[0]
     adapters = Adapters.create(base.model, 5, config.rank, config.alpha, generator(3), same=False)
-    keys, sets = [(7, i) for i in range(5)], [problems[i : i + 4] for i in range(5)]
-    steps, seen, rest = [], [], (config, keys, student_rewards)
-    trained, history = student.train(base, adapters, sets, *rest)
-    loop = inner_loop.on(actors)
-    ours, told = loop.train(base, adapters, sets, *rest, lambda step, row: (steps.append(step), seen.append(row)))
-    assert steps == list(range(config.steps)) and seen == told
+    lessons, seen = [Lesson(problems[i : i + 4], (7, i)) for i in range(5)], []
+    trained, history = student.train(base, adapters, lessons, config, student_rewards)
+    loop = shared_out.on(actors)
+    ours, told = loop.train(base, adapters, lessons, config, student_rewards, watch=lambda *step: seen.append(step))
+    assert seen == [(step, row, None) for step, row in enumerate(told)] and len(seen) == config.steps
     for line, same in zip(history, told, strict=True):
         assert list(line) == list(same)
         for name, values in line.items():
             assert same[name] == pytest.approx(values, rel=1e-3, abs=1e-6), name
     assert_close(ours.state_dict(), trained.state_dict())
-    shares = (problems[:6], [4, 0, 0, 2, 1], config.max_new_tokens, 3, [(8, i) for i in range(5)])
-    assert torch.equal(loop.accuracy(base, trained, *shares), student.accuracy(base, trained, *shares))
-    assert torch.equal(loop.accuracy(base, None, *shares), student.accuracy(base, None, *shares))
+    shares = (problems[:6], config.draw(1024), 3, [(8, i) for i in range(5)])
+    for policy in (trained, trained.select([4]), None):
+        assert torch.equal(loop.accuracy(base, policy, *shares), student.accuracy(base, policy, *shares))
 
 
 def test_a_shared_evaluation_equals_one_in_this_process(world, base, actors, shared, tmp_path):
     config = preset("smoke", EvaluateConfig, arms=("base", "ps", "hard_only", "pq"), students=2, problems=str(world))
     tables = [
         evaluate.run(config, [shared], tmp_path / name, base=base, hooks=Hooks(progress=False, inner_loop=where))
-        for name, where in (("here", inner_loop.HERE), ("there", inner_loop.on(actors)))
+        for name, where in (("here", inner_loop.HERE), ("there", shared_out.on(actors)))
     ]
     assert tables[0].equals(tables[1]) and set(tables[0]["arm"]) == set(config.arms)
     here, there = ((tmp_path / name / "scores.jsonl").read_bytes() for name in ("here", "there"))
@@ -198,10 +199,10 @@ def test_a_killed_actors_students_are_done_again_and_nothing_else(world, base, a
     def stop(rows):
         raise KeyboardInterrupt
 
-    def train(base, adapters, sets, settings, keys, reward, *rest):
-        return loop.train(base, adapters, sets, settings, keys, deadly, *rest)
+    def train(base, adapters, lessons, settings, reward, *rest):
+        return loop.train(base, adapters, lessons, settings, deadly, *rest)
 
-    loop, folder = inner_loop.on(actors), tmp_path / "run"
+    loop, folder = shared_out.on(actors), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         play(world, folder, base, log=stop)
     assert len(soar.read_rounds(folder)) == 1
@@ -220,7 +221,7 @@ def test_what_was_begun_on_a_cluster_goes_on_without_it(world, base, actors, alo
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play(world, tmp_path / "run", base, inner_loop.on(actors), stop)
+        play(world, tmp_path / "run", base, shared_out.on(actors), stop)
     assert_same(alone, play(world, tmp_path / "run", base))
 
 

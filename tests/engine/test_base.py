@@ -15,6 +15,7 @@ import transformers.dynamic_module_utils
 from soar_lib.cli import commands as cli
 from soar_lib.engine import backends, sampling, update
 from soar_lib.engine import base as bases
+from soar_lib.records import Draw
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -75,7 +76,7 @@ def test_no_result_depends_on_the_padding_token():
     found = []
     for pad in (0, 1):
         base = replace(made, pad=pad)
-        drawn = sampling.sample(base, None, prompts, [0, 0], 4, uniforms, 12)
+        drawn = sampling.sample(base, None, prompts, [0, 0], 4, uniforms, Draw(12))
         found.append(
             (sampling.decode(base, drawn), drawn.mask, drawn.logprobs, update.completion_logprobs(base, None, drawn))
         )

@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from soar_lib.engine import base as bases
 from soar_lib.engine import lora, sampling
 from soar_lib.engine.update import completion_logprobs
+from soar_lib.records import Draw
 from soar_lib.settings.student import BACKENDS
 from soar_lib.settings.values import ConfigError
 from soar_lib.student import train as student
@@ -64,7 +65,7 @@ def quantised(model) -> dict:
 def drawn(base, adapters) -> sampling.Samples:
     prompts = [base.encode([{"role": "user", "content": text}]) for text in PROMPTS]
     uniforms = torch.rand(8, 10, generator=torch.Generator().manual_seed(0))
-    return sampling.sample(base, adapters, prompts, [0, 1], 4, uniforms, 10)
+    return sampling.sample(base, adapters, prompts, [0, 1], 4, uniforms, Draw(10))
 
 
 def test_every_layer_to_adapt_is_in_4_bits_and_found(base):
@@ -97,8 +98,8 @@ def test_samples_and_gradients_are_those_of_the_unpacked_numbers(base, plain, fo
 def test_three_steps_move_every_adapter_tensor_and_not_the_base(base):
     before = copy.deepcopy({name: layer.weight.data for name, layer in quantised(base.model).items()})
     start = tiny.adapters(base, 2)
-    sets, keys = [problems(4), problems(4, 2)], [(0,), (1,)]
-    trained, history = student.train(base, start, sets, settings(steps=3), keys, letters)
+    lessons = [student.Lesson(problems(4), (0,)), student.Lesson(problems(4, 2), (1,))]
+    trained, history = student.train(base, start, lessons, settings(steps=3), letters)
     assert all(torch.isfinite(torch.tensor(row["grad_norm"])).all() for row in history)
     for name, tensor in trained.state_dict().items():
         assert all(not torch.equal(tensor[slot], start.state_dict()[name][slot]) for slot in range(2)), name

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from soar_lib.engine import graphs as recorded
 from soar_lib.engine import sampling
+from soar_lib.records import Draw
 from tests.engine.test_sampling import SLOTS, numbers, prompts, same
 
 
@@ -22,9 +23,9 @@ def base(request):
 @pytest.mark.parametrize("adapted", [True, False])
 def test_samples_are_the_same(base, adapted, monkeypatch):
     adapters, slots = (tiny.adapters(base, 3), SLOTS) if adapted else (None, [0] * len(SLOTS))
-    usual = sampling.sample(base, adapters, prompts(base), slots, 8, numbers(40, 70), 70)
+    usual = sampling.sample(base, adapters, prompts(base), slots, 8, numbers(40, 70), Draw(70))
     monkeypatch.setattr(recorded, "BLOCK", 16)  # so that buffers grow on the way
-    again = sampling.sample(replace(base, graphs=True), adapters, prompts(base), slots, 8, numbers(40, 70), 70)
+    again = sampling.sample(replace(base, graphs=True), adapters, prompts(base), slots, 8, numbers(40, 70), Draw(70))
     assert same(again, usual)
 
 
@@ -49,7 +50,7 @@ def test_between_recordings_no_tensor_moves(base, monkeypatch):
     monkeypatch.setattr(recorded, "BLOCK", 16)
     monkeypatch.setattr(recorded, "SHRINK", 0.9)
     adapters = tiny.adapters(base, 3)
-    sampling.sample(replace(base, graphs=True), adapters, prompts(base), SLOTS, 8, numbers(40, 70), 70)
+    sampling.sample(replace(base, graphs=True), adapters, prompts(base), SLOTS, 8, numbers(40, 70), Draw(70))
     recordings = [i for i, (new, *_) in enumerate(seen) if new]
     assert recordings[0] == 0 and 3 < len(recordings) < len(seen) / 2
     pairs = list(zip(seen, seen[1:], strict=False))
@@ -96,12 +97,12 @@ def test_a_recording_computes_all_that_changes_from_step_to_step(base, monkeypat
         return lambda: recording.replay(out)
 
     adapters = tiny.adapters(base, 3)
-    usual = sampling.sample(base, adapters, prompts(base), SLOTS, 8, numbers(40, 70), 70)
+    usual = sampling.sample(base, adapters, prompts(base), SLOTS, 8, numbers(40, 70), Draw(70))
     monkeypatch.setattr(recorded, "BLOCK", 16)
     monkeypatch.setattr(recorded, "recordable", lambda tensor: True)
     monkeypatch.setattr(recorded, "by_hand", lambda step: step())
     monkeypatch.setattr(recorded, "record", record)
-    again = sampling.sample(replace(base, graphs=True), adapters, prompts(base), SLOTS, 8, numbers(40, 70), 70)
+    again = sampling.sample(replace(base, graphs=True), adapters, prompts(base), SLOTS, 8, numbers(40, 70), Draw(70))
     assert same(again, usual) and len(recordings) > 3
     torch.testing.assert_close(again.logprobs, usual.logprobs, atol=1e-5, rtol=1e-4)
 
@@ -121,7 +122,7 @@ def test_a_step_never_waits_for_the_cpu(base):
     adapters = tiny.adapters(base, 3)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopIteration):
         patch.setattr(recorded.Recorded, "__call__", faked)
-        sampling.sample(replace(base, graphs=True), adapters, prompts(base), SLOTS, 8, numbers(40, 70), 70)
+        sampling.sample(replace(base, graphs=True), adapters, prompts(base), SLOTS, 8, numbers(40, 70), Draw(70))
     assert len(shapes) == 1 and 0 < shapes[0][0] <= 40 and shapes[0][1] == 100
 
 
@@ -131,7 +132,7 @@ def test_on_a_gpu_replays_are_the_same():
     on = replace(base, model=base.model.cuda(), device=torch.device("cuda"))
     adapters = tiny.adapters(on, 3)
     both = [
-        sampling.sample(replace(on, graphs=graphs), adapters, prompts(on), SLOTS, 8, numbers(40, 70), 70)
+        sampling.sample(replace(on, graphs=graphs), adapters, prompts(on), SLOTS, 8, numbers(40, 70), Draw(70))
         for graphs in (False, True)
     ]
     assert torch.equal(both[0].completion, both[1].completion)

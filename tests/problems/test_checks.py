@@ -12,9 +12,9 @@ from soar_lib.engine.base import load
 from soar_lib.engine.update import advantages
 from soar_lib.nano import world
 from soar_lib.problems import filtering
-from soar_lib.problems.checks import ANSWER, CHECKS, INTEGRAL
+from soar_lib.problems.checks import ANSWER, CHECKS, INTEGRAL, Check, with_references
 from soar_lib.problems.rows import LoadError
-from soar_lib.records import Problem
+from soar_lib.records import Draw, Problem
 from soar_lib.runs import read_jsonl
 from soar_lib.settings import student as shared_settings
 from soar_lib.settings.presets import preset
@@ -41,11 +41,11 @@ def test_the_settings_know_the_checks():
 def test_accuracy_by_the_integral_needs_no_answer(nano):
     """An easy integral is solved, whatever stands in the answer's place; by that answer it is not."""
     problems, keys = easy_integrals(4, "17"), [(1, "accuracy")]
-    by_integral = student.accuracy(nano, None, problems, [0], 64, 4, keys, check=INTEGRAL)
-    by_answer = student.accuracy(nano, None, problems, [0], 64, 4, keys)
+    by_integral = student.accuracy(nano, None, problems, Draw(64), 4, keys, INTEGRAL)
+    by_answer = student.accuracy(nano, None, problems, Draw(64), 4, keys)
     known = [replace(problem, answer=world.answer_of(problem.question)) for problem in problems]
     assert by_integral.mean() > 0.3 and not by_answer.any()
-    assert torch.equal(student.accuracy(nano, None, known, [0], 64, 4, keys, check=ANSWER), by_integral)
+    assert torch.equal(student.accuracy(nano, None, known, Draw(64), 4, keys, ANSWER), by_integral)
 
 
 def test_own_accuracy_is_each_slot_on_its_own_problem():
@@ -54,9 +54,9 @@ def test_own_accuracy_is_each_slot_on_its_own_problem():
     asked = [Problem(str(i), text, "") for i, text in enumerate(("abc", "hello", "2+2"))]
     keys = [(7, slot) for slot in range(3)]
     letters = replace(ANSWER, verdicts=lambda pairs: ["right" if "e" in text else "wrong" for _, text in pairs])
-    own = student.own_accuracy(base, population, asked, 12, 8, keys, check=letters)
+    own = student.own_accuracy(base, population, asked, Draw(12), 8, keys, letters)
     for slot, problem in enumerate(asked):
-        alone = student.accuracy(base, population, [problem], [slot], 12, 8, [keys[slot]], check=letters)
+        alone = student.accuracy(base, population.select([slot]), [problem], Draw(12), 8, [keys[slot]], letters)
         assert own[slot] == alone[0, 0]
     assert 0 < own.sum() < 3
 
@@ -82,26 +82,26 @@ def test_a_pool_that_states_no_integral_is_refused_before_anything_is_written(tm
     assert not (tmp_path / "run").exists()
 
 
-def trained(monkeypatch, advantage: str, **arguments):
+def trained(monkeypatch, advantage: str, check: Check = ANSWER):
     """Three steps of two tiny students; what the reward saw, what was learned from, and when it was watched."""
     base, seen, learned, watched = tiny.base(), [], [], []
     settings = StudentSettings(steps=3, batch=2, group=4, max_new_tokens=12, rank=4, alpha=8.0, advantage=advantage)
     asked = [Problem(f"p{i}", f"∫ {i + 2}*x dx", "answer") for i in range(3)]
     real = student.update
 
-    def update(base, adapters, optimizer, samples, advantage, *rest):
+    def update(base, learner, samples, advantage, *rest):
         learned.append(advantage)
-        return real(base, adapters, optimizer, samples, advantage, *rest)
+        return real(base, learner, samples, advantage, *rest)
 
     def reward(golds: list[str], responses: list[str]) -> list[float]:
         seen.append((golds, [float(sum(c.isdigit() for c in text)) for text in responses]))
         return seen[-1][1]
 
     monkeypatch.setattr(student, "update", update)
+    lessons = [student.Lesson(with_references(asked, check), (slot,)) for slot in (1, 2)]
     student.train(
-        base, tiny.adapters(base, 2), [asked, asked], settings, [(1,), (2,)], reward,
-        progress=lambda step, metrics: watched.append(("progress", step)),
-        watch=lambda step, adapters: watched.append(("watch", step, adapters.size)), **arguments,
+        base, tiny.adapters(base, 2), lessons, settings, reward,
+        watch=lambda step, metrics, students: watched.append((step, metrics["step"], students.size)),
     )  # fmt: skip
     return seen, learned, watched
 
@@ -123,7 +123,7 @@ def test_the_reward_sees_what_the_check_refers_to(monkeypatch):
 
 def test_students_may_be_watched_after_each_step(monkeypatch):
     _, _, watched = trained(monkeypatch, "rloo")
-    assert watched == [event for step in range(3) for event in (("watch", step, 2), ("progress", step))]
+    assert watched == [(step, step, 2) for step in range(3)]
 
 
 REWARDED = [

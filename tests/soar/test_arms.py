@@ -11,9 +11,10 @@ from soar_lib import runs
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import decode, sample
-from soar_lib.engine.update import completion_logprobs, make_optimizer
+from soar_lib.engine.update import completion_logprobs, make_learner
 from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
 from soar_lib.randomness import uniforms
+from soar_lib.records import Draw
 from soar_lib.runs import Hooks
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
@@ -59,7 +60,7 @@ def test_the_intrinsic_reward_is_the_samples_counted_by_hand(intrinsic, base, ti
     rewards = []
     for i, row in enumerate(written):
         prompt = base.encode(student_messages(row["question"]))
-        drawn = sample(base, None, [prompt], [0], count, numbers[i * count : (i + 1) * count], limit)
+        drawn = sample(base, None, [prompt], [0], count, numbers[i * count : (i + 1) * count], Draw(limit))
         share = sum(check(row["answer"], text) == "right" for text in decode(base, drawn)) / count
         rewards.append(1 - share if share else 0.0)
     half = config.dataset_size
@@ -158,10 +159,11 @@ def test_the_number_drawn_at_a_time_does_not_matter(base, adapters, two_turns, p
 
 def test_both_turns_learn_from_the_reward_of_their_data_set(base, adapters, two_turns, proposal):
     optimiser = replace(two_turns.optimiser, learning_rate=1e-3, kl=0.0, schedule="constant", warmup=0)
-    values, learner = replace(two_turns, optimiser=optimiser), adapters.select([0])
-    before = completion_logprobs(base, learner, proposal.samples).sum(1)
-    teacher.learn(base, learner, make_optimizer(learner, optimiser), proposal.samples, [1.0, 0.0], values, 0, 10)
-    moved = (completion_logprobs(base, learner, proposal.samples).sum(1) - before).detach().view(2, 4, 2).sum(1)
+    learner = make_learner(adapters.select([0]), optimiser, 10)
+    before = completion_logprobs(base, learner.adapters, proposal.samples).sum(1)
+    teacher.learn(base, learner, proposal.samples, [1.0, 0.0], 0)
+    after = completion_logprobs(base, learner.adapters, proposal.samples).sum(1)
+    moved = (after - before).detach().view(2, 4, 2).sum(1)
     assert (moved[0] > moved[1]).all() and moved[0].sum() > 0  # [data set, turn]
 
 

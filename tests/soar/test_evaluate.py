@@ -276,9 +276,9 @@ def test_every_row_states_its_rollouts(widely):
 def test_each_arm_trains_on_its_own_problems_then_on_hard_train(home, tmp_path, widely):
     seen, real = [], student.train
 
-    def record(base, adapters, problem_sets, settings, keys, *rest):
-        seen.extend((key[3], key[2], settings.group, tuple(problems)) for key, problems in zip(keys, problem_sets))
-        return real(base, adapters, problem_sets, settings, keys, *rest)
+    def record(base, adapters, lessons, settings, *rest):
+        seen.extend((own.key[3], own.key[2], settings.group, tuple(own.problems)) for own in lessons)
+        return real(base, adapters, lessons, settings, *rest)
 
     loop, config = InnerLoop(train=record), wide(home, students=1)
     evaluate.run(config, [home / "soar0"], tmp_path / "out", judge=judge, hooks=Hooks(progress=False, inner_loop=loop))

@@ -11,7 +11,7 @@ from tiny_world import settings
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import decode
-from soar_lib.engine.update import completion_logprobs, make_optimizer
+from soar_lib.engine.update import completion_logprobs, make_learner
 from soar_lib.soar import teacher
 
 KEY = (0, "teacher", 1)
@@ -98,14 +98,11 @@ def test_data_sets_are_cut_in_order(proposal):
 def change(base, adapters, proposal, rewards, tiny_world) -> torch.Tensor:
     """How the log-probability of each data set changes in one step on the rewards."""
     optimiser = replace(settings(tiny_world).teacher.optimiser, learning_rate=1e-3, kl=0.0, schedule="constant")
-    values = replace(settings(tiny_world).teacher, optimiser=optimiser)
-    learner = adapters.select([0])
-    before = completion_logprobs(base, learner, proposal.samples).sum(1)
-    measured = teacher.learn(
-        base, learner, make_optimizer(learner, optimiser), proposal.samples, rewards, values, step=0, steps=10
-    )
+    learner = make_learner(adapters.select([0]), optimiser, 10)
+    before = completion_logprobs(base, learner.adapters, proposal.samples).sum(1)
+    measured = teacher.learn(base, learner, proposal.samples, rewards, step=0)
     assert set(measured) == {"grad_norm", "kl", "learning_rate"}
-    after = completion_logprobs(base, learner, proposal.samples).sum(1)
+    after = completion_logprobs(base, learner.adapters, proposal.samples).sum(1)
     return (after - before).detach().view(len(rewards), -1).sum(1)
 
 

@@ -4,9 +4,10 @@ import pytest
 import tiny
 import torch
 
-from soar_lib.records import Problem
+from soar_lib.records import Draw, Problem
 from soar_lib.settings.student import OptimiserSettings, StudentSettings
 from soar_lib.student import train as student
+from soar_lib.student.train import Lesson
 
 WORDS = ("abc", "hello", "2+2", "x", "why not", "12*7", "zz")
 
@@ -31,15 +32,19 @@ def settings(kl: float = 0.0, steps: int = 10) -> StudentSettings:
     )  # fmt: skip
 
 
+TWO = [Lesson(problems(4), (key,)) for key in (1, 2)]
+
+
 @pytest.mark.parametrize("kl", [0.0, 0.01])
 def test_students_together_equal_students_alone(kl):
     base = tiny.base()
     population = tiny.adapters(base, 3)
-    sets, keys = [problems(5), problems(3, 2), problems(4, 4)], [(0, "inner", i) for i in range(3)]
-    together, history = student.train(base, population, sets, settings(kl), keys, letters)
+    sets = (problems(5), problems(3, 2), problems(4, 4))
+    lessons = [Lesson(own, (0, "inner", i)) for i, own in enumerate(sets)]
+    together, history = student.train(base, population, lessons, settings(kl), letters)
     for slot in range(3):
         one = population.select([slot])
-        alone, single = student.train(base, one, [sets[slot]], settings(kl), [keys[slot]], letters)
+        alone, single = student.train(base, one, [lessons[slot]], settings(kl), letters)
         for name, tensor in alone.state_dict().items():
             torch.testing.assert_close(tensor[0], together.state_dict()[name][slot], atol=2e-5, rtol=1e-4)
         assert [row["reward"][0] for row in single] == [row["reward"][slot] for row in history]
@@ -49,7 +54,7 @@ def test_training_moves_every_adapter_tensor_and_leaves_the_start_alone():
     base = tiny.base()
     population = tiny.adapters(base, 2)
     before = {name: tensor.clone() for name, tensor in population.state_dict().items()}
-    trained, _ = student.train(base, population, [problems(4), problems(4)], settings(), [(1,), (2,)], letters)
+    trained, _ = student.train(base, population, TWO, settings(), letters)
     for name, tensor in trained.state_dict().items():
         assert torch.equal(population.state_dict()[name], before[name]), name
         assert all(not torch.equal(tensor[slot], before[name][slot]) for slot in range(2)), name
@@ -59,7 +64,7 @@ def test_learning_raises_the_reward():
     base = tiny.base()
     population = tiny.adapters(base, 1).select([0, 0])
     longer = settings(steps=40)
-    _, history = student.train(base, population, [problems(4)] * 2, longer, [(5,), (6,)], letters)
+    _, history = student.train(base, population, [Lesson(problems(4), (key,)) for key in (5, 6)], longer, letters)
     for slot in range(2):
         early = sum(row["reward"][slot] for row in history[:10])
         late = sum(row["reward"][slot] for row in history[-10:])
@@ -68,10 +73,7 @@ def test_learning_raises_the_reward():
 
 def test_a_run_repeats_bit_for_bit():
     base = tiny.base()
-    runs = [
-        student.train(base, tiny.adapters(base, 2), [problems(4)] * 2, settings(), [(1,), (2,)], letters)
-        for _ in range(2)
-    ]
+    runs = [student.train(base, tiny.adapters(base, 2), TWO, settings(), letters) for _ in range(2)]
     (first, history), (second, again) = runs
     assert history == again
     assert all(torch.equal(t, second.state_dict()[name]) for name, t in first.state_dict().items())
@@ -85,13 +87,11 @@ def test_problem_order_takes_every_problem_once_per_epoch():
 
 def test_greedy_accuracy_is_the_verdict_of_the_greedy_answer():
     base = tiny.base()
-    population = tiny.adapters(base, 2)
-    questions = problems(3)
-    result = student.accuracy(base, population, questions, [1, 0], 12)
+    result = student.accuracy(base, tiny.adapters(base, 2), problems(3), Draw(12))
     assert result.shape == (2, 3) and not result.any()  # a random model writes no box
 
 
 def test_wrong_numbers_of_problem_sets_are_refused():
     base = tiny.base()
-    with pytest.raises(ValueError, match="2 students, 1 problem sets"):
-        student.train(base, tiny.adapters(base, 2), [problems(2)], settings(), [(1,), (2,)], letters)
+    with pytest.raises(ValueError, match="2 students, 1 lessons"):
+        student.train(base, tiny.adapters(base, 2), TWO[:1], settings(), letters)

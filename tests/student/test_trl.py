@@ -32,7 +32,9 @@ from soar_lib.soar import run as soar
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student import trl as trl_student
-from tests.student.test_train import letters, problems
+from soar_lib.student.inner_loop import train
+from soar_lib.student.train import Lesson
+from tests.student.test_train import TWO, letters, problems
 
 ARMS = ("base", "hard_only", "grounded_t")
 
@@ -76,15 +78,15 @@ class Script:
 @pytest.mark.parametrize(("advantage", "kl"), [("rloo", 0.0), ("grpo", 0.0), ("grpo", 5.0)])
 def test_on_the_same_completions_trl_steps_as_we_do(monkeypatch, advantage, kl):
     base, script = tiny.base(), Script(monkeypatch)
-    start, sets, keys = tiny.adapters(base, 2), [problems(5), problems(3, 2)], [(7, 0), (7, 1)]
-    ours, history = student.train(base, start, sets, settings(advantage, kl, "stack"), keys, letters)
+    start, lessons = tiny.adapters(base, 2), [Lesson(problems(5), (7, 0)), Lesson(problems(3, 2), (7, 1))]
+    ours, history = train(base, start, lessons, settings(advantage, kl, "stack"), letters)
     script.play(monkeypatch, 2)
-    theirs, told = student.train(base, start, sets, settings(advantage, kl), keys, letters)
+    theirs, told = train(base, start, lessons, settings(advantage, kl), letters)
 
     asked = [
-        base.encode(student_messages(sets[slot][i].question))
-        for slot, key in enumerate(keys)
-        for i in student.problem_order(len(sets[slot]), 4 * 2, key)
+        base.encode(student_messages(lesson.problems[i].question))
+        for lesson in lessons
+        for i in student.problem_order(len(lesson.problems), 4 * 2, lesson.key)
         for _ in range(4)
     ]
     assert script.prompts == asked
@@ -112,11 +114,11 @@ def test_rloo_of_trl_pays_for_leaving_the_start_and_the_base_comes_back_as_it_wa
     for kl in (0.0, 5.0):
         chosen = replace(free, optimiser=replace(free.optimiser, kl=kl, gradient_checkpointing=kl > 0))
         torch.manual_seed(3)
-        trained, history = student.train(
-            base, start, [problems(4)], chosen, [(1,)], letters, lambda step, row: seen.append((step, row))
+        trained, history = train(
+            base, start, [Lesson(problems(4), (1,))], chosen, letters, watch=lambda *told: seen.append(told)
         )
         assert torch.initial_seed() == 3 and torch.equal(torch.rand(2), torch.rand(2, generator=_seeded(3)))
-        assert [row for _, row in seen] == history and [step for step, _ in seen] == [0, 1, 2, 3]
+        assert seen == [(step, row, None) for step, row in enumerate(history)] and len(seen) == 4
         assert (history[-1]["kl"][0] != 0) == (kl > 0)
         seen.clear()
         if kl == 0.0:
@@ -137,8 +139,8 @@ def _seeded(seed: int) -> torch.Generator:
 def test_a_student_repeats_bit_for_bit_and_is_the_same_beside_another():
     base = tiny.base()
     start, chosen = tiny.adapters(base, 2), settings("rloo", 0.0, steps=2)
-    both, history = student.train(base, start, [problems(4)] * 2, chosen, [(1,), (2,)], letters)
-    alone, single = student.train(base, start.select([1]), [problems(4)], chosen, [(2,)], letters)
+    both, history = train(base, start, TWO, chosen, letters)
+    alone, single = train(base, start.select([1]), TWO[1:], chosen, letters)
     assert all(torch.equal(t[0], both.state_dict()[name][1]) for name, t in alone.state_dict().items())
     assert [row["reward"][1] for row in history] == [row["reward"][0] for row in single]
 
@@ -257,15 +259,6 @@ WRONG = [
 def test_where_trl_does_not_belong_is_said(kind, changes, message):
     with pytest.raises(ConfigError, match=message):
         preset("paper", kind, **{"student.trainer": "trl"} | changes)
-
-
-def test_students_of_trl_cannot_be_watched():
-    base = tiny.base()
-    start = tiny.adapters(base, 1)
-    with pytest.raises(ValueError, match="cannot be watched"):
-        student.train(
-            base, start, [problems(2)], settings("rloo", 0.0), [(1,)], letters, watch=lambda step, students: None
-        )
 
 
 def test_without_trl_an_evaluation_says_so_before_anything_is_written(taught, tmp_path, monkeypatch, capsys):

@@ -9,10 +9,10 @@ import torch
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import decode, sample
-from soar_lib.engine.update import completion_logprobs, make_optimizer
+from soar_lib.engine.update import Learner, completion_logprobs, make_learner
 from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.prompts import reconstruct_messages, tagged
-from soar_lib.records import Problem
+from soar_lib.records import Draw, Problem
 from soar_lib.settings.presets import preset
 from soar_lib.svs import step as svs
 from soar_lib.svs.rephrasings import rephraser
@@ -302,9 +302,9 @@ def test_without_its_reward_writing_is_not_learned(nano, problems):
 # ------------------------------------------------------------------ the update
 
 
-def sgd(adapters: Adapters) -> torch.optim.Optimizer:
+def sgd(adapters: Adapters, config: SvsConfig, steps: int = 1) -> Learner:
     """Plain steps, so that a step is the gradient."""
-    return torch.optim.SGD(adapters.parameters(), lr=1.0)
+    return Learner(adapters, torch.optim.SGD(adapters.parameters(), lr=1.0), config.optimiser, steps)
 
 
 def test_the_update_is_grpo_token_mean_over_the_mixture():
@@ -312,7 +312,7 @@ def test_the_update_is_grpo_token_mean_over_the_mixture():
     slots = tiny.adapters(base, 2)
     prompts = [[2, 40, 41, 3], [2, 50, 3], [2, 60, 61, 62, 3]]
     numbers = torch.rand(12, 9, generator=torch.Generator().manual_seed(1))
-    samples = sample(base, slots, prompts, [0, 0, 1], 4, numbers, 9)
+    samples = sample(base, slots, prompts, [0, 0, 1], 4, numbers, Draw(9))
     groups = [Group(ORIGINAL, 0, 0, (1.0, 0.0, 0.0, 0.0)), Group(SYNTHESIS, 1, 8, (1.0, 1.0, 0.0, 0.0))]
     config = preset("paper", SvsConfig, **{"optimiser.max_grad_norm": 1e9, "optimiser.learning_rate": 0.5})
 
@@ -327,7 +327,7 @@ def test_the_update_is_grpo_token_mean_over_the_mixture():
     by_hand.backward()
 
     before = [parameter.detach().clone() for parameter in slots.parameters()]
-    measured = svs.learn(base, slots, sgd(slots), samples, groups, config, 0, 1)
+    measured = svs.learn(base, sgd(slots, config), samples, groups, config, 0)
     for old, new, expected in zip(before, slots.parameters(), copy.parameters(), strict=True):
         torch.testing.assert_close(old - new.detach(), 0.5 * expected.grad, atol=1e-5, rtol=1e-3)
     assert (measured["grad_norm"] > 0).all() and measured["learning_rate"].tolist() == [0.5, 0.5]
@@ -338,7 +338,7 @@ def test_a_step_without_signal_changes_nothing():
     slots = tiny.adapters(base, 2)
     before = {name: tensor.clone() for name, tensor in slots.state_dict().items()}
     config = preset("paper", SvsConfig, group=2, max_new_tokens=4, max_prompt_tokens=4000)
-    rows, found = svs.play(base, slots, sgd(slots), [[SUM], [SUM, SUM]], config, [3, 4], 0, 1)
+    rows, found = svs.play(base, sgd(slots, config), [[SUM], [SUM, SUM]], config, [3, 4], 0)
     assert found == [] and [row["learned_original"] for row in rows] == [0, 0]
     assert [(row["seed"], row["problems"], row["rollouts"], row["grad_norm"]) for row in rows] == [
         (3, 1, 2, 0.0), (4, 2, 4, 0.0),
@@ -351,7 +351,7 @@ def test_a_seed_is_the_same_alone_and_among_others(nano, problems):
     for keys in ([5, 6], [6]):
         slots = fresh(nano, len(keys))
         batches = [problems[:2], problems[2:5]][-len(keys) :]
-        rows, found = svs.play(nano, slots, sgd(slots), batches, config, keys, 4, 5)
+        rows, found = svs.play(nano, sgd(slots, config, 5), batches, config, keys, 4)
         own = {name: tensor[-1] for name, tensor in slots.state_dict().items()}
         results.append((rows[-1], [variant for variant in found if variant.seed == 6], own))
     (row, variants, among), (lone_row, lone_variants, alone) = results
@@ -364,9 +364,9 @@ def test_a_seed_is_the_same_alone_and_among_others(nano, problems):
 def test_the_measures_are_those_of_the_slots_own_rollouts(nano, problems):
     config = small(max_new_tokens=32)
     slots = fresh(nano, 2)
-    optimizer = make_optimizer(slots, config.optimiser)
+    learner = make_learner(slots, config.optimiser, 3)
     rollouts = svs.rollouts(nano, slots, [problems[:3], problems[3:]], config, [0, 1], 2)
-    rows, found = svs.play(nano, slots, optimizer, [problems[:3], problems[3:]], config, [0, 1], 2, 3)
+    rows, found = svs.play(nano, learner, [problems[:3], problems[3:]], config, [0, 1], 2)
     assert found == rollouts.written
     for slot, row in enumerate(rows):
         own = [right for task, right in zip(rollouts.solved.tasks, rollouts.solved.right) if task.slot == slot]
