@@ -12,13 +12,13 @@ import pytest
 from soar_lib.cli.arguments import HELP, KINDS, METHODS, grouped_settings, parser, settings
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
 from soar_lib.measure.quality import exact, topic
-from soar_lib.measure.tables import DOCUMENTS, MARKED, fill, fill_times, filled
 from soar_lib.records import SyntheticProblem
 from soar_lib.runs import read_jsonl
 from soar_lib.soar import study
 from soar_lib.soar.claims import CLAIMS
 from soar_lib.svs.report import claims_of
 from tools import methods
+from tools.readme import DOCUMENTS, MARKED, fill, fill_times, filled
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -16,20 +16,21 @@ from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
 from soar_lib.measure.claims import judged
-from soar_lib.measure.plots import Draw, Tables
+from soar_lib.measure.drawing import ROOT, Draw, Tables, looks, panels, save_all
 from soar_lib.records import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl
 from soar_lib.soar import claims, question_points
 from soar_lib.soar import diversity_figures as diversity_plots
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
+from soar_lib.soar.names import MAIN
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
 from soar_lib.svs import tables as svs_tables
+from soar_lib.svs.names import MAIN as SVS_MAIN
 from tools import methods_report
 
 REFERENCE = Path("runs") / "reference"
-MAIN = ("base", "hard_only", "pq", "ps", "grounded_t")  # the arms of the paper's main comparison, Table 4
 MAPPED = ("grounded", "intrinsic")  # whose questions the static map shows
 
 
@@ -41,8 +42,8 @@ def of_study(folder: str | Path) -> Tables:
     grounded = [path for arm, _, path in study_tables.runs_of(folder) if arm == "grounded"]
     main = passk.table(scores, ks, MAIN)
     return {
-        **plots.of_runs(folder / "filter", grounded, main, settings["soar"]["threshold"]),
-        "soar_topics": (_topics(folder, scores, max(ks)), plots.by_topic),
+        **study_plots.of_runs(folder / "filter", grounded, main, settings["soar"]["threshold"]),
+        "soar_topics": (_topics(folder, scores, max(ks)), study_plots.by_topic),
         **_arms(folder, scores, ks),
         **_written(folder),
     }
@@ -51,7 +52,7 @@ def of_study(folder: str | Path) -> Tables:
 def _topics(folder: Path, scores: list[Score], k: int) -> pd.DataFrame:
     topics = {row["id"]: row["topic"] for row in read_jsonl(folder / "filter" / "hard_test.jsonl")}
     chosen = [score for score in scores if score.arm in MAIN and score.problem in topics]
-    return plots.topics_table(chosen, topics, k)
+    return study_plots.topics_table(chosen, topics, k)
 
 
 def _arms(folder: Path, scores: list[Score], ks: list[int]) -> Tables:
@@ -60,7 +61,7 @@ def _arms(folder: Path, scores: list[Score], ks: list[int]) -> Tables:
     swept = study_tables.swept(folder)
     arms = [name for name in dict.fromkeys(score.arm for score in scores) if name not in swept]
     return {
-        "claims": (claims.claims(folder), study_plots.forest),
+        "claims": (claims.claims(folder), partial(plots.forest, of=claims.CLAIMS)),
         "comparisons": (claims.comparisons(folder), None),
         "study_arms": (passk.table(scores, ks, arms), partial(study_plots.arms, k=k)),
         "study_transfer": (passk.table(scores, ks, arms, set=TRANSFER), partial(study_plots.arms, k=k)),
@@ -97,7 +98,7 @@ def _written(folder: Path) -> Tables:
 
 def _quality_bars(data: pd.DataFrame) -> Figure:
     """Ours beside the paper's Table 7, where it is at hand."""
-    path = plots.ROOT / "data" / "quality_paper.csv"
+    path = ROOT / "data" / "quality_paper.csv"
     return diversity_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
 
 
@@ -105,7 +106,7 @@ def of_ladder(folder: str | Path) -> Tables:
     """Every figure and table of a LADDER run."""
     return {
         "ladder_nano": (ladder_report.table(folder), ladder_plots.arms),
-        "ladder_claims": (ladder_report.claims(folder), partial(study_plots.forest, of=ladder_report.CLAIMS)),
+        "ladder_claims": (ladder_report.claims(folder), partial(plots.forest, of=ladder_report.CLAIMS)),
         "ladder_levels": (ladder_report.levels(folder), ladder_plots.levels),
         "ladder_variants": (ladder_report.trees(folder), ladder_plots.variants),
         "ladder_ttrl": (ladder_report.ttrl(folder), ladder_plots.ttrl),
@@ -116,11 +117,11 @@ def of_svs(folder: str | Path) -> Tables:
     """Every figure and table of an SvS run. Raises RunError where the folder holds none."""
     study, numbers = svs_report.read(folder), svs_report.table(folder)
     found = svs_report.claims_of(read_json(Path(folder) / "config.json")["samples"])
-    main = numbers[numbers["arm"].isin(svs_plots.MAIN)]
+    main = numbers[numbers["arm"].isin(SVS_MAIN)]
     return {
         "svs_nano": (numbers, svs_plots.beside_paper),
         "svs_pass_at_k": (svs_tables.passes(main), svs_plots.pass_at_k),
-        "svs_claims": (judged(study, found), partial(study_plots.forest, of=found)),
+        "svs_claims": (judged(study, found), partial(plots.forest, of=found)),
         "svs_curves": (svs_tables.steps(folder), svs_plots.entropy),
         "svs_kinds": (svs_tables.kinds(folder), None),
         "svs_variants": (svs_tables.binned(svs_report.variants(folder)), svs_plots.shares),
@@ -134,12 +135,10 @@ def of_methods(folder: str | Path) -> Tables:
 
 def base_accuracy(data: pd.DataFrame) -> Figure:
     """Accuracy of the untrained model by depth, one line per family; columns family, depth, accuracy."""
-    figure, (axes,) = plots.new_axes()
-    for index, (family, part) in enumerate(data.groupby("family", sort=True)):
-        axes.plot(
-            part["depth"], 100 * part["accuracy"], marker=plots.MARKERS[index], ms=5, color=plots.COLOURS[index],
-            label=family.replace("_", " "),
-        )  # fmt: skip
+    figure, (axes,) = panels(size=(7.0, 4.2))
+    look = looks(sorted(data["family"]))
+    for family, part in data.groupby("family", sort=True):
+        axes.plot(part["depth"], 100 * part["accuracy"], ms=5, **look[family])
     axes.set_ylim(0, 102)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="depth (steps of the worked solution)", ylabel="right answers at temperature 1 (%)")
@@ -156,7 +155,7 @@ RUNS: dict[str, Callable[[Path], Tables]] = {
 FROM_TABLES: dict[str, Draw] = {"nano_base_accuracy": base_accuracy}
 
 
-def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -> list[Path]:
+def draw_all(root: str | Path = ROOT, reference: str | Path = REFERENCE) -> list[Path]:
     """Draw every figure for which there is data; returns the pictures' paths."""
     tables: Tables = {}
     for name, of_run in RUNS.items():
@@ -166,12 +165,12 @@ def draw_all(root: str | Path = plots.ROOT, reference: str | Path = REFERENCE) -
         path = Path(root) / "data" / f"{name}.csv"
         if path.exists():
             tables[name] = (pd.read_csv(path), figure)
-    return plots.save_all(tables, root)
+    return save_all(tables, root)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.figures", description="Draw every figure again.")
-    parser.add_argument("--figures", type=Path, default=plots.ROOT, help="folder of the pictures, with data/ in it")
+    parser.add_argument("--figures", type=Path, default=ROOT, help="folder of the pictures, with data/ in it")
     parser.add_argument("--reference", type=Path, default=REFERENCE, help="folder of the runs, as runs/reference is")
     arguments = parser.parse_args()
     for path in draw_all(arguments.figures, arguments.reference):

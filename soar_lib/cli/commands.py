@@ -184,10 +184,11 @@ def _demo(arguments: argparse.Namespace) -> None:
     taught = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
     _taught(taught, out / "soar", arguments)
     table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments)
-    from soar_lib.measure import plots
+    from soar_lib.measure.drawing import save_all
+    from soar_lib.soar.figures import of_runs
 
-    tables = plots.of_runs(out / "filter", [out / "soar"], table, taught.threshold)
-    for picture in plots.save_all(tables, out / "figures"):
+    tables = of_runs(out / "filter", [out / "soar"], table, taught.threshold)
+    for picture in save_all(tables, out / "figures"):
         print(f"figure: {picture}")
     print(f"run folders: {', '.join(str(out / name) for name in KINDS)}")
 

@@ -12,7 +12,7 @@ import ipywidgets
 from soar_lib.ladder import explorer_views as ladder_views
 from soar_lib.ladder.explorer_views import SHOWN, Run, label
 from soar_lib.ladder.settings import TTRL_ARMS
-from soar_lib.measure.tables import title
+from soar_lib.measure.tables import name
 from soar_lib.measure.widgets import controlled
 
 
@@ -46,7 +46,7 @@ def _levels(run: Run) -> ipywidgets.VBox:
 
 def _ttrl(run: Run) -> ipywidgets.VBox:
     """TTRL on each test problem."""
-    arms = [(title(arm), arm) for arm in TTRL_ARMS if arm in {*run.probes["arm"]}] or [("none", TTRL_ARMS[0])]
+    arms = [(name(arm), arm) for arm in TTRL_ARMS if arm in {*run.probes["arm"]}] or [("none", TTRL_ARMS[0])]
     arm, seed = _choice("arm", arms), _choice("seed", range(run.seeds))
     problem = _choice("problem", _problems(run, run.tests))
     return _tab([arm, seed, problem], lambda: ladder_views.ttrl_page(run, arm.value, seed.value, problem.value))

@@ -13,15 +13,17 @@ import pandas as pd
 
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
-from soar_lib.ladder.figures import FATES, TIMES, TREES
+from soar_lib.ladder.figures import FATE_LOOKS
+from soar_lib.ladder.names import TIMES, TREES
 from soar_lib.ladder.report import ANY_STEP, VARIANTS
 from soar_lib.ladder.settings import TTRL_ARMS
-from soar_lib.measure.tables import percent, title
+from soar_lib.measure.tables import name, percent
 from soar_lib.records import HARD_TEST, Score
 from soar_lib.runs import RunError, read_json, read_jsonl
 from soar_lib.soar.explorer_views import html, picture
 
-SHOWN = {"all": tuple(FATES), "usable": ("usable",), "rejected": tuple(FATES)[1:]}  # fates by what is asked for
+_USABLE, *_REJECTED = FATE_LOOKS
+SHOWN = {"all": (_USABLE, *_REJECTED), "usable": (_USABLE,), "rejected": tuple(_REJECTED)}  # by what is asked for
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def _counts(variants: pd.DataFrame) -> pd.DataFrame:
     """The table of `ladder_report.counted`, in words."""
     counts = ladder_report.counted(variants).drop(columns="tree")
     counts["distance"] = ["–" if pd.isna(value) else f"{value:.2f}" for value in counts["distance"]]
-    names = {fate: text for fate, (text, _) in FATES.items()}
+    names = {fate: text for fate, (text, _) in FATE_LOOKS.items()}
     return counts.rename(columns=names | {"distance": "mean distance to a test problem"})
 
 
@@ -123,7 +125,7 @@ def _scrolled(content: str) -> str:
 
 def _summary(row: dict) -> str:
     """Level, question, what became of it, and how often it was solved."""
-    said, colour = FATES[row["fate"]]
+    said, colour = FATE_LOOKS[row["fate"]]
     why = row["rejected"] if row["fate"] in ("repeats", "unsolvable") else said
     solved = f"; solved before {row['before']}, after {row['after']}" if row["before"] or row["after"] else ""
     question = escape(row["question"]) or "<i>nothing that can be read</i>"
@@ -177,7 +179,7 @@ def ttrl_page(run: Run, arm: str, seed: int, problem: str) -> str:
     steps = run.probes
     own = steps[(steps["arm"] == arm) & (steps["seed"] == seed) & (steps["problem"] == problem)]
     if own.empty:
-        return f"<p>This run has no {escape(title(arm))}.</p>"
+        return f"<p>This run has no {escape(name(arm))}.</p>"
     kept = with_parents(run.of("ttrl", seed, problem), SHOWN["usable"])
     drawn = picture(ladder_plots.one_problem(own), f"TTRL on {problem}, step by step")
     tree = nested(kept, problem, run.questions) or "<p>No usable variant: nothing was trained.</p>"
@@ -189,7 +191,7 @@ def _solved(run: Run, seed: int, problem: str) -> pd.DataFrame:
     """How often each student of this seed solved the problem."""
     names = {HARD_TEST: "samples", ANY_STEP: "probes at any step"}
     rows = [
-        {"arm": title(s.arm), "measured on": names[s.set], "right": f"{s.c} of {s.n}", "completions spent": s.rollouts}
+        {"arm": name(s.arm), "measured on": names[s.set], "right": f"{s.c} of {s.n}", "completions spent": s.rollouts}
         for s in run.scores
         if (s.run, s.problem) == (f"seed{seed}", problem) and s.set in names
         and (s.arm in ("base", "ladder") or s.arm in TTRL_ARMS)

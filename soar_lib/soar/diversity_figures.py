@@ -1,6 +1,6 @@
 """Figures of what teachers write: its diversity (SOAR Table 1, appendix E), its quality (Table 7), its map.
 
-As in measure/plots.py a table goes in and a figure comes out. Tables are those of `study_tables` and, for the map, of
+As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `study_tables` and, for the map, of
 `question_points.points`. Diversity tables of several embeddings may be put one under another: each gets its panel.
 """
 
@@ -8,16 +8,26 @@ import math
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from soar_lib.measure import diversity
 from soar_lib.measure.diversity import Embedding
-from soar_lib.measure.plots import STYLE, new_axes
+from soar_lib.measure.drawing import (
+    averaged,
+    draw_means,
+    looks,
+    means,
+    name_rows,
+    panels,
+    side_legend,
+    stack,
+    top_legend,
+)
 from soar_lib.measure.quality import LABELS
-from soar_lib.soar.figures import draw_bands, means, name, ordered, side_legend, styles
+from soar_lib.measure.tables import name
+from soar_lib.soar.names import ordered
 from soar_lib.soar.question_points import LABEL_COLOURS, circles, classes, counted, families, fullest, named
 
 GAINING = ("grounded", "no_promotion", "multi_turn")  # arms paid by their students' gain, with data sets of one size
@@ -27,38 +37,44 @@ GAIN_COLUMNS = ["arm", "seed", "round", "dataset", "n", "embedding", "q", "vendi
 # ------------------------------------------------------------------ diversity
 
 
+def _by_embedding(data: pd.DataFrame, width: float, height: float) -> tuple[Figure, list]:
+    """A figure with a panel for each embedding: (axes, the embedding's name, its rows) of each."""
+    parts = list(data.groupby("embedding", sort=False))
+    figure, grid = panels(len(parts), size=(width, 1.2 + height * len(parts)), sharex=True)
+    return figure, [(axes, *part) for axes, part in zip(grid, parts, strict=True)]
+
+
 def vendi_by_round(data: pd.DataFrame) -> Figure:
     """Vendi Score of each round's problems, one line per arm: the mean over seeds with a band of one SD on each side.
 
-    `data` is a table of `study_tables.diversity_by_round`.
+    `data` is a table of `soar.report.diversity_by_round`.
     """
-    figure, panels = new_axes(data["embedding"].nunique(), (9.0, 1.2 + 3.2 * data["embedding"].nunique()))
-    for axes, (embedding, part) in zip(panels, data.groupby("embedding", sort=False), strict=True):
-        draw_bands(axes, means(part, "round", "vendi"), "round", "vendi", styles(data["arm"]))
+    figure, grid = _by_embedding(data, 9.0, 3.2)
+    for axes, embedding, part in grid:
+        draw_means(axes, means(part, "round", "vendi"), "round", "vendi", looks(data["arm"]))
         axes.set_title(f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
         axes.set_ylabel(_score(part))
-    panels[-1].set_xlabel("round")
-    side_legend(figure, panels[0])
+    axes.set_xlabel("round")
+    side_legend(figure, grid[0][0])
     return figure
 
 
 def vendi_by_arm(data: pd.DataFrame) -> Figure:
     """Vendi Score of the problems that each teacher wrote for the evaluation: a point per seed, a bar at their mean.
 
-    `data` is a table of `study_tables.diversity_by_seed`.
+    `data` is a table of `soar.report.diversity_by_seed`.
     """
-    arms, look = ordered(data["arm"]), styles(data["arm"])
-    figure, panels = new_axes(data["embedding"].nunique(), (7.0, 1.2 + 3.2 * data["embedding"].nunique()))
-    for axes, (embedding, part) in zip(panels, data.groupby("embedding", sort=False), strict=True):
+    arms, look = ordered(data["arm"]), looks(data["arm"])
+    figure, grid = _by_embedding(data, 7.0, 3.2)
+    for axes, embedding, part in grid:
         for place, arm in enumerate(arms):
             own = part.loc[part["arm"] == arm, "vendi"]
-            points = look[arm] | {"ls": "", "alpha": 0.6, "label": name(arm)}
-            axes.plot([place] * len(own), own, **points)
+            axes.plot([place] * len(own), own, **look[arm] | {"ls": "", "alpha": 0.6})
             axes.plot([place - 0.25, place + 0.25], [own.mean()] * 2, color=look[arm]["color"], lw=2)
         axes.set(title=f"{embedding}; {_sizes(part)} problems of each seed", ylabel=_score(part))
         axes.set_ylim(bottom=0)
-    panels[-1].set_xticks(range(len(arms)), [name(arm).replace(", ", ",\n") for arm in arms], fontsize=9)
-    panels[-1].set_xlabel("arm (points: seeds; bars: their means)")
+    axes.set_xticks(range(len(arms)), [name(arm).replace(", ", ",\n") for arm in arms], fontsize=9)
+    axes.set_xlabel("arm (points: seeds; bars: their means)")
     return figure
 
 
@@ -76,7 +92,7 @@ def vendi_gain_table(
     """One row per data set of the outer loop, columns `GAIN_COLUMNS`: the Vendi Score of its questions and its reward,
     which is the gain in accuracy of students trained on it (a fraction of 1).
 
-    `problems` are those of `study_tables.problems`; `embed` None: character n-grams. Raises ValueError where data sets
+    `problems` are those of `soar.report.problems`; `embed` None: character n-grams. Raises ValueError where data sets
     differ in size, since their scores do not compare.
     """
     chosen = problems[problems["arm"].isin(arms)].reset_index(drop=True)
@@ -101,16 +117,16 @@ def vendi_against_gain(data: pd.DataFrame) -> Figure:
     The title has Spearman's rho over all data sets, and within rounds, where all data sets of a round share their
     baseline and reward set: both numbers are then taken as differences from their round's means.
     """
-    look = styles(data["arm"])
-    figure, panels = new_axes(data["embedding"].nunique(), (9.0, 1.2 + 3.4 * data["embedding"].nunique()))
-    for axes, (embedding, part) in zip(panels, data.groupby("embedding", sort=False), strict=True):
+    figure, grid = _by_embedding(data, 9.0, 3.4)
+    for axes, embedding, part in grid:
         for arm, own in part.groupby("arm", sort=False):
-            points = look[arm] | {"ls": "", "ms": 4, "alpha": 0.6, "label": f"{name(arm)}: {_rho(own)}"}
+            look = looks(data["arm"])[arm]
+            points = look | {"ls": "", "ms": 4, "alpha": 0.6, "label": f"{name(arm)}: {_rho(own)}"}
             axes.plot(own["vendi"], 100 * own["reward"], **points)
         axes.set_title(f"{embedding}; Spearman's rho {_rho(part)}, within rounds {_rho(within_rounds(part))}")
         axes.set_ylabel("gain in accuracy (points)")
         axes.legend(fontsize=9, frameon=False, title="arm: rho")
-    panels[-1].set_xlabel(f"{_score(data)} of a data set of {' or '.join(map(str, data['n'].unique()))} problems")
+    axes.set_xlabel(f"{_score(data)} of a data set of {' or '.join(map(str, data['n'].unique()))} problems")
     return figure
 
 
@@ -138,7 +154,7 @@ def _rho(data: pd.DataFrame) -> str:
 def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figure:
     """Shares of the quality labels of each arm in one bar, with 95 % intervals of `correct` and of all well-posed ones.
 
-    `data` is a table of `study_tables.quality_by_arm`. Beneath an arm's bar stands, paler, what `paper` says of it
+    `data` is a table of `soar.report.quality_by_arm`. Beneath an arm's bar stands, paler, what `paper` says of it
     (figures/data/quality_paper.csv, SOAR Table 7 as printed, where not all columns add up to 100: another model, other
     problems, a language model as judge).
     """
@@ -147,29 +163,25 @@ def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figur
         theirs = pd.DataFrame() if paper is None else paper[paper["arm"] == arm]
         bars += [(name(arm), data[data["arm"] == arm], 1.0)]
         bars += [] if theirs.empty else [("paper", theirs, 0.45)]
-    figure, (axes,) = new_axes(size=(9.0, 1.6 + 0.42 * len(bars)))
-    for place, (text, part, alpha) in enumerate(bars):
-        _stacked(axes, place, part.set_index("measure"), alpha)
-    names = [f"{text} (n = {part['n'].iloc[0]})" for text, part, _ in bars]
-    axes.set_yticks(range(len(bars)), names, fontsize=9)
-    axes.set_ylim(len(bars) - 0.5, -0.5)
+    figure, (axes,) = panels(size=(9.0, 1.6 + 0.42 * len(bars)))
+    for place, (_, part, alpha) in enumerate(bars):
+        _one_bar(axes, place, part.set_index("measure"), alpha)
+    name_rows(axes, [f"{text} (n = {part['n'].iloc[0]})" for text, part, _ in bars])
     axes.grid(False)
     axes.set(xlabel="share of the judged problems (%)", ylabel="arm (judged problems)")
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles[:5], labels[:5], loc="outside upper center", ncols=5, fontsize=9, frameon=False)
+    top_legend(figure, handles[:5], labels[:5])
     return figure
 
 
-def _stacked(axes: Axes, place: int, part: pd.DataFrame, alpha: float) -> None:
-    """One bar of all labels; the intervals, where there are any, stand at the ends of their shares."""
-    end = 0.0
-    for label in LABELS:
-        share = part.loc[label, "percent"]
-        axes.barh(place, share, 0.8, end, color=LABEL_COLOURS[label], alpha=alpha, label=named(label))
-        if share >= 5:
-            colour = "white" if alpha == 1 and label in ("correct", "arithmetic") else "black"
-            axes.text(end + share / 2, place, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=9)
-        end += share
+def _one_bar(axes: Axes, place: int, part: pd.DataFrame, alpha: float) -> None:
+    """All labels; the intervals, where there are any, stand at the ends of their shares."""
+    dark = ("correct", "arithmetic") if alpha == 1 else ()
+    parts = [
+        (named(label), part.loc[label, "percent"], LABEL_COLOURS[label], "white" if label in dark else "black")
+        for label in LABELS
+    ]
+    stack(axes, place, parts, alpha, least=5)
     for measure, offset in (("correct", 0.28), ("well_posed", -0.28)) if "low" in part else ():
         row = part.loc[measure]
         errors = [[row["percent"] - row["low"]], [row["high"] - row["percent"]]]
@@ -179,16 +191,15 @@ def _stacked(axes: Axes, place: int, part: pd.DataFrame, alpha: float) -> None:
 def quality_by_round(data: pd.DataFrame) -> Figure:
     """Shares of well-posed and of correct problems by round, one line per arm: mean and ± 1 SD over seeds.
 
-    `data` is a table of `study_tables.quality_by_round`.
+    `data` is a table of `soar.report.quality_by_round`.
     """
-    figure, panels = new_axes(2, (9.0, 5.6))
-    for axes, column in zip(panels, ("well_posed", "correct"), strict=True):
-        percent = data.assign(**{column: 100 * data[column]})
-        draw_bands(axes, means(percent, "round", column), "round", column, styles(data["arm"]))
+    figure, grid = panels(2, size=(9.0, 5.6), sharex=True)
+    for axes, column in zip(grid, ("well_posed", "correct"), strict=True):
+        draw_means(axes, means(data, "round", column), "round", column, looks(data["arm"]), 100)
         axes.set(ylabel=f"{column.replace('_', '-')} problems (%)", ylim=(0, 102))
-    panels[0].set_title("Mean over seeds, band: ± 1 SD over seeds")
-    panels[-1].set_xlabel("round")
-    side_legend(figure, panels[0])
+    grid[0].set_title(averaged())
+    grid[-1].set_xlabel("round")
+    side_legend(figure, grid[0])
     return figure
 
 
@@ -201,14 +212,12 @@ def question_map_figure(data: pd.DataFrame, by: str = "round") -> Figure:
     `by` is one of `question_points.COLOUR_BY`; circles and colours are those of the widget.
     """
     arms = list(dict.fromkeys(data["arm"]))
-    with rc_context(STYLE):
-        rows, columns = math.ceil(len(arms) / 2), min(2, len(arms))
-        figure = Figure(figsize=(1.0 + 4.6 * columns, 1.2 + 3.9 * rows), layout="constrained")
-        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, arm in zip(panels, arms):
+    rows, columns = math.ceil(len(arms) / 2), min(2, len(arms))
+    figure, grid = panels(rows, columns, (1.0 + 4.6 * columns, 1.2 + 3.9 * rows), sharex=True, sharey=True)
+    for axes, arm in zip(grid, arms):
         _one_map(axes, data, (data["arm"] == arm).to_numpy(), by)
         axes.set(title=f"{name(arm)} ({counted((data['arm'] == arm).sum())})")
-    for axes in panels[len(arms) :]:
+    for axes in grid[len(arms) :]:
         axes.remove()
     figure.supxlabel(_map_note(data, by), fontsize=9)
     return figure

@@ -12,11 +12,11 @@ import ipywidgets
 import pandas as pd
 
 from soar_lib.measure.quality import LABELS, UNJUDGED, exact
+from soar_lib.measure.tables import name
 from soar_lib.runs import write_text_atomic
 from soar_lib.soar import explorer_views
 from soar_lib.soar import report as study_tables
 from soar_lib.soar.explorer_views import ALL, FIRST, VIEWS, Selection, Tables
-from soar_lib.soar.figures import name
 
 SMOOTHEST = 25  # points; the paper smooths over as many steps (section B.8)
 Controls = dict[str, ipywidgets.Widget]

@@ -15,17 +15,19 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soar_lib.measure import passk
+from soar_lib.measure import passk, plots
+from soar_lib.measure.drawing import Looks, looks, means
 from soar_lib.measure.quality import UNJUDGED, Verdict
-from soar_lib.measure.tables import percent
+from soar_lib.measure.tables import name, plus_minus, score_rows
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 from soar_lib.runs import read_json
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
-from soar_lib.soar.figures import QUANTITIES, name
+from soar_lib.soar.figures import QUANTITIES
+from soar_lib.soar.names import MAIN, ordered
 
 ALL = 0  # as k: every k
-FIRST = ("base", "hard_only", "pq", "ps", "grounded_t", "intrinsic_t")  # the arms of the first look, if measured
+FIRST = (*MAIN, "intrinsic_t")  # the arms of the first look, if measured
 WHERE = {HARD_TEST: "hard test", TRANSFER: "the transfer set"}
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -58,7 +60,7 @@ class Tables:
 
     @property
     def students(self) -> list[str]:
-        return study_plots.ordered([*(arm for arm, _ in self.scores), *self.curves["arm"]])
+        return ordered([*(arm for arm, _ in self.scores), *self.curves["arm"]])
 
     @property
     def teachers(self) -> list[str]:
@@ -69,8 +71,8 @@ class Tables:
         return sorted({*self.rounds["seed"], *self.curves["seed"]})
 
     @property
-    def look(self) -> study_plots.Styles:
-        return study_plots.styles([*FIRST, *self.students]) | study_plots.styles(self.teachers)
+    def look(self) -> Looks:
+        return looks([*FIRST, *self.students]) | looks(self.teachers)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _pass_at_k(set: str) -> View:
         f"no finished evaluation has scores on {WHERE[set]} for this choice.",
         partial(_scored, set=set),
         partial(_drawn_scores, where=WHERE[set]),
-        scores_text,
+        score_rows,
     )
 
 
@@ -145,18 +147,8 @@ def _scored(tables: Tables, chosen: Selection, set: str) -> pd.DataFrame:
 
 def _drawn_scores(tables: Tables, chosen: Selection, frame: pd.DataFrame, where: str) -> Figure:
     if chosen.k == ALL:
-        return study_plots.pass_at_k(frame, where, tables.look)
+        return plots.pass_at_k(frame, where, tables.look)
     return study_plots.arms(frame, chosen.k, where, tables.look)
-
-
-def scores_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per arm, pass@k in percent with intervals."""
-    rows = []
-    for arm, part in frame.groupby("arm", sort=False):
-        cells = {f"pass@{row.k} (%)": percent(row.mean, row.low, row.high) for row in part.itertuples(index=False)}
-        counts = {"students": part["seeds"].iloc[0], "rollouts each": part["rollouts"].iloc[0]}
-        rows.append({"arm": name(arm), **counts, **cells})
-    return pd.DataFrame(rows)
 
 
 def _training(measure: str, title: str) -> View:
@@ -172,7 +164,7 @@ def _training(measure: str, title: str) -> View:
 
 
 def _averaged(tables: Tables, chosen: Selection, measure: str) -> pd.DataFrame:
-    return study_plots.means(_rows_of(tables.curves, chosen), "step", measure, chosen.smoothing)
+    return means(_rows_of(tables.curves, chosen), "step", measure, chosen.smoothing)
 
 
 def _rows_of(frame: pd.DataFrame, chosen: Selection) -> pd.DataFrame:
@@ -187,10 +179,6 @@ def _curves_text(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
     cells = frame.assign(cell=[plus_minus(factor * m, factor * sd) for m, sd in zip(frame[measure], frame["sd"])])
     wide = cells.pivot(index="step", columns="arm", values="cell")[list(dict.fromkeys(frame["arm"]))].fillna("")
     return wide.rename(columns=name).rename_axis(columns=None).reset_index()
-
-
-def plus_minus(mean: float, sd: float, digits: int = 1) -> str:
-    return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
 
 
 def _taught(tables: Tables, chosen: Selection) -> pd.DataFrame:

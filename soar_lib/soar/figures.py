@@ -1,35 +1,37 @@
-"""Figures of a study: what its arms scored, how their students and teachers learned, its sweeps and its claims.
+"""Figures of SOAR: a run's rounds, what a study's arms scored, how their students and teachers learned, its sweeps.
 
-As in measure/plots.py a table goes in and a figure comes out. Tables are those of `passk.table`, `claims.claims` and
-`study_tables`; fractions of 1 are drawn as percent or points. `styles` keeps an arm's colour the same in every figure.
+As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `passk.table` and `soar.report`;
+fractions of 1 are drawn as percent or points.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from textwrap import fill
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soar_lib.measure import plots
-from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
-from soar_lib.measure.plots import COLOURS, MARKERS, STYLE
-from soar_lib.measure.tables import ARMS, title
-from soar_lib.soar.claims import CLAIMS
+from soar_lib.measure import passk, plots
+from soar_lib.measure.drawing import (
+    COLOURS,
+    Looks,
+    Tables,
+    averaged,
+    dots,
+    draw_means,
+    looks,
+    means,
+    name_rows,
+    panels,
+    side_legend,
+    whiskers,
+)
+from soar_lib.measure.tables import name, percent
+from soar_lib.records import Score
+from soar_lib.runs import read_jsonl
+from soar_lib.soar.names import ordered
 
-Styles = dict[str, dict[str, str]]  # an arm's colour, marker and line
-LINES = ("-", "--", ":", "-.")
-UNITS = ("points", "ratio", "percent", "nats per token")  # of claims
-VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[3], UNDECIDED: "#666666"}
-# What a study's arms change (`soar_lib.study.ARMS`), for readers.
-SETTINGS = {
-    "grounded": "grounded reward", "intrinsic": "intrinsic reward", "no_promotion": "no promotion",
-    "multi_turn": "two turns", "n_half": "n x 1/2", "tau_x1.5": "tau x 1.5", "tau_x2": "tau x 2", "r_half": "r x 1/2",
-    "sampled_reward": "sampled reward", "samples_half": "samples x 1/2", "samples_quarter": "samples x 1/4",
-    "rounds_x6": "rounds x 6",
-}  # fmt: skip
 # Columns that become axes: what they say, and the factor to their unit.
 QUANTITIES = {
     "step": ("step (both phases)", 1), "round": ("round", 1), "reward": ("mean reward of the answers", 1),
@@ -39,151 +41,128 @@ QUANTITIES = {
 }  # fmt: skip
 
 
-def name(arm: str) -> str:
-    """The name for readers of an arm of tables or of a study.
-
-    >>> name("pq"), name("grounded_t_n_half"), name("tau_x2"), name("mine_too")
-    ('PQ', 'Grounded-T, n x 1/2', 'tau x 2', 'mine too')
-    """
-    if arm in ARMS or arm in SETTINGS:
-        return SETTINGS.get(arm) or title(arm)
-    base = max((known for known in ARMS if arm.startswith(f"{known}_")), key=len, default="")
-    setting = SETTINGS.get(arm.removeprefix(f"{base}_"))
-    return f"{title(base)}, {setting}" if base and setting else title(arm)
-
-
-def ordered(arms: Iterable[str]) -> list[str]:
-    """Each arm once, in the order of `tables.ARMS`; others follow as they come."""
-    known = list(ARMS)
-    return sorted(dict.fromkeys(arms), key=lambda arm: known.index(arm) if arm in known else len(known))
-
-
-def styles(arms: Sequence[str]) -> Styles:
-    """The look of each arm: up to 28 differ in colour or line."""
+def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, threshold: float) -> Tables:
+    """The figures of a filter run, SOAR runs with one promotion threshold, and the table of their evaluation."""
     return {
-        arm: {
-            "color": COLOURS[index % 7], "marker": MARKERS[(index + index // 7) % 7], "ls": LINES[index // 7 % 4],
-        }
-        for index, arm in enumerate(dict.fromkeys(arms))
-    }  # fmt: skip
+        "filtering_nano": (plots.filtering_table(filtered), plots.filtering),
+        "soar_rounds": (rounds_table(soar), partial(timeline, threshold=threshold)),
+        "soar_nano": (table, main_pass_at_k),
+    }
 
 
-# ------------------------------------------------------------------ lines over steps and rounds
+# ------------------------------------------------------------------ rounds of a run
 
 
-def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> pd.DataFrame:
-    """The mean over seeds of each arm at each x: columns arm, x, y, sd (over seeds; NaN for one), seeds.
-
-    `data` has the columns arm, seed, x, y and may have student. Every line is first smoothed by a centred moving
-    average of `smoothing` points (fewer at its ends), then a seed's students are averaged, then seeds.
-    """
-    if data.empty:
-        return pd.DataFrame(columns=["arm", x, y, "sd", "seeds"])
-    wide = data.pivot(index=x, columns=[key for key in ("arm", "seed", "student") if key in data], values=y)
-    smooth = wide.rolling(smoothing, center=True, min_periods=1).mean().where(wide.notna())
-    seeds = smooth.T.groupby(level=["arm", "seed"]).mean()
-    parts = []
-    for arm in dict.fromkeys(data["arm"]):
-        own = seeds.loc[arm]
-        part = pd.DataFrame({y: own.mean(), "sd": own.std(), "seeds": own.count()}).dropna(subset=[y])
-        parts.append(part.rename_axis(x).reset_index().assign(arm=arm))
-    return pd.concat(parts, ignore_index=True)[["arm", x, y, "sd", "seeds"]]
+def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
+    """One row per run and round from rounds.jsonl; rewards are gains in accuracy (fractions of 1)."""
+    rows = []
+    for folder in map(Path, folders):
+        for record in read_jsonl(folder / "rounds.jsonl"):
+            reached = [sum(row) / len(row) for row in record["rewards"]]
+            run = {"run": "/".join(folder.parts[-2:]), "lowest": min(reached), "highest": max(reached)}
+            rows.append(record | run)
+    return pd.DataFrame(rows, columns=ROUNDS)
 
 
-def bands(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Styles | None = None) -> Figure:
-    """One line per arm, the mean over seeds, with a band of one SD over seeds on each side; `data` as in `means`."""
-    return lines(means(data, x, y, smoothing), x, y, smoothing, look)
+ROUNDS = [
+    "run", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
+]  # fmt: skip
 
 
-def lines(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Styles | None = None) -> Figure:
-    """The figure of a table that `means` gave; `smoothing` is what it was smoothed by."""
-    figure, (axes,) = plots.new_axes(size=(9.0, 4.4))
-    draw_bands(axes, frame, x, y, look or styles(frame["arm"]))
-    axes.set_xlabel(QUANTITIES.get(x, (x, 1))[0])
-    axes.set_title(_smoothed("Mean over seeds, band: ± 1 SD over seeds", smoothing))
-    side_legend(figure, axes)
+def timeline(data: pd.DataFrame, threshold: float | None = None) -> Figure:
+    """Teacher reward, its moving average and promotions over the rounds, one panel per run; see `rounds_table`."""
+    runs = list(dict.fromkeys(data["run"]))
+    figure, grid = panels(len(runs), size=(7.0, 1.1 + (2.4 if len(runs) == 1 else 1.7) * len(runs)), sharex=True)
+    for axes, run in zip(grid, runs, strict=True):
+        _one_timeline(axes, data[data["run"] == run], threshold)
+        axes.set(title=run, ylabel="gain in accuracy (points)" if len(runs) == 1 else "gain (points)")
+    grid[-1].set_xlabel("round")
+    plots.top_legend(figure, *grid[0].get_legend_handles_labels())
     return figure
 
 
-def _smoothed(text: str, smoothing: int) -> str:
-    return f"{text}; moving average of {smoothing}" if smoothing > 1 else text
-
-
-def draw_bands(axes: Axes, frame: pd.DataFrame, x: str, y: str, look: Styles) -> None:
-    label, factor = QUANTITIES.get(y, (y, 1))
-    for arm, part in frame.groupby("arm", sort=False):
-        mean, sd, every = factor * part[y], factor * part["sd"], max(1, len(part) // 10)
-        axes.fill_between(part[x], mean - sd, mean + sd, color=look[arm]["color"], alpha=0.15, lw=0)
-        axes.plot(part[x], mean, **look[arm], ms=4, markevery=every, lw=1.5, label=name(arm))
-    axes.set_ylabel(label)
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-
-
-def side_legend(figure: Figure, axes: Axes, heading: str = "") -> None:
-    """All arms beside the panels, where they hide nothing."""
-    entries = axes.get_legend_handles_labels()
-    figure.legend(*entries, title=heading, loc="outside right upper", fontsize=9, frameon=False)
-
-
-def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
-    """The columns of `means` over rounds of mean_reward, and promotions: how many a seed had so far, in the mean.
-
-    `rounds` has the columns of `study_tables.ROUNDS`.
-    """
-    counts = rounds.sort_values("round").groupby(["arm", "seed"])["promoted"].cumsum()
-    promotions = means(rounds.assign(promotions=counts), "round", "promotions")
-    rewards = means(rounds, "round", "mean_reward", smoothing)
-    return rewards.merge(promotions[["arm", "round", "promotions"]], on=["arm", "round"], how="left")
-
-
-def teachers(frame: pd.DataFrame, smoothing: int = 1, look: Styles | None = None) -> Figure:
-    """Teachers' rewards above, promotions so far below, over the rounds; the table of `teacher_means`.
-
-    A grounded reward is a gain in accuracy; an intrinsic one is not, so the two do not compare.
-    """
-    look = look or styles(frame["arm"])
-    figure, (above, below) = plots.new_axes(2, (9.0, 5.6))
-    draw_bands(above, frame, "round", "mean_reward", look)
-    for arm, part in frame.groupby("arm", sort=False):
-        below.step(part["round"], part["promotions"], **look[arm], ms=4, where="post", label=name(arm))
-    above.set_title(_smoothed("Mean over seeds, band: ± 1 SD over seeds", smoothing))
-    below.set(xlabel="round", ylabel="promotions so far, per seed")
-    below.set_ylim(bottom=0)
-    side_legend(figure, above)
-    return figure
+def _one_timeline(axes: Axes, part: pd.DataFrame, threshold: float | None) -> None:
+    number, points = part["round"], 100 * part[["lowest", "highest", "mean_reward", "moving_average"]]
+    axes.fill_between(number, points["lowest"], points["highest"], color=COLOURS[5], alpha=0.25, label="data sets")
+    axes.plot(number, points["mean_reward"], color=COLOURS[0], marker="o", ms=4, label="mean reward")
+    axes.plot(number, points["moving_average"], color=COLOURS[3], lw=2, label="moving average")
+    if threshold is not None:
+        axes.axhline(100 * threshold, color="black", ls="--", lw=1, label="promotion threshold")
+    promoted = points.loc[part["promoted"], "moving_average"]
+    axes.plot(number[part["promoted"]], promoted, "*", color=COLOURS[6], ms=13, ls="", label="promotion")
+    axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 # ------------------------------------------------------------------ pass@k
 
 
-def pass_at_k(data: pd.DataFrame, where: str = "hard test", look: Styles | None = None) -> Figure:
-    """`plots.pass_at_k` for many arms: the legend beside it, and each arm in its own look."""
-    figure, look = plots.pass_at_k(data), look or styles(data["arm"])
-    figure.set_size_inches(9.0, 4.4)
-    axes = figure.axes[0]
-    for bars, (arm, part) in zip(axes.containers, data.groupby("arm", sort=False), strict=True):
-        line, caps, ends = bars.lines
-        line.set(color=look[arm]["color"], marker=look[arm]["marker"], ls=look[arm]["ls"])
-        for cap in caps:
-            cap.set(color=look[arm]["color"], markeredgecolor=look[arm]["color"])
-        for stroke in ends:
-            stroke.set_color(look[arm]["color"])
-        bars.set_label(f"{name(arm)} ({part['seeds'].iloc[0]})")
-    axes.get_legend().remove()
-    axes.set(ylabel=f"pass@k on {where} (%)", title="Mean and 95 % intervals")
-    side_legend(figure, axes, "arm (students)")
+def main_pass_at_k(data: pd.DataFrame) -> Figure:
+    """pass@k of few arms with its interval, the legend inside; the columns of `passk.COLUMNS`."""
+    figure, (axes,) = panels(size=(7.0, 4.2))
+    plots.draw_passes(axes, data, looks(data["arm"]), seeds=" seeds")
+    axes.set_title("Held-out hard problems, 95 % intervals")
+    axes.legend(fontsize=9, frameon=False)
     return figure
 
 
-def arms(data: pd.DataFrame, k: int | None = None, where: str = "", look: Styles | None = None) -> Figure:
-    """pass@k of every arm at one k (None: the largest) with its interval, one row each, in the order of `tables.ARMS`.
+def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.DataFrame:
+    """One row per arm and source: pass@k in percent, ours with 95 % intervals, the paper's as mean ± SD over seeds.
+
+    `ours` has the columns of `passk.COLUMNS` (fractions), `paper` those of figures/data/soar_paper.csv (percent).
+    The paper's numbers are of another model on other problems: what compares is the order of the arms.
+    """
+    rows = []
+    for arm in dict.fromkeys(ours["arm"]):
+        mine, theirs = ours[ours["arm"] == arm], paper[paper["arm"] == arm]
+        cells = {f"pass@{r.k}": percent(r.mean, r.low, r.high) for r in mine.itertuples(index=False)}
+        seeds = mine["seeds"].iloc[0]
+        rows.append({"arm": name(arm), "source": f"{model}, {seeds} seed{'s' if seeds > 1 else ''}", **cells})
+        for source, part in theirs[theirs["k"].isin(mine["k"])].groupby("set", sort=False):
+            cells = {f"pass@{r.k}": f"{r.mean} ± {r.sd}" for r in part.itertuples(index=False)}
+            rows.append({"arm": name(arm), "source": f"paper, {source.upper()}", **cells})
+    return pd.DataFrame(rows)
+
+
+def topics_table(scores: list[Score], topics: dict[str, str], k: int, seed: int = 0) -> pd.DataFrame:
+    """pass@k of each arm on the problems of each topic alone; `topics` says a problem id's. Columns topic, problems
+    (how many were measured) and those of `soar_lib.measure.passk.COLUMNS`."""
+    parts = []
+    for topic in sorted({topics[score.problem] for score in scores}):
+        own = [score for score in scores if topics[score.problem] == topic]
+        part = passk.table(own, [k], seed=seed)
+        part.insert(0, "topic", topic)
+        part.insert(1, "problems", len({score.problem for score in own}))
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_topic(data: pd.DataFrame) -> Figure:
+    """pass@k of each arm by topic, bars with intervals; see `topics_table`."""
+    figure, (axes,) = panels(size=(7.0, 4.2))
+    arms, topics = (list(dict.fromkeys(data[column])) for column in ("arm", "topic"))
+    for index, arm in enumerate(arms):
+        part = data[data["arm"] == arm].set_index("topic").reindex(topics)
+        places = [place + 0.8 * (index - (len(arms) - 1) / 2) / len(arms) for place in range(len(topics))]
+        look = {"color": COLOURS[index % 7], "label": name(arm), "error_kw": {"elinewidth": 1}}
+        axes.bar(places, 100 * part["mean"], 0.8 / len(arms), yerr=whiskers(part), **look)
+    counts = data.groupby("topic")["problems"].first()
+    axes.set_xticks(range(len(topics)), [f"{topic.replace('_', chr(10))}\n({counts[topic]})" for topic in topics])
+    axes.set(ylabel=f"pass@{data['k'].iloc[0]} on hard test (%)", xlabel="topic (number of test problems)")
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=9, frameon=False)
+    return figure
+
+
+def arms(data: pd.DataFrame, k: int | None = None, where: str = "", look: Looks | None = None) -> Figure:
+    """pass@k of every arm at one k (None: the largest) with its interval, one row each, in the order of
+    `names.STUDENTS`.
 
     `data` has the columns `passk.COLUMNS`; names end in how many students were measured. Raises ValueError
     where nothing was measured at k.
     """
     part = _at(data, k)
-    found, look = ordered(part["arm"]), look or styles(part["arm"])
-    figure, (axes,) = _rows([len(found)])
+    found, look = ordered(part["arm"]), look or looks(part["arm"])
+    figure, (axes,) = plots.row_panels([len(found)])
     _points(axes, part.set_index("arm", drop=False).loc[found], [look[arm] for arm in found])
     axes.set(xlabel=_measured(part, where), title="Mean and 95 % intervals", ylabel="arm (students)")
     return figure
@@ -197,15 +176,15 @@ def sweeps(data: pd.DataFrame, k: int | None = None, where: str = "") -> Figure:
     """
     part = _at(data, k)
     groups = [(base, _sweeps_of(base, part)) for base in ordered(part["arm"]) if not _unswept(base, part["arm"])]
-    figure, panels = _rows([len(group) for _, group in groups], sharex=True)
-    for axes, (base, group) in zip(panels, groups, strict=True):
+    figure, grid = plots.row_panels([len(group) for _, group in groups], sharex=True)
+    for axes, (base, group) in zip(grid, groups, strict=True):
         first = group.iloc[0]
         axes.axvspan(100 * first["low"], 100 * first["high"], color=COLOURS[0], alpha=0.1, lw=0)
         axes.axvline(100 * first["mean"], color=COLOURS[0], ls=":", lw=1)
-        looks = styles([base, "sweep"])
-        _points(axes, group, [looks[base], *[looks["sweep"]] * (len(group) - 1)])
+        look = looks([base, "sweep"])
+        _points(axes, group, [look[base], *[look["sweep"]] * (len(group) - 1)])
         axes.set(title=name(base), ylabel="setting (students)")
-    panels[-1].set_xlabel(_measured(part, where) + ", 95 % intervals")
+    grid[-1].set_xlabel(_measured(part, where) + ", 95 % intervals")
     return figure
 
 
@@ -231,75 +210,51 @@ def _measured(part: pd.DataFrame, where: str) -> str:
     return f"pass@{part['k'].iloc[0]}{f' on {where}' if where else ''} (%)"
 
 
-def _rows(counts: Sequence[float], sharex: bool = False) -> tuple[Figure, list[Axes]]:
-    """Panels one under another, each as high as the number of its rows asks for."""
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9.0, 1.1 + 0.5 * len(counts) + 0.32 * sum(counts)), layout="constrained")
-        heights = [count + 0.5 for count in counts]
-        return figure, list(figure.subplots(len(counts), 1, sharex=sharex, squeeze=False, height_ratios=heights)[:, 0])
-
-
-def _points(axes: Axes, part: pd.DataFrame, looks: Sequence[dict[str, str]]) -> None:
-    """One row per arm from above: mean and interval."""
-    for place, (row, look) in enumerate(zip(part.itertuples(), looks, strict=True)):
-        errors = [[100 * (row.mean - row.low)], [100 * (row.high - row.mean)]]
-        axes.errorbar(100 * row.mean, place, xerr=errors, capsize=3, ms=6, **look | {"ls": ""})
-    axes.set_yticks(range(len(part)), [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()], fontsize=9)
-    axes.set_ylim(len(part) - 0.5, -0.5)
+def _points(axes: Axes, part: pd.DataFrame, look: Sequence[dict[str, str]]) -> None:
+    """One row per arm from above, its axis from 0 or below."""
+    dots(axes, part[["mean", "low", "high"]], look)
+    name_rows(axes, [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()])
     axes.set_xlim(left=min(0, axes.get_xlim()[0]) if (part["low"] < 0).any() else 0)
 
 
-# ------------------------------------------------------------------ claims
+# ------------------------------------------------------------------ lines over steps and rounds
 
 
-def forest(claims: pd.DataFrame, of: Sequence[Claim] = CLAIMS) -> Figure:
-    """The table of claims (`claims.COLUMNS`), one row each: our number with its interval in the verdict's colour, the
-    paper's as a hollow diamond, and as a bar the value that the interval must clear for the claim to hold. A claim of
-    no effect has a second bar, in light blue, above which the interval refutes it.
+def bands(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Looks | None = None) -> Figure:
+    """One line per arm, the mean over seeds, with a band of one SD over seeds on each side; `data` as in `means`."""
+    return lines(means(data, x, y, smoothing), x, y, smoothing, look)
 
-    Every unit has its own panel; `of` are the claims that the rows are about, and rows about none of them count as
-    points above 0.
-    """
-    known = [_known(text, of) for text in claims["claim"]]
-    bounds = [claim.null + MARGIN * claim.no_effect for claim in known]
-    refuted = [claim.null if claim.no_effect else math.nan for claim in known]
-    data = claims.assign(bound=bounds, refuted=refuted, unit=[_unit(claim) for claim in known])
-    parts = [(unit, data[data["unit"] == unit]) for unit in UNITS if (data["unit"] == unit).any()]
-    figure, panels = _rows([1.5 * len(part) for _, part in parts])
-    for axes, (unit, part) in zip(panels, parts, strict=True):
-        _claims(axes, part)
-        axes.set(xlabel=f"{unit}, 95 % intervals", ylabel="claim")
-        if "nats" in unit:
-            axes.locator_params(axis="x", nbins=6)  # small numbers have long names
-    entries = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())}
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6, fontsize=9, frameon=False)
+
+def lines(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Looks | None = None) -> Figure:
+    """The figure of a table that `means` gave; `smoothing` is what it was smoothed by."""
+    figure = plots.lines(frame, x, y, QUANTITIES.get(y, (y, 1)), smoothing, look)
+    figure.axes[0].set_xlabel(QUANTITIES.get(x, (x, 1))[0])
     return figure
 
 
-def _unit(claim: Claim) -> str:
-    """One of `UNITS`. A claim that names none is about points or, if measured against another value than 0, a ratio."""
-    named = next((unit for unit in UNITS if unit in claim.text), "")
-    return named or ("ratio" if claim.null else "points")
+def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
+    """The columns of `means` over rounds of mean_reward, and promotions: how many a seed had so far, in the mean.
+
+    `rounds` has the columns of `soar.report.ROUNDS`.
+    """
+    counts = rounds.sort_values("round").groupby(["arm", "seed"])["promoted"].cumsum()
+    promotions = means(rounds.assign(promotions=counts), "round", "promotions")
+    rewards = means(rounds, "round", "mean_reward", smoothing)
+    return rewards.merge(promotions[["arm", "round", "promotions"]], on=["arm", "round"], how="left")
 
 
-def _known(text: str, of: Sequence[Claim]) -> Claim:
-    """The claim that a row of the table is about; what stands in braces differs from run to run."""
-    own = (claim for claim in of if text.startswith(claim.text.partition("{")[0]))
-    return next(own, Claim(text, lambda study: None))
+def teachers(frame: pd.DataFrame, smoothing: int = 1, look: Looks | None = None) -> Figure:
+    """Teachers' rewards above, promotions so far below, over the rounds; the table of `teacher_means`.
 
-
-def _claims(axes: Axes, part: pd.DataFrame) -> None:
-    part = part.assign(place=range(len(part)))
-    for verdict, own in part.groupby("verdict", sort=False):
-        errors, look = [own["ours"] - own["low"], own["high"] - own["ours"]], {"fmt": "o", "color": VERDICTS[verdict]}
-        axes.errorbar(own["ours"], own["place"], xerr=errors, capsize=3, label=f"ours: {verdict}", **look)
-    axes.plot(part["paper"], part["place"], "D", mfc="none", mec=COLOURS[6], ms=7, label="paper")
-    axes.plot(part["bound"], part["place"], "|", color=COLOURS[6], ms=16, label="to be cleared")
-    if part["refuted"].notna().any():
-        axes.plot(part["refuted"], part["place"], "|", color=COLOURS[5], ms=16, mew=2, label="refuted above")
-    for row in part.itertuples():
-        said = f"{row.verdict} ({row.seeds} seeds)" if row.seeds else "not measured"
-        beside = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 9}
-        axes.text(1.01, row.place, said, color=VERDICTS[row.verdict], **beside)
-    axes.set_yticks(part["place"], [fill(text, 56) for text in part["claim"]], fontsize=8)
-    axes.set_ylim(len(part) - 0.5, -0.5)
+    A grounded reward is a gain in accuracy; an intrinsic one is not, so the two do not compare.
+    """
+    look, (label, factor) = look or looks(frame["arm"]), QUANTITIES["mean_reward"]
+    figure, (above, below) = panels(2, size=(9.0, 5.6), sharex=True)
+    draw_means(above, frame, "round", "mean_reward", look, factor)
+    for arm, part in frame.groupby("arm", sort=False):
+        below.step(part["round"], part["promotions"], **look[arm], ms=4, where="post")
+    above.set(ylabel=label, title=averaged(smoothing))
+    below.set(xlabel="round", ylabel="promotions so far, per seed")
+    below.set_ylim(bottom=0)
+    side_legend(figure, above)
+    return figure

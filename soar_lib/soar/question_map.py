@@ -12,9 +12,9 @@ import pandas as pd
 
 from soar_lib.measure.diversity import Embedding
 from soar_lib.measure.quality import exact
+from soar_lib.measure.tables import name
 from soar_lib.measure.widgets import controlled
 from soar_lib.soar import report as study_tables
-from soar_lib.soar.figures import name
 from soar_lib.soar.question_points import (
     COLOUR_BY,
     Circle,

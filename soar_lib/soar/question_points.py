@@ -28,7 +28,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from soar_lib.measure import diversity
 from soar_lib.measure.diversity import Embedding, Vectors
-from soar_lib.measure.plots import COLOURS
+from soar_lib.measure.drawing import COLOURS
 from soar_lib.measure.quality import UNJUDGED
 from soar_lib.randomness import generator
 from soar_lib.soar.report import PROBLEMS

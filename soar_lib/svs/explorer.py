@@ -13,11 +13,12 @@ import pandas as pd
 
 from soar_lib import runs
 from soar_lib.measure.quality import Verdict
-from soar_lib.soar.explorer_views import html, picture, plus_minus, scores_text
-from soar_lib.soar.figures import name
+from soar_lib.measure.tables import name, plus_minus, score_rows
+from soar_lib.soar.explorer_views import html, picture
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
 from soar_lib.svs import tables as svs_tables
+from soar_lib.svs.names import MAIN
 
 Judge = Callable[[str, str], Verdict]
 CURVES = {
@@ -145,7 +146,7 @@ def along(tables: Tables, view: str, arms: tuple[str, ...], smoothing: int) -> p
 
 
 def _scores(frame: pd.DataFrame) -> pd.DataFrame:
-    return scores_text(frame).rename(columns={"students": "seeds"}).fillna("–")
+    return score_rows(frame, "seeds").fillna("–")
 
 
 def _points(frame: pd.DataFrame, view: str) -> pd.DataFrame:
@@ -156,7 +157,7 @@ def _points(frame: pd.DataFrame, view: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "arm": frame["arm"].map(name), "updates": frame["step"], "completions": spent,
-            svs_plots.QUANTITIES[view].replace("\n", " "): values, "seeds": frame["seeds"],
+            svs_plots.QUANTITIES[view][0].replace("\n", " "): values, "seeds": frame["seeds"],
         }
     )  # fmt: skip
 
@@ -205,7 +206,7 @@ def _options(own: pd.DataFrame, level: str) -> tuple[tuple[str, int | str], ...]
 
 def _curves(tables: Tables) -> ipywidgets.VBox:
     arms = [(name(arm), arm) for arm in tables.arms]
-    first = [arm for arm in tables.arms if arm in svs_plots.MAIN] or tables.arms
+    first = [arm for arm in tables.arms if arm in MAIN] or tables.arms
     view = ipywidgets.Dropdown(options=[(text, key) for key, text in CURVES.items()], description="show")
     x = ipywidgets.Dropdown(options=[(text, key) for key, text in svs_plots.AXES.items()], description="against")
     smoothing = ipywidgets.IntSlider(5, 1, 15, 2, description="smoothing", continuous_update=False)

@@ -5,7 +5,9 @@ import pytest
 
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
-from soar_lib.ladder.figures import FATES, TIMES
+from soar_lib.ladder.figures import FATE_LOOKS
+from soar_lib.ladder.names import NAMES, TIMES
+from soar_lib.ladder.settings import LADDER_ARMS
 from tests.ladder.test_report import write_measured
 from tests.measure.test_plots import assert_labelled, lines
 
@@ -22,8 +24,12 @@ def folder(tmp_path):
 
 
 def test_every_fate_has_a_name_and_a_colour():
-    assert list(FATES) == list(ladder_report.FATES)
-    assert len({colour for _, colour in FATES.values()}) == len(FATES)
+    assert list(FATE_LOOKS) == list(ladder_report.FATES)
+    assert len({colour for _, colour in FATE_LOOKS.values()}) == len(FATE_LOOKS)
+
+
+def test_every_arm_has_a_name():
+    assert tuple(NAMES) == LADDER_ARMS
 
 
 def test_arms_stand_beside_the_paper(folder):
@@ -48,9 +54,12 @@ def test_levels_before_and_after(folder):
 def test_bars_of_variants_are_whole(folder):
     data = ladder_report.trees(folder)
     (axes,) = ladder_plots.variants(data).axes
-    ends = [bar.get_x() + bar.get_width() for bar in axes.containers[-1]]
-    assert ends == pytest.approx([100] * len(data)) and len(axes.containers) == len(FATES)
-    usable = [bar.get_width() for bar in axes.containers[0]]
+    parts = [bar for (bar,) in axes.containers]
+    assert len(parts) == len(data) * len(FATE_LOOKS)
+    ends = [bar.get_x() + bar.get_width() for bar in parts[len(FATE_LOOKS) - 1 :: len(FATE_LOOKS)]]
+    assert ends == pytest.approx([100] * len(data))
+    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == [text for text, _ in FATE_LOOKS.values()]
+    usable = [bar.get_width() for bar in parts[:: len(FATE_LOOKS)]]
     assert usable == pytest.approx([100 * 3 / 9, 100 * 6 / 12])
     assert [label.get_text() for label in axes.get_yticklabels()] == ["trees, level 1 (9)", "trees, level 2 (9)"]
     assert axes.get_ylabel() == "kind of tree, level (prompts)" and data["prompts"].tolist() == [9, 9]

@@ -6,11 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder.report import COLUMNS as LADDER_COLUMNS
 from soar_lib.measure.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.measure.passk import COLUMNS
-from soar_lib.measure.tables import beside, claim_rows, fill, ladder_rows, markdown, method_rows, svs_rows
+from soar_lib.measure.tables import claim_rows, markdown, method_rows
+from soar_lib.soar.figures import beside
+from soar_lib.svs import figures as svs_plots
 from soar_lib.svs.report import COLUMNS as SVS_COLUMNS
+from tools.readme import fill
 
 ROOT = Path(__file__).parents[2]
 PAPER = pd.read_csv(ROOT / "figures" / "data" / "soar_paper.csv")
@@ -52,7 +56,7 @@ def test_entropies_have_three_digits_and_a_lone_seed_no_interval():
 
 def test_a_ladder_runs_numbers_as_text():
     rows = [["ladder", "pass@1", 0.5, 0.25, 0.755, 3, 6554, 0.82], ["majority", "pass@1", 0, 0, 0, 3, 6400, math.nan]]
-    assert markdown(ladder_rows(pd.DataFrame(rows, columns=LADDER_COLUMNS))).split("\n")[2:] == [
+    assert markdown(ladder_plots.rows(pd.DataFrame(rows, columns=LADDER_COLUMNS))).split("\n")[2:] == [
         "| LADDER | pass@1 | 50.0 (25.0–75.5) | 82 | 3 | 6,554 |",
         "| RL on the majority's vote | pass@1 | 0.0 (0.0–0.0) | – | 3 | 6,400 |",
     ]
@@ -67,7 +71,7 @@ def test_svs_arms_have_the_papers_k_and_the_largest():
         ["svs_guarded", "hard pass@1", 0.5, 0.25, 0.75, 3, 11495, math.nan],
         ["svs_guarded", "test entropy", 0.1, math.nan, math.nan, 1, 11495, math.nan],
     ]
-    lines = markdown(svs_rows(pd.DataFrame(rows, columns=SVS_COLUMNS))).split("\n")
+    lines = markdown(svs_plots.rows(pd.DataFrame(rows, columns=SVS_COLUMNS))).split("\n")
     assert lines[0] == "| arm | completions | pass@1, % | paper's pass@1 | pass@64, % | entropy on test, nats |"
     assert lines[2:] == [
         "| Base (no training) | 0 | 1.0 (0.3–1.9) | 11.2 | 34.4 (16.2–53.8) | 0.093 (0.088 to 0.100) |",

@@ -12,12 +12,11 @@ from matplotlib.image import imread
 
 from soar_lib.measure import passk
 from soar_lib.measure.quality import Verdict
-from soar_lib.measure.tables import percent
+from soar_lib.measure.tables import name, percent
 from soar_lib.records import HARD_TEST, TRANSFER
 from soar_lib.runs import RunError, jsonl, write_json
 from soar_lib.settings.values import to_values
 from soar_lib.soar import explorer, explorer_views
-from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
 from soar_lib.soar.explorer_views import ALL, VIEWS, Selection
 from soar_lib.soar.settings import SoarConfig
@@ -119,12 +118,12 @@ class Explorer:
         self.problem = dict(zip(("arm", "seed", "round", "dataset", "label"), browsing, strict=True))
 
     def choose(self, **values):
-        for name, value in values.items():
-            self.controls[name].value = value
+        for key, value in values.items():
+            self.controls[key].value = value
 
     def browse(self, **values):
-        for name, value in values.items():
-            self.problem[name].value = value
+        for key, value in values.items():
+            self.problem[key].value = value
 
     def press(self, kind):
         assert self.buttons[kind].description == f"Export {kind}"
@@ -161,7 +160,7 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
         own = [score for score in scores if score.arm == arm and score.run in runs]
         found = passk.table(own, ks, set=set)
         values = [percent(one.mean, one.low, one.high) for one in found.itertuples()]
-        return [study_plots.name(arm), str(found["seeds"][0]), "64", *values]
+        return [name(arm), str(found["seeds"][0]), "64", *values]
 
     both, first = ("seed0", "seed1"), ("seed0",)
     main = ["base", "hard_only", "pq", "grounded_t"]

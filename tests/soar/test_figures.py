@@ -1,22 +1,53 @@
 """Figures of a study: what is drawn is what the table says, in the right order, and nothing hides anything."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from soar_lib.measure import tables
+from soar_lib.measure import drawing, plots
 from soar_lib.measure.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
 from soar_lib.measure.passk import COLUMNS
+from soar_lib.measure.tables import name
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar.claims import CLAIMS
+from soar_lib.soar.names import STUDENTS, ordered
 from soar_lib.soar.study import ARMS as STUDY_ARMS
+from tests.measure.test_plots import assert_labelled
+from tests.measure.test_plots import lines as drawn_lines
 
 SWEEPS = [name for name, arm in STUDY_ARMS.items() if arm.sweep]
-EVERY = [*tables.ARMS, "pq_multi_turn", *(f"grounded_t_{name}" for name in SWEEPS)]
+EVERY = [*STUDENTS, "pq_multi_turn", *(f"grounded_t_{name}" for name in SWEEPS)]
+FEW = pd.DataFrame(
+    [
+        ["hard_only", 1, 0.01, 0.0, 0.02, 6, 2560],
+        ["hard_only", 4, 0.03, 0.01, 0.05, 6, 2560],
+        ["hard_only", 16, 0.08, 0.04, 0.12, 6, 2560],
+        ["pq", 1, 0.1, 0.05, 0.15, 6, 2560],
+        ["pq", 4, 0.2, 0.12, 0.25, 6, 2560],
+        ["pq", 16, 0.4, 0.3, 0.55, 6, 2560],
+    ],
+    columns=COLUMNS,
+)
+
+
+def run_folder(folder: Path, values: list[float], promoted: int) -> Path:
+    """A run folder with the rounds of a run, two data sets of two repeats each."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"threshold": 0.01}))
+    with (folder / "rounds.jsonl").open("w") as file:
+        for index, value in enumerate(values, 1):
+            record = {
+                "round": index, "rewards": [[value - 0.02, value], [value, value + 0.02]], "baseline_accuracy": 0.125,
+                "mean_reward": value, "moving_average": value, "promoted": index == promoted, "chosen": None,
+            }  # fmt: skip
+            file.write(json.dumps(record) + "\n")
+    return folder
 
 
 def scored(arms: list[str], ks=(1, 8)) -> pd.DataFrame:
@@ -55,15 +86,15 @@ def assert_apart(figure: Figure) -> None:
 
 
 def test_every_arm_has_a_name_for_readers_and_an_own_look():
-    names = [study_plots.name(arm) for arm in [*EVERY, *STUDY_ARMS]]
+    names = [name(arm) for arm in [*EVERY, *STUDY_ARMS]]
     assert len({*names}) == len(names) and not any("_" in name for name in names)
-    assert study_plots.name("pq_multi_turn") == "PQ, two turns" and study_plots.name("new_one") == "new one"
-    looks = study_plots.styles(EVERY).values()
+    assert name("pq_multi_turn") == "PQ, two turns" and name("new_one") == "new one"
+    looks = drawing.looks(EVERY).values()
     assert len({(look["color"], look["ls"]) for look in looks}) == len(EVERY)
 
 
 def test_arms_are_ordered_as_in_the_tables():
-    assert study_plots.ordered(["odd", "pq", "base", "pq", "even"]) == ["base", "pq", "odd", "even"]
+    assert ordered(["odd", "pq", "base", "pq", "even"]) == ["base", "pq", "odd", "even"]
 
 
 # ------------------------------------------------------------------ lines
@@ -71,17 +102,17 @@ def test_arms_are_ordered_as_in_the_tables():
 
 def test_means_smooth_lines_then_average_students_then_seeds():
     data = curves({("pq", 0, 0): [0, 3, 6], ("pq", 0, 1): [2, 5, 8], ("pq", 1, 0): [4, 4], ("base", 0, 0): [1, 1, 1]})
-    plain = study_plots.means(data, "step", "reward")
+    plain = drawing.means(data, "step", "reward")
     assert plain.columns.tolist() == ["arm", "step", "reward", "sd", "seeds"]
     assert plain[["arm", "step"]].values.tolist() == [[arm, step] for arm in ("pq", "base") for step in (0, 1, 2)]
     assert plain["reward"].tolist() == [2.5, 4, 7, 1, 1, 1] and plain["seeds"].tolist() == [2, 2, 1, 1, 1, 1]
     assert plain["sd"].tolist() == pytest.approx([1.5 * 2**0.5, 0, *[math.nan] * 4], nan_ok=True)
-    smooth = study_plots.means(data, "step", "reward", 3)
+    smooth = drawing.means(data, "step", "reward", 3)
     # Seed 0: (2.5, 4, 5.5) after its ends took two points; seed 1 ends at step 1 and is not prolonged.
     assert smooth["reward"].tolist() == [3.25, 4.0, 5.5, 1, 1, 1] and smooth["seeds"].tolist() == [2, 2, 1, 1, 1, 1]
-    without = study_plots.means(data.query("student == 0").drop(columns="student"), "step", "reward")
+    without = drawing.means(data.query("student == 0").drop(columns="student"), "step", "reward")
     assert without["reward"].tolist() == [2, 3.5, 6, 1, 1, 1]
-    assert study_plots.means(data[:0], "step", "reward").empty
+    assert drawing.means(data[:0], "step", "reward").empty
 
 
 def test_bands_draw_the_means_and_one_sd_on_each_side():
@@ -118,14 +149,44 @@ def test_teachers_show_rewards_and_promotions_so_far():
     assert [tick for tick in lone.get_xticks() if tick % 1] == []
 
 
+# ------------------------------------------------------------------ rounds of a run
+
+
+def test_timeline_draws_rewards_promotions_and_threshold(tmp_path):
+    folders = [run_folder(tmp_path / "a", [0.0, 0.03, -0.01], 2), run_folder(tmp_path / "b", [0.01, 0.02, 0.05], 3)]
+    data = study_plots.rounds_table(folders)
+    assert data["lowest"].tolist() == pytest.approx([-0.01, 0.02, -0.02, 0.0, 0.01, 0.04])
+    figure = study_plots.timeline(data, 0.01)
+    for axes, (_, part) in zip(figure.axes, data.groupby("run"), strict=True):
+        drawn = drawn_lines(axes)
+        assert drawn["mean reward"].tolist() == pytest.approx(part[["round", "mean_reward"]].values * [1, 100])
+        promoted = part[part["promoted"]]
+        assert drawn["promotion"].tolist() == pytest.approx(promoted[["round", "moving_average"]].values * [1, 100])
+        assert drawn["promotion threshold"][0, 1] == 1.0
+    assert_labelled(figure)
+
+
 # ------------------------------------------------------------------ pass@k
 
 
+def test_pass_at_k_draws_means_and_intervals_of_the_table():
+    figure = study_plots.main_pass_at_k(FEW)
+    drawn = drawn_lines(figure.axes[0])
+    assert list(drawn) == ["Hard-Only (6 seeds)", "PQ (6 seeds)"]
+    for (_, part), values in zip(FEW.groupby("arm", sort=False), drawn.values(), strict=True):
+        assert values[:, 0] == pytest.approx(part["k"], rel=0.1)
+        assert values[:, 1] == pytest.approx(100 * part["mean"])
+    ends = [bar.lines[2][0].get_segments() for bar in figure.axes[0].containers]
+    assert [y for segments in ends for (_, y), _ in segments] == pytest.approx(100 * FEW["low"])
+    assert [y for segments in ends for _, (_, y) in segments] == pytest.approx(100 * FEW["high"])
+    assert_labelled(figure)
+
+
 def test_pass_at_k_gives_each_arm_its_look_and_a_legend_beside_the_panel():
-    data, look = scored(EVERY), study_plots.styles(EVERY[::-1])
-    figure = study_plots.pass_at_k(data, "the transfer set", look)
+    data, look = scored(EVERY), drawing.looks(EVERY[::-1])
+    figure = plots.pass_at_k(data, "the transfer set", look)
     (axes,) = figure.axes
-    assert legend(figure) == [f"{study_plots.name(arm)} (3)" for arm in EVERY] and axes.get_legend() is None
+    assert legend(figure) == [f"{name(arm)} (3)" for arm in EVERY] and axes.get_legend() is None
     for arm, bars in zip(EVERY, axes.containers, strict=True):
         line, caps, (ends,) = bars.lines
         assert {cap.get_markeredgecolor() for cap in caps} == {look[arm]["color"]}
@@ -141,11 +202,11 @@ def test_pass_at_k_gives_each_arm_its_look_and_a_legend_beside_the_panel():
 def test_arms_stand_in_the_order_of_the_tables_with_their_intervals():
     figure = study_plots.arms(scored(EVERY[::-1]), 8, "hard test")
     (axes,) = figure.axes
-    known = [f"{title} (3)" for title in tables.ARMS.values()]
+    known = [f"{title} (3)" for title in STUDENTS.values()]
     assert [label.get_text() for label in axes.get_yticklabels()][: len(known)] == known
     assert len(axes.containers) == len(EVERY) and axes.yaxis.get_inverted()
     values = scored(EVERY[::-1]).query("k == 8").set_index("arm")["mean"]
-    for place, (arm, bars) in enumerate(zip(tables.ARMS, axes.containers)):
+    for place, (arm, bars) in enumerate(zip(STUDENTS, axes.containers)):
         assert bars.lines[0].get_xydata().tolist() == [pytest.approx([100 * values[arm], place])]
         assert bars.lines[2][0].get_segments()[0][:, 0].tolist() == pytest.approx([4, 98])
     assert axes.get_xlabel() == "pass@8 on hard test (%)"
@@ -186,7 +247,7 @@ def table_of_claims() -> pd.DataFrame:
 
 def test_forest_shows_every_claim_with_its_unit_verdict_bound_and_the_papers_number():
     data = table_of_claims()
-    figure = study_plots.forest(data)
+    figure = plots.forest(data, CLAIMS)
     ratios = [index for index, claim in enumerate(CLAIMS) if "(ratio" in claim.text or "SD over" in claim.text]
     points = [index for index in range(len(CLAIMS)) if index not in ratios]
     assert [axes.get_xlabel().split(",")[0] for axes in figure.axes] == ["points", "ratio"]
@@ -220,13 +281,13 @@ def test_forest_shows_every_claim_with_its_unit_verdict_bound_and_the_papers_num
 def test_forest_takes_bounds_from_the_claims_that_it_is_given():
     mine = [Claim("Mine gains less than 5 points of pass@{mine}", lambda study: None, no_effect=True)]
     data = table_of_claims()[:1].assign(claim="Mine gains less than 5 points of pass@850")
-    (axes,) = study_plots.forest(data, mine).axes
+    (axes,) = plots.forest(data, mine).axes
     assert lines(axes)["to be cleared"].tolist() == [[MARGIN, 0]]
     assert lines(axes)["refuted above"].tolist() == [[0, 0]]
 
 
 def test_forest_of_claims_of_another_list_has_one_panel():
     data = table_of_claims()[:1].assign(claim="Mine beats yours")
-    (axes,) = study_plots.forest(data).axes
+    (axes,) = plots.forest(data, CLAIMS).axes
     assert lines(axes)["to be cleared"].tolist() == [[0, 0]] and axes.get_xlabel().startswith("points")
     assert "refuted above" not in lines(axes)

@@ -7,10 +7,12 @@ import pytest
 import svs_folder
 from matplotlib.text import Text
 
-from soar_lib.soar.figures import name
+from soar_lib.measure import plots
+from soar_lib.measure.tables import name
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
 from soar_lib.svs import tables as svs_tables
+from soar_lib.svs.names import NAMES
 from soar_lib.svs.settings import SVS_ARMS
 from tests.soar.test_figures import assert_apart, legend, lines
 
@@ -26,6 +28,7 @@ def numbers(folder):
 
 
 def test_every_arm_has_an_own_name_and_look():
+    assert list(NAMES) == list(SVS_ARMS)
     names = [name(arm) for arm in SVS_ARMS]
     assert len({*names}) == len(SVS_ARMS) and not any("_" in each for each in names)
     assert len({(look["color"], look["ls"]) for look in svs_plots.LOOK.values()}) == len(SVS_ARMS)
@@ -117,10 +120,8 @@ def test_shares_have_a_panel_for_each_measure_that_is_known(folder):
 
 
 def test_claims_have_a_panel_for_each_unit(folder):
-    from soar_lib.soar.figures import forest
-
     of = svs_report.claims_of(4)
-    figure = forest(svs_report.claims.judged(svs_report.read(folder), of), of)
+    figure = plots.forest(svs_report.claims.judged(svs_report.read(folder), of), of)
     assert [axes.get_xlabel().split(",")[0] for axes in figure.axes] == ["points", "ratio", "percent", "nats per token"]
     assert [len(axes.get_yticklabels()) for axes in figure.axes] == [15, 1, 1, 3]
     bounds = [lines(axes)["to be cleared"][:, 0].tolist() for axes in figure.axes[1:]]

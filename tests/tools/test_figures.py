@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib.measure import passk, plots
+from soar_lib.measure import drawing, passk
 from soar_lib.soar import report as study_tables
 from tools import figures
 
@@ -15,13 +15,13 @@ DATA = ROOT / "figures" / "data"
 
 
 @pytest.fixture(scope="module")
-def tables() -> plots.Tables:
+def tables() -> drawing.Tables:
     return {key: table for name, of_run in figures.RUNS.items() for key, table in of_run(STUDY.parent / name).items()}
 
 
 def test_committed_tables_are_computed_anew_from_the_committed_runs(tables, tmp_path):
     for name, (data, _) in tables.items():
-        again = pd.read_csv(plots.save_table(name, data, tmp_path))
+        again = pd.read_csv(drawing.save_table(name, data, tmp_path))
         pd.testing.assert_frame_equal(again, pd.read_csv(DATA / f"{name}.csv"), obj=name)
 
 
@@ -32,9 +32,9 @@ def test_every_table_with_a_figure_has_its_picture(tables):
 
 def test_pictures_are_the_same_each_time_and_the_csv_is_what_was_drawn(tables, tmp_path):
     few = {name: tables[name] for name in ("soar_nano", "comparisons", "soar_rounds")}
-    first = {path.name: path.read_bytes() for path in plots.save_all(few, tmp_path)}
+    first = {path.name: path.read_bytes() for path in drawing.save_all(few, tmp_path)}
     assert sorted(first) == ["soar_nano.png", "soar_rounds.png"]
-    assert {path.name: path.read_bytes() for path in plots.save_all(few, tmp_path)} == first
+    assert {path.name: path.read_bytes() for path in drawing.save_all(few, tmp_path)} == first
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "data" / "comparisons.csv"), few["comparisons"][0])
 
 

@@ -1,0 +1,65 @@
+"""Write the results and times of README.md and figures/README.md anew from figures/data (`python -m tools.readme`)."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from soar_lib.ladder import figures as ladder_plots
+from soar_lib.measure.tables import claim_rows, markdown, method_rows
+from soar_lib.soar.figures import beside
+from soar_lib.svs import figures as svs_plots
+
+DOCUMENTS = (Path("README.md"), Path("figures") / "README.md")
+# Their tables by their marks: the CSV in figures/data, and how it becomes text.
+MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    "claims": ("claims", claim_rows),
+    "ladder": ("ladder_nano", ladder_plots.rows),
+    "ladder claims": ("ladder_claims", claim_rows),
+    "svs": ("svs_nano", svs_plots.rows),
+    "svs claims": ("svs_claims", claim_rows),
+    "methods": ("methods_nano", method_rows),
+}
+
+
+def fill(text: str, table: str, name: str = "results") -> str:
+    """`text` with the Markdown table between its marks replaced. Raises ValueError where the marks are missing."""
+    marked = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
+    filled, count = marked.subn(lambda match: f"{table}\n", text)
+    if count != 1:
+        raise ValueError(f"README.md: needs the marks <!-- {name} --> and <!-- end of {name} --> once")
+    return filled
+
+
+def fill_times(text: str, measured: pd.DataFrame | None) -> str:
+    """`text` with the last cell of each notebook's row saying how long it took (columns notebook, minutes)."""
+    for row in () if measured is None else measured.itertuples(index=False):
+        line = re.compile(rf"^(\| \[\w+\]\(notebooks/{re.escape(row.notebook)}\) \|.*\|).*\|$", re.MULTILINE)
+        text = line.sub(rf"\g<1> {max(1, round(row.minutes))} minute{'s' if row.minutes >= 1.5 else ''} |", text)
+    return text
+
+
+def filled(text: str, data: Path) -> str:
+    """A document with all its marked tables and times as the CSVs in `data` have them."""
+    if (data / "notebooks.csv").exists():
+        text = fill_times(text, pd.read_csv(data / "notebooks.csv"))
+    tables = {mark: rows(pd.read_csv(data / f"{name}.csv")) for mark, (name, rows) in MARKED.items() if _in(text, mark)}
+    if _in(text, "results"):
+        tables["results"] = beside(*(pd.read_csv(data / f"{name}.csv") for name in ("soar_nano", "soar_paper")))
+    for mark, table in tables.items():
+        text = fill(text, markdown(table), mark)
+    return text
+
+
+def _in(text: str, mark: str) -> bool:
+    return f"<!-- {mark} -->" in text
+
+
+def main() -> None:
+    for document in DOCUMENTS:
+        document.write_text(filled(document.read_text(), Path("figures") / "data"))
+
+
+if __name__ == "__main__":
+    main()
