@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CardData, DatasetCardData, HfApi, ModelCardData
+from huggingface_hub import DatasetCardData, HfApi, ModelCardData
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
 from reasoning_gym.factory import DATASETS
@@ -24,13 +24,14 @@ from soar_lib.give_away import cards
 from soar_lib.problems import filtering, hub
 from soar_lib.problems.likeness import Known, canonical
 from soar_lib.problems.load import EMBEDDED, load, overlap
+from soar_lib.problems.prompts import student_messages, teacher_messages
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import ConfigError, from_values, require
 from soar_lib.soar import run as soar
 from soar_lib.soar.settings import SoarConfig
 
-ADAPTERS = ("promoted_student", "teacher")
+ADAPTERS = {"promoted_student": student_messages("PROBLEM"), "teacher": teacher_messages()}  # and their prompts
 OWN = "apache-2.0"  # of the shipped model and its problems, and of reasoning-gym, whose generators wrote them
 LICENCES = {"nano": OWN, "meta-llama/Llama-3.2-3B-Instruct": "llama3.2"}  # of the presets' bases
 HARD_TEST = "hard test"  # the set whose questions nothing may be trained on
@@ -62,11 +63,16 @@ def model_repository(
         library_name="peft", pipeline_tag="text-generation", tags=["lora", "reinforcement-learning", "math", "soar"],
     )  # fmt: skip
     peft = runs.read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}
-    text = cards.adapter_text(adapter, base, peft["r"], result, config, *_hard(run))
+    train, test = _hard(run)
+    card = cards.card(
+        "adapter", data, config, adapter=adapter, base=base, rank=peft["r"], result=result, train=train, test=test,
+        sources=", ".join(dict.fromkeys(cards.named(problem.source) or "no source named" for problem in train)),
+        prompt=ADAPTERS[adapter][0]["content"], **cards.paid(config),
+    )  # fmt: skip
     return _write(folder, {
         "adapter_config.json": peft,
         "adapter_model.safetensors": (source / "adapter_model.safetensors").read_bytes(),
-        "README.md": _card(data, text),
+        "README.md": card,
     })  # fmt: skip
 
 
@@ -80,15 +86,16 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
     test = _hard(run)[1]
     others = ({HARD_TEST: test} if test else {}) | _sets(against)
     report = contamination(written, others)
-    model = cards.named(config.model)
     data = DatasetCardData(
-        license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {model}"),
+        license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {cards.named(config.model)}"),
         task_categories=["text-generation"], tags=["synthetic", "math", "soar"],
         configs=[{"config_name": name, "data_files": f"{name}.jsonl"} for name in names],
     )  # fmt: skip
     best = len(soar.promotion_questions(run))
-    text = cards.questions_text(model, len(written), best, result, config) + cards.contamination_text(report)
-    return _write(folder, _contents(run, names) | {REPORT: report, "README.md": _card(data, text)})
+    card = cards.card(
+        "questions", data, config, size=len(written), best=best, result=result, report=report, **cards.paid(config)
+    )
+    return _write(folder, _contents(run, names) | {REPORT: report, "README.md": card})
 
 
 def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "", against: Sequence[str] = ()) -> Path:
@@ -104,9 +111,10 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
         task_categories=["text-generation"], tags=["math", "soar"],
         configs=[{"config_name": "default", "data_files": splits}],
     )  # fmt: skip
-    text = cards.hard_text(filtering.read_filtered(filtered), config) + cards.contamination_text(report)
+    found, home = filtering.read_filtered(filtered), cards.home(config.problems)
+    card = cards.card("hard", data, config, filtered=found, home=home, report=report)
     files = _contents(filtered, ["hard_train", "hard_test"])
-    return _write(folder, files | {REPORT: report, "README.md": _card(data, text)})
+    return _write(folder, files | {REPORT: report, "README.md": card})
 
 
 def contamination(
@@ -169,10 +177,6 @@ def _on_hub(name: str) -> bool:
 
 def _contents(run: str | Path, names: Sequence[str]) -> dict[str, bytes]:
     return {f"{name}.jsonl": (Path(run) / f"{name}.jsonl").read_bytes() for name in names}
-
-
-def _card(data: CardData, text: str) -> bytes:
-    return f"---\n{data.to_yaml()}\n---\n\n{text}".encode()
 
 
 def _write(folder: str | Path, files: dict[str, Any]) -> Path:

@@ -20,7 +20,6 @@ from soar_lib.engine import lora
 from soar_lib.engine.base import encode, load
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.give_away import repositories as give_away
-from soar_lib.give_away.cards import contamination_text
 from soar_lib.problems.prompts import student_messages
 from soar_lib.records import Draw, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
@@ -217,10 +216,13 @@ def test_the_report_names_what_stands_in_the_hard_test_set_and_in_a_named_one(le
     assert str(tmp_path) not in card(built)
 
 
-def test_a_card_lists_the_first_overlaps_and_the_report_all_of_them():
-    shared = [[f"w{i}", "t0"] for i in range(60)]
-    text = contamination_text([{"against": "a", "problems": 1, "published": 60, "identical": 0, "shared": shared}])
-    assert "- w49: t0 of a\n\n10 more are in contamination.json\n" in text and "w50" not in text
+def test_a_card_lists_the_first_overlaps_and_the_report_all_of_them(tmp_path):
+    hard = runs.read_jsonl(STUDY / "filter" / "hard_train.jsonl")
+    (tmp_path / "mine.jsonl").write_text(runs.jsonl(hard + runs.read_jsonl(STUDY / "filter" / "hard_test.jsonl")))
+    built = give_away.hard_repository(STUDY / "filter", tmp_path / "data", against=[str(tmp_path / "mine.jsonl")])
+    here = [pair[0] for pair in runs.read_json(built / "contamination.json")[1]["shared"]]
+    assert len(here) == 79 and card(built).endswith(" of mine.jsonl\n\n29 more are in contamination.json\n")
+    assert f"\n- {here[49]}: " in card(built) and f"\n- {here[50]}: " not in card(built)
 
 
 @pytest.fixture()
