@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import CardData, RepoCard
 
-from soar_lib.problems.hub import SETS
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import to_values
 from soar_lib.soar.settings import SoarConfig
@@ -60,11 +59,3 @@ def _settings(config: SoarConfig | FilterConfig) -> str:
     """Every setting but those that name folders."""
     flat = pd.json_normalize(to_values(config)).drop(columns=["model", "problems"]).to_dict("records")[0]
     return ", ".join(f"`{name} = {json.dumps(value)}`" for name, value in flat.items())
-
-
-def home(pool: str) -> str:
-    """Where a benchmark of problems/hub.py comes from."""
-    key, _, revision = pool.removeprefix("hub:").partition("@")
-    if not pool.startswith("hub:") or key not in SETS:
-        return ""
-    return f", from `{SETS[key].repository}` at revision `{revision or SETS[key].revision}`"

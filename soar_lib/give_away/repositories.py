@@ -22,12 +22,12 @@ from reasoning_gym.factory import DATASETS
 from soar_lib import runs
 from soar_lib.give_away import cards
 from soar_lib.problems import filtering, hub
-from soar_lib.problems.likeness import Known, canonical
-from soar_lib.problems.load import EMBEDDED, load, overlap
+from soar_lib.problems.likeness import Known, canonical, overlap
+from soar_lib.problems.load import EMBEDDED, load
 from soar_lib.problems.prompts import student_messages, teacher_messages
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError, from_values, require
+from soar_lib.settings.values import ConfigError, from_values
 from soar_lib.soar import run as soar
 from soar_lib.soar.settings import SoarConfig
 
@@ -47,7 +47,8 @@ def model_repository(
 
     Raises RunError (no finished run, nobody promoted, a folder with other things in it) and ConfigError.
     """
-    require(adapter in ADAPTERS, "adapter", adapter, f"one of {', '.join(ADAPTERS)}")
+    if adapter not in ADAPTERS:
+        raise ConfigError(f"adapter = {adapter!r}: must be one of {', '.join(ADAPTERS)}")
     result, config = _soar_run(run)
     if adapter == "promoted_student" and not result.promoted_student:
         raise runs.RunError(f"{run}: nobody was promoted, so its promoted student is the base; give away the 'teacher'")
@@ -111,8 +112,8 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
         task_categories=["text-generation"], tags=["math", "soar"],
         configs=[{"config_name": "default", "data_files": splits}],
     )  # fmt: skip
-    found, home = filtering.read_filtered(filtered), cards.home(config.problems)
-    card = cards.card("hard", data, config, filtered=found, home=home, report=report)
+    found = filtering.read_filtered(filtered)
+    card = cards.card("hard", data, config, filtered=found, home=_home(config.problems), report=report)
     files = _contents(filtered, ["hard_train", "hard_test"])
     return _write(folder, files | {REPORT: report, "README.md": card})
 
@@ -158,11 +159,15 @@ def _licence(given: str, known: str, of: str) -> str:
     return (given or known).lower()
 
 
+def _home(pool: str) -> hub.HubSet | None:
+    return hub.find(pool.removeprefix("hub:")) if pool.startswith("hub:") else None
+
+
 def _stated(pool: str) -> str:
     """The licence that a pool's publisher states, empty where none does or the pool is a file."""
     if pool in EMBEDDED or pool.startswith("rg:") or pool in DATASETS:
         return OWN
-    home = hub.SETS.get(pool.removeprefix("hub:").partition("@")[0]) if pool.startswith("hub:") else None
+    home = _home(pool)
     return "" if home is None or home.licence.startswith("not stated") else home.licence
 
 
@@ -206,7 +211,8 @@ def push(folder: str | Path, repository: str, kind: str, private: bool = True, o
     no network, or a refusal by the Hub; nothing is uploaded then.
     """
     folder = Path(folder)
-    require(kind in ("model", "dataset"), "kind", kind, "'model' or 'dataset'")
+    if kind not in ("model", "dataset"):
+        raise ConfigError(f"kind = {kind!r}: must be 'model' or 'dataset'")
     mark = {"model": "adapter_config.json", "dataset": REPORT}[kind]
     if not (folder / mark).is_file() or not (folder / "README.md").is_file():
         raise runs.RunError(f"{folder}: holds no {kind} repository (README.md and {mark}); build one first")

@@ -20,8 +20,9 @@ from soar_lib.engine.base import Base, encode
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.problems.checks import ANSWER, CHECKS, Check
-from soar_lib.problems.load import LoadError, load
+from soar_lib.problems.load import load
 from soar_lib.problems.prompts import student_messages
+from soar_lib.problems.rows import LoadError
 from soar_lib.randomness import generator, uniforms
 from soar_lib.records import Draw, Problem
 from soar_lib.runs import (

@@ -1,11 +1,11 @@
 """Benchmarks from their public homes: `hub:math_test` and the other names in `SETS`, wherever a problem set is named.
 
 A set is one file at a pinned revision. It is downloaded once, into the cache of huggingface_hub or datasets, so later
-runs need no network, and read as a local copy of it would be (`load.problems_of`): fields `problem` or `question`,
-`answer`, `final_answer` or `solution`, and so on, as load.py says. Then the number of problems and, where it is known,
-their checksum are compared; so a run names its problems exactly. `hub:NAME@REVISION` takes another revision as it is.
+runs need no network, and read as a local copy of it would be (rows.py). Then the number of problems and, where it is
+known, their checksum are compared; so a run names its problems exactly. `hub:NAME@REVISION` takes another revision as
+it is.
 
-The sets overlap: `load.overlap` says by how much, and HARP holds problems of MATH and all of AIME 2024.
+The sets overlap: `likeness.overlap` says by how much, and HARP holds problems of MATH and all of AIME 2024.
 """
 
 import hashlib
@@ -14,8 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from soar_lib.problems.load import problems_of, read_rows, suggest
-from soar_lib.problems.rows import LoadError
+from soar_lib.problems.rows import LoadError, problems_of, read_rows, suggest
 from soar_lib.records import Problem
 from soar_lib.settings.values import first_line
 
@@ -63,13 +62,19 @@ SETS = {
 }  # fmt: skip
 
 
+def find(name: str) -> HubSet | None:
+    """The set of a name as `load` takes it, at the revision it names; None where there is none."""
+    key, _, revision = name.partition("@")
+    return replace(SETS[key], revision=revision or SETS[key].revision) if key in SETS else None
+
+
 def load(name: str) -> list[Problem]:
     """The problems of a set, in the order of its file; `name` is a key of `SETS`, with @REVISION for another one than
     the pinned. Raises LoadError: an unknown name, no network and no copy, records that are not the known ones."""
     key, _, revision = name.partition("@")
-    if key not in SETS:
+    home = find(name)
+    if home is None:
         raise LoadError(f"hub:{key}: no such set{suggest(key, SETS)}; known are {', '.join(SETS)}")
-    home = replace(SETS[key], revision=revision or SETS[key].revision)
     problems = problems_of(_rows(_download(key, home)), key, f"hub:{name}")
     if not revision:
         _check(key, home, problems)

@@ -2,11 +2,12 @@
 
 The form of an integral is that of its integrand: a polynomial's terms in order, otherwise the formula with sums and
 products sorted. So `∫ 2*x + x**2 dx` in one wording is `\\int x^2 + 2x \\, dx` in another. Any other question is its
-text without spaces, dollar signs and the stop at its end (`load.overlap` also drops signs, between which and none
+text without spaces, dollar signs and the stop at its end (`overlap` also drops signs, between which and none
 there is a difference here).
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -77,3 +78,45 @@ class Known:
         found = [(distance(form, other), name) for other, name in self.forms.items()]
         gap, name = min(found, key=lambda pair: pair[0], default=(1.0, ""))
         return name, gap
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Which problems of a first set also stand in a second one.
+
+    `shared`: (id in the first, id in the second) for each problem of the first whose words, numbers and letters are
+    those of one in the second, spaces and punctuation aside; `identical` of them agree up to white space.
+    """
+
+    shared: tuple[tuple[str, str], ...]
+    identical: int
+    sizes: tuple[int, int]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.shared)} of {self.sizes[0]} problems also stand among the other {self.sizes[1]} "
+            f"({self.identical} of them identical up to white space)"
+        )
+
+
+def overlap(first: list[Problem], second: list[Problem]) -> Overlap:
+    """The exact-text overlap of two sets: a model trained on `second` has seen `shared` of `first`.
+
+    Publishers set the same problem with different spacing, dollar signs and punctuation; case is kept, as names
+    of points differ by it.
+    """
+    known = defaultdict(list)
+    for problem in second:
+        known[_word_characters(problem.question)].append(problem)
+    pairs = [(problem, known[_word_characters(problem.question)]) for problem in first]
+    pairs = [(problem, twins) for problem, twins in pairs if twins]
+    identical = sum(any(_spaced(p.question) == _spaced(twin.question) for twin in twins) for p, twins in pairs)
+    return Overlap(tuple((p.id, twins[0].id) for p, twins in pairs), identical, (len(first), len(second)))
+
+
+def _word_characters(text: str) -> str:
+    return re.sub(r"\W+", "", text)
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())

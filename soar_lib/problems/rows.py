@@ -1,18 +1,129 @@
-r"""Reference answers as box content: one text that the verifier compares, whatever way the source writes it.
+r"""Rows of benchmark files as problems: question, reference answer and the source's own numbering, whatever its format.
 
-Benchmarks write answers in dollar signs, in boxes, as numbers, as lists of several answers or at the end of a worked
-solution; reasoning-gym writes lists, words and units. Several answers are joined by ", ".
+SOAR (section B.5) takes MATH, HARP and OlympiadBench. Their published files differ in field names and in how answers
+are written; the fields of a row tell which is meant, so a new file with the same fields needs no code:
+
+- question: `problem` or `question` (after `context`, where a row has one); a `unit` goes into it, so that the box holds
+  the bare value;
+- answer: `answer` (text or number; GSM8K's worked text ending in `#### 18` too), `final_answer` (OlympiadBench's list),
+  or the last `\boxed{}` of `solution` (MATH as published);
+- number: `id`, `unique_id`, or HARP's `year`, `contest` and `number`; otherwise a hash of the question;
+- topic: `subfield`, `subject` or `type`; level: `level`.
+
+Every row becomes a problem or an error that names file, line and field. A reference answer becomes box content, one
+text that the verifier compares; several answers are joined by ", ".
 """
 
 import ast
+import difflib
+import hashlib
+import json
 import math
 import re
+from collections.abc import Iterable
+from dataclasses import fields, replace
+from pathlib import Path
 
+from soar_lib.records import Problem
 from soar_lib.verifier.verify import extract_boxed
 
 
 class LoadError(ValueError):
     """A problem set that cannot be read; the message is one line and says what to do."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?" if close else "; give the path of a JSONL file or a family's name"
+
+
+def load_file(path: str | Path) -> list[Problem]:
+    """All problems of a JSONL file, in order. Raises LoadError with file, line and field at the first malformed row."""
+    return problems_of(read_rows(Path(path)), Path(path).stem, str(path))
+
+
+def problems_of(rows: Iterable[tuple[int, dict]], source: str, place: str) -> list[Problem]:
+    """The problems of numbered rows, in order. Raises LoadError with `place`, number and field at the first malformed
+    row."""
+    problems, lines = [], {}
+    for number, row in rows:
+        try:
+            problem = problem_of(row, source)
+        except LoadError as error:
+            raise LoadError(f"{place}:{number}: {error}") from None
+        if problem.id in lines and not _own_number(row):  # the same question twice: both stay, apart
+            problem = replace(problem, id=f"{problem.id}-{number}")
+        if problem.id in lines:
+            twin = f"{problem.id} stands on line {lines[problem.id]} too"
+            raise LoadError(f"{place}:{number}: field 'id': {twin}; renumber")
+        lines[problem.id] = number
+        problems.append(problem)
+    if not problems:
+        raise LoadError(f"{place}: holds no problem; expected one JSON object per line")
+    return problems
+
+
+def read_rows(path: Path) -> list[tuple[int, dict]]:
+    """(line number, object) of each line that is not blank."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LoadError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__}); give a JSONL file") from None
+    return [(number, _row(f"{path}:{number}", line)) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _row(place: str, line: str) -> dict:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        raise LoadError(f"{place}: not JSONL; every line must be one JSON object") from None
+    if not isinstance(row, dict):
+        raise LoadError(f"{place}: not JSONL; expected an object {{...}}, found a {type(row).__name__}")
+    return row
+
+
+def problem_of(row: dict, source: str = "") -> Problem:
+    """One row of any known shape as a Problem. Raises LoadError naming the field."""
+    question, answer = _question(row), answer_of(row)
+    if row.keys() == {field.name for field in fields(Problem)}:  # a Problem that was written out, by a filter run say
+        return Problem(**row)
+    key = _own_number(row) or hashlib.sha256(question.encode()).hexdigest()[:12]
+    topic = next((row[field] for field in ("subfield", "subject", "type") if isinstance(row.get(field), str)), "")
+    return Problem(f"{source}/{key}" if source else key, question, answer, source, topic, _level(row))
+
+
+def _own_number(row: dict) -> str:
+    """The row's own numbering, empty where it has none."""
+    if {"year", "contest", "number"} <= row.keys():
+        return f"{row['year']}/{row['contest']}/{row['number']}"
+    return next((str(row[field]) for field in ("id", "unique_id") if row.get(field) not in (None, "")), "")
+
+
+def _question(row: dict) -> str:
+    field = "problem" if "problem" in row else "question"
+    if field not in row:
+        raise LoadError("field 'problem' (or 'question') is missing; add the question's text")
+    text = row[field]
+    if not isinstance(text, str) or not text.strip():
+        raise LoadError(f"field '{field}' must be text that is not empty, found {text!r:.40}; write the question there")
+    context = row.get("context") or ""
+    unit = _unit(row.get("unit") or "")
+    return (f"{context}\n" if context else "") + text.strip() + (f" (Give the answer in {unit}.)" if unit else "")
+
+
+def _unit(text: str) -> str:
+    """OlympiadBench's unit as a sentence takes it: `$cm^2$` stays LaTeX, a circle is degrees, % is percent."""
+    bare = text.strip(" $")
+    return {"^{\\circ}": "degrees", "%": "percent"}.get(bare, f"${bare}$" if "^" in bare else bare)
+
+
+def _level(row: dict) -> int | None:
+    """5 for `5` and for MATH's "Level 5"; None where the source gives no number ("Level ?")."""
+    digits = re.search(r"\d+", str(row.get("level", "")))
+    return int(digits.group()) if digits else None
+
+
+# ------------------------------------------------------------------ answers
 
 
 def answer_of(row: dict) -> str:
@@ -82,10 +193,9 @@ def boxable(answer: str) -> str:
     ('[-94.2, 30.0]', '-5.0 + 20.0i', '\\text{grandmother}', '\\frac{1}{3}')
     """
     text = answer.strip()
-    if text.startswith("["):
-        items = _literal(text)
-        if isinstance(items, list) and items and not any(isinstance(item, list | dict) for item in items):
-            return f"[{', '.join(boxable(str(item)) for item in items)}]"
+    items = _literal(text) if text.startswith("[") else None
+    if isinstance(items, list) and items and not any(isinstance(item, list | dict) for item in items):
+        return f"[{', '.join(boxable(str(item)) for item in items)}]"
     text = text.replace("×", "\\times").replace("°", "^\\circ")
     letters = re.sub(r"\\[a-zA-Z]+|\b(?:sin|cos|tan|exp|log|sqrt|asin|Integral)\b", "", text)
     is_formula = text.isascii() and re.search(r"\w", text) and not re.search(r"[A-Za-z_]{2}|\n|[\"'?:;<>#]", letters)

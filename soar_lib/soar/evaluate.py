@@ -26,7 +26,7 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, stack
 from soar_lib.measure.passk import read_scores, table
-from soar_lib.problems.load import overlap
+from soar_lib.problems.likeness import overlap
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
 from soar_lib.runs import Commit, Hooks

@@ -10,8 +10,9 @@ from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, load_peft
 from soar_lib.problems.filtering import hard_sets, solved_problems
-from soar_lib.problems.load import LoadError, overlap
+from soar_lib.problems.likeness import overlap
 from soar_lib.problems.load import load as load_problems
+from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
 from soar_lib.settings.values import from_values
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig

@@ -28,7 +28,8 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft
 from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
-from soar_lib.problems.load import load, overlap
+from soar_lib.problems.likeness import overlap
+from soar_lib.problems.load import load
 from soar_lib.randomness import generator
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
 from soar_lib.settings.fit import check_memory

@@ -14,8 +14,8 @@ import pytest
 from datasets.utils.file_utils import hash_url_to_filename
 
 from soar_lib.problems import hub
-from soar_lib.problems.load import load, read_rows
-from soar_lib.problems.rows import LoadError
+from soar_lib.problems.load import load
+from soar_lib.problems.rows import LoadError, read_rows
 
 FILES = Path(__file__).parents[3] / "shared" / "data"
 needs_files = pytest.mark.skipif(not FILES.is_dir(), reason="the benchmark files are not here")

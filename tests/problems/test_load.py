@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from reasoning_gym.factory import DATASETS, create_dataset
 
-from soar_lib.problems.load import PLANNED_WHOLE, UNSEEDED, load, load_file, overlap, problem_of
-from soar_lib.problems.rows import LoadError, boxable, unwrap
+from soar_lib.problems.likeness import overlap
+from soar_lib.problems.load import PLANNED_WHOLE, UNSEEDED, load
+from soar_lib.problems.rows import LoadError, boxable, load_file, problem_of, unwrap
 from soar_lib.records import Problem
 from soar_lib.verifier import integrals
 from soar_lib.verifier.verify import check, check_many

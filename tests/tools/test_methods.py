@@ -7,7 +7,8 @@ import pytest
 
 from soar_lib import runs
 from soar_lib.engine.base import load as load_base
-from soar_lib.problems.load import load_file, overlap
+from soar_lib.problems.likeness import overlap
+from soar_lib.problems.rows import load_file
 from soar_lib.records import Problem
 from soar_lib.settings.values import ConfigError
 from tools import methods, methods_report
