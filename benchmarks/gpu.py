@@ -36,6 +36,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import ceilings
 import pandas as pd
 import torch
 from gpu_parts import (
@@ -57,8 +58,7 @@ from soar_lib import runs
 from soar_lib.engine import backends
 from soar_lib.engine.base import Base
 from soar_lib.meter import Meter
-from soar_lib.settings import ceilings
-from soar_lib.settings.fit import check_memory
+from soar_lib.settings.memory import check_memory
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig

@@ -44,8 +44,7 @@ from soar_lib.problems import filtering
 from soar_lib.problems.load import load
 from soar_lib.problems.rows import LoadError
 from soar_lib.settings.cost import cost, describe
-from soar_lib.settings.fit import check_memory, describe_memory, predicted_bytes
-from soar_lib.settings.presets import PRESETS
+from soar_lib.settings.memory import check_memory, describe_memory, predicted_bytes
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, change, first_line, require_one_base
 from soar_lib.soar import evaluate
@@ -110,7 +109,7 @@ def preset(name: str, **changes: Any) -> MethodsConfig:
         raise ConfigError(
             f"preset {name!r} has no comparison of methods; presets that have: {', '.join(METHOD_PRESETS)}"
         )
-    values = {f"{part}.{key}": value for part, kind in PARTS.items() for key, value in PRESETS[name][kind].items()}
+    values = {f"{part}.{key}": value for part, kind in PARTS.items() for key, value in kind.presets[name].items()}
     return change(change(MethodsConfig(), values | METHOD_PRESETS[name]), changes)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from soar_lib import loggers
 from soar_lib.ladder.settings import LadderConfig
-from soar_lib.settings.presets import PRESETS, Config, preset
-from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
+from soar_lib.settings.presets import PRESETS, preset
+from soar_lib.settings.student import BASE_SETTINGS, BaseSettings, FilterConfig
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -115,7 +115,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return pairs
 
 
-def settings(arguments: argparse.Namespace, kind: type[Config]) -> Any:
+def settings(arguments: argparse.Namespace, kind: type[BaseSettings]) -> Any:
     """The preset with what the command line changes. Raises `ConfigError`."""
     changes = {"seed": arguments.seed} | _set(arguments)
     for name in ("model", "problems"):
@@ -174,6 +174,6 @@ def check_ray(arguments: argparse.Namespace) -> None:
         joining.check_address(address)
 
 
-def preset_of(arguments: argparse.Namespace, kind: type[Config]) -> Any:
+def preset_of(arguments: argparse.Namespace, kind: type[BaseSettings]) -> Any:
     """The preset, seed and base that the command line names, for another command's settings."""
     return preset(arguments.preset, kind, seed=arguments.seed, **base_settings(arguments))

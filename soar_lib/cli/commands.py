@@ -18,8 +18,8 @@ from soar_lib.cli.arguments import KINDS, check_ray, grouped_settings, parser, p
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.rows import LoadError
 from soar_lib.settings.cost import describe_cost
-from soar_lib.settings.presets import Config, preset
-from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
+from soar_lib.settings.presets import preset
+from soar_lib.settings.student import BASE_SETTINGS, BaseSettings, FilterConfig
 from soar_lib.settings.values import ConfigError, first_line, to_values
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -102,16 +102,14 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
 
 
 @contextlib.contextmanager
-def _cost(name: str, config: Config, out: Path, problems: int = 0, count: int = 1) -> Iterator[None]:
+def _cost(name: str, config: BaseSettings, out: Path, problems: int = 0, count: int = 1) -> Iterator[None]:
     """Say what a run will cost, measure it, and say what it has cost; `count` is of the SOAR runs of an evaluation."""
     from soar_lib import meter
-    from soar_lib.settings.ceilings import describe_least_time
-    from soar_lib.settings.fit import describe_memory, predicted
+    from soar_lib.settings.memory import describe_memory, predicted
 
     each = " for each SOAR run" if count > 1 else ""
-    said = describe_cost(config, problems) + each, describe_least_time(config, problems)
-    said = "; ".join(filter(None, (*said, describe_memory(config, problems, count))))
-    print(f"{name}: {said}", flush=True)
+    said = describe_cost(config, problems) + each, describe_memory(config, problems, count)
+    print(f"{name}: {'; '.join(said)}", flush=True)
     with meter.metered(out, predicted((config, problems, count))):
         yield
     _say_measured(name, out)
@@ -134,7 +132,7 @@ def _study(arguments: argparse.Namespace) -> None:
 
         torch.set_num_threads(arguments.threads)
     from soar_lib import meter
-    from soar_lib.settings.fit import predicted
+    from soar_lib.settings.memory import predicted
 
     out = arguments.out
     with (

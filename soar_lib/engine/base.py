@@ -11,7 +11,7 @@ import torch
 
 from soar_lib.engine import backends
 from soar_lib.engine.vllm import Engine
-from soar_lib.settings.presets import Config
+from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import ConfigError
 
 NANO = Path(__file__).parent.parent / "nano" / "weights"
@@ -64,7 +64,7 @@ def load(
     return replace(base, engine=Engine(name, source, model, base.stop, remote_code))
 
 
-def load_for(config: Config, device: str | torch.device | None = None) -> Base:
+def load_for(config: BaseSettings, device: str | torch.device | None = None) -> Base:
     """The base that a command's settings name; `device` as for `load`."""
     return load(config.model, device, None, config.backend, config.four_bit, config.remote_code, config.graphs)
 

@@ -39,7 +39,7 @@ from soar_lib.problems.filtering import hard_sets
 from soar_lib.problems.likeness import canonical
 from soar_lib.randomness import generator
 from soar_lib.records import Problem
-from soar_lib.settings.fit import check_memory
+from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError
 from soar_lib.student.trl import check_trainer
 

@@ -7,12 +7,51 @@ where the paper is silent ("open") what we chose and why. `MIT` is the other run
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from soar_lib.settings.student import BACKENDS, CHECKS, OptimiserSettings, StudentSettings
-from soar_lib.settings.values import require, require_at_least_zero, require_positive
+from soar_lib.settings.presets import NANO_STUDENT, T4
+from soar_lib.settings.student import CHECKS, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings, sampling
+from soar_lib.settings.values import require, require_at_least_zero, require_one_of, require_positive
 
 LADDER_ARMS = ("base", "originals", "one_level", "ladder", "ladder_ttrl", "base_ttrl", "majority")
 TTRL_ARMS = ("ladder_ttrl", "base_ttrl")
 PROMPTS = ("transformations", "plain")
+
+_NANO = {
+    **NANO_STUDENT, "model": "nano", "pool": "nano-integrals", "originals": 0, "tested": 0,
+    "student.optimiser.kl": 0.001,
+    "variants.prompt": "plain", "variants.per_prompt": 1, "variants.equivalent": 0.0, "variants.max_new_tokens": 128,
+}  # fmt: skip
+_GPU = {  # LoRA; rewards are near 1, so that KL stays
+    "student.rank": 16, "student.alpha": 16.0,
+    "student.optimiser.learning_rate": 1e-4,  # a hundred times the paper's, which is for all weights
+    "seeds": 1, "together": 4,  # students of TTRL in memory at a time
+}  # fmt: skip
+_PRESETS = {
+    "smoke": {
+        **_NANO, "pool_size": 40, "seeds": 2, "originals": 2, "tested": 2, "samples": 4, "most_samples": 8,
+        "variant_samples": 1, "ttrl_steps": 2, "ttrl_batch": 2, "variants.depth": 2, "variants.prompts": 2,
+        "variants.parents": 1, "variants.max_new_tokens": 64, "student.steps": 2, "student.batch": 2,
+        "student.group": 4, "student.max_new_tokens": 64,
+    },
+    "nano": {
+        **_NANO, "pool_size": 280, "ttrl_steps": 15, "ttrl_batch": 4, "together": 32,
+        "variants.prompts": 6, "variants.parents": 4, "student.steps": 100, "student.batch": 8,
+    },
+    "t4": {
+        **T4, **_GPU, "student.rank": 8, "student.alpha": 8.0, "together": 2, "pool_size": 200,
+        "originals": 5, "tested": 10, "samples": 8, "most_samples": 64, "variant_samples": 1,
+        "variants.depth": 2, "variants.parents": 4, "variants.max_new_tokens": 512,
+        "student.steps": 30, "student.batch": 4, "student.group": 8, "student.max_new_tokens": 512,
+        "student.optimiser.max_tokens": 512, "ttrl_steps": 10, "ttrl_batch": 4,
+    },
+    # As many steps as the paper's LADDER, of a fifth of its rollouts; half the test problems, each with a tenth of the
+    # rollouts of its TTRL.
+    "single_gpu": {
+        **_GPU, "rows": 384, "tested": 50, "samples": 16, "most_samples": 512, "student.batch": 16,
+        "student.group": 8, "ttrl_steps": 50, "ttrl_batch": 16,
+        "variants.max_new_tokens": 1024,  # ten integrals have some hundred
+    },
+    "paper": {},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,17 +71,17 @@ class VariantSettings:
     agreement: float = 0.5  # a variant whose most frequent answer has a smaller share of them counts as unsolvable
 
     def __post_init__(self) -> None:
-        require(self.prompt in PROMPTS, "prompt", self.prompt, f"one of {', '.join(PROMPTS)}")
+        require_one_of(self, prompt=PROMPTS)
         require_positive(self, "depth", "per_prompt", "prompts", "parents", "max_new_tokens", "votes")
-        require(0 <= self.equivalent <= 1, "equivalent", self.equivalent, "between 0 and 1")
-        require(0 < self.agreement <= 1, "agreement", self.agreement, "more than 0 and at most 1")
+        require(self, "equivalent", 0 <= self.equivalent <= 1, "between 0 and 1")
+        require(self, "agreement", 0 < self.agreement <= 1, "more than 0 and at most 1")
         low, high = (*self.suggestions, 0, 0)[:2]
-        require(len(self.suggestions) == 2 and 1 <= low <= high, "suggestions", self.suggestions, "fewest and most")
+        require(self, "suggestions", len(self.suggestions) == 2 and 1 <= low <= high, "fewest and most")
         temperatures = bool(self.temperatures) and min(self.temperatures) > 0
-        require(temperatures, "temperatures", self.temperatures, "one or more, all above 0")
+        require(self, "temperatures", temperatures, "one or more, all above 0")
         if self.prompt == "plain":
-            require(self.equivalent == 0, "equivalent", self.equivalent, "0 where prompt = 'plain', which knows easier")
-            require(self.per_prompt == 1, "per_prompt", self.per_prompt, "1 where prompt = 'plain', which asks for one")
+            require(self, "equivalent", self.equivalent == 0, "0 where prompt = 'plain', which knows easier")
+            require(self, "per_prompt", self.per_prompt == 1, "1 where prompt = 'plain', which asks for one")
 
     @property
     def most_prompts(self) -> int:
@@ -65,18 +104,13 @@ def _student() -> StudentSettings:
 
 
 @dataclass(frozen=True)
-class LadderConfig:
+class LadderConfig(BaseSettings):
     """LADDER (Algorithm 1), TTRL (Algorithm 2) and their controls, each on every seed.
 
     In `student`: steps 250 (section 4.1, where it levels off), batch 128 (3.2.2, for MIT; code has 8 to 128 for Llama),
     group 5, rate 1e-6, 1,024 tokens (code), KL 0.001 (3.1.3), clip 0.2 (code); the rank is ours.
     """
 
-    model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1
-    backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
-    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
-    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
-    graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
     problems: str = ""  # folder of a filter run; empty: commands filter `pool` first
     pool: str = "rg:intermediate_integration"  # 4.1: 110 integrals of textbooks and GPT-4o; published lists leak
     pool_size: int = 0  # drawn from the pool, 0: all of a file, 500 of a generated set
@@ -97,22 +131,21 @@ class LadderConfig:
     variants: VariantSettings = field(default_factory=VariantSettings)
     student: StudentSettings = field(default_factory=_student)
 
+    presets = _PRESETS
+
     def __post_init__(self) -> None:
-        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
+        super().__post_init__()
         require_positive(self, "seeds", "samples", "most_samples", "ttrl_steps", "ttrl_batch", "probes", "rows")
         require_at_least_zero(self, "pool_size", "originals", "tested", "variant_samples", "together")
-        require(self.check in CHECKS, "check", self.check, f"one of {', '.join(CHECKS)}")
-        known = set(self.arms) <= set(LADDER_ARMS)
-        require(known and "base" in self.arms, "arms", self.arms, f"base and some of {', '.join(LADDER_ARMS[1:])}")
+        require_one_of(self, check=CHECKS)
+        known = set(self.arms) <= set(LADDER_ARMS) and "base" in self.arms
+        require(self, "arms", known, f"base and some of {', '.join(LADDER_ARMS[1:])}")
         needed = "ladder" in self.arms or "ladder_ttrl" not in self.arms
-        require(needed, "arms", self.arms, "with ladder, from whose students ladder_ttrl starts")
-        tuned = self.student.trainer == "trl" and set(self.arms) & set(TTRL_ARMS)
-        require(
-            not tuned, "student.trainer", self.student.trainer,
-            f"'stack' with the arms {', '.join(TTRL_ARMS)}, which train a student for each test problem and watch them",
-        )  # fmt: skip
-        warmup = self.student.optimiser.warmup
-        require(warmup < self.ttrl_steps, "student.optimiser.warmup", warmup, f"below ttrl_steps = {self.ttrl_steps}")
+        require(self, "arms", needed, "with ladder, from whose students ladder_ttrl starts")
+        tuned, warmup = set(self.arms) & set(TTRL_ARMS), self.student.optimiser.warmup
+        rule = f"'stack' with the arms {', '.join(TTRL_ARMS)}, which train a student for each test problem, watched"
+        require(self, "student.trainer", not (tuned and self.student.trainer == "trl"), rule)
+        require(self, "student.optimiser.warmup", warmup < self.ttrl_steps, f"below ttrl_steps = {self.ttrl_steps}")
 
     @property
     def written(self) -> int:
@@ -128,7 +161,7 @@ class LadderConfig:
 
     def ladder_samples(self, originals: int) -> int:
         """Completions that one LADDER student takes at most."""
-        return originals * self.written + self.student.steps * self.student.batch * self.student.group
+        return originals * self.written + self.student.rollouts
 
     def one_level(self) -> "LadderConfig":
         """The same without the tree: as many prompts as one has at most, all for variants of the problem itself."""
@@ -146,6 +179,41 @@ class LadderConfig:
         ladder = self.spread_samples(originals, tested) if "ladder" in self.arms else 0
         wanted = {"base": ladder + ttrl, "ladder": ttrl}.get(arm, 0)
         return max(self.samples, min(wanted, self.most_samples))
+
+    def counts(self, problems: int = 0) -> Cost:
+        """All arms and seeds at most: every tree as large as it can be and every variant usable."""
+        arms, student, variants, tested = set(self.arms), self.student, self.variants, problems
+        originals, tuned = self.originals or tested, len(arms & set(TTRL_ARMS)) * tested
+        written = self.written * (originals * len(arms & {"one_level", "ladder"}) + tested * bool(tuned))
+        training = len(arms - {"base", *TTRL_ARMS}) * student.rollouts
+        tuning = tuned * (self.ttrl_samples - self.written + self.samples)
+        scoring = sum(self.draws(arm, originals, tested) for arm in arms - set(TTRL_ARMS)) * tested
+        leaves = originals * variants.most_prompts * variants.per_prompt if "ladder" in arms else 0
+        rollouts = self.seeds * (training + tuning + scoring + 2 * self.variant_samples * leaves)
+        written *= self.seeds
+        tokens = rollouts * student.max_new_tokens + written * max(variants.max_new_tokens, student.max_new_tokens)
+        return Cost(rollouts + written, 0, tokens, most_rollouts=rollouts + written)
+
+    def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        """Trees, students, their copies at test time, and scores, for which one problem can have more samples than
+        rows."""
+        student, arms, variants, tested = self.student, set(self.arms), self.variants, max(1, self.tested or problems)
+        originals, trained = self.originals or tested, self.seeds * len(arms - {"base", *TTRL_ARMS})
+        asked = max(originals, tested) * variants.prompts * (variants.parents if variants.depth > 1 else 1)
+        found = [sampling("variants", 0, asked, 1, variants.max_new_tokens, self.rows)]
+        if self.check == "answer":
+            answers = asked * variants.per_prompt * variants.votes
+            found.append(sampling("votes", 0, answers, variants.votes, student.max_new_tokens, self.rows))
+        if trained:
+            found += student.phases(trained, 0, self.rows)
+        if tuned := len(arms & set(TTRL_ARMS)) * self.seeds * tested:
+            together = min(tuned, self.together or tuned)
+            tuning = replace(student, steps=self.ttrl_steps, batch=self.ttrl_batch)
+            each = tuning.phases(together, (trained + together) * student.rank, self.rows)
+            found += [replace(phase, name=f"TTRL: {phase.name}") for phase in each]
+        most = max(self.draws(arm, originals, tested) for arm in arms)
+        ranks, rows = trained * student.rank, tested * most
+        return [*found, sampling("scores", ranks, rows, most, student.max_new_tokens, self.rows)]
 
 
 # The run on the MIT integration bee (sections 3.2.2 and 4.2), as changes; give its problems as `pool`.

@@ -35,7 +35,7 @@ from soar_lib.runs import (
     read_jsonl,
     write_text_atomic,
 )
-from soar_lib.settings.fit import check_memory
+from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import from_values
 from soar_lib.verifier.verify import verdict_counts

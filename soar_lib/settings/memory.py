@@ -1,72 +1,54 @@
 """Predicted peak memory of a run, from the model's shape and the settings alone; no weights are read.
 
-A run passes through phases (sampling, a learning step, measuring, ...). Each holds the weights, the adapters with what
-learning adds to them, and buffers of its own; the peak is that of the largest phase. Every completion is taken at its
-full length, which is the most that can happen. With b bytes per number of the base:
+A run passes through phases (sampling, a learning step, ...), whose counts its settings say. The peak is that of the
+largest phase, with every completion at its full length. With b bytes per number of the base:
 
     weights       b per parameter, tied ones once; in 4 bits 0.516 byte per parameter of the linear layers
-    adapters      float32; a population in training is there five times: reference, values, gradients, AdamW's moments
-    keys, values  2 b x layers x key heads x head size for each token of rows sampled together; a prompt counts once
-    logits        in sampling b + 12 bytes per row and vocabulary entry; in learning 20 per predicting token and entry
-                  of one micro-batch (4 kept, 16 in the backward pass), of at most `logprobs.LOGITS` of them
-    activations   in learning, per token and layer of a micro-batch: 8 hidden (the norms' float32 inputs) + b x
-                  (2 hidden + 3 heads x head size + 4 intermediate + 7 rank), and per completion and layer keys and
-                  values as attention reads them, 2 b x heads x head size x (prompt + completion); in sampling, those
-                  of one layer; with gradient checkpointing too, with b x (hidden + 2 intermediate) for gradients, and
-                  b x hidden per token and layer
+    adapters      float32; a student in training has five copies: reference, values, gradients, AdamW's moments
+    cache         keys and values: 2 b x layers x key heads x head size for each token, a prompt's once
+    logits        in sampling b + 12 bytes per row and vocabulary entry, and 24 per token that is drawn; in learning 20
+                  per token and entry, as far as they are there together
+    activations   in learning, for each token and layer of a micro-batch, what the backward pass needs; in sampling,
+                  those of one layer
 
-The first three are exact, the others those of Llama and Qwen2; on CPU, allocations were measured to agree within a few
-percent (tests/test_memory.py). Left out: CUDA's own memory (about 0.5 GB), what the allocators lose in gaps, norms of
-queries and keys, attention scores where a GPU has no fused attention, and the tokenizer.
+The first three are exact, the others those of Llama and Qwen2, within a tenth of what torch was seen to allocate on
+a CPU (tests/settings/test_memory.py). Left out: CUDA's own memory (about 0.5 GB), merged or copied adapters, gaps
+between allocations, and completions of earlier rows.
 """
 
-import functools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
-from soar_lib.settings.student import OptimiserSettings
-from soar_lib.settings.values import ConfigError, first_line
+import torch
 
-PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
+from soar_lib.engine.attention import BLOCK
+from soar_lib.engine.backends import choose_dtype
+from soar_lib.engine.logprobs import LOGITS
+from soar_lib.settings.cost import Part, by_trl, describe, size, total
+from soar_lib.settings.shape import Shape, shape
+from soar_lib.settings.student import BaseSettings, Phase
+from soar_lib.settings.values import ConfigError, flat, to_values
+
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: NF4 with a scale of 8 bits per 64, and theirs of 32 bits per 256
-# The paper's model by its public config.json, which is behind a licence: predicted before it is downloaded.
-KNOWN = {
-    "meta-llama/Llama-3.2-3B-Instruct": {
-        "model_type": "llama", "vocab_size": 128_256, "hidden_size": 3072, "intermediate_size": 8192,
-        "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 128,
-        "tie_word_embeddings": True,
-    },
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A causal language model's sizes."""
+class Machine:
+    """Bytes per number of a base here, whether a GPU holds it, and the bytes that are free (None: not known)."""
 
-    vocabulary: int
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    linears: tuple[tuple[int, int], ...]  # (inputs, outputs) of each layer that gets an adapter
-    parameters: int  # tied ones once
-    linear_weights: int  # in linear layers but the head: what 4 bits hold
+    number: int
+    gpu: bool
+    free: int | None
 
-
-@dataclass(frozen=True)
-class Form:
-    """How a machine holds the base, and how long prompts are (tokens)."""
-
-    bytes: int = 4  # per number
-    four_bit: bool = False
-    gpu: bool = False
-    prompt: int = PROMPT
+    @property
+    def kind(self) -> str:
+        return "GPU memory" if self.gpu else "memory"
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes by what holds them, in the phase that needs most."""
+    """Bytes of a phase by what holds them."""
 
     phase: str
     weights: int
@@ -74,7 +56,6 @@ class Memory:
     cache: int = 0  # keys and values
     logits: int = 0
     activations: int = 0
-    tokens: int = 0  # completions, masks and log-probabilities as they are collected, with their random numbers
 
     @property
     def certain(self) -> int:
@@ -83,139 +64,176 @@ class Memory:
 
     @property
     def total(self) -> int:
-        return self.certain + self.cache + self.logits + self.activations + self.tokens
+        return self.certain + self.cache + self.logits + self.activations
+
+    def __str__(self) -> str:
+        """The phase and its three largest parts."""
+        parts = {"weights": self.weights, "adapters": self.adapters, "keys and values": self.cache}
+        parts |= {"logits": self.logits, "activations": self.activations}
+        largest = sorted(parts, key=parts.get, reverse=True)[:3]
+        return f"{self.phase}: {', '.join(f'{name} {size(parts[name])}' for name in largest)}"
 
 
-@functools.cache
-def shape(model: str) -> Shape:
-    """The shape of a model that is on this machine (nano, a folder, a downloaded Hub id) or known here.
-
-    Raises ConfigError with the reason why it cannot be told.
-    """
-    from transformers import AutoConfig
-
-    from soar_lib.engine.base import NANO
-
-    if model in KNOWN:
-        values = dict(KNOWN[model])
-        return shape_of(AutoConfig.for_model(values.pop("model_type"), **values))
-    source = NANO if model == "nano" else model
+def here() -> Machine:
+    """How this machine would hold a base. Main memory that a new program can have is what Linux tells."""
+    if torch.cuda.is_available():
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, of what was freed before
+        return Machine(choose_dtype(torch.device("cuda")).itemsize, True, torch.cuda.mem_get_info()[0] + kept)
     try:
-        return shape_of(AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        reason = first_line(error)
-        raise ConfigError(f"memory not predicted: {model} cannot be inspected on this machine ({reason})") from None
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":") for line in file)
+        return Machine(4, False, int(lines["MemAvailable"].split()[0]) * 1024)
+    except (OSError, KeyError):
+        return Machine(4, False, None)
 
 
-def shape_of(config) -> Shape:
-    """The shape behind a transformers configuration, counted on a model without storage. Raises ValueError."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from soar_lib.engine.lora import TARGETS
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    head = model.get_output_embeddings()
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
-    targets = {name: m for name, m in linear.items() if name.rpartition(".")[2] in TARGETS}
-    keys = next((m.out_features for name, m in targets.items() if name.endswith("k_proj")), None)
-    if keys is None:
-        raise ValueError(f"{type(model).__name__} has no linear layer named k_proj")
-    return Shape(
-        config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers,
-        config.num_attention_heads, config.num_key_value_heads, keys // config.num_key_value_heads,
-        tuple((m.in_features, m.out_features) for m in targets.values()),
-        sum(p.numel() for p in model.parameters()), sum(m.weight.numel() for m in linear.values()),
-    )  # fmt: skip
+# ------------------------------------------------------------------ bytes
 
 
-# ------------------------------------------------------------------ parts
-
-
-def weight_bytes(shape: Shape, form: Form) -> int:
-    quantised = shape.linear_weights if form.four_bit else 0
-    return round((shape.parameters - quantised) * form.bytes + quantised * FOUR_BIT)
+def weight_bytes(shape: Shape, number: int, four_bit: bool) -> int:
+    quantised = shape.linear_weights if four_bit else 0
+    return round((shape.parameters - quantised) * number + quantised * FOUR_BIT)
 
 
 def adapter_bytes(shape: Shape, rank: int) -> int:
-    """One slot: A and B of every layer, float32."""
+    """One adapter: A and B of every layer, float32."""
     return 4 * rank * sum(inputs + outputs for inputs, outputs in shape.linears)
 
 
-def cache_bytes(shape: Shape, form: Form, rows: int, tokens: int, prompts: int) -> int:
-    """Keys and values of `rows` completions of `tokens` on `prompts` distinct prompts; see `attention.Decoding`."""
-    from soar_lib.engine.attention import BLOCK
-
-    own, shared = rows * -(-tokens // BLOCK) * BLOCK, prompts * (form.prompt - 1)
-    return 2 * form.bytes * shape.layers * shape.kv_heads * shape.head_dim * (own + shared)
-
-
-def in_use(shape: Shape, form: Form, rank: int, slots: int, active: int) -> int:
-    """What `lora.use` makes of `active` of `slots` adapters: merged weights, or a copy of their part of the stack."""
-    from soar_lib.engine.lora import MERGE_LIMIT
-
-    elements = sum(inputs * outputs for inputs, outputs in shape.linears) * active
-    if elements <= MERGE_LIMIT and not form.four_bit:
-        return elements * form.bytes
-    return active * adapter_bytes(shape, rank) if active < slots else 0
+def sampling_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
+    """While prompts are read or completions written, whichever is more."""
+    token = 2 * number * shape.layers * shape.kv_heads * shape.head_dim  # keys and values
+    read, written = phase.prompts * (phase.prompt - 1), phase.rows * -(-phase.tokens // BLOCK) * BLOCK
+    layer = number * (4 * shape.hidden + max(4 * shape.intermediate, 7 * shape.heads * shape.head_dim))  # of one token
+    scores = phase.rows * shape.heads * (phase.prompt + phase.tokens) * (2 * number + 4)  # before and after softmax
+    logits = shape.vocabulary * (phase.rows * (number + 12) + phase.prompts * number)
+    logits += 24 * phase.rows * phase.tokens  # what is drawn, with masks and random numbers
+    inside = max(0, scores + phase.rows * (layer - 12 * shape.vocabulary))  # of a layer, when the last logits are gone
+    reading = phase.prompts * phase.prompt * layer
+    if reading > token * written + logits + inside:
+        return {"cache": token * read, "activations": reading}
+    return {"cache": token * (read + written), "logits": logits, "activations": inside}
 
 
-def sampling(
-    shape: Shape, form: Form, rows: int, group: int, tokens: int, at_once: int, rank: int = 0, slots: int = 0,
-    distinct: int = 0,
-) -> dict[str, int]:  # fmt: skip
-    """Buffers of `sampling.sample` for `rows` completions, `group` of each prompt, `at_once` of them together: while
-    prompts are read or completions written, whichever is more. Without `slots` the base alone; `distinct` prompts,
-    where that is not one per group."""
-    now = min(rows, max(1, at_once // group) * min(group, at_once))
-    prompts, one = distinct or max(1, now // group), _layer(shape, form, slots)
-    scores = now * shape.heads * (form.prompt + tokens) * (2 * form.bytes + 4)  # of one layer, before and after softmax
-    first = prompts * shape.vocabulary * form.bytes  # the prompts' own logits stay until the end
-    old, drawn = (now * shape.vocabulary * size + first for size in (form.bytes, form.bytes + 12))
-    adapters = in_use(shape, form, rank, slots, min(slots, prompts)) if slots else 0
-    reading = {"cache": cache_bytes(shape, form, 0, 0, prompts), "activations": prompts * form.prompt * one}
-    writing = {"cache": cache_bytes(shape, form, now, tokens, prompts), "logits": drawn}
-    writing["activations"] = max(0, old + scores + now * one - drawn)
-    most = max(reading, writing, key=lambda parts: sum(parts.values()))
-    return most | {"activations": most["activations"] + adapters, "tokens": rows * tokens * 24}
+def learning_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
+    """One micro-batch, forward and backward."""
+    rows, prompts, columns, wide = phase.rows, phase.prompts, phase.prompt + phase.tokens, shape.heads * shape.head_dim
+    packed = rows * phase.tokens + prompts * phase.prompt
+    each = 8 * shape.hidden + number * (2 * shape.hidden + 3 * wide + 4 * shape.intermediate)
+    mask = rows * phase.tokens * columns * number  # float32's is one for all layers, others are cast in each
+    layer = packed * each + 2 * number * wide * (rows * columns + prompts * phase.prompt) + mask * (number < 4)
+    logits = 20 * min(rows * phase.tokens * shape.vocabulary, LOGITS)
+    if not phase.optimiser.gradient_checkpointing:
+        return {"logits": logits, "activations": shape.layers * layer + mask}
+    again = layer + mask + packed * number * (shape.hidden + 2 * shape.intermediate)  # when the logits are gone
+    kept = shape.layers * packed * shape.hidden * number
+    return {"logits": logits, "activations": kept + max(0, again - logits)}
 
 
-def _layer(shape: Shape, form: Form, slots: int) -> int:
-    """Activations of one token in one layer without gradients, at most: in the MLP, with the product of the adapters
-    before it is added, or in attention."""
-    mlp, attention = (4 if slots else 3) * shape.intermediate, 7 * shape.heads * shape.head_dim
-    return form.bytes * (4 * shape.hidden + max(mlp, attention))
+def hold(config: BaseSettings, phase: Phase, number: int) -> Memory:
+    """What one phase of a command holds, with `number` bytes per number of the base. Raises ConfigError."""
+    known = shape(config.model)
+    kept = weight_bytes(known, number, config.four_bit), adapter_bytes(known, phase.ranks)
+    return Memory(phase.name, *kept, **(learning_bytes if phase.optimiser else sampling_bytes)(known, number, phase))
 
 
-def learning(
-    shape: Shape, form: Form, slots: int, rows: int, group: int, tokens: int, rank: int, optimiser: OptimiserSettings
-) -> dict[str, int]:
-    """Buffers of the largest micro-batch of `update.update`: `rows` completions per slot, `group` of each prompt,
-    about `optimiser.max_tokens` completion tokens together."""
-    from soar_lib.engine.logprobs import LOGITS
+def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Machine | None = None) -> Memory:
+    """The largest phase of a command, on this machine where none is named; `problems` as for `cost`, `runs` as for
+    `BaseSettings.phases`. Raises ConfigError where there is no prediction."""
+    if by_trl(config):
+        raise ConfigError("memory not predicted: not worked out for student.trainer = 'trl'")
+    if config.backend == "vllm":
+        raise ConfigError("memory not predicted: not worked out for backend = 'vllm', which holds the weights twice")
+    number = (machine or here()).number
+    return max((hold(config, phase, number) for phase in config.phases(problems, runs)), key=lambda held: held.total)
 
-    limit = optimiser.max_tokens
-    share = rows * tokens / -(-rows * tokens // limit)
-    part = min(rows, max(1, int(share / tokens + 0.5)))
-    active = min(slots, max(1, limit // (part * tokens)))
-    count, prompts = active * part, active * -(-part // group)
-    predicting, wide = count * (tokens - 1) + prompts, shape.heads * shape.head_dim
-    packed, columns = predicting + prompts * (form.prompt - 1), form.prompt + tokens - 1
-    each = 8 * shape.hidden + form.bytes * (2 * shape.hidden + 3 * wide + 4 * shape.intermediate + 7 * rank)
-    keys = 2 * form.bytes * wide * (count * columns + prompts * form.prompt)
-    mask = count * (tokens - 1) * columns * form.bytes  # float32's is one for all layers, others are cast in each
-    casts = active * adapter_bytes(shape, rank) * form.bytes // 4 if form.bytes < 4 else 0
-    dequantised = max(i * o for i, o in shape.linears) * form.bytes if form.four_bit else 0
-    logits = 20 * min(predicting * shape.vocabulary, LOGITS)
-    layers = 1 if optimiser.gradient_checkpointing else shape.layers  # whose insides are there at a time
-    masks = layers * mask + 2 * mask if form.bytes < 4 else mask
-    activations = layers * (packed * each + keys) + masks + casts + dequantised
-    if optimiser.gradient_checkpointing:  # a layer is computed again, and has its gradients, when the logits are gone
-        again = activations + packed * form.bytes * (shape.hidden + 2 * shape.intermediate)
-        activations = shape.layers * packed * shape.hidden * form.bytes + max(0, again - logits)
+
+# ------------------------------------------------------------------ said before a run, or refused
+
+
+def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded: bool = False) -> None:
+    """Raise ConfigError where the run cannot fit, with the settings to change; `loaded` says that the base is in memory
+    already. A GPU must hold the whole prediction; main memory, where completions are hardly ever all of full length and
+    nothing else need be in it, what is certain. A model without a prediction passes."""
+    machine = here()
+    try:
+        most = predict(config, problems, runs, machine)
+    except ConfigError:
+        return
+    needed = most.total if machine.gpu else most.certain
+    if machine.free is None or needed <= machine.free + most.weights * loaded:
+        return
+    free = machine.free + most.weights * loaded
+    raise ConfigError(
+        f"{config.model} does not fit: {size(needed)} of {machine.kind} needed ({most}), {size(free)} to be had; "
+        f"{_advice(config, config.phases(problems, runs), free, machine)}"
+    )
+
+
+def _advice(config: BaseSettings, phases: list[Phase], free: int, machine: Machine) -> str:
+    """What to change so that each phase fits."""
+    values: dict[str, int] = {}
+    for phase in phases:
+        if hold(config, phase, machine.number).total <= free:
+            continue
+        fewer = (
+            replace(phase, rows=rows, prompts=-(-phase.prompts * rows // phase.rows))
+            for rows in range(phase.rows - 1, 0, -1)
+        )
+        fits = next((part for part in fewer if hold(config, part, machine.number).total <= free), None)
+        if fits is None:
+            return _without(config, hold(config, phase, machine.number), machine)
+        value = fits.rows * (fits.tokens if fits.optimiser else 1)
+        values[phase.lower] = min(value, values.get(phase.lower, value))
+    return f"set {' and '.join(f'{name} = {value}' for name, value in values.items())}"
+
+
+def _without(config: BaseSettings, held: Memory, machine: Machine) -> str:
+    """What to change where no fewer completions at a time would do."""
+    if held.adapters > held.weights:
+        known = flat(to_values(config))
+        names = [name for name in ("together", "repeats", "seeds", "student.rank", "rank") if name in known]
+        return f"lower {' or '.join(names)}, or use a smaller model"
+    return "set four_bit = true or use a smaller model" if machine.gpu > config.four_bit else "use a smaller model"
+
+
+def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> str:
+    """The predicted peak as part of a line, or why there is none; arguments as for `predict`."""
+    machine = here()
+    try:
+        found = predict(config, problems, runs, machine)
+    except ConfigError as error:
+        return str(error)
+    there = "" if machine.free is None else f", of {size(machine.free)} free"
+    return f"at most {size(found.total)} of {machine.kind} for tensors{there} ({found})"
+
+
+def predicted_bytes(config: BaseSettings, problems: int = 0, runs: int = 1) -> int | None:
+    """The predicted peak, None where there is no prediction."""
+    try:
+        return predict(config, problems, runs).total
+    except ConfigError:
+        return None
+
+
+def predicted(*parts: Part) -> dict[str, Any]:
+    """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
+    unknown."""
+    whole, peaks = total(parts), [predicted_bytes(*part) or 0 for part in parts]
     return {
-        "logits": logits,
-        "activations": activations + in_use(shape, form, rank, slots, active),
-        "tokens": slots * rows * (20 * tokens + 16 * form.prompt),
-    }
+        "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
+        "peak_bytes": max(peaks, default=0) or None,
+    }  # fmt: skip
+
+
+def announce(name: str, parts: dict[str, Part], say: Callable[[str], None]) -> None:
+    """Say what each part of a whole will cost, then all together, and what the largest part holds in memory. Raises
+    ConfigError where a part cannot fit."""
+    for part in parts.values():
+        check_memory(*part)
+    for part, settings in parts.items():
+        say(f"{name}: {part}: {describe(total([settings]), settings[0].model)}")
+    if parts:
+        largest = max(parts.values(), key=lambda part: predicted_bytes(*part) or 0)
+        say(f"{name}: in all {describe(total(parts.values()), largest[0].model)}")
+        say(f"{name}: its largest part: {describe_memory(*largest)}")

@@ -1,18 +1,19 @@
-"""The settings that all three methods share: an optimiser, a student, the base, and fail@k filtering.
+"""The settings that all methods share: the base, an optimiser, a student, and fail@k filtering.
 
 Each comment says where SOAR states a value (Table 3, sections B.2 to B.8), and where the paper is silent ("open") what
 we chose and why.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from soar_lib.records import Draw
-from soar_lib.settings.values import require, require_at_least_zero, require_positive
+from soar_lib.settings.presets import T4
+from soar_lib.settings.values import require, require_at_least_zero, require_one_of, require_positive
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
 BACKENDS = ("transformers", "unsloth", "vllm")  # engine/backends.py says what each is
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
-BASE_SETTINGS = ("model", "backend", "four_bit", "remote_code", "graphs")  # the same in all that belongs together
+PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,92 @@ class OptimiserSettings:
     def __post_init__(self) -> None:
         require_positive(self, "learning_rate", "max_grad_norm", "max_tokens")
         require_at_least_zero(self, "warmup", "kl", "clip_low", "clip_high", "weight_decay")
-        require(self.schedule in ("cosine", "constant"), "schedule", self.schedule, "'cosine' or 'constant'")
-        require(
-            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
-            "betas",
-            self.betas,
-            "two numbers in [0, 1)",
-        )
+        require(self, "schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
+        betas = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        require(self, "betas", betas, "two numbers in [0, 1)")
+
+
+# ------------------------------------------------------------------ what a command says of itself
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a configuration will draw at most; `hours` is None where the model has not been timed."""
+
+    rollouts: int  # student completions, training and evaluation; without the steps that promotions add
+    teacher_samples: int  # accepted ones; drawn are these divided by the acceptance rate
+    tokens: int  # the upper bound: every completion at its full length
+    hours: float | None = None
+    machine: str = ""
+    most_rollouts: int = 0  # `rollouts` if every round promoted a student that could
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Both one after the other; hours only where both are known."""
+        hours = None if self.hours is None or other.hours is None else self.hours + other.hours
+        return Cost(
+            self.rollouts + other.rollouts, self.teacher_samples + other.teacher_samples, self.tokens + other.tokens,
+            hours, other.machine, self.most_rollouts + other.most_rollouts,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run by what it holds in memory beside the weights; memory.py makes bytes of it."""
+
+    name: str
+    ranks: int  # of all adapters together, each copy counted: values, references, gradients, AdamW's moments
+    rows: int = 0  # completions sampled together, or in one backward pass
+    prompts: int = 0  # different ones among them
+    tokens: int = 0  # of a completion at its full length
+    optimiser: OptimiserSettings | None = None  # of a phase that learns
+    lower: str = "rows"  # the setting that makes it smaller
+    prompt: int = PROMPT  # tokens of one
+
+
+def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int) -> Phase:
+    """`rows` completions, `group` of each prompt, `at_once` of them together."""
+    rows = min(rows, at_once)
+    return Phase(name, ranks, rows, max(1, rows // group), tokens)
+
+
+def learning(
+    name: str, ranks: int, rows: int, group: int, tokens: int, optimiser: OptimiserSettings, owner: str
+) -> Phase:
+    """A step on `rows` completions, `group` of each prompt; `owner` says whose optimiser it is: "student.", ..."""
+    rows = min(rows, max(1, round(optimiser.max_tokens / tokens)))
+    return Phase(name, ranks, rows, -(-rows // group), tokens, optimiser, f"{owner}optimiser.max_tokens")
+
+
+@dataclass(frozen=True)
+class BaseSettings:
+    """The base model under a command. What a command's settings must know beside: what each preset changes in them
+    (`presets`), what a run draws (`counts`), and what it holds in memory (`phases`)."""
+
+    model: str = "meta-llama/Llama-3.2-3B-Instruct"  # SOAR section 4.1, and LADDER's; any causal model that can chat
+    backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
+    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
+    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
+
+    presets = {}  # name: changes; without annotation, so no setting
+
+    def __post_init__(self) -> None:
+        require_one_of(self, backend=BACKENDS)
+
+    def counts(self, problems: int = 0) -> Cost:
+        """Without hours; `problems` as for `cost.cost`."""
+        raise NotImplementedError
+
+    def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        """One after another, nothing but weights, adapters and optimisers kept between them; an evaluation stands on
+        `runs` SOAR runs."""
+        raise NotImplementedError
+
+
+BASE_SETTINGS = tuple(item.name for item in fields(BaseSettings))  # the same in all that belongs together
+
+
+# ------------------------------------------------------------------ students and filtering
 
 
 @dataclass(frozen=True)
@@ -60,27 +140,33 @@ class StudentSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch", "max_new_tokens", "temperature", "rank", "alpha")
-        require(self.group >= 2, "group", self.group, "2 or more: leave-one-out needs another rollout")
-        require(self.advantage in ("rloo", "grpo"), "advantage", self.advantage, "'rloo' or 'grpo'")
-        require(self.trainer in TRAINERS, "trainer", self.trainer, f"one of {', '.join(TRAINERS)}")
-        require(
-            self.optimiser.warmup < self.steps, "optimiser.warmup", self.optimiser.warmup, f"below steps = {self.steps}"
-        )
+        require(self, "group", self.group >= 2, "2 or more: leave-one-out needs another rollout")
+        require(self, "advantage", self.advantage in ("rloo", "grpo"), "'rloo' or 'grpo'")
+        require_one_of(self, trainer=TRAINERS)
+        require(self, "optimiser.warmup", self.optimiser.warmup < self.steps, f"below steps = {self.steps}")
+
+    @property
+    def rollouts(self) -> int:
+        """Completions that one student learns from."""
+        return self.steps * self.batch * self.group
 
     def draw(self, rows: int) -> Draw:
         """How a student's completions are drawn, `rows` of them at a time."""
         return Draw(self.max_new_tokens, self.temperature, rows)
 
+    def phases(self, count: int, kept: int, at_once: int) -> list[Phase]:
+        """`count` students in training beside adapters of `kept` ranks: reference, values, gradients, two moments."""
+        ranks, rows = kept + 5 * count * self.rank, count * self.batch * self.group
+        return [
+            sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
+            learning("learning", ranks, rows, self.group, self.max_new_tokens, self.optimiser, "student."),
+        ]
+
 
 @dataclass(frozen=True)
-class FilterConfig:
-    """fail@k filtering of a problem pool and the split of what stays (SOAR B.5)."""
+class FilterConfig(BaseSettings):
+    """fail@k filtering of a problem pool and the split of what stays (SOAR B.5), by the model that is trained later."""
 
-    model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1; the model that is trained later
-    backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
-    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
-    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
-    graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
     problems: str = "hub:math_test"  # B.5: the official test split of MATH; or a JSONL file, or a generated set's name
     size: int = 0  # problems drawn from the pool, B.5: all; 0: all of a file, 500 of a generated set
     seed: int = 0
@@ -91,9 +177,25 @@ class FilterConfig:
     check: str = "answer"  # what counts as right: the reference answer; "integral": what differentiates to the question
     rows: int = 256  # completions sampled together; changes speed only, never the result
 
+    presets = {
+        "smoke": {"model": "nano", "problems": "nano", "size": 60, "k": 8, "max_new_tokens": 64},
+        "nano": {"model": "nano", "problems": "nano", "size": 280, "max_new_tokens": 128},
+        # A tenth of MATH leaves some 70 hard problems; hard means 0 of 128 as in the paper.
+        "t4": {**T4, "size": 500, "max_new_tokens": 512},
+        "single_gpu": {"rows": 384},  # 58 GB of keys and values if all are of full length
+        "paper": {},
+    }
+
     def __post_init__(self) -> None:
-        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
+        super().__post_init__()
         require_positive(self, "k", "max_new_tokens", "temperature", "rows")
         require_at_least_zero(self, "size")
-        require(0 < self.train_fraction < 1, "train_fraction", self.train_fraction, "between 0 and 1")
-        require(self.check in CHECKS, "check", self.check, f"one of {', '.join(CHECKS)}")
+        require(self, "train_fraction", 0 < self.train_fraction < 1, "between 0 and 1")
+        require_one_of(self, check=CHECKS)
+
+    def counts(self, problems: int = 0) -> Cost:
+        rollouts = problems * self.k
+        return Cost(rollouts, 0, rollouts * self.max_new_tokens, most_rollouts=rollouts)
+
+    def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        return [sampling("sampling", 0, self.rows, 1, self.max_new_tokens, self.rows)]

@@ -1,7 +1,8 @@
 """Settings as plain values: checks, changes by dotted names, and differences, for any frozen dataclass of settings."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 
@@ -9,21 +10,25 @@ class ConfigError(ValueError):
     """A setting is unknown, out of range or contradicts another one; the message names it and the fix."""
 
 
-def require(good: bool, name: str, value: object, rule: str) -> None:
+def require(settings: Any, name: str, good: bool, rule: str) -> None:
+    """Raise ConfigError for the setting `name`, dotted where it is nested, unless it is good."""
     if not good:
-        raise ConfigError(f"{name} = {value!r}: must be {rule}")
+        raise ConfigError(f"{name} = {attrgetter(name)(settings)!r}: must be {rule}")
 
 
 def require_positive(settings: Any, *names: str) -> None:
     for name in names:
-        value = getattr(settings, name)
-        require(value > 0, name, value, "more than 0")
+        require(settings, name, getattr(settings, name) > 0, "more than 0")
 
 
 def require_at_least_zero(settings: Any, *names: str) -> None:
     for name in names:
-        value = getattr(settings, name)
-        require(value >= 0, name, value, "0 or more")
+        require(settings, name, getattr(settings, name) >= 0, "0 or more")
+
+
+def require_one_of(settings: Any, **choices: Iterable[str]) -> None:
+    for name, known in choices.items():
+        require(settings, name, getattr(settings, name) in known, f"one of {', '.join(known)}")
 
 
 def require_one_base(parts: Sequence[Any], names: Sequence[str], rule: str) -> None:
@@ -63,7 +68,8 @@ def change(settings: Any, values: dict[str, Any], prefix: str = "") -> Any:
             groups.pop(head, None)
             plain[head] = _typed(known[head], value, prefix + head)
     for head, inner in groups.items():
-        require(dataclasses.is_dataclass(known[head]), prefix + head, inner, "one value, not a group of settings")
+        if not dataclasses.is_dataclass(known[head]):
+            raise ConfigError(f"{prefix}{head} = {inner!r}: must be one value, not a group of settings")
         plain[head] = change(plain.get(head, known[head]), inner, f"{prefix}{head}.")
     try:
         return dataclasses.replace(settings, **plain)
@@ -77,7 +83,8 @@ def _typed(current: Any, value: Any, name: str) -> Any:
         return tuple(_typed(current[0], item, name) for item in value)
     if isinstance(current, float) and type(value) is int:
         return float(value)
-    require(type(value) is type(current), name, value, f"of type {type(current).__name__}")
+    if type(value) is not type(current):
+        raise ConfigError(f"{name} = {value!r}: must be of type {type(current).__name__}")
     return value
 
 
@@ -86,17 +93,24 @@ def to_values(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted names.
+
+    >>> flat({"seed": 0, "student": {"steps": 3}})
+    {'seed': 0, 'student.steps': 3}
+    """
+    found = {}
+    for name, value in values.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The settings in which two configurations differ, as "name: old -> new".
 
     >>> differences({"seed": 0, "student": {"steps": 3}}, {"seed": 0, "student": {"steps": 4}})
     ['student.steps: 3 -> 4']
     """
-    found = []
-    for name in sorted(old.keys() | new.keys()):
-        left, right = old.get(name), new.get(name)
-        if isinstance(left, dict) and isinstance(right, dict):
-            found += differences(left, right, f"{prefix}{name}.")
-        elif left != right:
-            found.append(f"{prefix}{name}: {left!r} -> {right!r}")
-    return found
+    left, right = flat(old), flat(new)
+    names = sorted(name for name in left | right if left.get(name) != right.get(name))
+    return [f"{name}: {left.get(name)!r} -> {right.get(name)!r}" for name in names]

@@ -31,7 +31,7 @@ from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
 from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.cost import by_trl
-from soar_lib.settings.fit import check_memory
+from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import StudentSettings
 from soar_lib.soar.arms import Entry, Judge, own_problems, plan, row_name, write
 from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig

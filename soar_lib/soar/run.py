@@ -32,7 +32,7 @@ from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, SyntheticProblem
 from soar_lib.runs import Commit, Hooks
-from soar_lib.settings.fit import check_memory
+from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import teacher
 from soar_lib.soar.reward import Reward, Rewarded, grounded, intrinsic

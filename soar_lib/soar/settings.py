@@ -4,10 +4,85 @@ Each comment says where a value is stated (SOAR Table 3, sections B.2 to B.8), a
 what we chose and why.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from soar_lib.settings.student import BACKENDS, OptimiserSettings, StudentSettings
+from soar_lib.settings.presets import NANO_STUDENT, T4
+from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings, learning, sampling
 from soar_lib.settings.values import require, require_at_least_zero, require_positive
+
+# ------------------------------------------------------------------ presets
+
+# LoRA on a model of billions of parameters. What the paper's values lose by it is not known: it trains all weights.
+_GPU_STUDENT = {
+    "student.rank": 16,
+    "student.alpha": 16.0,  # a step learns from some hundred rewards, which needs no larger rank
+    "student.optimiser.learning_rate": 1e-4,  # ten times the paper's, which is for all weights
+    "student.optimiser.kl": 0.0,  # beside rewards up to 120 the paper's 0.001 is nothing, and its pass costs a third
+}
+_GPU_TEACHER = {
+    "teacher.rank": 16,
+    "teacher.alpha": 16.0,
+    "teacher.optimiser.learning_rate": 1e-4,  # KL stays: rewards near 0.01
+}
+_T4_STUDENT = {
+    **T4, **_GPU_STUDENT, "student.rank": 8, "student.alpha": 8.0, "student.batch": 4, "student.group": 8,
+    "student.max_new_tokens": 512,  # an eighth of the paper's rollouts a step
+    "student.optimiser.max_tokens": 512,  # one completion in a backward pass: its logits and activations have 7 GB
+}  # fmt: skip
+# `single_gpu` has the paper's model, problems, lengths, n, g and reward set with an eighth of the rollouts. It gives up
+# half the rounds (promotions were seen between rounds 18 and 86), half the repeats (rewards 1.4 times as noisy), half
+# the rollouts per question, full weights for LoRA, and in evaluation four fifths of the steps.
+_SOAR = {
+    "smoke": {
+        **NANO_STUDENT, "model": "nano", "rounds": 2, "datasets": 2, "repeats": 1, "dataset_size": 4,
+        "reward_set": 8, "window": 1, "extra_steps": 1, "max_steps": 3,
+        "student.steps": 2, "student.batch": 2, "student.group": 4, "student.max_new_tokens": 64,
+        "teacher.max_new_tokens": 128, "teacher.rank": 16, "teacher.alpha": 16.0, "teacher.draw": 16,
+        "teacher.optimiser.learning_rate": 1e-3, "teacher.optimiser.warmup": 0,
+    },
+    "nano": {
+        **NANO_STUDENT, "model": "nano", "rounds": 10, "repeats": 2, "dataset_size": 16, "reward_set": 32,
+        "student.steps": 20, "max_steps": 30,  # a step has a quarter of the paper's rollouts
+        "teacher.max_new_tokens": 256, "teacher.rank": 16, "teacher.alpha": 16.0,
+        "teacher.optimiser.learning_rate": 2e-3, "teacher.optimiser.schedule": "constant",
+        "teacher.optimiser.warmup": 0,
+    },
+    "t4": {
+        **_T4_STUDENT, **_GPU_TEACHER, "teacher.rank": 8, "teacher.alpha": 8.0,
+        "rounds": 30, "datasets": 2, "repeats": 2, "dataset_size": 16, "reward_set": 32,  # 0.5 % of the rollouts
+        "teacher.max_new_tokens": 256,  # a question and its answer seldom have more
+        "teacher.draw": 32, "teacher.optimiser.max_tokens": 512, "teacher.optimiser.warmup": 3,
+    },
+    "single_gpu": {
+        **_GPU_STUDENT, **_GPU_TEACHER, "rounds": 100, "repeats": 2, "student.group": 16, "rows": 384,
+        "teacher.draw": 128, "teacher.optimiser.warmup": 10,  # the same share of the rounds
+    },
+    "paper": {},
+}  # fmt: skip
+_EVALUATE = {
+    "smoke": {
+        **NANO_STUDENT, "model": "nano", "students": 1, "synthetic_steps": 2, "teacher_samples": 4,
+        "samples": 4, "ks": (1, 4), "student.steps": 4, "student.batch": 2, "student.group": 4,
+        "student.max_new_tokens": 64, "student.optimiser.warmup": 0,
+    },
+    "nano": {
+        **NANO_STUDENT, "model": "nano", "synthetic_steps": 40, "teacher_samples": 32,
+        "student.steps": 100, "student.optimiser.warmup": 0,
+    },
+    "t4": {
+        **_T4_STUDENT, "students": 1, "teacher_samples": 32, "synthetic_steps": 20, "together": 4,
+        "student.steps": 60, "student.optimiser.warmup": 5,
+    },
+    "single_gpu": {
+        **_GPU_STUDENT, "student.group": 16, "student.steps": 300, "rows": 384,
+        "together": 16,  # students' optimisers in memory at a time
+    },
+    "paper": {},
+}  # fmt: skip
+
+# ------------------------------------------------------------------ settings
+
+PROMOTIONS = 4  # baselines kept beside the first, for the memory; SOAR section 4.3: the most that were seen
 
 
 @dataclass(frozen=True)
@@ -26,18 +101,13 @@ class TeacherSettings:
 
     def __post_init__(self) -> None:
         require_positive(self, "max_new_tokens", "temperature", "draw", "max_attempts", "rank", "alpha")
-        require(self.turns in (1, 2), "turns", self.turns, "1 or 2")
+        require(self, "turns", self.turns in (1, 2), "1 or 2")
 
 
 @dataclass(frozen=True)
-class SoarConfig:
+class SoarConfig(BaseSettings):
     """One SOAR run (Algorithm 1). The paper's letter for a field opens its comment."""
 
-    model: str = "meta-llama/Llama-3.2-3B-Instruct"  # section 4.1
-    backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
-    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
-    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
-    graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
     problems: str = ""  # hard train set: a JSONL file, or a filter run's folder; empty: commands filter the pool first
     seed: int = 0
     rounds: int = 200  # T: outer steps, section 4.3
@@ -57,40 +127,65 @@ class SoarConfig:
     student: StudentSettings = field(default_factory=StudentSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
 
+    presets = _SOAR
+
     def __post_init__(self) -> None:
-        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
+        super().__post_init__()
         require_positive(self, "rounds", "repeats", "dataset_size", "intrinsic_samples", "reward_set", "window", "rows")
-        require(self.reward in ("grounded", "intrinsic"), "reward", self.reward, "'grounded' or 'intrinsic'")
-        require(
-            not (self.reward == "intrinsic" and self.promotion),
-            "promotion",
-            self.promotion,
-            "False where reward = 'intrinsic': it trains no student that could be promoted; set promotion to false",
-        )
-        require(
-            self.student.trainer == "stack", "student.trainer", self.student.trainer,
-            "'stack' in a SOAR run, where datasets x repeats students learn at once in each round",
-        )  # fmt: skip
         require_at_least_zero(self, "reward_samples", "extra_steps", "threshold")
-        require(self.datasets >= 2, "datasets", self.datasets, "2 or more: leave-one-out needs another data set")
-        require(
-            self.student.batch <= self.dataset_size,
-            "student.batch",
-            self.student.batch,
-            f"at most dataset_size = {self.dataset_size}: a step takes its questions from one data set",
-        )
-        require(
-            self.max_steps >= self.student.steps,
-            "max_steps",
-            self.max_steps,
-            f"at least student.steps = {self.student.steps}",
-        )
+        require(self, "reward", self.reward in ("grounded", "intrinsic"), "'grounded' or 'intrinsic'")
+        rule = "False where reward = 'intrinsic': it trains no student that could be promoted; set promotion to false"
+        require(self, "promotion", not (self.reward == "intrinsic" and self.promotion), rule)
+        rule = "'stack' in a SOAR run, where datasets x repeats students learn at once in each round"
+        require(self, "student.trainer", self.student.trainer == "stack", rule)
+        require(self, "datasets", self.datasets >= 2, "2 or more: leave-one-out needs another data set")
+        rule = f"at most dataset_size = {self.dataset_size}: a step takes its questions from one data set"
+        require(self, "student.batch", self.student.batch <= self.dataset_size, rule)
+        rule = f"at least student.steps = {self.student.steps}"
+        require(self, "max_steps", self.max_steps >= self.student.steps, rule)
         warmup = self.teacher.optimiser.warmup
-        require(warmup < self.rounds, "teacher.optimiser.warmup", warmup, f"below rounds = {self.rounds}")
+        require(self, "teacher.optimiser.warmup", warmup < self.rounds, f"below rounds = {self.rounds}")
 
     def inner_steps(self, promotions: int) -> int:
         """Steps of an inner run after so many promotions (B.7: "+5")."""
         return min(self.student.steps + self.extra_steps * promotions, self.max_steps)
+
+    def counts(self, problems: int = 0) -> Cost:
+        student, students = self.student, self.datasets * self.repeats
+        training, written = students * student.rollouts, self.datasets * self.dataset_size
+        measuring = (students + 1) * self.reward_set * max(1, self.reward_samples)
+        if self.reward == "intrinsic":
+            training, measuring = 0, written * self.intrinsic_samples + self.reward_set
+        rollouts, samples = self.rounds * (training + measuring), self.rounds * written
+        most = rollouts + self._added_by_promotions()
+        longest = self.teacher.turns * self.teacher.max_new_tokens
+        return Cost(rollouts, samples, most * student.max_new_tokens + samples * longest, most_rollouts=most)
+
+    def _added_by_promotions(self) -> int:
+        """Student completions at most: a promotion in each round from `window` on, felt from the next."""
+        if not self.promotion:
+            return 0
+        longer = [self.inner_steps(max(0, done - self.window + 1)) for done in range(self.rounds)]
+        steps = sum(longer) - self.rounds * self.student.steps
+        return steps * self.datasets * self.repeats * self.student.batch * self.student.group
+
+    def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        student, teacher, tokens = self.student, self.teacher, self.student.max_new_tokens
+        count, written = self.datasets * self.repeats, self.datasets * self.dataset_size
+        kept = 4 * teacher.rank + student.rank * (1 + PROMOTIONS * self.promotion)  # the teacher's optimiser too
+        if self.reward == "intrinsic":
+            count, each = 0, self.intrinsic_samples
+            found = [sampling("reward", kept, written * each, each, tokens, self.rows)]
+        else:
+            each, rank = max(1, self.reward_samples), kept + (4 * count + 2) * student.rank  # with gradients, stacked
+            found = student.phases(count, kept, self.rows)
+            found.append(sampling("reward", rank, (count + 1) * self.reward_set * each, each, tokens, self.rows))
+        longest, learned = teacher.max_new_tokens, kept + 2 * count * student.rank
+        return [
+            *found,
+            Phase("teacher's samples", kept, teacher.draw, 1, longest, lower="teacher.draw"),
+            learning("teacher's step", learned, written, written, longest, teacher.optimiser, "teacher."),
+        ]
 
 
 # What an evaluation can measure; soar/arms.py says what each one is.
@@ -103,14 +198,9 @@ SAMPLED_ARMS = ("grounded_t", "base_t")  # whose problems a teacher writes for t
 
 
 @dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(BaseSettings):
     """Fresh students on each data set, then pass@k on hard test (SOAR sections 4.3, B.6, B.8)."""
 
-    model: str = "meta-llama/Llama-3.2-3B-Instruct"
-    backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
-    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
-    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
-    graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
     problems: str = ""  # filter run's folder with hard train and hard test; empty: the one the SOAR run used
     transfer: str = ""  # another filter run's folder: all its hard problems are tested too and never trained on
     oracle: str = ""  # real problems: a set's name or a filter run's folder; empty: the pool's that are not hard
@@ -130,22 +220,35 @@ class EvaluateConfig:
         default_factory=lambda: StudentSettings(steps=1500, optimiser=OptimiserSettings(warmup=20))
     )
 
+    presets = _EVALUATE
+
     def __post_init__(self) -> None:
-        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
+        super().__post_init__()
         require_positive(self, "students", "teacher_samples", "samples", "rows")
         require_at_least_zero(self, "together")
-        require(self.checkpoint == "last", "checkpoint", self.checkpoint, "'last': test scores choose no checkpoint")
+        require(self, "checkpoint", self.checkpoint == "last", "'last': test scores choose no checkpoint")
         known = INFERENCE_ARMS + TRAINED_ARMS
-        require(bool(self.arms) and set(self.arms) <= set(known), "arms", self.arms, f"some of {', '.join(known)}")
-        require(
-            bool(self.ks) and 1 <= min(self.ks) and max(self.ks) <= self.samples,
-            "ks",
-            self.ks,
-            f"between 1 and samples = {self.samples}",
-        )
-        require(
-            0 <= self.synthetic_steps <= self.student.steps,
-            "synthetic_steps",
-            self.synthetic_steps,
-            f"between 0 and student.steps = {self.student.steps}",
-        )
+        require(self, "arms", bool(self.arms) and set(self.arms) <= set(known), f"some of {', '.join(known)}")
+        ks = bool(self.ks) and 1 <= min(self.ks) and max(self.ks) <= self.samples
+        require(self, "ks", ks, f"between 1 and samples = {self.samples}")
+        steps = self.student.steps
+        require(self, "synthetic_steps", 0 <= self.synthetic_steps <= steps, f"between 0 and student.steps = {steps}")
+
+    def counts(self, problems: int = 0) -> Cost:
+        arms = set(self.arms)
+        trained = len(arms & set(TRAINED_ARMS)) + (3 if "hard_only_x4" in arms else 0)
+        rollouts = self.students * (trained * self.student.rollouts + len(arms) * problems * self.samples)
+        samples = len(arms & set(SAMPLED_ARMS)) * self.teacher_samples
+        return Cost(rollouts, samples, rollouts * self.student.max_new_tokens, most_rollouts=rollouts)
+
+    def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        student, found = self.student, []
+        everyone = runs * self.students * len(set(self.arms) & set(TRAINED_ARMS))
+        kept = (everyone + 2 * runs) * student.rank  # of each run teacher and promoted student, as of that rank
+        if everyone:
+            together = min(everyone, self.together or everyone)
+            wide = replace(student, group=4 * student.group) if "hard_only_x4" in self.arms else student
+            placing = Phase("placing", kept + 2 * (everyone + together) * student.rank)
+            found = [*wide.phases(together, kept, self.rows), placing]
+        rows = self.students * max(1, problems) * self.samples
+        return [*found, sampling("scores", kept, rows, self.samples, student.max_new_tokens, self.rows)]

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 
 from soar_lib import runs
 from soar_lib.settings.cost import Part
-from soar_lib.settings.presets import PRESETS
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, change, require_one_base, to_values
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -142,7 +141,7 @@ def preset(name: str, **changes: Any) -> StudyConfig:
     if name not in STUDY_PRESETS:
         raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(STUDY_PRESETS)}")
     kinds = {"filter": FilterConfig, "transfer": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
-    values = {part: dict(PRESETS[name][kind]) for part, kind in kinds.items()}
+    values = {part: kind.presets[name] for part, kind in kinds.items()}
     return change(change(StudyConfig(), _dotted(values) | STUDY_PRESETS[name]), changes)
 
 
@@ -241,7 +240,7 @@ def run(
     ConfigError, LoadError and RunError (before anything is written) and TeacherError.
     """
     from soar_lib.engine.base import load_for as load_base
-    from soar_lib.settings.fit import announce
+    from soar_lib.settings.memory import announce
     from soar_lib.soar import report
 
     out = Path(out)

@@ -32,7 +32,7 @@ from soar_lib.problems.likeness import overlap
 from soar_lib.problems.load import load
 from soar_lib.randomness import generator
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
-from soar_lib.settings.fit import check_memory
+from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.student import train as student
 from soar_lib.svs import step as svs

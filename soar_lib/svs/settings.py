@@ -5,11 +5,12 @@ where the paper is silent ("open") what we chose and why. Llama-3.1-8B-Instruct 
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from soar_lib.settings.student import BACKENDS, OptimiserSettings
-from soar_lib.settings.values import change, require, require_at_least_zero, require_positive
+from soar_lib.settings.presets import T4
+from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, learning, sampling
+from soar_lib.settings.values import change, require, require_at_least_zero, require_one_of, require_positive
 
 # What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.
 SVS_ARMS: dict[str, dict[str, Any]] = {
@@ -31,6 +32,40 @@ MEASURED_TOGETHER = 4096  # completions of a measurement in memory together, as 
 FURTHER = ("variants", "originals", "rephrasings", "nothing")
 BUDGETS = ("steps", "rollouts", "updates")
 
+_NANO = {
+    "model": "nano", "problems": "nano-middle", "test": "nano-middle", "hard": "nano-deep", "other": "nano-other",
+    "rephrasings": "nano", "arms": tuple(SVS_ARMS), "rank": 16, "alpha": 16.0, "max_new_tokens": 128,
+    "optimiser.learning_rate": 1e-3,  # of an adapter, and in so few steps
+}  # fmt: skip
+_CLAIMS = ("base", "rlvr", "svs", "rlvr_equal_rollouts", "second_rollout")  # the arms of the paper's main claims
+_GPU = {  # LoRA
+    "rank": 16, "alpha": 16.0, "optimiser.learning_rate": 1e-4, "seeds": 1, "arms": _CLAIMS,
+    # MATH's test split; what is measured is left out of what is learned from, as in the paper
+    "problems": "hub:math_test", "test": "hub:math500",
+}  # fmt: skip
+_PRESETS = {
+    "smoke": {
+        **_NANO, "size": 12, "test_size": 4, "hard_size": 3, "other_size": 3, "seeds": 2, "steps": 2, "batch": 2,
+        "group": 4, "variants": 2, "samples": 4, "hard_samples": 8, "ks": (1, 4, 8), "measure_every": 1,
+        "max_new_tokens": 64,
+    },
+    "nano": {
+        **_NANO, "size": 96, "test_size": 24, "hard_size": 12, "other_size": 24, "steps": 30, "batch": 8,
+        "variants": 4, "measure_every": 10, "large_k": _CLAIMS,  # a third of the time
+    },
+    "t4": {
+        **T4, **_GPU, "rank": 8, "alpha": 8.0, "arms": ("base", "rlvr", "svs"), "size": 200, "test_size": 20,
+        "hard_size": 5, "steps": 20, "batch": 4, "variants": 4, "max_new_tokens": 512,
+        "optimiser.max_tokens": 512, "samples": 8, "hard_samples": 32, "ks": (1, 4, 8, 16, 32),
+    },
+    # A sixteenth of the problems in each of a third of the steps, an eighth of the length.
+    "single_gpu": {
+        **_GPU, "rows": 384, "steps": 100, "batch": 16, "max_new_tokens": 1024, "samples": 8,
+        "hard_samples": 256, "ks": (1, 2, 4, 8, 16, 32, 64, 128, 256),
+    },
+    "paper": {},
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class GuardSettings:
@@ -44,7 +79,7 @@ class GuardSettings:
 
     def __post_init__(self) -> None:
         require_at_least_zero(self, "solutions", "rows")
-        require(0 < self.similarity <= 1, "similarity", self.similarity, "more than 0 and at most 1")
+        require(self, "similarity", 0 < self.similarity <= 1, "more than 0 and at most 1")
 
 
 def _optimiser() -> OptimiserSettings:
@@ -55,14 +90,10 @@ def _optimiser() -> OptimiserSettings:
 
 
 @dataclass(frozen=True)
-class SvsConfig:
+class SvsConfig(BaseSettings):
     """SvS (Algorithm 1) and its controls, each on every seed. The paper's letter for a field opens its comment."""
 
     model: str = "Qwen/Qwen2.5-3B-Instruct"  # section 5.1
-    backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
-    four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
-    remote_code: bool = False  # open; True runs code from the model's repository, which few models need
-    graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
     problems: str = "math_12k.jsonl"  # section 5.1: MATH without the 500 problems that are measured; a file to provide
     size: int = 0  # drawn from them, 0: all of a file
     test: str = "math_500.jsonl"  # those 500; a file to provide
@@ -100,44 +131,37 @@ class SvsConfig:
     guards: GuardSettings = field(default_factory=GuardSettings)
     optimiser: OptimiserSettings = field(default_factory=_optimiser)
 
+    presets = _PRESETS
+
     def __post_init__(self) -> None:
-        require(self.backend in BACKENDS, "backend", self.backend, f"one of {', '.join(BACKENDS)}")
+        super().__post_init__()
         require_positive(
             self, "seeds", "batch", "max_prompt_tokens", "max_new_tokens", "temperature", "samples", "hard_samples",
             "rows", "rank", "alpha",
         )  # fmt: skip
         require_at_least_zero(self, "size", "test_size", "hard_size", "other_size", "steps", "measure_every")
         for name in ("group", "variants"):
-            require(getattr(self, name) >= 2, name, getattr(self, name), "2 or more: a lone completion has no baseline")
+            require(self, name, getattr(self, name) >= 2, "2 or more: a lone completion has no baseline")
         for low, high in (("seed_low", "seed_high"), ("reward_low", "reward_high")):
             edges = getattr(self, low), getattr(self, high)
-            require(0 <= edges[0] <= edges[1] <= 1, high, edges[1], f"between {low} = {edges[0]} and 1")
-        require(self.further in FURTHER, "further", self.further, f"one of {', '.join(FURTHER)}")
-        require(self.budget in BUDGETS, "budget", self.budget, f"one of {', '.join(BUDGETS)}")
-        require(
-            self.optimiser.warmup <= self.steps, "optimiser.warmup", self.optimiser.warmup,
-            f"at most steps = {self.steps}",
-        )  # fmt: skip
+            require(self, high, 0 <= edges[0] <= edges[1] <= 1, f"between {low} = {edges[0]} and 1")
+        require_one_of(self, further=FURTHER, budget=BUDGETS)
+        warmup = self.optimiser.warmup <= self.steps
+        require(self, "optimiser.warmup", warmup, f"at most steps = {self.steps}")
+        ks = 1 in self.ks and 1 <= min(self.ks) and max(self.ks) <= self.hard_samples
+        require(self, "ks", ks, f"between 1 and hard_samples = {self.hard_samples}, 1 among them")
         self._check_arms()
-        self._check_ks()
 
     def _check_arms(self) -> None:
         for name in ("arms", "large_k"):
-            chosen = getattr(self, name)
-            require(set(chosen) <= SVS_ARMS.keys(), name, chosen, f"some of {', '.join(SVS_ARMS)}")
-        require(bool(self.arms), "arms", self.arms, f"some of {', '.join(SVS_ARMS)}")
+            known = set(getattr(self, name)) <= SVS_ARMS.keys()
+            require(self, name, known and bool(self.arms), f"some of {', '.join(SVS_ARMS)}")
         spends = [name for name in self.arms if "budget" in SVS_ARMS[name] and self.budget == "steps"]
         rule = f"with svs: {', '.join(spends)} spend what it did"
-        require("svs" in self.arms or not spends, "arms", self.arms, rule)
-        rephrased = "rephrasings" in self.arms or self.further == "rephrasings"
-        require(
-            bool(self.rephrasings) or not rephrased, "rephrasings", self.rephrasings,
-            "a JSONL file of rephrasings (fields id and question), or leave the arm rephrasings out",
-        )  # fmt: skip
-
-    def _check_ks(self) -> None:
-        rule = f"between 1 and hard_samples = {self.hard_samples}, 1 among them"
-        require(1 in self.ks and 1 <= min(self.ks) and max(self.ks) <= self.hard_samples, "ks", self.ks, rule)
+        require(self, "arms", "svs" in self.arms or not spends, rule)
+        needed = "rephrasings" in self.arms or self.further == "rephrasings"
+        rule = "a JSONL file of rephrasings (fields id and question), or leave the arm rephrasings out"
+        require(self, "rephrasings", bool(self.rephrasings) or not needed, rule)
 
     @property
     def seed_counts(self) -> range:
@@ -152,6 +176,48 @@ class SvsConfig:
     def of_arm(self, name: str) -> "SvsConfig":
         """The settings of one arm's run."""
         return change(self, SVS_ARMS[name] | {"arms": (name,)})
+
+    def counts(self, problems: int = 0) -> Cost:
+        """All arms and seeds, as if every number of right solutions were equally likely; the tokens are those of a run
+        in which every problem has the most seeds."""
+        rollouts = most = 0
+        for name in self.arms:
+            arm = self.of_arm(name)
+            spends = arm if arm.budget == "steps" else self
+            likely, highest = spends.beyond()
+            between = max(0, arm.steps - 1) // arm.measure_every if arm.measure_every else 0  # before the last step
+            hard = arm.hard_samples if name in self.large_k else arm.samples
+            measured = (arm.test_size * (1 + between) + arm.other_size) * arm.samples + arm.hard_size * hard
+            rollouts += self.seeds * (spends.steps * spends.batch * (spends.group + likely) + measured)
+            most += self.seeds * (spends.steps * spends.batch * (spends.group + highest) + measured)
+        return Cost(round(rollouts), 0, most * self.max_new_tokens, most_rollouts=round(rollouts))
+
+    def beyond(self) -> tuple[float, int]:
+        """Completions of a problem after its first `group`: (on average where all counts are equally likely, at
+        most)."""
+        counts = [min(count, self.guards.solutions or self.group) for count in self.seed_counts]
+        each = {
+            "variants": [count * self.variants * (1 + self.group) for count in counts],
+            "rephrasings": [count * self.variants * self.group for count in counts],
+            "originals": [self.group] * len(counts),
+            "nothing": [],
+        }[self.further]
+        return sum(each) / (self.group + 1), max(each, default=0)
+
+    def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        """One arm's seeds at a time; a step has the completions of `counts`, on average, and prompts hold a whole
+        solution, as those for writing do."""
+        ranks, tokens = 4 * self.seeds * self.rank, self.max_new_tokens
+        rows = self.seeds * round(self.batch * (self.group + self.beyond()[0]))
+        found = [
+            sampling("sampling", ranks, rows, self.group, tokens, self.rows),
+            learning("learning", ranks, rows, self.group, tokens, self.optimiser, ""),
+        ]
+        found = [replace(phase, prompt=phase.prompt + tokens) for phase in found]
+        for size, samples in ((self.test_size, self.samples), (self.hard_size, self.hard_samples)):
+            drawn = min(max(1, size) * samples * self.seeds, max(MEASURED_TOGETHER, samples * self.seeds))
+            found.append(sampling("measuring", ranks, drawn, samples, tokens, self.rows))
+        return found
 
 
 def _band(low: float, high: float, count: int) -> range:

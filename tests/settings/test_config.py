@@ -10,8 +10,10 @@ from soar_lib.settings.values import ConfigError, differences, from_values, to_v
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
+KINDS = (FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig)
 
-@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in PRESETS for kind in PRESETS[name]])
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in PRESETS for kind in KINDS])
 def test_every_preset_is_valid_and_survives_json(name, kind):
     settings = preset(name, kind)
     assert type(settings) is kind
@@ -51,25 +53,24 @@ def test_a_bad_setting_is_named(kind, changes, message):
 
 def test_an_unknown_preset_names_the_known():
     with pytest.raises(ConfigError, match="'big' is unknown; known presets: smoke, nano, t4, single_gpu, paper"):
-        preset("big")
-    kinds = {FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig}
-    assert all(presets.keys() == kinds for presets in PRESETS.values())
+        preset("big", SoarConfig)
+    assert all(tuple(kind.presets) == PRESETS for kind in KINDS)
 
 
 def test_presets_of_gpus_cost_the_share_of_the_papers_that_they_say():
-    """settings/presets.py: an eighth of the rollouts on one GPU, half a percent in 16 GB."""
-    paper, single, small = (cost(preset(name)).rollouts for name in ("paper", "single_gpu", "t4"))
+    """soar/settings.py: an eighth of the rollouts on one GPU, half a percent in 16 GB."""
+    paper, single, small = (cost(preset(name, SoarConfig)).rollouts for name in ("paper", "single_gpu", "t4"))
     assert 0.12 < single / paper < 0.135 and 0.004 < small / paper < 0.006
 
 
 def test_changes_reach_inside_and_leave_the_rest():
-    plain, changed = preset("nano"), preset("nano", **{"student.optimiser.kl": 0.01, "seed": 4})
+    plain, changed = preset("nano", SoarConfig), preset("nano", SoarConfig, **{"student.optimiser.kl": 0.01, "seed": 4})
     assert (changed.student.optimiser.kl, changed.seed) == (0.01, 4)
     assert differences(to_values(plain), to_values(changed)) == [
         "seed: 0 -> 4",
         "student.optimiser.kl: 0.0 -> 0.01",
     ]
-    whole = preset("nano", student=StudentSettings(steps=3))
+    whole = preset("nano", SoarConfig, student=StudentSettings(steps=3))
     assert whole.student == StudentSettings(steps=3)
 
 
@@ -85,7 +86,7 @@ def test_the_defaults_are_the_papers():
 
 def test_cost_by_hand():
     inner = {"student.steps": 4, "student.group": 2, "teacher.optimiser.warmup": 0}
-    soar = preset("paper", rounds=2, datasets=2, repeats=3, dataset_size=8, reward_set=5, **inner)
+    soar = preset("paper", SoarConfig, rounds=2, datasets=2, repeats=3, dataset_size=8, reward_set=5, **inner)
     predicted = cost(soar)
     assert predicted.rollouts == 2 * (6 * 4 * 8 * 2 + 7 * 5)
     assert predicted.teacher_samples == 2 * 2 * 8
@@ -99,9 +100,9 @@ def test_cost_by_hand():
 def test_promotions_lengthen_the_cost_of_the_rounds_after_them():
     changes = {"rounds": 5, "datasets": 2, "repeats": 3, "window": 3, "teacher.optimiser.warmup": 0}
     steps = {"student.steps": 4, "extra_steps": 2, "max_steps": 7}
-    promoted = cost(preset("paper", **changes, **steps))
+    promoted = cost(preset("paper", SoarConfig, **changes, **steps))
     assert promoted.most_rollouts - promoted.rollouts == (2 + 3) * 6 * 8 * 32  # rounds 4 and 5: 6 and 7 steps
-    never = cost(preset("paper", **changes, **steps, promotion=False))
+    never = cost(preset("paper", SoarConfig, **changes, **steps, promotion=False))
     assert never.most_rollouts == never.rollouts == promoted.rollouts
     assert promoted.tokens - never.tokens == 5 * 6 * 8 * 32 * 1024
     assert f"(with promotions up to {promoted.most_rollouts:,})" in describe(promoted, "any")
@@ -109,9 +110,9 @@ def test_promotions_lengthen_the_cost_of_the_rounds_after_them():
 
 def test_cost_of_the_intrinsic_reward_and_of_two_turns_by_hand():
     changes = {"rounds": 2, "datasets": 2, "dataset_size": 8, "reward_set": 5, "teacher.optimiser.warmup": 0}
-    intrinsic = cost(preset("paper", **changes, reward="intrinsic", promotion=False, intrinsic_samples=3))
+    intrinsic = cost(preset("paper", SoarConfig, **changes, reward="intrinsic", promotion=False, intrinsic_samples=3))
     assert intrinsic.rollouts == 2 * (2 * 8 * 3 + 5)
-    once, twice = (cost(preset("paper", **changes, **{"teacher.turns": turns})) for turns in (1, 2))
+    once, twice = (cost(preset("paper", SoarConfig, **changes, **{"teacher.turns": turns})) for turns in (1, 2))
     assert twice.tokens - once.tokens == 2 * 2 * 8 * 512 and twice.rollouts == once.rollouts
 
 

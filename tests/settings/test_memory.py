@@ -13,15 +13,17 @@ from soar_lib.engine.attention import Decoding, shared_prompts
 from soar_lib.engine.sampling import Samples
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.records import Draw
-from soar_lib.settings import fit, memory, phases
+from soar_lib.settings import cost, memory
+from soar_lib.settings.memory import Machine, predict
 from soar_lib.settings.presets import preset
-from soar_lib.settings.student import FilterConfig, OptimiserSettings
-from soar_lib.settings.values import ConfigError
+from soar_lib.settings.shape import shape, shape_of
+from soar_lib.settings.student import FilterConfig, OptimiserSettings, Phase, learning
+from soar_lib.settings.values import ConfigError, change
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 LLAMA = "meta-llama/Llama-3.2-3B-Instruct"
-GPU = memory.Form(2, gpu=True)
+GPU = Machine(2, True, None)
 SIZES = {"t4": 15.6e9, "single_gpu": 79e9}  # what the smaller cards of either kind have free
 BYTES = {"t4": 4, "single_gpu": 2}  # a number: a T4 has no bfloat16
 PROMPT, TOKENS = 24, 48
@@ -48,19 +50,15 @@ def base(kind: str):
     return replace(tiny.base(kind), stop=())
 
 
-def form(prompt: int = PROMPT) -> memory.Form:
-    return memory.Form(4, prompt=prompt)
-
-
 # ------------------------------------------------------------------ exact parts
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen"])
 def test_weights_adapters_and_optimiser_are_those_of_the_tensors(kind):
     model, rank, slots = tiny.base(kind).model, 4, 3
-    shape = memory.shape_of(model.config)
-    assert memory.weight_bytes(shape, form()) == size(*model.parameters())
-    half = memory.weight_bytes(shape, memory.Form(2))
+    shape = shape_of(model.config)
+    assert memory.weight_bytes(shape, 4, False) == size(*model.parameters())
+    half = memory.weight_bytes(shape, 2, False)
     assert half == size(*(parameter.half() for parameter in model.parameters()))
     adapters = lora.Adapters.create(model, slots, rank, rank, torch.Generator())
     assert slots * memory.adapter_bytes(shape, rank) == size(*adapters.parameters())
@@ -85,20 +83,21 @@ def test_keys_and_values_are_those_of_the_buffers(kind):
         for step in range(TOKENS):
             sampling._forward(on, layout, torch.full((rows,), 7), torch.full((rows,), PROMPT - 1 + step))
     held = [*layout.keys.values(), *layout.values.values(), *prefill.keys.values(), *prefill.values.values()]
-    assert memory.cache_bytes(memory.shape_of(on.model.config), form(), rows, TOKENS, prompts=2) == size(*held)
+    phase = Phase("", 0, rows, 2, TOKENS, prompt=PROMPT)
+    assert memory.sampling_bytes(shape_of(on.model.config), 4, phase)["cache"] == size(*held)
 
 
 def test_the_papers_model_is_known_before_it_is_downloaded():
-    shape = memory.shape(LLAMA)
-    assert shape.parameters == 3_212_749_824  # the model card's 3.21 B, the tied embedding once
+    known = shape(LLAMA)
+    assert known.parameters == 3_212_749_824  # the model card's 3.21 B, the tied embedding once
     layer = 2 * 3072 * 3072 + 2 * 3072 * 1024 + 3 * 3072 * 8192
-    assert shape.linear_weights == 28 * layer
-    assert memory.weight_bytes(shape, memory.Form(2, four_bit=True)) == pytest.approx(
-        28 * layer * 0.516 + 2 * (3_212_749_824 - 28 * layer), rel=1e-3
-    )
+    assert known.linear_weights == 28 * layer
+    four_bit = 28 * layer * 0.516 + 2 * (3_212_749_824 - 28 * layer)
+    assert memory.weight_bytes(known, 2, four_bit=True) == pytest.approx(four_bit, rel=1e-3)
     each = 2 * (3072 + 3072) + 2 * (3072 + 1024) + 3 * (3072 + 8192)
-    assert memory.adapter_bytes(shape, 64) == 28 * each * 64 * 4
-    assert memory.cache_bytes(shape, GPU, rows=1, tokens=32, prompts=0) == 32 * 28 * 8 * 128 * 2 * 2
+    assert memory.adapter_bytes(known, 64) == 28 * each * 64 * 4
+    row = memory.sampling_bytes(known, 2, Phase("", 0, rows=1, prompts=0, tokens=32))
+    assert row["cache"] == 32 * 28 * 8 * 128 * 2 * 2
 
 
 # ------------------------------------------------------------------ estimates against allocations
@@ -127,10 +126,10 @@ def test_a_learning_step_allocates_what_is_predicted(kind, merged, checkpointing
             losses = update.policy_gradient_loss(values, torch.ones(group), samples.mask, OptimiserSettings(kl=0.0))
             (losses * weights).sum().backward()
 
-    shape = memory.shape_of(on.model.config)
-    optimiser = OptimiserSettings(max_tokens=10**6, gradient_checkpointing=checkpointing)
-    told = memory.learning(shape, form(), 1, group, group, TOKENS, adapters.rank, optimiser)
-    assert told["logits"] + told["activations"] == pytest.approx(peak(step), rel=0.1)
+    optimiser = OptimiserSettings(gradient_checkpointing=checkpointing)
+    phase = Phase("", 0, group, 1, TOKENS, optimiser, prompt=PROMPT)
+    told = sum(memory.learning_bytes(shape_of(on.model.config), 4, phase).values())
+    assert told == pytest.approx(peak(step), rel=0.1)
 
 
 @pytest.mark.parametrize("slots", [0, 2])
@@ -142,9 +141,8 @@ def test_sampling_allocates_no_more_than_is_predicted(slots, monkeypatch):
     numbers = torch.rand(rows, TOKENS, generator=torch.Generator().manual_seed(0))
     owners = [i % slots if slots else 0 for i in range(4)]
     held = peak(lambda: sampling.sample(on, adapters, prompts, owners, group, numbers, Draw(TOKENS)))
-    shape = memory.shape_of(on.model.config)
-    told = sum(memory.sampling(shape, form(), rows, group, TOKENS, rows, rank=4, slots=slots).values())
-    assert 0.8 * told <= held <= 1.05 * told
+    told = memory.sampling_bytes(shape_of(on.model.config), 4, Phase("", 0, rows, 4, TOKENS, prompt=PROMPT))
+    assert sum(told.values()) == pytest.approx(held, rel=0.1)
 
 
 # ------------------------------------------------------------------ runs
@@ -153,137 +151,140 @@ def test_sampling_allocates_no_more_than_is_predicted(slots, monkeypatch):
 @pytest.mark.parametrize("kind", [FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig])
 @pytest.mark.parametrize("name", list(SIZES))
 def test_the_presets_of_gpus_fit_them(name, kind):
-    config = preset(name, kind)
-    there = replace(GPU, bytes=BYTES[name], four_bit=config.four_bit)
-    assert phases.predict(config, memory.shape(LLAMA), there, problems=360, runs=3).total < 0.95 * SIZES[name]
+    config, machine = preset(name, kind, model=LLAMA), Machine(BYTES[name], True, None)
+    assert predict(config, problems=360, runs=3, machine=machine).total < 0.95 * SIZES[name]
 
 
 def test_the_authors_settings_want_more_than_one_gpu_has():
-    assert phases.predict(preset("paper"), memory.shape(LLAMA), GPU).total > 141e9
+    assert predict(preset("paper", SoarConfig), machine=GPU).total > 141e9
+
+
+def single(**changes) -> memory.Memory:
+    return predict(preset("single_gpu", SoarConfig, **changes), machine=GPU)
 
 
 def test_each_setting_moves_the_part_it_should():
-    shape, plain = memory.shape(LLAMA), preset("single_gpu")
-    now = phases.predict(plain, shape, GPU)
-    assert now.phase in ("sampling", "reward") and now.total == now.certain + sum(
-        (now.cache, now.logits, now.activations, now.tokens)
-    )
-    fewer = phases.predict(preset("single_gpu", rows=96), shape, GPU)
+    now, fewer = single(), single(rows=96)
+    assert now.phase in ("sampling", "reward") and now.total == now.certain + now.cache + now.logits + now.activations
     assert fewer.total < now.total and fewer.phase == "learning"
-    parts = [
-        memory.learning(shape, GPU, 1, 64, 16, 1024, 16, OptimiserSettings(max_tokens=limit, gradient_checkpointing=on))
-        for limit, on in ((4096, False), (2048, False), (4096, True))
-    ]
-    assert parts[0]["activations"] == pytest.approx(2 * parts[1]["activations"], rel=0.1)
-    assert parts[0]["logits"] == parts[1]["logits"] == 20 * logprobs.LOGITS
-    assert parts[2]["activations"] < 0.2 * parts[0]["activations"]
-    ranks = [phases.predict(preset("single_gpu", **{"student.rank": rank}), shape, GPU).adapters for rank in (16, 32)]
-    assert ranks[1] > 1.8 * ranks[0]
-    alone = preset("single_gpu", reward="intrinsic", promotion=False)
-    assert phases.predict(alone, shape, GPU).adapters < 0.2 * now.adapters
-    many, few = (phases.predict(preset("paper", EvaluateConfig, together=n), shape, GPU, 360, 3) for n in (0, 4))
+    assert single(**{"student.rank": 32}).adapters > 1.8 * now.adapters
+    assert single(reward="intrinsic", promotion=False).adapters < 0.2 * now.adapters
+    many, few = (predict(preset("paper", EvaluateConfig, together=n), 360, 3, GPU) for n in (0, 4))
     assert few.total < many.total
 
 
+def test_a_backward_pass_holds_what_its_settings_say():
+    def learned(limit: int, checkpointing: bool) -> dict[str, int]:
+        optimiser = OptimiserSettings(max_tokens=limit, gradient_checkpointing=checkpointing)
+        return memory.learning_bytes(shape(LLAMA), 2, learning("", 0, 64, 16, 1024, optimiser, "student."))
+
+    plain, half, again = learned(4096, False), learned(2048, False), learned(4096, True)
+    assert plain["activations"] == pytest.approx(2 * half["activations"], rel=0.1)
+    assert plain["logits"] == half["logits"] == 20 * logprobs.LOGITS
+    assert again["activations"] < 0.2 * plain["activations"]
+
+
 def test_ladders_phases_are_those_of_its_settings():
-    shape = memory.shape(LLAMA)
-    names = [name for name, *_ in phases._ladder(LadderConfig(), shape, GPU, 100)]
-    assert names[0] == "variants" and names[-1] == "scores" and sum(name.startswith("TTRL: ") for name in names) == 3
-    alone = LadderConfig(arms=("base", "ladder"))
-    assert not any(name.startswith("TTRL") for name, *_ in phases._ladder(alone, shape, GPU, 100))
-    everyone, few = (phases.predict(LadderConfig(together=n), shape, GPU) for n in (0, 2))
+    names = [phase.name for phase in LadderConfig().phases(100)]
+    assert names[0] == "variants" and names[-1] == "scores" and sum(name.startswith("TTRL: ") for name in names) == 2
+    assert not any(phase.name.startswith("TTRL") for phase in LadderConfig(arms=("base", "ladder")).phases(100))
+    everyone, few, short = (
+        predict(LadderConfig(**changes), machine=GPU)
+        for changes in ({"together": 0}, {"together": 2}, {"together": 2, "rows": 128})
+    )
     assert everyone.phase.startswith("TTRL") and few.total < 0.2 * everyone.total  # 600 students at a time
-    assert everyone.adapters > 600 * 5 * memory.adapter_bytes(shape, 64)
-    short, rows = (phases.predict(LadderConfig(together=2, **change), shape, GPU) for change in ({}, {"rows": 128}))
-    assert rows.total < short.total
+    assert everyone.adapters > 600 * 5 * memory.adapter_bytes(shape(LLAMA), 64) and short.total < few.total
     wide = LadderConfig(arms=("base", "ladder"), samples=1, variant_samples=0, tested=1, originals=50, most_samples=1)
-    level = phases.predict(replace(wide, student=replace(wide.student, batch=1)), shape, GPU)
-    each = memory.cache_bytes(shape, GPU, 1024, wide.variants.max_new_tokens, 0)
-    assert level.phase == "variants" and level.cache > each  # a level of 50 trees fills all rows, each with its prompt
-    names = [name for name, *_ in phases._ladder(replace(wide, check="answer"), shape, GPU, 1)]
-    assert names[:2] == ["variants", "votes"]
+    level = predict(replace(wide, student=replace(wide.student, batch=1)), machine=GPU)
+    row = 1024 * wide.variants.max_new_tokens * 2 * 2 * 28 * 8 * 128
+    assert level.phase == "variants" and level.cache > row  # a level of 50 trees fills all rows, each with its prompt
+    assert [phase.name for phase in replace(wide, check="answer").phases(1)][:2] == ["variants", "votes"]
 
 
 def test_svs_holds_one_arms_seeds_and_a_part_of_a_large_group():
-    shape = memory.shape(LLAMA)
-    one, three = (phases.predict(SvsConfig(seeds=n), shape, GPU) for n in (1, 3))
-    assert three.adapters == 3 * one.adapters == 3 * 4 * memory.adapter_bytes(shape, 64)
-    assert one.cache == phases.predict(SvsConfig(seeds=1, hard_samples=4096), shape, GPU).cache  # rows bound it
-    assert phases.predict(SvsConfig(seeds=1, rows=128), shape, GPU).total < one.total
+    one, three = (predict(SvsConfig(model=LLAMA, seeds=n), machine=GPU) for n in (1, 3))
+    assert three.adapters == 3 * one.adapters == 3 * 4 * memory.adapter_bytes(shape(LLAMA), 64)
+    large = predict(SvsConfig(model=LLAMA, seeds=1, hard_samples=4096), machine=GPU)
+    assert one.cache == large.cache  # rows bound it
+    assert predict(SvsConfig(model=LLAMA, seeds=1, rows=128), machine=GPU).total < one.total
 
 
 # ------------------------------------------------------------------ the check
 
 
-def machine(monkeypatch, free: float, gpu: bool = True) -> None:
+def with_free(monkeypatch, free: float, gpu: bool = True) -> None:
     """The check sees a machine with so many bytes free."""
-    there = memory.Form(2 if gpu else 4, gpu=gpu)
-    monkeypatch.setattr(fit, "here", lambda config: (replace(there, four_bit=config.four_bit), int(free)))
+    monkeypatch.setattr(memory, "here", lambda: Machine(2 if gpu else 4, gpu, int(free)))
 
 
 @pytest.mark.parametrize(
     ("config", "free", "named"),
     [
-        (preset("paper"), 141e9, r"rows: 1024 -> 512"),
-        (preset("single_gpu", FilterConfig), 40e9, r"rows: 384 -> 192"),
-        (preset("single_gpu"), 24e9, r"rows: .*student\.optimiser\.max_tokens: 4096 -> "),
-        (preset("t4", four_bit=False), 8e9, r"four_bit: False -> True"),
-        (preset("paper", EvaluateConfig), 32e9, r"together: 0 -> 4"),
+        (preset("paper", SoarConfig), 141e9, {"rows"}),
+        (preset("single_gpu", FilterConfig), 40e9, {"rows"}),
+        (preset("single_gpu", SoarConfig), 24e9, {"rows", "student.optimiser.max_tokens"}),
+        (preset("single_gpu", SvsConfig, model=LLAMA), 24e9, {"rows", "optimiser.max_tokens"}),
+        (preset("single_gpu", SoarConfig, **{"student.max_new_tokens": 64}), 16e9, {"teacher.optimiser.max_tokens"}),
     ],
 )
 def test_what_cannot_fit_is_refused_with_settings_that_fit(config, free, named, monkeypatch):
-    machine(monkeypatch, free)
-    with pytest.raises(ConfigError, match=f"{LLAMA} does not fit: .* GB of GPU memory needed .*with .*{named}"):
-        fit.check_memory(config)
-    form, _ = fit.here(config)
-    changed, least = fit.remedy(config, memory.shape(LLAMA), form, int(free))
-    assert least.total <= free and type(changed) is type(config)
-    fit.check_memory(changed)
+    with_free(monkeypatch, free)
+    with pytest.raises(
+        ConfigError, match=f"{LLAMA} does not fit: .* GB of GPU memory needed .* to be had; set "
+    ) as told:
+        memory.check_memory(config)
+    changes = dict(part.split(" = ") for part in str(told.value).rpartition("; set ")[2].split(" and "))
+    assert named <= changes.keys()
+    memory.check_memory(change(config, {name: int(value) for name, value in changes.items()}))
 
 
 def test_a_base_in_memory_already_is_not_counted_again(monkeypatch):
-    config = preset("single_gpu")
-    found = phases.predict(config, memory.shape(LLAMA), GPU)
-    machine(monkeypatch, found.total - found.weights / 2)
+    config, found = preset("single_gpu", SoarConfig), single()
+    with_free(monkeypatch, found.total - found.weights / 2)
     with pytest.raises(ConfigError, match="does not fit"):
-        fit.check_memory(config)
-    fit.check_memory(config, loaded=True)
+        memory.check_memory(config)
+    memory.check_memory(config, loaded=True)
 
 
-def test_where_no_setting_helps_a_smaller_model_is_named(monkeypatch):
-    machine(monkeypatch, 1e9)
-    with pytest.raises(ConfigError, match="so use a smaller model too$"):
-        fit.check_memory(preset("single_gpu"))
-    machine(monkeypatch, 1e6, gpu=False)
-    with pytest.raises(ConfigError, match="MB of memory needed .* 1 MB to be had; use a smaller model$"):
-        fit.check_memory(preset("nano", FilterConfig))
+@pytest.mark.parametrize(
+    ("config", "free", "gpu", "advice"),
+    [
+        (preset("single_gpu", SoarConfig), 1e9, True, "set four_bit = true or use a smaller model"),
+        (preset("t4", SoarConfig), 1e9, True, "use a smaller model"),
+        (preset("nano", FilterConfig), 1e6, False, "use a smaller model"),
+        (LadderConfig(), 141e9, True, "lower together or seeds or student.rank, or use a smaller model"),
+    ],
+)
+def test_where_no_fewer_completions_help_the_reason_is_named(config, free, gpu, advice, monkeypatch):
+    with_free(monkeypatch, free, gpu)
+    with pytest.raises(ConfigError, match=f"does not fit: .*memory needed .* to be had; {advice}$"):
+        memory.check_memory(config, 100)
 
 
 def test_main_memory_refuses_only_what_is_certain(monkeypatch):
     config = preset("nano", SoarConfig)
-    found = phases.predict(config, memory.shape("nano"), memory.Form())
-    machine(monkeypatch, (found.certain + found.total) / 2, gpu=False)
-    fit.check_memory(config)
-    machine(monkeypatch, found.certain - 1, gpu=False)
+    found = predict(config, machine=Machine(4, False, None))
+    with_free(monkeypatch, (found.certain + found.total) / 2, gpu=False)
+    memory.check_memory(config)
+    with_free(monkeypatch, found.certain - 1, gpu=False)
     with pytest.raises(ConfigError, match="nano does not fit"):
-        fit.check_memory(config)
+        memory.check_memory(config)
 
 
 def test_what_cannot_be_inspected_is_said_and_passes(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    for model, reason in (("nobody/never-downloaded", "cannot be inspected"), (str(tmp_path), "cannot be inspected")):
-        config = preset("nano", model=model)
-        assert fit.describe_memory(config).startswith(f"memory not predicted: {model} {reason} on this machine (")
-        assert fit.predicted_bytes(config) is None
-        fit.check_memory(config)
-    assert fit.describe_memory(preset("nano", SvsConfig)).startswith("at most ")
+    for model in ("nobody/never-downloaded", str(tmp_path)):
+        config = preset("nano", SoarConfig, model=model)
+        said = memory.describe_memory(config)
+        assert said.startswith(f"memory not predicted: {model} cannot be inspected on this machine (")
+        assert memory.predicted_bytes(config) is None
+        memory.check_memory(config)
+    assert memory.describe_memory(preset("nano", SvsConfig)).startswith("at most ")
 
 
 def test_this_machine_says_what_it_has():
-    config = preset("nano", SoarConfig)
-    form, free = fit.here(config)
-    assert free is None or free > 10**8
-    said = fit.describe_memory(config)
-    phase = phases.predict(config, memory.shape("nano"), form).phase
-    assert said.startswith(f"at most {fit.size(fit.predicted_bytes(config))} of ") and f" free ({phase}: " in said
-    assert form.gpu == torch.cuda.is_available()
+    config, machine = preset("nano", SoarConfig), memory.here()
+    assert machine.free is None or machine.free > 10**8
+    said, phase = memory.describe_memory(config), predict(config).phase
+    assert said.startswith(f"at most {cost.size(memory.predicted_bytes(config))} of ") and f" free ({phase}: " in said
+    assert machine.gpu == torch.cuda.is_available()

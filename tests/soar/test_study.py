@@ -14,7 +14,7 @@ from soar_lib import runs
 from soar_lib.problems import filtering
 from soar_lib.runs import Hooks, RunError
 from soar_lib.settings.cost import cost, total
-from soar_lib.settings.fit import announce
+from soar_lib.settings.memory import announce
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import arms as evaluation_arms
 from soar_lib.soar import study

@@ -1,6 +1,5 @@
 """What a machine can do at most, measured, and the least work that sampling and learning take.
 
-From both follows how long a run takes at least, which is said before it starts where nobody has timed its model.
 `measure` times a copy of a large tensor and a large matrix product. `decoding` and `learning` count the bytes that must
 be moved and the operations of the matrix products, and nothing else: no attention scores, norms or softmax, no prompts
 read, no intermediate results. So the share of a ceiling that a part reaches is never flattered.
@@ -13,12 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from soar_lib.engine.backends import choose_dtype
-from soar_lib.settings.cost import cost, duration
-from soar_lib.settings.memory import PROMPT, Shape, adapter_bytes, shape
-from soar_lib.settings.presets import Config
-from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError
-from soar_lib.svs.settings import SvsConfig
+from soar_lib.settings.memory import adapter_bytes
+from soar_lib.settings.shape import Shape
 
 LARGE = {"cuda": (2**30, 8192), "cpu": (2**28, 512)}  # bytes to copy, beyond any cache; rows of the square matrices
 WARM_UP, REPEATS = 3, 10
@@ -95,30 +90,3 @@ def learning(shape: Shape, tokens: int, reference: bool) -> Work:
 def _products(shape: Shape) -> int:
     """Weights that a token is multiplied with."""
     return shape.linear_weights + shape.vocabulary * shape.hidden
-
-
-def describe_least_time(config: Config, problems: int = 0) -> str:
-    """What sampling alone takes on this machine, as part of a line; "" for a model whose hours `cost` tells, for one
-    that cannot be inspected here, and where memory is too full to measure. `problems` as for `cost`."""
-    if cost(config, problems).hours is not None:
-        return ""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        hours = least_hours(config, shape(config.model), measure(device), choose_dtype(device).itemsize, problems)
-    except (ConfigError, torch.OutOfMemoryError):
-        return ""
-    kind = "GPU" if device.type == "cuda" else "CPU"
-    return f"at least {duration(hours)} on this {kind} if all completions were of full length"
-
-
-def least_hours(config: Config, shape: Shape, rates: Rates, number: int, problems: int = 0) -> float:
-    """Hours of drawing every completion of a run at its full length, at the machine's ceilings; prompts are taken to be
-    shared by whole groups and adapters are left out, so that it cannot be less."""
-    whole = cost(config, problems)
-    count = whole.rollouts + whole.teacher_samples
-    one = config if isinstance(config, FilterConfig | SvsConfig) else config.student
-    tokens = min(
-        one.max_new_tokens, -(-whole.tokens // max(1, count))
-    )  # SvS's tokens are those of more completions than likely
-    work = decoding(shape, number, count, 0, PROMPT, tokens, 0, 0, config.rows)
-    return max(work.bytes / rates.copy, work.operations / rates.product) / 3600
