@@ -180,7 +180,7 @@ def test_the_demo_filters_teaches_evaluates_and_draws(tiny_world, tmp_path, caps
 
 
 def test_a_cluster_has_nothing_to_share_where_trl_trains():
-    given = argparse.Namespace(ray="auto", actors=None)
+    given = argparse.Namespace(ray="auto", actors=None, log=None)
     config = preset("smoke", EvaluateConfig, **{"student.trainer": "trl"})
-    with pytest.raises(ConfigError, match="trains one student at a time"), cli._shared(given, config, 3):
+    with pytest.raises(ConfigError, match="trains one student at a time"), cli._hooks(given, config, 3):
         pass
