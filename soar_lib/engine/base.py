@@ -6,11 +6,11 @@ a local folder or a Hub id. How it is read, and what can go wrong then, is in ba
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from soar_lib.engine import backends
-from soar_lib.engine.vllm import Engine
 from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import ConfigError
 
@@ -27,11 +27,13 @@ class Base:
     device: torch.device
     pad: int
     stop: tuple[int, ...]
-    graphs: bool = False  # decoding steps are recorded as CUDA graphs and replayed (recorded.py)
-    engine: Engine | None = None  # with the backend "vllm": what completes prompts in the model's place
+    graphs: bool = False  # decoding steps are recorded as CUDA graphs and replayed (graphs.py)
+    engine: Any = None  # with the backend "vllm": the vllm.Engine that completes prompts in the model's place
 
     def encode(self, messages: list[dict]) -> list[int]:
-        return encode(self, messages)
+        """Token ids of chat messages, ending where the assistant's answer begins."""
+        options = dict(add_generation_prompt=True, tokenize=True, return_dict=False)
+        return self.tokenizer.apply_chat_template(messages, **options)
 
 
 def load(
@@ -59,9 +61,11 @@ def load(
         raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")
     model, tokenizer = backends.read(name, source, device, dtype, backend, four_bit, remote_code)
     base = replace(assemble(model, tokenizer, name), graphs=graphs)
-    if backend != "vllm":
-        return base
-    return replace(base, engine=Engine(name, source, model, base.stop, remote_code))
+    if backend == "vllm":
+        from soar_lib.engine.vllm import Engine
+
+        base = replace(base, engine=Engine(name, source, model, base.stop, remote_code))
+    return base
 
 
 def load_for(config: BaseSettings, device: str | torch.device | None = None) -> Base:
@@ -89,17 +93,11 @@ def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
 
 
 def padding(tokenizer, rows: int) -> int:
-    """The token that fills batches up, for a model that knows `rows` tokens. It is masked everywhere, so no result
-    depends on it, but it is looked up: the tokenizer's own where the model knows it, else one that is set aside for
-    padding (as Llama 3's <|finetune_right_pad_id|>), else the end token."""
+    """The token that fills batches up, for a model that knows `rows` tokens: masked everywhere, but looked up. The
+    tokenizer's own where the model knows it, else one set aside for padding (as Llama 3's), else the end token."""
     aside = sorted(number for token, number in tokenizer.get_added_vocab().items() if "pad" in token.lower())
     own = [] if tokenizer.pad_token_id is None else [tokenizer.pad_token_id]
     return next(number for number in (*own, *aside, tokenizer.eos_token_id) if number < rows)
-
-
-def encode(base: Base, messages: list[dict]) -> list[int]:
-    """Token ids of chat messages, ending where the assistant's answer begins."""
-    return base.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
 
 
 def _source(name: str) -> str:

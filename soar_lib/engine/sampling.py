@@ -3,10 +3,11 @@
 Each distinct prompt is computed once, all its completions read the same keys and values, and finished rows leave the
 batch. A token is drawn by inverse CDF from the row's own uniform numbers (the first token at which the cumulative
 probability exceeds u), so a completion depends on its policy, its prompt and its numbers, never on its neighbours.
-With the back end "vllm" all this is vLLM's part (vllm_sampling.py).
+With the back end "vllm" all this is vLLM's part (vllm.py).
 """
 
-from dataclasses import dataclass, fields
+from collections import Counter
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
@@ -80,15 +81,16 @@ def sample(
     draw.max_new_tokens] in [0, 1), None for greedy decoding.
     """
     _check(adapters, prompts, slots, group, uniforms, draw)
-    out = _Output(len(prompts) * group, draw.max_new_tokens, base)
+    out = _blank(base, prompts, slots, group, draw.max_new_tokens)
     if base.engine is None:
         uniforms = None if uniforms is None else uniforms.to(base.device)
         _complete(base, _Asked(adapters, prompts, slots, group, uniforms, draw), out)
     else:
-        out.fill(base.engine.complete(adapters, prompts, slots, group, uniforms, draw))
-    drawn = out.samples(prompts, slots, group)
-    meter.count(len(drawn), int(drawn.mask.sum()))
-    return drawn
+        _fill(out, base.engine.complete(adapters, prompts, slots, group, uniforms, draw))
+    lengths = out.mask.sum(1)
+    meter.count(len(out), int(lengths.sum()))
+    drawn = (t[:, : max(1, int(lengths.max()))].clone() for t in (out.completion, out.mask, out.logprobs))
+    return replace(out, **dict(zip(("completion", "mask", "logprobs"), drawn, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _check(adapters, prompts, slots, group, uniforms, draw: Draw) -> None:
 
 
 def _parts(group: int, most: int) -> list[range]:
-    """The completions of a prompt in equal parts of at most `most`.
+    """range(group) in equal parts of at most `most`.
 
     >>> _parts(5, 2), _parts(4, 8)
     ([range(0, 1), range(1, 3), range(3, 5)], [range(0, 4)])
@@ -129,51 +131,35 @@ def _parts(group: int, most: int) -> list[range]:
 
 def _chunks(slots: list[int], size: int) -> list[list[int]]:
     """Prompt indices in chunks of `size`, dealt round the slots so that each chunk holds equal numbers of each."""
-    seen: dict[int, int] = {}
-    turns = []
+    seen, turns = Counter(), []
     for index, slot in enumerate(slots):
-        seen[slot] = seen.get(slot, -1) + 1
         turns.append((seen[slot], slot, index))
+        seen[slot] += 1
     order = [index for _, _, index in sorted(turns)]
-    count = -(-len(order) // size)
-    return [order[len(order) * i // count : len(order) * (i + 1) // count] for i in range(count)]
+    return [order[part.start : part.stop] for part in _parts(len(order), size)]
 
 
-class _Output:
-    """Results by row."""
-
-    def __init__(self, rows: int, columns: int, base: Base):
-        self.completion = torch.full((rows, columns), base.pad, device=base.device)
-        self.mask = torch.zeros(rows, columns, dtype=torch.long, device=base.device)
-        self.logprobs = torch.zeros(rows, columns, device=base.device)
-        self.pad = base.pad
-
-    def write(self, column: int, rows: torch.Tensor, alive: torch.Tensor, token: torch.Tensor, logprob: torch.Tensor):
-        self.completion[rows, column] = torch.where(alive, token, self.pad)
-        self.mask[rows, column] = alive.long()
-        self.logprobs[rows, column] = torch.where(alive, logprob, 0.0)
-
-    def fill(self, completions: list[tuple[list[int], list[float]]]) -> None:
-        """All rows at once, from their tokens and log-probabilities."""
-        lengths = torch.tensor([len(tokens) for tokens, _ in completions])
-        written = (torch.arange(self.mask.shape[1]) < lengths[:, None]).to(self.mask.device)
-        tokens, logprobs = (torch.tensor([x for row in half for x in row]) for half in zip(*completions, strict=True))
-        self.mask.copy_(written)
-        self.completion.masked_scatter_(written, tokens.to(self.completion))
-        self.logprobs.masked_scatter_(written, logprobs.to(self.logprobs))
-
-    def samples(self, prompts: list[list[int]], slots: list[int], group: int) -> Samples:
-        width = max(map(len, prompts))
-        device = self.mask.device
-        ids = torch.tensor([[self.pad] * (width - len(p)) + p for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
-        columns = max(1, int(self.mask.sum(1).max()))
-        ids, mask, owners = (x.repeat_interleave(group, 0) for x in (ids, mask, torch.tensor(slots, device=device)))
-        results = (t[:, :columns].clone() for t in (self.completion, self.mask, self.logprobs))
-        return Samples(ids, mask, *results, owners)
+def _blank(base: Base, prompts: list[list[int]], slots: list[int], group: int, columns: int) -> Samples:
+    """All rows, their completions still to be written."""
+    width, shape = max(map(len, prompts)), (len(prompts) * group, columns)
+    ids = [[base.pad] * (width - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    ids, mask, owners = (torch.tensor(x, device=base.device).repeat_interleave(group, 0) for x in (ids, mask, slots))
+    completion = torch.full(shape, base.pad, device=base.device)
+    return Samples(ids, mask, completion, torch.zeros_like(completion), torch.zeros(shape, device=base.device), owners)
 
 
-def _complete(base: Base, asked: _Asked, out: _Output) -> None:
+def _fill(out: Samples, completions: list[tuple[list[int], list[float]]]) -> None:
+    """Write all rows at once, from their tokens and log-probabilities."""
+    lengths = torch.tensor([len(tokens) for tokens, _ in completions])
+    written = (torch.arange(out.mask.shape[1]) < lengths[:, None]).to(out.mask.device)
+    tokens, logprobs = (torch.tensor([x for row in half for x in row]) for half in zip(*completions, strict=True))
+    out.mask.copy_(written)
+    out.completion.masked_scatter_(written, tokens.to(out.completion))
+    out.logprobs.masked_scatter_(written, logprobs.to(out.logprobs))
+
+
+def _complete(base: Base, asked: _Asked, out: Samples) -> None:
     """Draw all completions into `out`, at most `rows` at a time."""
     rows = asked.draw.rows
     with shared_prompts(base.model):
@@ -182,23 +168,20 @@ def _complete(base: Base, asked: _Asked, out: _Output) -> None:
                 _sample_chunk(base, asked, part, chunk, out)
 
 
-def _sample_chunk(base: Base, asked: _Asked, part: range, chunk: list[int], out: _Output) -> None:
+def _sample_chunk(base: Base, asked: _Asked, part: range, chunk: list[int], out: Samples) -> None:
     """Draw the completions `part` of each of the prompts in `chunk` into `out`."""
-    slots, prompts = asked.slots, asked.prompts
-    unique = sorted({(slots[index], tuple(prompts[index])) for index in chunk})
-    number = {key: i for i, key in enumerate(unique)}
-    owner, row = [], []
-    for index in sorted(chunk, key=lambda index: number[slots[index], tuple(prompts[index])]):
-        owner += [number[slots[index], tuple(prompts[index])]] * len(part)
-        row += range(index * asked.group + part.start, index * asked.group + part.stop)
-    owner, row = (torch.tensor(x, device=base.device) for x in (owner, row))
-    slot = torch.tensor([key[0] for key in unique], device=base.device)
-    lengths = torch.tensor([len(key[1]) - 1 for key in unique], device=base.device)
-    last = torch.tensor([key[1][-1] for key in unique], device=base.device)
+    wanted = sorted((asked.slots[index], tuple(asked.prompts[index]), index) for index in chunk)
+    number = {key: i for i, key in enumerate(dict.fromkeys((slot, prompt) for slot, prompt, _ in wanted))}
+    columns = (
+        [number[slot, prompt] for slot, prompt, _ in wanted for _ in part],
+        [index * asked.group + i for *_, index in wanted for i in part],
+        *zip(*((slot, len(prompt) - 1, prompt[-1]) for slot, prompt in number), strict=True),
+    )
+    owner, row, slot, lengths, last = (torch.tensor(column, device=base.device) for column in columns)
     with lora.use(base.model, asked.adapters, slot) as population:
-        prefill = _prefill(base, [key[1][:-1] for key in unique])
+        prefill = _prefill(base, [prompt[:-1] for _, prompt in number])
         block = recorded.BLOCK if base.graphs else attention.BLOCK
-        layout = Decoding(prefill, lengths, torch.arange(len(unique)).to(slot), block)
+        layout = Decoding(prefill, lengths, torch.arange(len(slot)).to(slot), block)
         logits = _forward(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
         state = dict(row=row, slot=slot[owner], position=lengths[owner], alive=torch.ones_like(row, dtype=torch.bool))
         _keep(owner, layout, population, state["slot"])
@@ -230,7 +213,7 @@ def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.
     return logits
 
 
-def _generate(base, asked: _Asked, layout, population, state: dict, logits: torch.Tensor, out: _Output) -> None:
+def _generate(base, asked: _Asked, layout, population, state: dict, logits: torch.Tensor, out: Samples) -> None:
     """Draw tokens until every row has ended; `state` holds row (of `out`), slot, position and alive, each [R]."""
     stop = torch.tensor(base.stop, device=base.device)
     recorder = Recorded(partial(_logits, base, layout), layout) if base.graphs else None
@@ -240,8 +223,10 @@ def _generate(base, asked: _Asked, layout, population, state: dict, logits: torc
             logits = forward(state["token"], state["position"])
         numbers = None if asked.uniforms is None else asked.uniforms[state["row"], step]
         token, logprob = choose_tokens(logits, numbers, asked.draw.temperature)
-        out.write(step, state["row"], state["alive"], token, logprob)
-        alive = state["alive"] & ~torch.isin(token, stop)
+        place, alive = (state["row"], step), state["alive"]
+        out.completion[place], out.mask[place] = torch.where(alive, token, base.pad), alive.long()
+        out.logprobs[place] = torch.where(alive, logprob, 0.0)
+        alive = alive & ~torch.isin(token, stop)
         state = state | dict(token=token, alive=alive, position=state["position"] + 1)
         left = int(alive.sum())
         if left == 0:

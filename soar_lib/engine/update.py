@@ -7,9 +7,8 @@ of a group (Shao et al. 2024, arXiv 2402.03300). SOAR names RLOO and AdamW (Tabl
   unless the caller passes `old` log-probabilities;
 - normalisation "sequence": minus advantage times the sum of a completion's log-probabilities, averaged over a slot's
   completions, as TRL's RLOOTrainer;
-- KL: the k3 estimator per token, in the loss, against the adapter that `reference` names (a student's own start, a
-  teacher's untrained state). TRL's RLOOTrainer subtracts the k1 estimate from the reward: `sequence_kl` gives that
-  number, to be subtracted before `advantages`;
+- KL: the k3 estimator per token, in the loss, against `Learner.reference` (a student's own start, a teacher's
+  untrained state). TRL's RLOOTrainer subtracts the k1 estimate from the reward, before `advantages`;
 - AdamW with betas (0.9, 0.999), no weight decay, fresh state per inner run; the gradient norm is clipped per adapter
   at 1.0 (the trainers' usual values), so that a student learns the same alone and among others;
 - the cosine runs over the steps of the run it belongs to, warm-up included.
@@ -105,18 +104,13 @@ def k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return difference.exp() - difference - 1
 
 
-def sequence_kl(logprobs: torch.Tensor, reference: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The k1 estimate [N] per completion, which TRL's RLOOTrainer subtracts, times beta, from the reward."""
-    return ((logprobs - reference) * mask).sum(1)
-
-
 @dataclass(frozen=True)
 class Learner:
     """Adapters that learn in place for `steps` steps, with AdamW over the stack: element-wise, so it is one per slot.
     `reference` holds the adapters to stay close to where settings.kl > 0, slot by slot (None: the base)."""
 
     adapters: Adapters
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     settings: OptimiserSettings
     steps: int
     reference: Adapters | None = None
@@ -185,11 +179,11 @@ def update(
             parameter.grad = torch.zeros_like(parameter)
     advantage = advantage.to(samples.mask.device, torch.float32)
     weights = row_weights(samples.mask, samples.slots, normalisation)
-    ratio = "sequence" if normalisation == "sequence" else "token"
+    ratio, anchor = "sequence" if normalisation == "sequence" else "token", None
     divergence = torch.zeros(adapters.size, device=samples.mask.device)
-    for rows in _micro_batches(samples, _with_signal(samples, advantage, settings.kl), settings.max_tokens):
+    learnt = torch.arange(len(samples), device=advantage.device) if settings.kl else advantage.nonzero()[:, 0]
+    for rows in _micro_batches(samples, learnt, settings.max_tokens):
         part = samples.select(rows)
-        anchor = None
         if settings.kl:
             with torch.no_grad():
                 anchor = completion_logprobs(base, learner.reference, part, temperature)
@@ -208,8 +202,7 @@ def update(
 
 
 def clip_per_adapter(adapters: Adapters, limit: float) -> torch.Tensor:
-    """Scale each slot's gradient down to norm `limit`; returns the norms [S] before. As torch's clip_grad_norm_ on
-    each slot alone."""
+    """torch's clip_grad_norm_ on each slot alone; returns the norms [S] before."""
     grads = [parameter.grad for parameter in adapters.parameters()]
     norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads]).norm(dim=0)
     factor = (limit / (norms + 1e-6)).clamp(max=1.0)
@@ -218,13 +211,8 @@ def clip_per_adapter(adapters: Adapters, limit: float) -> torch.Tensor:
     return norms
 
 
-def _with_signal(samples: Samples, advantage: torch.Tensor, kl: float) -> torch.Tensor:
-    """Rows that contribute to the gradient."""
-    return torch.arange(len(samples), device=advantage.device) if kl else advantage.nonzero()[:, 0]
-
-
 def _micro_batches(samples: Samples, rows: torch.Tensor, max_tokens: int) -> Iterator[torch.Tensor]:
-    """Rows in batches of about `max_tokens` completion tokens: slots of like size together, a large slot in parts."""
+    """`rows` in batches of about `max_tokens` completion tokens: slots of like size together, a large slot in parts."""
     tokens = samples.mask.sum(1).tolist()
     by_slot: dict[int, list[int]] = {}
     for row, slot in zip(rows.tolist(), samples.slots[rows].tolist(), strict=True):

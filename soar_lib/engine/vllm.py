@@ -115,11 +115,10 @@ class Engine:
 
     def _prepare(self, needed: Size) -> None:
         """See to an engine of the size needed."""
-        if self.llm is not None and self.size.grown(needed) == self.size:
-            return
-        self.close()
-        self.size = self.size.grown(needed)
-        self.llm = self._start()
+        if self.llm is None or self.size.grown(needed) != self.size:
+            self.close()
+            self.size = self.size.grown(needed)
+            self.llm = self._start()
 
     def _start(self):
         from vllm import LLM

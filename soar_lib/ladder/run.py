@@ -41,7 +41,7 @@ from soar_lib.randomness import generator
 from soar_lib.records import Problem
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError
-from soar_lib.student.trl import check_trainer
+from soar_lib.student.inner_loop import check_trainer
 
 if TYPE_CHECKING:
     import pandas as pd

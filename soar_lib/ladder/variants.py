@@ -17,7 +17,7 @@ from itertools import count
 
 import torch
 
-from soar_lib.engine.base import Base, encode
+from soar_lib.engine.base import Base
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.ladder.settings import LadderConfig, VariantSettings
 from soar_lib.problems.checks import CHECKS
@@ -143,7 +143,7 @@ def _written(base: Base, prompts: Sequence[Variant], config: LadderConfig, key: 
     for temperature in dict.fromkeys(prompt.temperature for prompt in prompts):
         places = [i for i, prompt in enumerate(prompts) if prompt.temperature == temperature]
         mine = [prompts[i] for i in places]
-        ids = [encode(base, _messages(prompt, settings)) for prompt in mine]
+        ids = [base.encode(_messages(prompt, settings)) for prompt in mine]
         shape = (settings.max_new_tokens,)
         numbers = torch.stack([uniforms(shape, *key, prompt.root, "write", prompt.prompt) for prompt in mine])
         drawn = sample(base, None, ids, [0] * len(ids), 1, numbers, Draw(shape[0], temperature, config.rows))
@@ -188,7 +188,7 @@ def _voted(base: Base, variants: list[Variant], config: LadderConfig, key: Key) 
     if not variants:
         return []
     votes, draw = config.variants.votes, config.student.draw(config.rows)
-    ids = [encode(base, student_messages(variant.question)) for variant in variants]
+    ids = [base.encode(student_messages(variant.question)) for variant in variants]
     numbers = torch.cat([uniforms((votes, draw.max_new_tokens), *key, variant.id, "votes") for variant in variants])
     drawn = sample(base, None, ids, [0] * len(ids), votes, numbers, draw)
     boxes = [extract_boxed(text) for text in decode(base, drawn)]

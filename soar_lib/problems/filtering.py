@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib.engine.base import Base, encode
+from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.problems.checks import ANSWER, CHECKS, Check
@@ -180,7 +180,7 @@ def _batches(
 def _verdicts(
     base: Base, batch: list[tuple[Problem, int]], seed: int, max_new_tokens: int, temperature: float, check: Check
 ) -> list[str]:
-    ids = {problem.id: encode(base, student_messages(problem.question)) for problem in {p for p, _ in batch}}
+    ids = {problem.id: base.encode(student_messages(problem.question)) for problem in {p for p, _ in batch}}
     numbers = torch.stack([uniforms((max_new_tokens,), seed, "filter", problem.id, j) for problem, j in batch])
     prompts = [ids[problem.id] for problem, _ in batch]
     draw = Draw(max_new_tokens, temperature, len(batch))

@@ -36,10 +36,9 @@ from soar_lib.settings.student import StudentSettings
 from soar_lib.soar.arms import Entry, Judge, own_problems, plan, row_name, write
 from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.soar.sources import Source, describe, read_source, read_transfer, source_name
-from soar_lib.student.inner_loop import HERE, InnerLoop
+from soar_lib.student.inner_loop import HERE, InnerLoop, check_trainer
 from soar_lib.student.rewards import student_rewards
 from soar_lib.student.train import Lesson
-from soar_lib.student.trl import check_trainer
 
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from soar_lib.engine.base import Base, encode
+from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, concatenate, decode, sample
 from soar_lib.engine.update import Learner, advantages, update
@@ -107,7 +107,7 @@ Draft = tuple[tuple[str, str] | str, str, list[int]]
 def _one_turn(
     base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
 ) -> tuple[Samples, list[Draft]]:
-    prompt = encode(base, teacher_messages())
+    prompt = base.encode(teacher_messages())
     samples = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
     return samples, [(read(text), text, [row]) for row, text in enumerate(decode(base, samples))]
 
@@ -116,7 +116,7 @@ def _two_turns(
     base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
 ) -> tuple[Samples, list[Draft]]:
     """The question, cut after its closing tag, then an answer to each question that has its tags."""
-    prompt = encode(base, teacher_messages())
+    prompt = base.encode(teacher_messages())
     first = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
     first = _cut(base, first, "</question>")
     texts = decode(base, first)
@@ -124,7 +124,7 @@ def _two_turns(
     drafts: list[Draft] = [("question tags", text, []) for text in texts]
     if not asked:
         return first, drafts
-    prompts = [encode(base, student_messages(question)) for question in asked.values()]
+    prompts = [base.encode(student_messages(question)) for question in asked.values()]
     second = _draw(base, adapters, prompts, settings, [(*key, indices[row], "answer") for row in asked])
     for place, ((row, question), text) in enumerate(zip(asked.items(), decode(base, second), strict=True)):
         drafts[row] = (_answered(question, text), f"{texts[row]}\n{text}", [row, len(texts) + place])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from soar_lib.engine.base import Base, encode
+from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, decode, sample
 from soar_lib.engine.update import advantages, make_learner, update
@@ -109,7 +109,7 @@ def _sample(
     numbers: torch.Tensor | None, draw: Draw,
 ) -> Samples:  # fmt: skip
     """`group` completions of slots[i] on problems[i], with the student's prompt."""
-    encoded = {question: encode(base, student_messages(question)) for question in {p.question for p in problems}}
+    encoded = {question: base.encode(student_messages(question)) for question in {p.question for p in problems}}
     prompts = [encoded[problem.question] for problem in problems]
     return sample(base, adapters, prompts, slots, group, numbers, draw)
 

@@ -23,7 +23,6 @@ were tried on CPU alone.
 """
 
 import copy
-import os
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -41,31 +40,9 @@ from soar_lib.engine.lora import Adapters, stack
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import Key, derive
 from soar_lib.settings.student import StudentSettings
-from soar_lib.settings.values import ConfigError, first_line
 from soar_lib.student.train import Lesson, StudentReward, Watch, in_order, metrics
 
 EPSILON = 1e-8  # AdamW's, as torch has it
-
-
-def check_trainer(settings: StudentSettings) -> None:
-    """Raise ConfigError where the settings ask for TRL and it cannot be used here; imports it only then."""
-    if settings.trainer != "trl":
-        return
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1:
-        raise ConfigError(
-            f"student.trainer = 'trl': {processes} processes would write one run folder; start one "
-            "(accelerate launch --num_processes 1 -m soar_lib ...)"
-        )
-    try:
-        from peft import get_peft_model  # noqa: F401
-        from trl import GRPOTrainer, RLOOTrainer  # noqa: F401
-    except Exception as error:  # absent, or whatever a version for another transformers or torch raises
-        reason = first_line(error)
-        raise ConfigError(
-            f"student.trainer = 'trl': trl cannot be imported ({type(error).__name__}: {reason}); "
-            'install the versions that pyproject.toml pins (pip install "soar-lib"), or set student.trainer = "stack"'
-        ) from error
 
 
 def train(
@@ -77,8 +54,7 @@ def train(
     watch: Watch | None = None,
 ) -> tuple[Adapters, list[dict]]:
     """`student.train` by TRL, one student after another: the same arguments and results. `watch(step, metrics, None)`
-    is called after each step of each student, with that student's metrics. Raises ConfigError as `check_trainer`."""
-    check_trainer(settings)
+    is called after each step of each student, with that student's metrics."""
     trained, told = [], []
     for slot, lesson in enumerate(lessons):
         log = _Log(settings, reward, watch)

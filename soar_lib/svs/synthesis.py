@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from soar_lib.engine.base import Base, encode
+from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, decode, sample
 from soar_lib.problems.prompts import reconstruct_messages, student_messages, tagged
@@ -112,13 +112,13 @@ def solve(base: Base, adapters: Adapters, tasks: list[Task], config: SvsConfig) 
 
 def _draw(base: Base, adapters: Adapters, tasks: list[Task], messages: list, count: int, config: SvsConfig) -> Samples:
     numbers = torch.cat([uniforms((count, config.max_new_tokens), *task.key) for task in tasks])
-    prompts, slots = [encode(base, message) for message in messages], [task.slot for task in tasks]
+    prompts, slots = [base.encode(message) for message in messages], [task.slot for task in tasks]
     draw = Draw(config.max_new_tokens, config.temperature, config.rows)
     return sample(base, adapters, prompts, slots, count, numbers, draw)
 
 
 def _fits(base: Base, messages: list[dict], config: SvsConfig) -> bool:
-    return len(encode(base, messages)) <= config.max_prompt_tokens
+    return len(base.encode(messages)) <= config.max_prompt_tokens
 
 
 def synthesise(

@@ -112,7 +112,7 @@ def test_the_gradient_equals_trl(beta):
     rewards = [float(x) for x in torch.randint(0, 4, (16,), generator=torch.Generator().manual_seed(5)) * 10]
     expected = trl_gradient(base, adapters, samples, rewards, beta)
     with torch.no_grad():  # TRL's KL: the k1 estimate against the base, taken off the reward
-        kl = update.sequence_kl(samples.logprobs, update.completion_logprobs(base, None, samples), samples.mask)
+        kl = ((samples.logprobs - update.completion_logprobs(base, None, samples)) * samples.mask).sum(1)
     advantage = update.advantages((torch.tensor(rewards) - beta * kl).view(4, 4)).flatten()
     logprobs = update.completion_logprobs(base, adapters, samples)
     weights = update.row_weights(samples.mask, samples.slots)

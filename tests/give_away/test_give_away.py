@@ -17,7 +17,7 @@ from huggingface_hub import metadata_load
 
 from soar_lib import runs
 from soar_lib.engine import lora
-from soar_lib.engine.base import encode, load
+from soar_lib.engine.base import load
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.give_away import repositories as give_away
 from soar_lib.problems.prompts import student_messages
@@ -65,7 +65,7 @@ def test_peft_loads_an_adapter_as_the_card_says_and_it_answers_as_ours(nano, run
     exec(card(built).split("```python\n")[1].split("```")[0], names)
     ours = lora.load_peft(run / "adapters" / adapter, nano.model)
     questions = [row["question"] for row in runs.read_jsonl(run / "hard_test.jsonl")[:2]]
-    ids = [encode(nano, student_messages(question)) for question in questions]
+    ids = [nano.encode(student_messages(question)) for question in questions]
     expected, plain = (decode(nano, sample(nano, slot, ids, [0] * 2, 1, None, Draw(24))) for slot in (ours, None))
     found = [names["model"].generate(torch.tensor([row]), do_sample=False, max_new_tokens=24) for row in ids]
     texts = [nano.tokenizer.decode(out[0, len(row) :], skip_special_tokens=True) for row, out in zip(ids, found)]

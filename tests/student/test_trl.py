@@ -32,7 +32,7 @@ from soar_lib.soar import run as soar
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student import trl as trl_student
-from soar_lib.student.inner_loop import train
+from soar_lib.student.inner_loop import check_trainer, train
 from soar_lib.student.train import Lesson
 from tests.student.test_train import TWO, letters, problems
 
@@ -273,8 +273,8 @@ def test_without_trl_an_evaluation_says_so_before_anything_is_written(taught, tm
 def test_several_processes_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(ConfigError, match="4 processes would write one run folder; start one"):
-        trl_student.check_trainer(settings("rloo", 0.0))
-    trl_student.check_trainer(settings("rloo", 0.0, "stack"))
+        check_trainer(settings("rloo", 0.0))
+    check_trainer(settings("rloo", 0.0, "stack"))
 
 
 def test_prediction_says_what_it_does_not_know():
