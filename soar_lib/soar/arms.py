@@ -28,6 +28,7 @@ import torch
 from soar_lib.engine.base import Base
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
+from soar_lib.settings.functions import label as label_of
 from soar_lib.soar import teacher
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.soar.sources import Source
@@ -62,10 +63,10 @@ def row_name(arm: str, config: SoarConfig, label: str = "") -> str:
     turns = ["multi_turn"] if config.teacher.turns == 2 else []
     if arm == "base_t":
         return "_".join([arm, *turns])
-    intrinsic = config.reward == "intrinsic"
-    name = "intrinsic_t" if intrinsic and arm == "grounded_t" else arm
-    marks = ["intrinsic"] if intrinsic and arm != "grounded_t" else []
-    marks += ["no_promotion"] if not intrinsic and not config.promotion else []
+    paid = label_of(config.reward)
+    name = f"{paid}_t" if arm == "grounded_t" else arm
+    marks = [paid] if paid != "grounded" and arm != "grounded_t" else []
+    marks += ["no_promotion"] if config.trains_students and not config.promotion else []
     return "_".join([name, *marks, *turns, *([label] if label else [])])
 
 

@@ -4,9 +4,10 @@ Each round the teacher writes g data sets, g*r copies of the baseline student tr
 their gains on a fresh draw of hard problems are the rewards, a student is promoted when the average gain of the last
 rounds exceeds tau, and then the teacher takes one RLOO step on the rewards from before the promotion.
 
-One loop serves every arm: the reward is a function, chosen by name (`REWARDS`), promotion and the teacher's turns are
-settings. What the paper leaves open and we chose: Q_R is drawn without replacement; the teacher's cosine runs over
-`rounds`; a run without promotion has no promoted student (PS) but the untrained one.
+One loop serves every arm: both rewards are functions, by name (soar/settings.py has the tables) or the caller's own;
+promotion and the teacher's turns are settings. What the paper leaves open and we chose: Q_R is drawn without
+replacement; the teacher's cosine runs over `rounds`; a run without promotion has no promoted student (PS) but the
+untrained one.
 
 Beside what every run has (`runs`), the folder of a finished one holds hard_train.jsonl and hard_test.jsonl, which it
 began with, promotion_questions.jsonl (PQ), adapters/teacher and adapters/promoted_student (PS) in PEFT format, and
@@ -32,18 +33,28 @@ from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, SyntheticProblem
 from soar_lib.runs import Commit, Hooks
+from soar_lib.settings import functions
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import teacher
-from soar_lib.soar.reward import Reward, Rewarded, grounded, intrinsic
-from soar_lib.soar.settings import SoarConfig
+from soar_lib.soar.reward import Measured, OuterStep, TeacherReward
+from soar_lib.soar.settings import STUDENT_REWARDS, TEACHER_REWARDS, SoarConfig
 from soar_lib.student import rewards
 from soar_lib.student import train as student
-from soar_lib.student.inner_loop import HERE
-from soar_lib.student.train import Watch
+from soar_lib.student.inner_loop import HERE, InnerLoop
+from soar_lib.student.train import StudentReward, Watch
 
-__all__ = ["REWARDS", "Result", "Rewarded", "grounded", "intrinsic", "run"]
-REWARDS: dict[str, Reward] = {"grounded": grounded, "intrinsic": intrinsic}  # by `SoarConfig.reward`
+
+@dataclass(frozen=True)
+class OuterLoop:
+    """What is the same in every round: the base, the settings, hard train, both rewards and who trains the students."""
+
+    base: Base
+    config: SoarConfig
+    train: list[Problem]
+    teacher_reward: TeacherReward
+    student_reward: StudentReward
+    inner_loop: InnerLoop = HERE
 
 
 @dataclass
@@ -79,34 +90,38 @@ def run(
     folder: str | Path,
     resume: bool = False,
     base: Base | None = None,
-    reward: Reward | None = None,
+    teacher_reward: str | TeacherReward | None = None,
+    student_reward: str | StudentReward | None = None,
     hooks: Hooks = Hooks(),
 ) -> Result:
-    """Run SOAR into a folder, or go on with the run that is there; a finished one is only read. `base` saves loading
-    `config.model` again, and `reward` takes the place of `config.reward`. Where the grounded reward's students are
-    trained elsewhere (`hooks.inner_loop`), memory is not checked.
+    """Run SOAR into a folder, or go on with the run that is there; a finished one is only read.
+
+    `base` saves loading `config.model` again. The rewards take the place of `config.reward` and
+    `config.student_reward`: a name of `TEACHER_REWARDS` or `STUDENT_REWARDS`, or a function, of which config.json
+    records the qualified name and a hash of its source, so that a run resumed with another one is refused. Where
+    students are trained elsewhere (`hooks.inner_loop`), memory is not checked.
 
     Raises ConfigError, LoadError and RunError (mistakes of the caller's, before anything is written) and TeacherError.
     """
     folder = Path(folder)
     runs.check_folder(folder, resume)
+    config, pay_teacher = functions.chosen(config, "reward", teacher_reward, TEACHER_REWARDS)
+    config, pay_student = functions.chosen(config, "student_reward", student_reward, STUDENT_REWARDS)
     train, test = problems(config, folder)
     if (folder / "result.json").exists():
         runs.check_same(folder, config)
         return read_result(folder)
     if hooks.inner_loop is None:
         check_memory(config, loaded=base is not None)
-    if reward is None and config.reward == "grounded":
-        reward = partial(grounded, inner_loop=hooks.inner_loop or HERE)
-    base = base or load_base(config)
+    loop = OuterLoop(base or load_base(config), config, train, pay_teacher, pay_student, hooks.inner_loop or HERE)
     this = runs.open_run(folder, config, resume)
     runs.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train} if test else {HARD_TRAIN: train})
-    state = restore(base, config, this)
+    state = restore(loop.base, config, this)
 
     def stage(number: int) -> Commit:
         steps = config.inner_steps(len(state.baselines) - 1)
         with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not hooks.progress) as bar:
-            played = play(base, state, train, config, number, reward, lambda *_: bar.update())
+            played = play(loop, state, number, lambda *_: bar.update())
         return _commit(state, *played)
 
     def note() -> dict:
@@ -114,7 +129,7 @@ def run(
 
     stages = [partial(stage, number) for number in range(1, config.rounds + 1)]
     runs.run_stages(this, stages, hooks, "SOAR", "round", note)
-    _finish(base, state, train, config, folder)
+    _finish(loop, state, folder)
     return read_result(folder)
 
 
@@ -137,23 +152,26 @@ def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Prob
 
 
 def play(
-    base: Base, state: State, train: list[Problem], config: SoarConfig, number: int, reward: Reward | None, watch: Watch
+    loop: OuterLoop, state: State, number: int, watch: Watch | None = None
 ) -> tuple[Round, list[SyntheticProblem], list[dict]]:
     """One round of Algorithm 1; changes `state`. Returns the record, the problems with their rewards and the metrics.
 
     The promotion test comes before the teacher's step, which uses the rewards from before the promotion.
     """
+    base, config = loop.base, loop.config
     count = config.datasets * config.dataset_size
     proposal = teacher.propose(base, state.teacher.adapters, count, config.teacher, (config.seed, "teacher", number))
     sets = teacher.datasets(proposal.problems, config.dataset_size, number)
-    measure = reward or REWARDS[config.reward]
-    found = measure(base, state.baselines, sets, reward_set(train, config, number), config, number, watch)
+    questions = reward_set(loop.train, config, number)
+    found = loop.teacher_reward(
+        OuterStep(base, config, number, state.baselines, sets, questions, loop.student_reward, loop.inner_loop, watch)
+    )
     means = rewards.dataset_rewards(found.gains)
     state.history.append(fmean(means))
     promoted = config.promotion and rewards.promote(state.history, config.window, config.threshold)
     chosen = rewards.choose(found.gains) if promoted else None
     if chosen:
-        state.baselines.append(found.students.select([chosen[0] * config.repeats + chosen[1]]))
+        state.baselines.append(_promoted(found, chosen, config))
     learned = teacher.learn(base, state.teacher, proposal.samples, means, number - 1, config.teacher.temperature)
     average = rewards.moving_average(state.history, config.window)
     record = Round(
@@ -164,6 +182,13 @@ def play(
     length = proposal.samples.mask.sum(1).float().mean().item()
     row = {"round": number, "policy": "teacher", "step": number - 1, "reward": fmean(means), "length": length}
     return record, written, [*found.metrics, row | learned]
+
+
+def _promoted(found: Measured, chosen: tuple[int, int], config: SoarConfig) -> Adapters:
+    """The student (k*, j*), the next baseline."""
+    if found.students is None:
+        raise ConfigError(f"promotion = True: the reward {config.reward} trains no students; set promotion to false")
+    return found.students.select([chosen[0] * len(found.gains[0]) + chosen[1]])
 
 
 def reward_set(train: Sequence[Problem], config: SoarConfig, number: int) -> list[Problem]:
@@ -233,10 +258,10 @@ def read_result(folder: str | Path) -> Result:
     return Result(folder, read_rounds(folder), **runs.read_json(folder / "result.json"))
 
 
-def _finish(base: Base, state: State, train: list[Problem], config: SoarConfig, folder: Path) -> None:
+def _finish(loop: OuterLoop, state: State, folder: Path) -> None:
     """Choose the promoted student (PS): of the promoted baselines the best on hard train, greedily (section 4.3)."""
-    everyone = stack(state.baselines)
-    measured = student.accuracy(base, everyone, train, config.student.draw(config.rows))
+    base, config, everyone = loop.base, loop.config, stack(state.baselines)
+    measured = student.accuracy(base, everyone, loop.train, config.student.draw(config.rows))
     accuracies = measured.double().mean(1).tolist()
     best = accuracies.index(max(accuracies[1:]), 1) if len(accuracies) > 1 else 0
     for name, adapters, slot in (("teacher", state.teacher.adapters, 0), ("promoted_student", everyone, best)):

@@ -6,6 +6,7 @@ what we chose and why.
 
 from dataclasses import dataclass, field, replace
 
+from soar_lib.settings import functions
 from soar_lib.settings.presets import NANO_STUDENT, T4
 from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings, learning, sampling
 from soar_lib.settings.values import require, require_at_least_zero, require_positive
@@ -104,6 +105,15 @@ class TeacherSettings:
         require(self, "turns", self.turns in (1, 2), "1 or 2")
 
 
+# Named rewards, a line each: what a name stands for ("module:function"). Functions have the call form of
+# soar/reward.py's `TeacherReward` and of student/train.py's `StudentReward`.
+TEACHER_REWARDS = {"grounded": "soar_lib.soar.reward:grounded", "intrinsic": "soar_lib.soar.reward:intrinsic"}
+STUDENT_REWARDS = {
+    "soar": "soar_lib.student.rewards:student_rewards", "ladder": "soar_lib.student.rewards:ladder_rewards",
+}  # fmt: skip
+UNTRAINED = ("intrinsic",)  # of the teacher's: train no student, so that nobody can be promoted, and cost less
+
+
 @dataclass(frozen=True)
 class SoarConfig(BaseSettings):
     """One SOAR run (Algorithm 1). The paper's letter for a field opens its comment."""
@@ -114,7 +124,8 @@ class SoarConfig(BaseSettings):
     datasets: int = 4  # g: data sets per round, the teacher's RLOO group, Table 3
     repeats: int = 4  # r: students per data set, B.7
     dataset_size: int = 64  # n: problems per data set, B.7
-    reward: str = "grounded"  # "intrinsic": section 4.3's baseline, paid by the baseline student's success rate
+    reward: str = "grounded"  # the teacher's; "intrinsic": section 4.3's baseline, paid by the baseline's success rate
+    student_reward: str = "soar"  # B.3's 120, 20, 10 or 0; "ladder": accuracy and format
     intrinsic_samples: int = 32  # completions per question for the intrinsic reward, B.4
     reward_set: int = 64  # |Q_R|: drawn without replacement (open) from hard train in each round, B.7
     reward_samples: int = 0  # 0: greedy accuracy, as the paper; s > 0: mean accuracy of s samples per problem
@@ -133,9 +144,11 @@ class SoarConfig(BaseSettings):
         super().__post_init__()
         require_positive(self, "rounds", "repeats", "dataset_size", "intrinsic_samples", "reward_set", "window", "rows")
         require_at_least_zero(self, "reward_samples", "extra_steps", "threshold")
-        require(self, "reward", self.reward in ("grounded", "intrinsic"), "'grounded' or 'intrinsic'")
-        rule = "False where reward = 'intrinsic': it trains no student that could be promoted; set promotion to false"
-        require(self, "promotion", not (self.reward == "intrinsic" and self.promotion), rule)
+        for name, table in (("reward", TEACHER_REWARDS), ("student_reward", STUDENT_REWARDS)):
+            known = getattr(self, name) in table or functions.RECORDED.fullmatch(getattr(self, name))
+            require(self, name, bool(known), f"one of {', '.join(table)}, or a function given to run()")
+        rule = f"False where reward = {self.reward!r}: it trains no student to be promoted; set promotion to false"
+        require(self, "promotion", self.trains_students or not self.promotion, rule)
         rule = "'stack' in a SOAR run, where datasets x repeats students learn at once in each round"
         require(self, "student.trainer", self.student.trainer == "stack", rule)
         require(self, "datasets", self.datasets >= 2, "2 or more: leave-one-out needs another data set")
@@ -146,6 +159,11 @@ class SoarConfig(BaseSettings):
         warmup = self.teacher.optimiser.warmup
         require(self, "teacher.optimiser.warmup", warmup < self.rounds, f"below rounds = {self.rounds}")
 
+    @property
+    def trains_students(self) -> bool:
+        """Whether the teacher's reward trains students, as every function of the caller's own is taken to do."""
+        return self.reward not in UNTRAINED
+
     def inner_steps(self, promotions: int) -> int:
         """Steps of an inner run after so many promotions (B.7: "+5")."""
         return min(self.student.steps + self.extra_steps * promotions, self.max_steps)
@@ -154,7 +172,7 @@ class SoarConfig(BaseSettings):
         student, students = self.student, self.datasets * self.repeats
         training, written = students * student.rollouts, self.datasets * self.dataset_size
         measuring = (students + 1) * self.reward_set * max(1, self.reward_samples)
-        if self.reward == "intrinsic":
+        if not self.trains_students:
             training, measuring = 0, written * self.intrinsic_samples + self.reward_set
         rollouts, samples = self.rounds * (training + measuring), self.rounds * written
         most = rollouts + self._added_by_promotions()
@@ -173,7 +191,7 @@ class SoarConfig(BaseSettings):
         student, teacher, tokens = self.student, self.teacher, self.student.max_new_tokens
         count, written = self.datasets * self.repeats, self.datasets * self.dataset_size
         kept = 4 * teacher.rank + student.rank * (1 + PROMOTIONS * self.promotion)  # the teacher's optimiser too
-        if self.reward == "intrinsic":
+        if not self.trains_students:
             count, each = 0, self.intrinsic_samples
             found = [sampling("reward", kept, written * each, each, tokens, self.rows)]
         else:

@@ -127,7 +127,7 @@ def spent(config: SoarConfig, rounds: Sequence[dict]) -> int:
     >>> spent(SoarConfig(), [{"promoted": False}]), spent(SoarConfig(reward="intrinsic", promotion=False), [{}])
     (42048, 8256)
     """
-    if config.reward == "intrinsic":
+    if not config.trains_students:
         written = config.datasets * config.dataset_size
         return len(rounds) * (written * config.intrinsic_samples + config.reward_set)
     students, total, promotions = config.datasets * config.repeats, 0, 0

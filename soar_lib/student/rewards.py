@@ -67,6 +67,15 @@ def verified_rewards(check: Check) -> Callable[[list[str], list[str]], list[floa
     return lambda golds, responses: accuracy_and_format(check.verdicts(list(zip(golds, responses, strict=True))))
 
 
+def ladder_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:
+    r"""LADDER's accuracy and format against gold answers: 1.05 right, 0.05 readable, 0 where there is nothing to read.
+
+    >>> ladder_rewards(["7"] * 3, [r"\boxed{7}", r"\boxed{9}", "seven"])
+    [1.05, 0.05, 0.0]
+    """
+    return accuracy_and_format(check_many(list(zip(golds, responses, strict=True))))
+
+
 def majority(answers: Sequence[str | None]) -> tuple[str, float]:
     """The most frequent answer (the content of a box, None where there is none), in its first spelling and the first of
     equals, and its share of all: what self-consistency takes for right. ("", 0.0) where no answer was given.

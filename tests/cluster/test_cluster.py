@@ -1,7 +1,6 @@
 """Students shared out over Ray actors: the same as in one process, whole after a loss, errors that say what to do."""
 
 import csv
-import functools
 import os
 import signal
 import socket
@@ -26,6 +25,7 @@ from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
+from soar_lib.soar.reward import Measured, OuterStep, grounded
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import inner_loop
 from soar_lib.student import train as student
@@ -72,16 +72,16 @@ def actors(world):
     torch.set_num_threads(threads)
 
 
-def generous(*arguments, **options) -> soar.Rewarded:
+def generous(step: OuterStep) -> Measured:
     """The grounded reward and half an accuracy more, so that every round promotes."""
-    found = soar.grounded(*arguments, **options)
+    found = grounded(step)
     return replace(found, gains=tuple(tuple(gain + 0.5 for gain in row) for row in found.gains))
 
 
 def play(world: Path, folder: Path, base, where=inner_loop.HERE, log=None) -> Path:
-    reward = functools.partial(generous, inner_loop=where)
+    hooks = Hooks(progress=False, log=log, inner_loop=where)
     with meter.metered(folder, {}):
-        soar.run(settings(world), folder, True, base, reward, Hooks(progress=False, log=log, inner_loop=where))
+        soar.run(settings(world), folder, True, base, teacher_reward=generous, hooks=hooks)
     return folder
 
 

@@ -1,5 +1,7 @@
 """The arms are settings of one run: the intrinsic reward against samples counted by hand, two turns token by token."""
 
+import csv
+import functools
 from dataclasses import replace
 
 import pytest
@@ -16,9 +18,12 @@ from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
 from soar_lib.randomness import uniforms
 from soar_lib.records import Draw
 from soar_lib.runs import Hooks
+from soar_lib.settings import functions
+from soar_lib.settings.values import ConfigError, from_values
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
-from soar_lib.soar.settings import SoarConfig
+from soar_lib.soar.reward import Measured, OuterStep
+from soar_lib.soar.settings import STUDENT_REWARDS, TEACHER_REWARDS, SoarConfig
 from soar_lib.verifier.verify import check
 
 QUIET = Hooks(progress=False)
@@ -46,9 +51,12 @@ def intrinsic(tiny_world, tmp_path_factory) -> soar.Result:
 
 
 def test_every_reward_of_the_settings_has_its_function():
-    for name in soar.REWARDS:
-        assert SoarConfig(reward=name, promotion=name == "grounded").reward == name
-    assert set(soar.REWARDS) == {"grounded", "intrinsic"}
+    for name in TEACHER_REWARDS:
+        chosen, function = functions.chosen(SoarConfig(promotion=False), "reward", name, TEACHER_REWARDS)
+        assert chosen.reward == name and function.__name__ == name
+    for name in STUDENT_REWARDS:
+        chosen, function = functions.chosen(SoarConfig(), "student_reward", name, STUDENT_REWARDS)
+        assert chosen.student_reward == name and function(["7"], [r"\boxed{7}"]) > function(["7"], [r"\boxed{8}"])
 
 
 def test_the_intrinsic_reward_is_the_samples_counted_by_hand(intrinsic, base, tiny_world):
@@ -80,12 +88,50 @@ def test_with_the_intrinsic_reward_only_the_teacher_learns(intrinsic, tiny_world
     assert any(tensor.any() for name, tensor in tensors["teacher"].items() if name.endswith(".b"))
 
 
-def test_a_reward_given_by_hand_wins_over_the_settings(tiny_world, tmp_path, monkeypatch):
-    monkeypatch.delitem(soar.REWARDS, "grounded")  # whoever asks for it by name fails
-    made = soar.Rewarded(((1.0,), (0.0,)), 0.5)
-    changes = {"rounds": 1, "promotion": False}
-    result = soar.run(settings(tiny_world, **changes), tmp_path / "run", reward=lambda *rest: made, hooks=QUIET)
-    assert result.rounds[0].rewards == made.gains
+def constant(step: OuterStep) -> Measured:
+    """Pays the first data set, whatever is in it, and trains nobody."""
+    return Measured(((1.0,), (0.0,)), 0.5)
+
+
+def test_rewards_of_the_callers_own_are_used_and_recorded(tiny_world, tmp_path):
+    heard = []
+    rewards = {"teacher_reward": constant, "student_reward": lambda golds, responses: heard.append(golds)}
+    config = settings(tiny_world, rounds=1, promotion=False)
+    result = soar.run(config, tmp_path / "run", **rewards, hooks=QUIET)
+    assert result.rounds[0].rewards == ((1.0,), (0.0,)) and heard == []  # no student was trained
+    recorded = runs.read_json(tmp_path / "run" / "config.json")
+    assert recorded["reward"] == functions.describe(constant)
+    assert recorded["reward"].startswith("tests.soar.test_arms.constant sha256:")
+    assert "<lambda> sha256:" in recorded["student_reward"]
+
+
+def test_students_are_paid_by_a_reward_of_the_callers_own(tiny_world, tmp_path):
+    def length(golds: list[str], responses: list[str]) -> list[float]:
+        return [float(len(response)) for response in responses]
+
+    soar.run(settings(tiny_world, rounds=1), tmp_path / "run", student_reward=length, hooks=QUIET)
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        paid = [float(row["reward"]) for row in csv.DictReader(file) if row["policy"] == "student"]
+    assert len(set(paid)) > 1 and not all(value % 1 == 0 and value <= 120 and value % 10 == 0 for value in paid)
+
+
+def test_a_run_is_not_resumed_with_another_reward(tiny_world, tmp_path):
+    config = settings(tiny_world, rounds=1, promotion=False)
+    soar.run(config, tmp_path / "run", teacher_reward=constant, hooks=QUIET)
+    again = functools.partial(soar.run, folder=tmp_path / "run", resume=True, hooks=QUIET)
+    assert again(config, teacher_reward=constant).rounds[0].rewards == ((1.0,), (0.0,))
+    for other in (None, "intrinsic", lambda step: constant(step)):
+        with pytest.raises(runs.RunError, match="began with other settings .*reward"):
+            again(config, teacher_reward=other)
+    recorded = from_values(SoarConfig, runs.read_json(tmp_path / "run" / "config.json"))
+    with pytest.raises(ConfigError, match="was a function; give it to run"):
+        again(recorded)
+
+
+def test_a_reward_that_trains_nobody_promotes_nobody(tiny_world, tmp_path):
+    config = settings(tiny_world, rounds=1, window=1, threshold=0.0)
+    with pytest.raises(ConfigError, match="constant .* trains no students; set promotion to false"):
+        soar.run(config, tmp_path / "run", teacher_reward=constant, hooks=QUIET)
 
 
 def test_a_finished_run_is_only_read(intrinsic, tiny_world, tmp_path):

@@ -2,12 +2,9 @@
 
 import dataclasses
 import json
-import os
-import random
-import subprocess
-import sys
 from pathlib import Path
 
+import killer
 import pytest
 import tiny
 import torch
@@ -19,72 +16,30 @@ from soar_lib.engine.base import load
 from soar_lib.runs import Hooks
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import run as soar
+from soar_lib.soar.reward import Measured, OuterStep, grounded
 from soar_lib.student import rewards
 
-# One process imports everything, then forks a child for each attempt and kills it after a while.
-KILLER = """
-import os, signal, sys, time
-from tests.soar import test_run as test_soar
-from soar_lib import soar
 
-def start(folder):
-    pid = os.fork()
-    if pid == 0:
-        test_soar.play_to_the_end(sys.argv[1], folder)
-        os._exit(0)
-    return pid
-
-def wait(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-began = time.monotonic()
-assert wait(start(sys.argv[2])) == 0
-whole = time.monotonic() - began
-kills = 0
-for share in map(float, sys.argv[4:]):
-    pid = start(sys.argv[3])
-    time.sleep(share * whole)
-    os.kill(pid, signal.SIGKILL)
-    kills += wait(pid) == -signal.SIGKILL
-assert wait(start(sys.argv[3])) == 0
-print(kills)
-"""
-
-
-def generous(*arguments) -> soar.Rewarded:
+def generous(step: OuterStep) -> Measured:
     """The grounded reward and half an accuracy more, so that promotions happen as soon as the window is full."""
-    found = soar.grounded(*arguments)
+    found = grounded(step)
     return dataclasses.replace(found, gains=tuple(tuple(gain + 0.5 for gain in row) for row in found.gains))
 
 
-def play_to_the_end(world: str | Path, folder: str | Path, **changes) -> soar.Result:
+def play(world: str | Path, folder: str | Path, **changes) -> soar.Result:
     torch.set_num_threads(1)
-    return soar.run(settings(Path(world), **changes), folder, resume=True, reward=generous, hooks=Hooks(progress=False))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+    config = settings(Path(world), **changes)
+    return soar.run(config, folder, resume=True, teacher_reward=generous, hooks=Hooks(progress=False))
 
 
 @pytest.fixture(scope="module")
 def finished(tiny_world, tmp_path_factory) -> soar.Result:
-    return play_to_the_end(tiny_world, tmp_path_factory.mktemp("soar") / "run")
+    return play(tiny_world, tmp_path_factory.mktemp("soar") / "run")
 
 
 def test_a_run_killed_at_random_instants_ends_like_one_left_alone(tiny_world, tmp_path):
-    shares = [str(random.uniform(0.0, 0.6)) for _ in range(5)]
-    paths = [str(path) for path in (tiny_world, tmp_path / "whole", tmp_path / "killed")]
-    here = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, *paths, *shares], env=environment, capture_output=True, text=True, timeout=500
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 1, f"no kill hit a running run: {shares}"
-    whole, killed = files(tmp_path / "whole"), files(tmp_path / "killed")
-    assert whole.keys() == killed.keys()
-    assert [name for name in whole if whole[name] != killed[name]] == [], shares
-    assert any(record.promoted for record in soar.read_rounds(tmp_path / "whole"))
+    killed = killer.assert_same_after_kills("tests.soar.test_run", tmp_path, str(tiny_world))
+    assert any(record.promoted for record in soar.read_rounds(killed))
 
 
 def test_rounds_say_what_happened(finished, tiny_world):
@@ -147,7 +102,7 @@ def test_the_promoted_student_is_the_best_promoted_baseline(finished, tiny_world
 
 
 def test_without_promotion_the_baseline_stays(tiny_world, tmp_path):
-    result = play_to_the_end(tiny_world, tmp_path / "run", promotion=False, rounds=3)
+    result = play(tiny_world, tmp_path / "run", promotion=False, rounds=3)
     assert not any(record.promoted for record in result.rounds)
     assert len(result.accuracies) == 1 and result.promoted_student == 0
     assert soar.promotion_questions(tmp_path / "run") == []
@@ -155,7 +110,7 @@ def test_without_promotion_the_baseline_stays(tiny_world, tmp_path):
 
 def test_the_first_round_comes_before_any_learning_of_the_teachers(tiny_world, tmp_path, finished):
     changes = {"rounds": 1, "teacher.optimiser.learning_rate": 0.5}
-    other = play_to_the_end(tiny_world, tmp_path / "run", **changes)
+    other = play(tiny_world, tmp_path / "run", **changes)
     assert dataclasses.replace(other.rounds[0], promoted=False) == finished.rounds[0]
 
 
