@@ -42,7 +42,7 @@ def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
 def _soar(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, SoarConfig), arguments.out
     if arguments.ray is not None and not config.trains_students:
-        raise ConfigError(f"--ray: reward = {config.reward!r} trains no students that could be shared out; leave --ray out")
+        raise ConfigError(f"--ray: reward = {config.reward!r} trains no students to be shared out; leave --ray out")
     runs.check_folder(out, arguments.resume)
     if not config.problems:
         pool = out.with_name(f"{out.name}-filter")
