@@ -10,6 +10,6 @@ The way through the package:
     soar                 promotion, a step on the teacher, the next round; everything lands in a run folder (`runs`)
     study                all of that for every arm and seed of the paper's comparisons
     ladder, ttrl         LADDER and TTRL on the same parts: students practise on easier `variants` that the model wrote
-    svs, svs_run         SvS on the same parts: problems written from correct solutions, its step and its controls
+    svs                  SvS on the same parts: problems written from correct solutions, its step and its controls
     analysis             fresh students, pass@k, diversity and quality of the problems, figures and widgets
 """

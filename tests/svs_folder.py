@@ -6,7 +6,7 @@ from pathlib import Path
 from soar_lib import runs
 from soar_lib.settings.values import to_values
 from soar_lib.svs.settings import SvsConfig
-from soar_lib.svs.synthesis import Variant
+from soar_lib.svs.synthesis import VariationalProblem
 
 SUMS = "State the final answer to the following arithmetic problem: "
 ARMS = ("base", "rlvr", "svs", "svs_guarded")
@@ -14,7 +14,7 @@ CONFIG = replace(SvsConfig(), arms=ARMS, samples=4, hard_samples=8, ks=(1, 4, 8)
 RIGHT = {"base": 1, "rlvr": 2, "svs": 3, "svs_guarded": 4}  # right samples of each hard problem; one more of test's
 END = {"base": 0.4, "rlvr": 0.1, "svs": 0.35, "svs_guarded": 0.3}  # entropy on test after the last step, of seed 0
 STEPS = 3
-FIRST = Variant(0, 0, "p0", SUMS + "42 + 9 =", "51", 0, 0, SUMS + "9 + 42 =", "", "original", "", 3, 1.0)
+FIRST = VariationalProblem(0, 0, "p0", SUMS + "42 + 9 =", "51", 0, 0, SUMS + "9 + 42 =", "", "original", "", 3, 1.0)
 SECOND = replace(FIRST, problem="p1", original=SUMS + "1 + 1 =", answer="2", question=SUMS + "0 + 2 =", duplicate="")
 WRITTEN = {
     "svs": [

@@ -50,6 +50,7 @@ from soar_lib.settings.values import ConfigError, change, first_line, require_on
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.svs import report as svs_report
 from soar_lib.svs import run as svs_run
 from soar_lib.svs.settings import SvsConfig
 from tools import methods_report
@@ -135,7 +136,8 @@ def run(
     base, say = base or load_for(config.soar), hooks.say
     hooks = replace(hooks, say=lambda text: say(f"methods: {text}"))
     _filter(config, out, hooks)
-    svs_run.run(svs_config(config, out), out / "svs", True, hooks.progress, base, hooks.say)
+    svs_run.run(svs_config(config, out), out / "svs", True, base, hooks)
+    svs_report.write(out / "svs")
     budget = methods_report.spent_by_svs(out)
     hooks.say(f"the budget is {budget:,} rollouts of each seed")
     evaluate_config(config, out, ("pq",), budget - config.evaluate.teacher_samples - _most_of_soar(config))

@@ -165,12 +165,13 @@ def _ladder(arguments: argparse.Namespace) -> None:
 def _svs(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, SvsConfig), arguments.out
     runs.check_folder(out, arguments.resume)
+    from soar_lib.svs import report as svs_report
     from soar_lib.svs import run as svs_run
 
     with _cost("svs", svs_run.sized(config, svs_run.problem_sets(config, out)), out):
-        say = functools.partial(print, flush=True)
-        claims = svs_run.run(config, out, arguments.resume, say=say, log=arguments.log)
-        print(f"{claims.to_string(index=False)}\neverything is in {out}", flush=True)
+        hooks = runs.Hooks(log=arguments.log, say=functools.partial(print, flush=True))
+        svs_run.run(config, out, arguments.resume, hooks=hooks)
+        print(f"{svs_report.write(out).to_string(index=False)}\neverything is in {out}", flush=True)
 
 
 def _demo(arguments: argparse.Namespace) -> None:

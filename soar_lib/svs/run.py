@@ -1,4 +1,4 @@
-"""SvS and its controls: every arm on every seed, in one folder, to a table of numbers and one of claims.
+"""SvS and its controls: every arm on every seed, in one folder; `svs.report` then makes tables and claims of it.
 
 An arm is what `SVS_ARMS` changes in the settings; its seeds are the slots of one population of adapters. All arms share
 problems, and the arms of one seed share the order of problems and the numbers that originals are solved with. Arms with
@@ -8,22 +8,20 @@ a budget spend what `svs` spent, seed by seed or in the mean, so they come after
     train.jsonl  test.jsonl  hard.jsonl  other.jsonl the problems; training problems that are measured are left out
     <arm>/                                           a run folder: metrics.csv (a row per step and seed), problems.jsonl
                                                      (every variant), scores.jsonl, adapters/seed0, ..., result.json
-    svs.csv  curves.csv  variants.csv  claims.csv    the tables (svs/report.py)
 
 A killed run goes on where it stopped, and arms may be added later. The last step is measured; no test score chooses
 anything. The paper samples its evaluation with top-p 0.7, our sampler draws from the whole distribution. Beside the
 entropy on each step's own problems, as the paper plots it, that on `test` is kept: there all arms and steps compare.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
 
-from soar_lib import loggers, runs
+from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft
@@ -34,67 +32,41 @@ from soar_lib.randomness import generator
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError, to_values
-from soar_lib.student import train as student
-from soar_lib.svs import step as svs
-from soar_lib.svs.rephrasings import Rephrase, rephraser
+from soar_lib.student.train import problem_order
 from soar_lib.svs.settings import MEASURED_TOGETHER, SVS_ARMS, SvsConfig
-from soar_lib.svs.synthesis import Task, solve
+from soar_lib.svs.step import play
+from soar_lib.svs.synthesis import Rephrase, Task, rephraser, solve
 
 SETS = (TEST, HARD, OTHER)  # what is measured
 
 
-@dataclass
-class Arm:
-    """One arm in training: its settings, its slots, and the sizes of its batches, step by step and slot by slot."""
-
-    name: str
-    config: SvsConfig
-    learner: Learner
-    sizes: list[list[int]]
-    sets: dict[str, list[Problem]]
-    rephrase: Rephrase | None
-    entropy: list[float] | None = None  # per token on `test`, slot by slot, once it has been measured at the end
-
-    @property
-    def keys(self) -> list[int]:
-        return seeds(self.config)
-
-
-def seeds(config: SvsConfig) -> list[int]:
-    return list(range(config.seed, config.seed + config.seeds))
-
-
 def run(
     config: SvsConfig,
-    out: str | Path,
+    folder: str | Path,
     resume: bool = False,
-    progress: bool = True,
     base: Base | None = None,
-    say: Callable[[str], None] = print,
-    log: str | None = None,
-) -> pd.DataFrame:
-    """Run all arms into a folder, or go on with what is there; returns the table of claims (claims.csv).
-
-    `say` is told each arm when it is finished; `base` saves loading `config.model` again, and `log` names one of
-    `loggers.LOGGERS`. Raises ConfigError, LoadError and RunError before anything is written.
-    """
-    from soar_lib.svs import report as svs_report
-
-    out = Path(out)
-    runs.check_folder(out, resume)
-    sets = problem_sets(config, out)
-    rephrase = rephraser(config.rephrasings, sets["train"]) if "rephrasings" in config.arms else None
-    _check_begun(config, out)
-    loggers.check_logger(log)
+    hooks: runs.Hooks = runs.Hooks(),
+) -> None:
+    """Run all arms into a folder, or go on with what is there. `hooks.say` is told each arm when it is finished; `base`
+    saves loading `config.model` again. Raises ConfigError, LoadError and RunError before anything is written."""
+    folder = Path(folder)
+    runs.check_folder(folder, resume)
+    sets = problem_sets(config, folder)
+    rephrase = rephraser(config.rephrasings, sets[TRAIN]) if "rephrasings" in config.arms else None
+    begun = tuple(runs.read_json(folder / "config.json")["arms"]) if (folder / "config.json").is_file() else ()
+    if begun:
+        runs.check_same(folder, replace(config, arms=begun))
     check_memory(sized(config, sets), loaded=base is not None)
     base = base or load_base(config)
-    _open(config, out, resume)
-    for name, problems in sets.items():
-        runs.write_text_atomic(out / f"{name}.jsonl", runs.jsonl(map(asdict, problems)))
+    if not begun:
+        runs.open_run(folder, config, resume)
+    elif not {*config.arms} <= {*begun}:
+        arms = tuple(name for name in SVS_ARMS if name in (*begun, *config.arms))
+        runs.write_json(folder / "config.json", to_values(replace(config, arms=arms)))
+    runs.write_problems(folder, sets)
     for name in (name for name in SVS_ARMS if name in config.arms):
-        train_arm(config, name, sets, out, base, progress, rephrase, log)
-        say(f"svs: {name} is finished; everything is in {out / name}")
-    return svs_report.write(out)
+        train_arm(config.of_arm(name), folder / name, sets, base, hooks, rephrase)
+        hooks.say(f"svs: {name} is finished; everything is in {folder / name}")
 
 
 def sized(config: SvsConfig, sets: dict[str, list[Problem]]) -> SvsConfig:
@@ -102,106 +74,88 @@ def sized(config: SvsConfig, sets: dict[str, list[Problem]]) -> SvsConfig:
     return replace(config, **{f"{name}_size": len(sets[name]) for name in SETS})
 
 
-def problem_sets(config: SvsConfig, out: Path) -> dict[str, list[Problem]]:
-    """Training problems (`train`) and those of each measured set: what the run in `out` began with, else what the
+def problem_sets(config: SvsConfig, folder: Path) -> dict[str, list[Problem]]:
+    """Training problems (`TRAIN`) and those of each measured set: what the run in `folder` began with, else what the
     settings name. Raises ConfigError and LoadError."""
-    if (out / f"{SETS[-1]}.jsonl").exists():  # written last
-        return {name: [Problem(**row) for row in runs.read_jsonl(out / f"{name}.jsonl")] for name in (TRAIN, *SETS)}
-    named = {"test": (config.test, config.test_size), "hard": (config.hard, config.hard_size)}
-    named["other"] = (config.other, config.other_size)
+    if (folder / f"{OTHER}.jsonl").exists():  # written last
+        return {name: runs.read_problems(folder, name) for name in (TRAIN, *SETS)}
+    named = {name: (vars(config)[name], vars(config)[f"{name}_size"] or None) for name in SETS}
     sets = {
-        name: load(where, seed=config.seed + 1, size=size or None) if where else []
-        for name, (where, size) in named.items()
+        name: load(where, seed=config.seed + 1, size=size) if where else [] for name, (where, size) in named.items()
     }
     pool = load(config.problems, seed=config.seed, size=config.size or None)
-    measured = [problem for name in SETS for problem in sets[name]]
-    seen = {first for first, _ in overlap(pool, measured).shared}
+    seen = {first for first, _ in overlap(pool, sum(sets.values(), [])).shared}
     train = [problem for problem in pool if problem.id not in seen]
     if len(train) < config.batch:
         raise ConfigError(f"batch = {config.batch}: must be at most {len(train)}, the training problems")
-    return {"train": train, **sets}
-
-
-def _check_begun(config: SvsConfig, out: Path) -> None:
-    """Raise RunError where `out` began with other settings; arms may differ."""
-    if (out / "config.json").is_file():
-        runs.check_same(out, replace(config, arms=_begun(out)))
-
-
-def _begun(out: Path) -> tuple[str, ...]:
-    return tuple(runs.read_json(out / "config.json")["arms"])
-
-
-def _open(config: SvsConfig, out: Path, resume: bool) -> None:
-    """Begin the folder, or note the arms that are added to it."""
-    if not (out / "config.json").is_file():
-        runs.open_run(out, config, resume)
-        return
-    arms = tuple(name for name in SVS_ARMS if name in {*_begun(out), *config.arms})
-    if arms != _begun(out):
-        runs.write_json(out / "config.json", to_values(replace(config, arms=arms)))
+    return {TRAIN: train, **sets}
 
 
 # ------------------------------------------------------------------ one arm
 
 
+@dataclass
+class ArmRun:
+    """The run of one arm: its settings, its slots, and the sizes of its batches, step by step and slot by slot."""
+
+    folder: Path
+    config: SvsConfig
+    sets: dict[str, list[Problem]]
+    sizes: list[list[int]]
+    learner: Learner
+    rephrase: Rephrase | None = None
+    entropy: list[float] | None = None  # per token on `test`, slot by slot, once it has been measured at the end
+
+    @property
+    def seeds(self) -> range:
+        return range(self.config.seed, self.config.seed + self.config.seeds)
+
+    @property
+    def spent(self) -> list[int]:
+        """Completions that trained each slot."""
+        spent = rollouts_by_step(self.folder) if self.sizes else [[0] * len(self.seeds)]
+        return [sum(column) for column in zip(*spent, strict=True)]
+
+
 def train_arm(
-    config: SvsConfig,
-    name: str,
-    sets: dict[str, list[Problem]],
-    out: Path,
-    base: Base,
-    progress: bool = True,
+    config: SvsConfig, folder: Path, sets: dict[str, list[Problem]], base: Base, hooks: runs.Hooks,
     rephrase: Rephrase | None = None,
-    log: str | None = None,
-) -> None:
-    """Train and measure one arm in out/name, or go on with it; a finished one is left alone."""
-    settings, folder = config.of_arm(name), out / name
+) -> None:  # fmt: skip
+    """Train and measure one arm in its folder, or go on with it; a finished one is left alone."""
     if (folder / "result.json").is_file():
-        runs.check_same(folder, settings)
+        runs.check_same(folder, config)
         return
-    this = runs.open_run(folder, settings, resume=True)
-    sizes = batch_sizes(settings, out)
-    learner = make_learner(_fresh(base, settings), settings.optimiser, len(sizes))
-    arm = _restore(Arm(name, settings, learner, sizes, sets, rephrase), this)
-    stages = [lambda step=step: _step(base, arm, step, this) for step in range(len(arm.sizes))]
-    stages += [lambda part=part: _scores(base, arm, part, this) for part in SETS if sets[part]]
-    bar = tqdm(total=len(stages), initial=this.round, desc=name, unit="step", disable=not progress)
-    with bar, loggers.opened(log, folder, to_values(settings)) as told:
-        this.log = told
-        for stage in stages[this.round :]:
-            records = stage()
-            tensors = {"adapters": arm.learner.adapters.state_dict(), "optimizer": optimizer_tensors(arm.learner)}
-            this.commit(tensors, {"entropy": arm.entropy}, **records)
-            bar.update()
-    for slot, seed in enumerate(arm.keys if arm.sizes else ()):
+    this = runs.open_run(folder, config, resume=True)
+    arm = restored(base, config, this, sets, rephrase)
+    stages = [partial(_step, base, arm, step) for step in range(len(arm.sizes))]
+    stages += [partial(_scores, base, arm, part) for part in SETS if sets[part]]
+    runs.run_stages(this, stages, hooks, folder.name, "step")
+    for slot, seed in enumerate(arm.seeds if arm.sizes else ()):
         save_peft(arm.learner.adapters, slot, folder / "adapters" / f"seed{seed}", base.name)
-    result = {"steps": len(arm.sizes), "rollouts": _spent(this, arm), "entropy": arm.entropy}
+    result = {"steps": len(arm.sizes), "rollouts": arm.spent, "entropy": arm.entropy}
     runs.write_json(folder / "result.json", result)
 
 
-def _fresh(base: Base, config: SvsConfig) -> Adapters:
-    """Untrained slots, all alike, so that arms and seeds differ in what follows alone."""
+def restored(
+    base: Base, config: SvsConfig, this: runs.Run, sets: dict[str, list[Problem]], rephrase: Rephrase | None = None
+) -> ArmRun:
+    """The arm as the last step that counts left it; untrained slots are all alike, so that arms and seeds differ in
+    what follows alone."""
     draw = generator(config.seed, "svs", "adapter")
-    return Adapters.create(base.model, config.seeds, config.rank, config.alpha, draw)
+    adapters = Adapters.create(base.model, config.seeds, config.rank, config.alpha, draw)
+    tensors, state = this.load() if this.round else ({"adapters": adapters.state_dict(), "optimizer": {}}, {})
+    sizes = batch_sizes(config, this.folder.with_name("svs"))
+    adapters = adapters.load(tensors["adapters"])
+    learner = make_learner(adapters, config.optimiser, len(sizes), state=tensors["optimizer"])
+    return ArmRun(this.folder, config, sets, sizes, learner, rephrase, **state)
 
 
-def _restore(arm: Arm, this: runs.Run) -> Arm:
-    """The arm as the last step that counts left it."""
-    if not this.round:
-        return arm
-    tensors, state = this.load()
-    adapters = arm.learner.adapters.load(tensors["adapters"])
-    learner = make_learner(adapters, arm.config.optimiser, len(arm.sizes), state=tensors["optimizer"])
-    return replace(arm, learner=learner, **state)
-
-
-def batch_sizes(config: SvsConfig, out: Path) -> list[list[int]]:
-    """How many problems each slot solves in each step; with a budget, from what `svs` spent (out/svs/metrics.csv)."""
+def batch_sizes(config: SvsConfig, svs: Path) -> list[list[int]]:
+    """How many problems each slot solves in each step; with a budget, from what the arm `svs` spent (its folder)."""
     plain = [config.batch] * config.seeds
     if config.budget == "steps":
         return [plain] * config.steps
-    spent = [[round(rollouts / config.group) for rollouts in row] for row in rollouts_by_step(out / "svs")]
+    spent = [[round(rollouts / config.group) for rollouts in row] for row in rollouts_by_step(svs)]
     if config.budget == "updates":
         return spent
     return [plain] * round(sum(map(sum, spent)) / sum(plain))
@@ -209,46 +163,41 @@ def batch_sizes(config: SvsConfig, out: Path) -> list[list[int]]:
 
 def rollouts_by_step(folder: Path) -> list[list[int]]:
     """Completions that an arm drew for learning, a row per step with a number per slot."""
-    found: dict[int, list[int]] = {}
-    for row in pd.read_csv(folder / "metrics.csv").itertuples(index=False):
-        found.setdefault(row.step, []).append(row.rollouts)
-    return list(found.values())
+    return pd.read_csv(folder / "metrics.csv").groupby("step")["rollouts"].agg(list).tolist()
 
 
-def _spent(this: runs.Run, arm: Arm) -> list[int]:
-    """Completions that trained each slot."""
-    if not arm.sizes:
-        return [0] * arm.config.seeds
-    return [sum(column) for column in zip(*rollouts_by_step(this.folder), strict=True)]
+# ------------------------------------------------------------------ its stages
 
 
-def _step(base: Base, arm: Arm, step: int, this: runs.Run) -> dict[str, list[dict]]:
-    """One step of every slot, and on some steps a measurement on `test`; rows for the logs."""
-    rows, written = svs.play(base, arm.learner, batches(arm, step), arm.config, arm.keys, step, arm.rephrase)
+def _commit(arm: ArmRun, **records: list[dict]) -> runs.Commit:
+    tensors = {"adapters": arm.learner.adapters.state_dict(), "optimizer": optimizer_tensors(arm.learner)}
+    return tensors, {"entropy": arm.entropy}, records
+
+
+def _step(base: Base, arm: ArmRun, step: int) -> runs.Commit:
+    """One step of every slot, and on some steps a measurement on `test`."""
+    rows, written = play(base, arm.learner, batches(arm, step), arm.config, step, arm.rephrase)
     every = arm.config.measure_every
-    due = every and (step + 1) % every == 0 and step + 1 < len(arm.sizes) and arm.sets["test"]
-    shares, entropy = measure(base, arm, "test", arm.config.samples) if due else (None, None)
+    due = every and (step + 1) % every == 0 and step + 1 < len(arm.sizes) and arm.sets[TEST]
+    shares, entropy = measure(base, arm, TEST, arm.config.samples) if due else (None, None)
     for slot, row in enumerate(rows):
         row["test_pass_1"] = shares[slot].mean().item() if due else None
         row["test_pass_n"] = (shares[slot] > 0).double().mean().item() if due else None
         row["test_entropy"] = entropy[slot] if due else None
-    return {"metrics": rows, "problems": list(map(asdict, written))}
+    return _commit(arm, metrics=rows, problems=list(map(asdict, written)))
 
 
-def batches(arm: Arm, step: int) -> list[list[Problem]]:
-    """Each slot's problems in a step: the next of its endless sequence of permutations of the training problems."""
-    train, found = arm.sets["train"], []
-    for slot, seed in enumerate(arm.keys):
+def batches(arm: ArmRun, step: int) -> dict[int, list[Problem]]:
+    """Each seed's problems in a step: the next of its endless sequence of permutations of the training problems."""
+    train, found = arm.sets[TRAIN], {}
+    for slot, seed in enumerate(arm.seeds):
         start = sum(row[slot] for row in arm.sizes[:step])
-        order = student.problem_order(len(train), start + arm.sizes[step][slot], (seed, "svs"))
-        found.append([train[i] for i in order[start:]])
+        order = problem_order(len(train), start + arm.sizes[step][slot], (seed, "svs"))
+        found[seed] = [train[i] for i in order[start:]]
     return found
 
 
-# ------------------------------------------------------------------ measuring
-
-
-def measure(base: Base, arm: Arm, part: str, samples: int) -> tuple[torch.Tensor, list[float]]:
+def measure(base: Base, arm: ArmRun, part: str, samples: int) -> tuple[torch.Tensor, list[float]]:
     """Share of right samples [slots, problems], float64, on one of `SETS`, and each slot's entropy per token there.
 
     All arms and times have the same random numbers, so that only the policies differ.
@@ -259,7 +208,7 @@ def measure(base: Base, arm: Arm, part: str, samples: int) -> tuple[torch.Tensor
         some = arm.sets[part][start : start + together]
         tasks = [
             Task(slot, problem, (seed, "measure", part, start + place))
-            for slot, seed in enumerate(arm.keys)
+            for slot, seed in enumerate(arm.seeds)
             for place, problem in enumerate(some)
         ]
         solved = solve(base, arm.learner.adapters, tasks, config)
@@ -269,17 +218,16 @@ def measure(base: Base, arm: Arm, part: str, samples: int) -> tuple[torch.Tensor
     return torch.cat(shares, 1), (-logprobs / tokens).tolist()
 
 
-def _scores(base: Base, arm: Arm, part: str, this: runs.Run) -> dict[str, list[dict]]:
-    """Rows of scores.jsonl (`Score`) for one measured set; the student is a seed's only one. Notes the
-    entropy on `test`."""
-    many = part == "hard" and arm.name in arm.config.large_k
+def _scores(base: Base, arm: ArmRun, part: str) -> runs.Commit:
+    """One measured set; the student is a seed's only one. Notes the entropy on `test`."""
+    many = part == HARD and arm.folder.name in arm.config.large_k
     n = arm.config.hard_samples if many else arm.config.samples
-    (shares, entropy), spent = measure(base, arm, part, n), _spent(this, arm)
-    if part == "test":
+    (shares, entropy), spent = measure(base, arm, part, n), arm.spent
+    if part == TEST:
         arm.entropy = entropy
     scores = [
-        Score(arm.name, f"seed{seed}", 0, problem.id, n, round(shares[slot, place].item() * n), spent[slot], part)
-        for slot, seed in enumerate(arm.keys)
-        for place, problem in enumerate(arm.sets[part])
+        Score(arm.folder.name, f"seed{seed}", 0, problem.id, n, round(share * n), spent[slot], part)
+        for slot, seed in enumerate(arm.seeds)
+        for problem, share in zip(arm.sets[part], shares[slot].tolist(), strict=True)
     ]
-    return {"scores": list(map(asdict, scores))}
+    return _commit(arm, scores=list(map(asdict, scores)))

@@ -12,7 +12,7 @@ seeds of one arm; their rows differ in number, and a slot's numbers come from it
 among others. The controls share the step: `config.further` says what the further rollouts are spent on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -24,20 +24,9 @@ from soar_lib.engine.sampling import Samples, concatenate
 from soar_lib.engine.update import Learner, advantages, update
 from soar_lib.randomness import Key, generator
 from soar_lib.records import Problem
-from soar_lib.svs.rephrasings import Rephrase
+from soar_lib.svs import synthesis
 from soar_lib.svs.settings import SvsConfig
-from soar_lib.svs.synthesis import (
-    Seed,
-    Solved,
-    Task,
-    Variant,
-    other_tasks,
-    paid,
-    seeds,
-    solve,
-    synthesise,
-    variant_tasks,
-)
+from soar_lib.svs.synthesis import Rephrase, Seed, Solved, Task, VariationalProblem
 
 KINDS = ORIGINAL, SYNTHESIS, FURTHER = "original", "synthesis", "further"  # OQA, VPS and SPA in the released code
 
@@ -52,9 +41,8 @@ class Group:
     rewards: tuple[float, ...]
 
     @property
-    def signal(self) -> bool:
-        """Whether rewards differ, so that advantages are not all zero."""
-        return len(set(self.rewards)) > 1
+    def rows(self) -> range:
+        return range(self.start, self.start + len(self.rewards))
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class Rollouts:
     found: list[Seed]
     writers: list[Seed]
     synthesis: Samples | None
-    written: list[Variant]
+    written: list[VariationalProblem]
     again: Solved
 
     def samples(self) -> Samples:
@@ -77,21 +65,14 @@ class Rollouts:
         """Rows are numbered as in `samples`."""
         size = len(self.written) // max(1, len(self.writers))
         pay = [[v.reward for v in self.written[i * size : (i + 1) * size]] for i in range(len(self.writers))]
-        first = len(self.solved.texts)
-        return [
-            *groups_of(ORIGINAL, [task.slot for task in self.solved.tasks], self.solved.right, 0),
-            *groups_of(SYNTHESIS, [seed.task.slot for seed in self.writers], pay, first),
-            *groups_of(FURTHER, [task.slot for task in self.again.tasks], self.again.right, first + len(self.written)),
-        ]
-
-
-def groups_of(kind: str, slots: Sequence[int], rewards: Iterable[Sequence[float]], start: int) -> list[Group]:
-    """Groups whose rows follow each other from row `start` on."""
-    found = []
-    for slot, own in zip(slots, rewards, strict=True):
-        found.append(Group(kind, slot, start, tuple(map(float, own))))
-        start += len(own)
-    return found
+        parts = [(ORIGINAL, self.solved.tasks, self.solved.right)]
+        parts += [(SYNTHESIS, [seed.task for seed in self.writers], pay), (FURTHER, self.again.tasks, self.again.right)]
+        found, start = [], 0
+        for kind, tasks, rewards in parts:
+            for task, own in zip(tasks, rewards, strict=True):
+                found.append(Group(kind, task.slot, start, tuple(map(float, own))))
+                start += len(own)
+        return found
 
 
 def truncate(groups: list[Group], rows: int, key: Key) -> list[Group]:
@@ -112,55 +93,50 @@ def truncate(groups: list[Group], rows: int, key: Key) -> list[Group]:
 
 
 def play(
-    base: Base,
-    learner: Learner,
-    batches: Sequence[Sequence[Problem]],
-    config: SvsConfig,
-    keys: Sequence[int],
-    step: int,
+    base: Base, learner: Learner, batches: Mapping[int, Sequence[Problem]], config: SvsConfig, step: int,
     rephrase: Rephrase | None = None,
-) -> tuple[list[dict], list[Variant]]:
-    """Algorithm 1 lines 4 to 28 for every slot, in place: slot s is the run of seed keys[s] and solves batches[s].
+) -> tuple[list[dict], list[VariationalProblem]]:  # fmt: skip
+    """Algorithm 1 lines 4 to 28 for every slot, in place: slot by slot, `batches` has a run's seed and its problems.
 
     Returns a row of measures per slot and the variants. `entropy` is the mean of minus log-probability over the tokens
     of the solutions of originals, in nats: an unbiased estimate of the policy's entropy per token.
     """
-    drawn = rollouts(base, learner.adapters, batches, config, keys, step, rephrase)
+    drawn = rollouts(base, learner.adapters, batches, config, step, rephrase)
     groups = drawn.groups()
-    learned = [group for slot, key in enumerate(keys) for group in _learned(groups, slot, config, (key, step))]
+    learned = [group for slot, seed in enumerate(batches) for group in _learned(groups, slot, config, (seed, step))]
     measured = learn(base, learner, drawn.samples(), learned, config, step)
     rows = [
-        _measures(slot, key, step, drawn, groups, learned)
+        {"seed": seed, "step": step}
+        | _measures(slot, seed, drawn, groups, learned)
         | {name: value[slot].item() for name, value in measured.items() if name != "kl"}
-        for slot, key in enumerate(keys)
+        for slot, seed in enumerate(batches)
     ]
     return rows, drawn.written
 
 
 def rollouts(
-    base: Base, adapters: Adapters, batches: Sequence[Sequence[Problem]], config: SvsConfig, keys: Sequence[int],
-    step: int, rephrase: Rephrase | None = None,
+    base: Base, adapters: Adapters, batches: Mapping[int, Sequence[Problem]], config: SvsConfig, step: int,
+    rephrase: Rephrase | None = None,
 ) -> Rollouts:  # fmt: skip
     """All that one step draws: the originals, and beyond them what `config.further` says."""
     tasks = [
-        Task(slot, problem, (keys[slot], step, place))
-        for slot, problems in enumerate(batches)
+        Task(slot, problem, (seed, step, place))
+        for slot, (seed, problems) in enumerate(batches.items())
         for place, problem in enumerate(problems)
     ]
-    solved = solve(base, adapters, tasks, config)
-    found = seeds(solved, config)
+    solved = synthesis.solve(base, adapters, tasks, config)
+    found = synthesis.seeds(solved, config)
     if config.further != "variants":
-        again = solve(base, adapters, other_tasks(found, config, rephrase), config)
+        again = synthesis.solve(base, adapters, synthesis.other_tasks(found, config, rephrase), config)
         return Rollouts(solved, found, [], None, [], again)
-    writers, synthesis, written = synthesise(base, adapters, found, config, step)
-    more, places = variant_tasks(writers, written)
-    again = solve(base, adapters, more, config)
-    return Rollouts(solved, found, writers, synthesis, paid(written, places, again, config), again)
+    writers, samples, written = synthesis.synthesise(base, adapters, found, config, step)
+    again = synthesis.solve(base, adapters, synthesis.variant_tasks(writers, written), config)
+    return Rollouts(solved, found, writers, samples, synthesis.paid(written, again, config), again)
 
 
 def _learned(groups: list[Group], slot: int, config: SvsConfig, key: Key) -> list[Group]:
-    """A slot's groups that its update is made of."""
-    own = [group for group in groups if group.slot == slot and group.signal]
+    """A slot's groups that its update is made of: those whose rewards differ, as other advantages are all zero."""
+    own = [group for group in groups if group.slot == slot and len(set(group.rewards)) > 1]
     own = [group for group in own if config.train_synthesis or group.kind != SYNTHESIS]
     return truncate(own, config.guards.rows, (*key, "truncate"))
 
@@ -169,37 +145,35 @@ def learn(
     base: Base, learner: Learner, samples: Samples, groups: list[Group], config: SvsConfig, step: int
 ) -> dict[str, torch.Tensor]:
     """One GRPO update of every slot on the mixture of its groups: token-mean, clipped; see `engine.update`."""
-    rows = [group.start + i for group in groups for i in range(len(group.rewards))]
+    rows = torch.tensor([row for group in groups for row in group.rows], dtype=torch.long)
     advantage = torch.cat([torch.zeros(0), *(advantages(torch.tensor(g.rewards), "grpo") for g in groups)])
-    mixed = samples.select(torch.tensor(rows, dtype=torch.long))
-    return update(base, learner, mixed, advantage, step, config.temperature, "token")
+    return update(base, learner, samples.select(rows), advantage, step, config.temperature, "token")
 
 
-def _measures(slot: int, key: int, step: int, drawn: Rollouts, groups: list[Group], learned: list[Group]) -> dict:
-    """One row of metrics.csv; counts of completions, and `hard`, `seeds`, `variants` and what follows of problems."""
+def _measures(slot: int, seed: int, drawn: Rollouts, groups: list[Group], learned: list[Group]) -> dict:
+    """A row of metrics.csv; counts of completions, and `hard`, `seeds`, `variants` and what follows of problems."""
     solved, again = drawn.solved, drawn.again
-    mine = [right for task, right in zip(solved.tasks, solved.right, strict=True) if task.slot == slot]
-    further = [right for task, right in zip(again.tasks, again.right, strict=True) if task.slot == slot]
+    mine = [fmean(right) for task, right in zip(solved.tasks, solved.right, strict=True) if task.slot == slot]
+    further = [fmean(right) for task, right in zip(again.tasks, again.right, strict=True) if task.slot == slot]
     rows = (solved.samples.slots == slot).nonzero()[:, 0]
     tokens = solved.samples.mask[rows].sum()
-    own = [variant for variant in drawn.written if variant.seed == key]
+    found = [each.task.key for each in drawn.found if each.task.slot == slot]
+    own = [variant for variant in drawn.written if variant.seed == seed]
     kept = [group for group in learned if group.slot == slot]
     return {
-        "seed": key,
-        "step": step,
         "problems": len(mine),
-        "rollouts": sum(len(group.rewards) for group in groups if group.slot == slot),
-        "accuracy": fmean(map(fmean, mine)),
+        "rollouts": sum(len(group.rows) for group in groups if group.slot == slot),
+        "accuracy": fmean(mine),
         "entropy": (-solved.samples.logprobs[rows].sum() / tokens).item(),
         "length": (tokens / len(rows)).item(),
-        "hard": len({seed.task.key for seed in drawn.found if seed.task.slot == slot}),
-        "seeds": sum(seed.task.slot == slot for seed in drawn.found),
+        "hard": len(set(found)),
+        "seeds": len(found),
         "variants": len(own),
         "unreadable": sum(variant.dropped == "unreadable" for variant in own),
         "leaks": sum(variant.leak != "" for variant in own),
         "duplicates": sum(variant.duplicate != "" for variant in own),
         "rewarded": sum(variant.reward > 0 for variant in own),
         "further": len(further),
-        "further_accuracy": fmean(map(fmean, further)) if further else None,
-        **{f"learned_{kind}": sum(len(group.rewards) for group in kept if group.kind == kind) for kind in KINDS},
+        "further_accuracy": fmean(further) if further else None,
+        **{f"learned_{kind}": sum(len(group.rows) for group in kept if group.kind == kind) for kind in KINDS},
     }

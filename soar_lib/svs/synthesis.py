@@ -1,10 +1,16 @@
-"""The rollouts of SvS: solutions, the problems written from correct ones, and what these are worth.
+r"""The rollouts of SvS: solutions, the problems written from correct ones, and what these are worth.
 
 SvS Algorithm 1 lines 4 to 24. Every completion is read by itself: one without a question is no problem at all (the
-released code then takes the problem before it). Guards only note what they see unless a setting lets them act.
+released code then takes the problem before it). The paper's only guard is the accuracy band. The guards here look at
+the texts alone, so they hold for any model and err both ways; they note what they see, and act where a setting says so.
 """
 
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -12,12 +18,14 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, decode, sample
 from soar_lib.problems.prompts import reconstruct_messages, student_messages, tagged
-from soar_lib.randomness import Key, uniforms
+from soar_lib.problems.rows import LoadError, read_rows
+from soar_lib.randomness import Key, derive, uniforms
 from soar_lib.records import Draw, Problem
-from soar_lib.svs.guards import leak, near_duplicate
-from soar_lib.svs.rephrasings import Rephrase
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.verifier.verify import check_many
+
+HINT = 8  # consecutive words, numbers or signs of a worked solution that are no coincidence
+Rephrase = Callable[[Problem, int, Key], list[str]]  # (problem, count, random key) -> questions
 
 
 @dataclass(frozen=True)
@@ -47,11 +55,17 @@ class Seed:
     number: int  # of the solution among the problem's
     solution: str
 
+    def further(self, question: str, index: int) -> Task:
+        """Question `index` that stands for the seed's problem, to be solved against its answer."""
+        problem, key = replace(self.task.problem, question=question), (*self.task.key, "further", self.number, index)
+        return Task(self.task.slot, problem, key)
+
 
 @dataclass(frozen=True)
-class Variant:
-    """A written problem, a line of problems.jsonl. `dropped` says why it was not solved: "unreadable" (no question),
-    "long", "leak" or "duplicate"; `leak` and `duplicate` are noted also where no guard acts on them."""
+class VariationalProblem:
+    """A problem written from a seed, in short a variant: a line of problems.jsonl. `dropped` says why it was not
+    solved: "unreadable" (no question), "long", "leak" or "duplicate"; `leak` and `duplicate` are noted also where no
+    guard acts on them."""
 
     step: int
     seed: int
@@ -68,35 +82,7 @@ class Variant:
     reward: float = 0.0
 
 
-def synthesis_reward(right: int | None, paid: range) -> float:
-    """1 for a variant that some but not most solvers answer as the original, else 0, also where nobody could try.
-
-    >>> [synthesis_reward(right, range(1, 6)) for right in (None, 0, 1, 5, 6)]
-    [0.0, 0.0, 1.0, 1.0, 0.0]
-    """
-    return float(right is not None and right in paid)
-
-
-def seeds(solved: Solved, config: SvsConfig) -> list[Seed]:
-    """The correct solutions of the under-performing problems (Algorithm 1 lines 10 to 12)."""
-    found = []
-    for place, (task, right) in enumerate(zip(solved.tasks, solved.right, strict=True)):
-        if sum(right) in config.seed_counts:
-            numbers = [number for number, good in enumerate(right) if good][: config.guards.solutions or None]
-            found += [Seed(task, number, solved.texts[place * config.group + number]) for number in numbers]
-    return found
-
-
-def paid(written: list[Variant], places: list[int], again: Solved, config: SvsConfig) -> list[Variant]:
-    """The variants with how many solvers gave the original answer, and their rewards; solved were those at `places`."""
-    agreed = dict(zip(places, map(sum, again.right), strict=True))
-    return [
-        replace(variant, right=agreed.get(i), reward=synthesis_reward(agreed.get(i), config.reward_counts))
-        for i, variant in enumerate(written)
-    ]
-
-
-# ------------------------------------------------------------------ rollouts
+# ------------------------------------------------------------------ solving
 
 
 def solve(base: Base, adapters: Adapters, tasks: list[Task], config: SvsConfig) -> Solved:
@@ -117,13 +103,22 @@ def _draw(base: Base, adapters: Adapters, tasks: list[Task], messages: list, cou
     return sample(base, adapters, prompts, slots, count, numbers, draw)
 
 
-def _fits(base: Base, messages: list[dict], config: SvsConfig) -> bool:
-    return len(base.encode(messages)) <= config.max_prompt_tokens
+def seeds(solved: Solved, config: SvsConfig) -> list[Seed]:
+    """The correct solutions of the under-performing problems (Algorithm 1 lines 10 to 12)."""
+    found = []
+    for place, (task, right) in enumerate(zip(solved.tasks, solved.right, strict=True)):
+        if sum(right) in config.seed_counts:
+            numbers = [number for number, good in enumerate(right) if good][: config.guards.solutions or None]
+            found += [Seed(task, number, solved.texts[place * config.group + number]) for number in numbers]
+    return found
+
+
+# ------------------------------------------------------------------ writing
 
 
 def synthesise(
     base: Base, adapters: Adapters, found: list[Seed], config: SvsConfig, step: int
-) -> tuple[list[Seed], Samples | None, list[Variant]]:
+) -> tuple[list[Seed], Samples | None, list[VariationalProblem]]:
     """`config.variants` problems from each solution whose prompt fits; returns those seeds, the completions, and the
     variants as read, each from its own completion (Algorithm 1 lines 14 to 16)."""
     found = [seed for seed in found if _fits(base, reconstruct_messages(seed.solution), config)]
@@ -132,64 +127,156 @@ def synthesise(
     tasks = [replace(seed.task, key=(*seed.task.key, "synthesise", seed.number)) for seed in found]
     prompts = [reconstruct_messages(seed.solution) for seed in found]
     samples = _draw(base, adapters, tasks, prompts, config.variants, config)
-    written, siblings = [], {}
+    written, siblings = [], defaultdict(list)
     for row, text in enumerate(decode(base, samples)):
         seed, index = found[row // config.variants], row % config.variants
-        earlier = siblings.setdefault((seed.task.slot, seed.task.problem.id), [])
-        variant = judge(base, seed, index, tagged(text, "question"), earlier, config, step)
-        written.append(variant)
-        if variant.question is not None:
-            earlier.append(variant.question)
+        earlier = siblings[seed.task.slot, seed.task.problem.id]
+        written.append(judge(base, seed, index, tagged(text, "question"), earlier, config, step))
+        earlier += [written[-1].question] if written[-1].question is not None else []
     return found, samples, written
+
+
+def _fits(base: Base, messages: list[dict], config: SvsConfig) -> bool:
+    return len(base.encode(messages)) <= config.max_prompt_tokens
 
 
 def judge(
     base: Base, seed: Seed, index: int, question: str | None, earlier: list[str], config: SvsConfig, step: int
-) -> Variant:
+) -> VariationalProblem:
     """A variant as it was read, with what the guards note about it; `earlier` are the original's other variants."""
-    original, guards = seed.task.problem, config.guards
-    plain = Variant(
-        step, int(seed.task.key[0]), original.id, original.question, original.answer, seed.number, index, question
+    original, guards, run = seed.task.problem, config.guards, int(seed.task.key[0])
+    written = VariationalProblem(
+        step, run, original.id, original.question, original.answer, seed.number, index, question
     )
     if question is None:
-        return replace(plain, dropped="unreadable")
+        return replace(written, dropped="unreadable")
     given_away = leak(question, original.answer, seed.solution, original.question)
-    if near_duplicate(question, original.question, guards.similarity):
-        same = "original"
-    else:
-        same = "sibling" if any(near_duplicate(question, other, guards.similarity) for other in earlier) else ""
+    known = [(original.question, "original"), *((other, "sibling") for other in earlier)]
+    same = next((name for text, name in known if near_duplicate(question, text, guards.similarity)), "")
     dropped = "" if _fits(base, student_messages(question), config) else "long"
     dropped = "duplicate" if guards.duplicates and same else dropped
     dropped = "leak" if guards.leaks and given_away else dropped
-    return replace(plain, leak=given_away, duplicate=same, dropped=dropped)
+    return replace(written, leak=given_away, duplicate=same, dropped=dropped)
 
 
-def variant_tasks(found: list[Seed], written: list[Variant]) -> tuple[list[Task], list[int]]:
-    """What is solved of the variants, and the place of each among them; the answer is the original's."""
-    tasks, places = [], []
-    for place, variant in enumerate(written):
-        if not variant.dropped:
-            task = found[place * len(found) // len(written)].task
-            problem = replace(task.problem, question=variant.question)
-            tasks.append(Task(task.slot, problem, (*task.key, "further", variant.number, variant.index)))
-            places.append(place)
-    return tasks, places
+def variant_tasks(writers: list[Seed], written: list[VariationalProblem]) -> list[Task]:
+    """What is solved of the variants, of which each seed wrote as many; the answer is the original's."""
+    owners = [seed for seed in writers for _ in range(len(written) // len(writers))]
+    pairs = zip(owners, written, strict=True)
+    return [seed.further(variant.question, variant.index) for seed, variant in pairs if not variant.dropped]
+
+
+def paid(written: list[VariationalProblem], again: Solved, config: SvsConfig) -> list[VariationalProblem]:
+    """The variants with how many solvers gave the original answer, and their rewards; `again` solved those that were
+    not dropped."""
+    places = [place for place, variant in enumerate(written) if not variant.dropped]
+    agreed = dict(zip(places, map(sum, again.right), strict=True))
+    return [
+        replace(variant, right=agreed.get(i), reward=synthesis_reward(agreed.get(i), config.reward_counts))
+        for i, variant in enumerate(written)
+    ]
+
+
+def synthesis_reward(right: int | None, paid: range) -> float:
+    """1 for a variant that some but not most solvers answer as the original, else 0, also where nobody could try.
+
+    >>> [synthesis_reward(right, range(1, 6)) for right in (None, 0, 1, 5, 6)]
+    [0.0, 0.0, 1.0, 1.0, 0.0]
+    """
+    return float(right is not None and right in paid)
+
+
+# ------------------------------------------------------------------ guards
+
+
+def leak(question: str, answer: str, solution: str, original: str) -> str:
+    r"""What a variant `question` gives away: "answer" (the answer stands in it, or a box does), "hint" (HINT tokens in
+    a row are the solution's), or "" for nothing. What stands in the `original` question gives nothing away: a small
+    answer may stand there by chance.
+
+    >>> leak("Double 21, which is 42.", "42", "21+21=42", "What is 21 + 21?")
+    'answer'
+    >>> leak("Go on: 1+2=3+4=7+5. What follows?", "12", "1+2=3+4=7+5=12", "What is 1 + 2 + 4 + 5?")
+    'hint'
+    >>> leak("Add 40 and 2.", "42", "40+2=42", "What is 40 + 2?")
+    ''
+    """
+    if "\\boxed" in question or _states(question, answer) and not _states(original, answer):
+        return "answer"
+    return "hint" if (_runs(question) & _runs(solution)) - _runs(original) else ""
+
+
+def _states(text: str, answer: str) -> bool:
+    """Whether the answer stands in the text as a whole word, number or list, wherever spaces are beside signs."""
+    bare = re.sub(r"\\text\{(.*?)\}", r"\1", answer).strip("()[]{} ")
+    text, bare = (re.sub(r"\s+(?=\W)|(?<=\W)\s+", "", each) for each in (text, bare))
+    return bool(bare) and bool(re.search(rf"(?<![\w.-]){re.escape(bare)}(?!\w|\.\d)", text))
+
+
+def _tokens(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+|\d+|[^\w\s]", text.lower())
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    tokens = _tokens(text)
+    return {tuple(tokens[i : i + HINT]) for i in range(len(tokens) - HINT + 1)}
+
+
+def near_duplicate(first: str, second: str, similarity: float = 0.8) -> bool:
+    """The same numbers, as often, in any order, and at least `similarity` of all words in common (Jaccard).
+
+    >>> near_duplicate("Add 3 and 4.", "add 4 and 3"), near_duplicate("Add 3 and 4.", "Add 3 and 5.")
+    (True, False)
+    """
+    one, other = _tokens(first), _tokens(second)
+    numbers = [Counter(token for token in tokens if token.isdigit()) for tokens in (one, other)]
+    words = [{token for token in tokens if token[0].isalpha()} for tokens in (one, other)]
+    return numbers[0] == numbers[1] and len(words[0] & words[1]) >= similarity * len(words[0] | words[1])
+
+
+# ------------------------------------------------------------------ what the controls solve
 
 
 def other_tasks(found: list[Seed], config: SvsConfig, rephrase: Rephrase | None) -> list[Task]:
     """What the controls solve further: each under-performing problem once more, or for each of its correct solutions
     as many rephrasings of it as SvS would write variants."""
-    if config.further == "rephrasings":
-        return [
-            Task(
-                seed.task.slot, replace(seed.task.problem, question=question),
-                (*seed.task.key, "further", seed.number, index),
-            )
-            for seed in found
-            for index, question in enumerate(
-                rephrase(seed.task.problem, config.variants, (*seed.task.key, "rephrase", seed.number))
-            )
-        ]  # fmt: skip
     if config.further == "originals":
         return [replace(task, key=(*task.key, "again")) for task in dict.fromkeys(seed.task for seed in found)]
-    return []
+    if config.further == "nothing":
+        return []
+    keys = [(*seed.task.key, "rephrase", seed.number) for seed in found]
+    asked = [rephrase(seed.task.problem, config.variants, key) for seed, key in zip(found, keys, strict=True)]
+    return [seed.further(text, i) for seed, texts in zip(found, asked, strict=True) for i, text in enumerate(texts)]
+
+
+def rephraser(name: str, problems: Sequence[Problem]) -> Rephrase:
+    """The function that words `problems` otherwise, each with the same answer: "nano" writes the wordings of the
+    embedded world's problems; otherwise `name` is a JSONL file with `id` (of the problem) and `question`, a line per
+    rephrasing, drawn with replacement. Raises LoadError for a file that cannot be read or lacks a problem."""
+    if name == "nano":
+        from soar_lib.nano.wordings import rephrased  # here, as this name alone needs the world's word lists
+        from soar_lib.nano.world import understand
+
+        foreign = [problem.id for problem in problems if understand(problem.question) is None]
+        if foreign:
+            raise LoadError(f"nano: cannot rephrase {foreign[0]}, which is not of its world; name a JSONL file")
+        return lambda problem, count, key: _draws(count, key, lambda rng: rephrased(problem.question, rng))
+    known = _rephrasings(Path(name))
+    missing = [problem.id for problem in problems if problem.id not in known]
+    if missing:
+        raise LoadError(f"{name}: has no rephrasing of {missing[0]} ({len(missing)} problems lack one); add them")
+    return lambda problem, count, key: _draws(count, key, lambda rng: rng.choice(known[problem.id]))
+
+
+def _draws(count: int, key: Key, one: Callable[[random.Random], str]) -> list[str]:
+    rng = random.Random(derive(*key))
+    return [one(rng) for _ in range(count)]
+
+
+def _rephrasings(path: Path) -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for number, row in read_rows(path):
+        if not (isinstance(row.get("id"), str) and isinstance(row.get("question"), str)):
+            raise LoadError(f"{path}:{number}: expected an object with id and question")
+        found[row["id"]].append(row["question"])
+    return found

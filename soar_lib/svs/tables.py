@@ -73,8 +73,8 @@ def binned(variants: pd.DataFrame, width: int = 5) -> pd.DataFrame:
 
 
 def written(folder: str | Path) -> pd.DataFrame:
-    """Every problem that the finished arms wrote, columns `WRITTEN` (fields of `synthesis.Variant`); the question of an
-    unreadable one is ""."""
+    """Every problem that the finished arms wrote, columns `WRITTEN` (fields of `VariationalProblem`); the question of
+    an unreadable one is ""."""
     rows = [
         row | {"arm": arm, "question": row["question"] or ""}
         for arm in svs_report.finished(folder)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import killer
@@ -12,11 +13,12 @@ import torch
 from soar_lib import runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine import lora
-from soar_lib.engine.base import load
-from soar_lib.runs import RunError
+from soar_lib.engine.base import Base, load
+from soar_lib.runs import Hooks, Run, RunError
 from soar_lib.settings.cost import cost
 from soar_lib.settings.presets import preset
-from soar_lib.settings.values import ConfigError
+from soar_lib.settings.values import ConfigError, to_values
+from soar_lib.svs import report
 from soar_lib.svs import run as svs_run
 from soar_lib.svs.settings import SVS_ARMS, SvsConfig
 
@@ -28,11 +30,19 @@ def settings(*arms: str, **changes) -> SvsConfig:
     return preset("smoke", SvsConfig, **(small | changes))
 
 
-def play(*arguments, **changes) -> pd.DataFrame:
-    """Begin or go on with the arms named, in the folder named last."""
+QUIET = Hooks(progress=False, say=lambda line: None)
+
+
+def play(*arguments, base: Base | None = None, **changes) -> None:
+    """Begin or go on with the arms named, in the folder named last, and write the tables."""
     torch.set_num_threads(1)
     *arms, folder = arguments
-    return svs_run.run(settings(*arms, **changes), folder, resume=True, progress=False, say=lambda line: None)
+    svs_run.run(settings(*arms, **changes), folder, True, base, QUIET)
+    report.write(folder)
+
+
+def untrained(base: Base, config: SvsConfig, sets: dict, sizes: list[list[int]]) -> svs_run.ArmRun:
+    return replace(svs_run.restored(base, config, Run(Path("none")), sets), sizes=sizes)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +68,7 @@ def test_every_arm_leaves_a_run_folder(finished):
         assert result["steps"] == (0 if arm == "base" else config.steps)
         assert len(result["entropy"]) == 2 and min(result["entropy"]) > 0
         began = runs.read_json(finished / arm / "config.json")
-        assert began == json.loads(json.dumps(svs_run.to_values(config.of_arm(arm))))
+        assert began == json.loads(json.dumps(to_values(config.of_arm(arm))))
         scores = runs.read_jsonl(finished / arm / "scores.jsonl")
         sizes = {"test": (2, 4), "hard": (2, 8), "other": (1, 4)}
         for name, (problems, samples) in sizes.items():
@@ -93,14 +103,14 @@ def test_measurements_along_the_way_stand_where_they_are_due(finished):
 def test_a_measurement_depends_on_policy_and_seed_alone(finished, monkeypatch):
     base, config = load("nano"), settings("base", test_size=5)
     sets = svs_run.problem_sets(config, finished / "nowhere")
-    arm = svs_run.Arm("base", config, *svs_run._fresh(base, config), [], sets, None)
+    arm = untrained(base, config, sets, [])
     shares, entropy = svs_run.measure(base, arm, "test", 8)
     monkeypatch.setattr(svs_run, "MEASURED_TOGETHER", 32)  # two problems at a time
     again, same = svs_run.measure(base, arm, "test", 8)
     assert torch.equal(shares, again) and entropy == pytest.approx(same, rel=1e-4)
     assert shares.shape == (2, 5) and not torch.equal(shares[0], shares[1])
     assert (shares * 8 == (shares * 8).round()).all() and 0 < shares.mean() < 1
-    alone = svs_run.Arm("base", svs_run.replace(config, seeds=1, seed=1), *svs_run._fresh(base, config), [], sets, None)
+    alone = untrained(base, replace(config, seeds=1, seed=1), sets, [])
     lone, its = svs_run.measure(base, alone, "test", 8)
     assert torch.equal(lone[0], shares[1]) and its[0] == pytest.approx(entropy[1], rel=1e-4)
 
@@ -118,9 +128,11 @@ def test_budgets_by_hand(tmp_path):
     text = "seed,step,rollouts\n" + "".join(f"{seed},{step},{rollouts}\n" for seed, step, rollouts in spent)
     (tmp_path / "svs" / "metrics.csv").write_text(text)
     config = settings("svs", group=8)  # two problems a step
-    sizes = {arm: svs_run.batch_sizes(config.of_arm(arm), tmp_path) for arm in ("svs", "base", "rlvr_equal_updates")}
+    sizes = {
+        arm: svs_run.batch_sizes(config.of_arm(arm), tmp_path / "svs") for arm in ("svs", "base", "rlvr_equal_updates")
+    }
     assert sizes == {"svs": [[2, 2], [2, 2]], "base": [], "rlvr_equal_updates": [[10, 6], [8, 2]]}
-    longer = svs_run.batch_sizes(config.of_arm("rlvr_equal_rollouts"), tmp_path)
+    longer = svs_run.batch_sizes(config.of_arm("rlvr_equal_rollouts"), tmp_path / "svs")
     assert longer == [[2, 2]] * 6  # 208 rollouts are 26 problems, 6.5 steps of two slots
 
 
@@ -128,7 +140,7 @@ def test_batches_follow_each_other_through_permutations(finished):
     base, config = load("nano"), settings("svs", steps=4)
     sets = svs_run.problem_sets(config, finished)
     sizes = [[2, 3], [3, 2], [2, 2], [3, 9]]
-    arm = svs_run.Arm("svs", config, *svs_run._fresh(base, config), sizes, sets, None)
+    arm = untrained(base, config, sets, sizes)
     drawn = [svs_run.batches(arm, step) for step in range(4)]
     for slot in range(2):
         order = [problem.id for row in drawn for problem in row[slot]]
@@ -149,16 +161,16 @@ def test_training_problems_that_are_measured_are_left_out(tmp_path):
     assert [problem.id for problem in sets["train"]] == [f"train/{i}" for i in range(1, 6)]
     assert (len(sets["test"]), len(sets["hard"]), sets["other"]) == (3, 1, [])
     with pytest.raises(ConfigError, match="batch = 6: must be at most 5, the training problems"):
-        svs_run.run(settings("svs", batch=6, **changes), tmp_path / "run", say=lambda line: None)
+        play("svs", tmp_path / "run", batch=6, **changes)
     assert not (tmp_path / "run").exists()
 
 
 def test_finished_arms_are_left_alone_and_others_may_join(finished, tmp_path):
     base, folder = load("nano"), shutil.copytree(finished, tmp_path / "run")
     before = killer.files(folder)
-    svs_run.run(settings(*ARMS), folder, resume=True, progress=False, base=base, say=lambda line: None)
+    play(*ARMS, folder, base=base)
     assert killer.files(folder) == before
-    svs_run.run(settings("second_rollout"), folder, True, progress=False, base=base, say=lambda line: None)
+    play("second_rollout", folder, base=base)
     after = killer.files(folder)
     assert {name for name in before if before[name] != after[name]} == {
         "config.json", "svs.csv", "curves.csv", "claims.csv",
@@ -177,7 +189,7 @@ def test_the_base_is_loaded_as_the_settings_say(tmp_path, monkeypatch):
     loaded = []
     monkeypatch.setattr(svs_run, "load_base", lambda config: loaded.append(config) or exit(7))
     with pytest.raises(SystemExit, match="7"):
-        svs_run.run(settings("base", four_bit=True, backend="unsloth"), tmp_path / "run", say=str)
+        play("base", tmp_path / "run", four_bit=True, backend="unsloth")
     assert [(config.model, config.backend, config.four_bit) for config in loaded] == [("nano", "unsloth", True)]
     assert not (tmp_path / "run").exists()
 
@@ -252,7 +264,7 @@ def test_the_cost_by_hand():
 
 
 def preset_of(config: SvsConfig, *arms: str) -> SvsConfig:
-    return svs_run.replace(config, arms=arms)
+    return replace(config, arms=arms)
 
 
 @pytest.mark.parametrize(
