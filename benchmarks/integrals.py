@@ -29,8 +29,9 @@ from scipy.integrate import IntegrationWarning, quad
 from tqdm.auto import tqdm
 
 from soar_lib.verifier import integrals
-from soar_lib.verifier.duals import Singular, dual
-from soar_lib.verifier.formulas import Formula, Unreadable, read
+from soar_lib.verifier.formulas import Formula, Unreadable
+from soar_lib.verifier.integrals import read
+from soar_lib.verifier.numeric import Singular, value
 
 TABLE = Path(__file__).parents[1] / "figures" / "data" / "integrals_verifier.csv"
 SIZES = {"simple_integration": 400, "intermediate_integration": 300, "composition": 400}
@@ -147,10 +148,10 @@ def _window(f: Formula, F: Formula, start: float, end: float) -> tuple[float, fl
 
 
 def _value(formula: Formula, x: float) -> float:
-    value = dual(formula, {"x": (x, 0)}, mpmath.fp)[0]
-    if isinstance(value, complex) or not math.isfinite(value):
+    found = value(formula, {"x": x}, mpmath.fp)
+    if isinstance(found, complex) or not math.isfinite(found):
         raise Singular
-    return value
+    return found
 
 
 # ------------------------------------------------------------------ the table

@@ -39,8 +39,8 @@ from soar_lib.measure.bootstrap import bootstrap_interval
 from soar_lib.nano import world
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
-from soar_lib.verifier.canonical import decide
-from soar_lib.verifier.forms import MAX_CHARACTERS
+from soar_lib.verifier.decision import decide
+from soar_lib.verifier.spelling import MAX_CHARACTERS
 from soar_lib.verifier.verify import equal
 
 WELL_POSED = ("correct", "arithmetic", "logic")

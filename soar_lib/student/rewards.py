@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from soar_lib.problems.checks import INTEGRAL, Check
-from soar_lib.verifier.latex import clean
+from soar_lib.problems.checks import Check
+from soar_lib.verifier.spelling import clean
 from soar_lib.verifier.verify import check_many, extract_boxed
 
 VERIFIED, CONTAINED, BOXED, NO_BOX = 120.0, 20.0, 10.0, 0.0
@@ -39,18 +39,6 @@ def _reward(gold: str, response: str, verdict: str) -> float:
     if verdict == "right":
         return VERIFIED
     return CONTAINED if gold and gold in box else BOXED
-
-
-def integral_rewards(integrands: list[str], responses: list[str]) -> list[float]:
-    r"""LADDER's reward (3.1.3): accuracy of the boxed antiderivative, plus format if it can be read at all.
-
-    The call is that of `student_rewards`, the integrand standing in the gold answer's place: no answer need be known.
-    The format is the box that all our prompts ask for, not LADDER's <ANSWER> tags.
-
-    >>> integral_rewards(["2*x"] * 4, [r"\boxed{x**2 + C}", r"\boxed{2*x}", r"\boxed{Integral(2*x, x)}", "x**2"])
-    [1.05, 0.05, 0.0, 0.0]
-    """
-    return verified_rewards(INTEGRAL)(integrands, responses)
 
 
 def accuracy_and_format(verdicts: Sequence[str]) -> list[float]:

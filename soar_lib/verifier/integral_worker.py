@@ -20,8 +20,9 @@ from statistics import median
 import mpmath
 from mpmath import mp
 
-from soar_lib.verifier.duals import Singular, dual
-from soar_lib.verifier.formulas import Formula, letters, read
+from soar_lib.verifier.formulas import Formula, letters
+from soar_lib.verifier.integrals import read
+from soar_lib.verifier.numeric import Singular, derivative, value
 
 POINTS, MINIMUM = 24, 20  # agreeing points after which an answer is accepted, and without which it is not
 CANDIDATES = 480  # points tried for one integrand
@@ -31,17 +32,6 @@ LOW, HIGH = 25, 40  # digits of the two computations
 STABLE = 1e-12  # they agree to this, relative to the value, or are both below NOTHING
 NOTHING = 1e-15
 SMALLEST = 1e-20  # an integrand of this size is 0
-SPLIT = 0.618  # an interval of integration is cut here, so that no pole lies in the middle of a piece
-MAX_PIECES, MAX_DEGREE = 60, 5  # of the tanh-sinh rule
-DIGITS, CONVERGED = 20, 1e-9  # of the quadrature, and its error in proportion to the integral
-
-
-class NotReal(ValueError):
-    """A complex value inside the interval of integration."""
-
-
-class NoConvergence(ArithmeticError):
-    """The pieces of an interval of integration became too many."""
 
 
 def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | None:
@@ -49,9 +39,9 @@ def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | Non
     found = []
     for digits in (LOW, HIGH):
         with mp.workdps(digits):
-            given = {name: (mp.mpf(value), int(name == variable)) for name, value in at.items()}
+            given = {name: mp.mpf(number) for name, number in at.items()}
             try:
-                found.append(dual(formula, given))
+                found.append((value(formula, given), derivative(formula, given, variable)))
             except (ArithmeticError, ValueError) as error:
                 raise Singular from error
             if not all(map(mp.isfinite, found[-1])):
@@ -63,8 +53,8 @@ def _same(low, high) -> bool:
     return abs(low - high) <= STABLE * abs(high) + NOTHING
 
 
-def real(value) -> bool:
-    return abs(mp.im(value)) <= STABLE * abs(value) + NOTHING
+def real(number) -> bool:
+    return abs(mp.im(number)) <= STABLE * abs(number) + NOTHING
 
 
 # ------------------------------------------------------------------ antiderivatives
@@ -97,18 +87,18 @@ class Domain:
 
     def _try(self, x: float) -> tuple:
         try:
-            value = stable(self.formula, {self.variable: x}, self.variable)
+            found = stable(self.formula, {self.variable: x}, self.variable)
         except Singular:
             return "singular", x, None
-        if value is None or not real(value[0]):
-            return "unstable" if value is None else "complex", x, None
+        if found is None or not real(found[0]):
+            return "unstable" if found is None else "complex", x, None
         self._found.append(x)
-        return "", x, mp.re(value[0])
+        return "", x, mp.re(found[0])
 
     @functools.cached_property
     def scale(self) -> mpmath.mpf:
         """The usual size of the integrand, at most 1: small differences are measured against it near its zeros."""
-        useful = (abs(value) for reason, _, value in self.samples() if not reason)
+        useful = (abs(size) for reason, _, size in self.samples() if not reason)
         return min(1, max(median([*itertools.islice(useful, MINIMUM)] or [0]), SMALLEST))
 
 
@@ -137,9 +127,9 @@ def antiderivative(integrand: str, answer: str, variable: str) -> dict:
     constants = {name: rng.uniform(1, 2) for name in sorted(letters(formula) - {variable})}
     counts: Counter = Counter()
     rounded = "." in integrand + answer
-    for reason, x, value in field.samples():
-        allowed = 0 if reason else (TOLERANCE if rounded else STABLE) * (abs(value) + field.scale)
-        counts[reason or _compared(formula, constants | {variable: x}, variable, value, allowed)] += 1
+    for reason, x, wanted in field.samples():
+        allowed = 0 if reason else (TOLERANCE if rounded else STABLE) * (abs(wanted) + field.scale)
+        counts[reason or _compared(formula, constants | {variable: x}, variable, wanted, allowed)] += 1
         if counts["refuted"]:
             return dict(verdict="wrong", reason=f"another derivative at {variable} = {x:.6g}", **_shown(counts))
         if counts["agreed"] == POINTS:
@@ -150,82 +140,20 @@ def antiderivative(integrand: str, answer: str, variable: str) -> dict:
 
 def _compared(formula: Formula, at: dict[str, float], variable: str, wanted, allowed) -> str:
     try:
-        value = stable(formula, at, variable)
+        found = stable(formula, at, variable)
     except Singular:
         return "singular"
-    if value is None:
+    if found is None:
         return "unstable"
-    if abs(value[1] - wanted) <= allowed:
+    if abs(found[1] - wanted) <= allowed:
         return "agreed"
-    return "refuted" if real(value[0]) else "complex"
+    return "refuted" if real(found[0]) else "complex"
 
 
 def _shown(counts: Counter) -> dict[str, int]:
     return {name: counts[name] for name in ("agreed", "complex", "singular", "unstable")}
 
 
-# ------------------------------------------------------------------ definite integrals
-
-
-def definite(integrand: str, answer: str, variable: str, bounds: tuple[str, str]) -> dict:
-    """The judgement on a number for the integral between two bounds (numbers, or oo and -oo), by quadrature."""
-    formula = read(integrand)
-    with mp.workdps(DIGITS):
-        try:
-            start, end = map(_bound, bounds)
-            given = dual(read(answer), {})[0]
-            total, size = _quadrature(formula, variable, start, end)
-        except NoConvergence:
-            return dict(verdict="wrong", reason="the quadrature does not converge")
-        except (ArithmeticError, ValueError):
-            return dict(verdict="wrong", reason="no finite real value")
-        close = abs(given - total) <= TOLERANCE * abs(total) + CONVERGED * size
-        return dict(verdict="right" if close else "wrong", reason="" if close else f"the value is {mp.nstr(total, 8)}")
-
-
-def _bound(text: str) -> mpmath.mpf:
-    return {"oo": mp.inf, "-oo": mp.ninf}.get(text) or dual(read(text), {})[0]
-
-
-def _quadrature(formula: Formula, variable: str, start, end) -> tuple:
-    """The integral and the sum of its pieces' sizes. Raises NoConvergence and NotReal."""
-
-    def integrand(x):
-        try:
-            value = dual(formula, {variable: (x, 0)})[0]
-        except (ArithmeticError, ValueError):
-            return mp.zero  # at a point alone it changes nothing; a pole shows in the error
-        if not real(value):
-            raise NotReal
-        return mp.re(value)
-
-    total, size, pieces = mp.zero, mp.zero, _cut(start, end)
-    for _ in range(MAX_PIECES):
-        if not pieces:
-            return total, size
-        piece = pieces.pop()
-        value, error = mp.quad(integrand, piece, error=True, maxdegree=MAX_DEGREE)
-        if error <= CONVERGED * (size + abs(value)):
-            total, size = total + value, size + abs(value)
-        else:
-            pieces += _cut(*piece)
-    raise NoConvergence
-
-
-def _cut(start, end) -> list[tuple]:
-    if mp.isinf(start) and mp.isinf(end):
-        middle = mp.mpf(SPLIT)
-    elif mp.isinf(start) or mp.isinf(end):
-        finite, sign = (end, -1) if mp.isinf(start) else (start, 1)
-        middle = finite + sign * (1 + abs(finite))
-    else:
-        middle = start + SPLIT * (end - start)
-    return [(start, middle), (middle, end)]
-
-
-def answer(question: list) -> dict:
-    """The judgement on [integrand, answer, variable, bounds or None]; both formulas have been read before."""
-    integrand, given, variable, bounds = question
-    if bounds is None:
-        return antiderivative(integrand, given, variable)
-    return definite(integrand, given, variable, bounds)
+def answer(question: list[str]) -> dict:
+    """The judgement on [integrand, answer, variable]; both formulas have been read before."""
+    return antiderivative(*question)

@@ -1,7 +1,8 @@
 r"""One function decides equality for rewards, filtering and evaluation alike (design: verifier).
 
-`check` takes the answer out of the last balanced \boxed{}, compares cheap canonical forms first (`canonical`), and
-only then asks Math-Verify in a process that can be killed (`workers`). Model text is never evaluated. The verdicts:
+`check` takes the answer out of the last balanced \boxed{} (`extraction`), reads and compares it where that is cheap
+(`answers`, `decision`), and only then asks Math-Verify in a process that can be killed (`workers`). Model text is never
+evaluated. The verdicts:
 
 - right, wrong;
 - unparsed: the response has no balanced box, or an empty one;
@@ -16,9 +17,10 @@ from collections.abc import Iterable, Sequence
 from tqdm.auto import tqdm
 
 from soar_lib.verifier import workers
-from soar_lib.verifier.canonical import decide
-from soar_lib.verifier.forms import MAX_CHARACTERS, read, understood
-from soar_lib.verifier.latex import boxed_answer, clean, extract_boxed
+from soar_lib.verifier.answers import read, understood
+from soar_lib.verifier.decision import cleaned, decide
+from soar_lib.verifier.extraction import boxed_answer, extract_boxed
+from soar_lib.verifier.spelling import MAX_CHARACTERS
 
 __all__ = ["VERDICTS", "check", "check_many", "equal", "extract_boxed", "parses", "verdict_counts"]
 
@@ -66,8 +68,9 @@ def parses(answer: str, deadline: float = DEADLINE) -> bool:
     """
     if len(answer) > MAX_CHARACTERS:
         return False
-    known = understood(read(clean(answer)))
-    return workers.ask([_for_algebra(answer)], deadline) is True if known is None else known
+    text = cleaned("", answer)[1]
+    known = understood(read(text))
+    return workers.ask([_for_algebra(text)], deadline) is True if known is None else known
 
 
 def verdict_counts(verdicts: Iterable[str]) -> dict[str, int]:
@@ -78,16 +81,16 @@ def verdict_counts(verdicts: Iterable[str]) -> dict[str, int]:
 
 def _cheap(gold: str, answer: str) -> str | None:
     if max(len(gold), len(answer)) > MAX_CHARACTERS:
-        return "right" if gold == answer else "wrong"  # no answer to a problem is as long
+        return "right" if gold == answer else "wrong"
     verdict = decide(gold, answer)
     return None if verdict is None else "right" if verdict else "wrong"
 
 
 def _asked(gold: str, answer: str, deadline: float) -> str:
-    verdict = workers.ask([_for_algebra(gold), _for_algebra(answer)], deadline)
+    verdict = workers.ask([_for_algebra(text) for text in cleaned(gold, answer)], deadline)
     return "timeout" if verdict is None else "right" if verdict else "wrong"
 
 
-def _for_algebra(answer: str) -> str:
-    """The cleaned answer in LaTeX that Math-Verify reads."""
-    return clean(answer).replace("°", "^{\\circ}").replace("%", "\\%").replace("*", "\\cdot ")
+def _for_algebra(text: str) -> str:
+    """A cleaned answer in LaTeX that Math-Verify reads."""
+    return text.replace("°", "^{\\circ}").replace("%", "\\%").replace("*", "\\cdot ")

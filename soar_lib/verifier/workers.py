@@ -1,45 +1,48 @@
-"""Processes that may hang, fail or eat memory, and the pool that kills and replaces them (design: verifier).
+"""Processes that may hang, fail or eat memory, and the pool that replaces them (design: verifier).
 
 A worker is a plain subprocess that speaks JSON lines over pipes, not a fork and not a `multiprocessing` child: so it
 works from threads and from notebooks, and inherits neither torch nor locks. It runs the function `answer` of one
-module, VERIFY or INTEGRALS.
+module, VERIFY or INTEGRALS. Its limits are the kernel's: timers of processor time and of the clock whose signals end
+the process, whatever it is doing, and an address space.
 """
 
 import atexit
+import contextlib
 import json
 import logging
 import os
 import queue
 import resource
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-VERIFY, INTEGRALS = "soar_lib.verifier.verify_worker", "soar_lib.verifier.integral_worker"
+VERIFY, INTEGRALS = "soar_lib.verifier.math_verify_worker", "soar_lib.verifier.integral_worker"
 ROOT = str(Path(__file__).parents[2])  # last on the path, for a package that is not installed
-START = "import sys; sys.path.append({root!r}); from {module} import answer; from {own} import serve; serve(answer)"
+START = (
+    "import signal, sys; signal.pthread_sigmask(signal.SIG_SETMASK, []); signal.alarm({seconds}); "
+    "sys.path.append({root!r}); from {module} import answer; from {own} import serve; serve(answer)"
+)
 MAX_WORKERS = 8
 MEMORY_BYTES = 2 * 2**30  # address space of one worker; sympy and the grammar alone map about 0.5 GB
-START_SECONDS = 120.0
+START_SECONDS = 120
 PATIENCE = 10  # a deadline of processor time ends after so many times as long by the clock
-ORPHAN_SECONDS = 600.0  # a worker whose parent died ends itself after this long in one question
 
 
 class Worker:
     """One process; `ask` answers a question or ends the process."""
 
     def __init__(self, module: str):
-        command = [sys.executable, "-P", "-c", START.format(root=ROOT, module=module, own=__name__)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        if self._line(START_SECONDS) != b'"ready"\n':
+        code = START.format(seconds=START_SECONDS, root=ROOT, module=module, own=__name__)
+        command = [sys.executable, "-P", "-c", code]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self.process.stdout.readline() != b'"ready"\n':
             self.kill()
             raise RuntimeError(
                 "the verifier's worker process did not start: its own message is on standard error; "
@@ -50,12 +53,12 @@ class Worker:
         """The answer, or None where the deadline or the memory ran out; the process is dead after None.
 
         `seconds` are of the worker's own processor time, so that a busy machine changes no verdict, and at most
-        PATIENCE times as long by the clock. Where the system does not tell (no /proc), they are by the clock.
+        PATIENCE times as long by the clock.
         """
         try:
-            before = self._processor_seconds()
-            self.process.stdin.write(json.dumps(question).encode() + b"\n")
-            line = self._line(seconds, before)
+            self.process.stdin.write(json.dumps([seconds, question]).encode() + b"\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
         except BrokenPipeError:
             line = b""
         if not line.endswith(b"\n"):
@@ -63,38 +66,14 @@ class Worker:
             return None
         return json.loads(line)
 
-    def _line(self, seconds: float, before: float | None = None) -> bytes:
-        """One line of output; an incomplete one where the process ends or the time is over."""
-        line, last = b"", time.monotonic() + (seconds if before is None else PATIENCE * seconds)
-        while not line.endswith(b"\n"):
-            left = last - time.monotonic()
-            if before is not None:
-                left = min(left, seconds - ((self._processor_seconds() or before) - before))
-            if left <= 0:
-                return line
-            ready, _, _ = select.select([self.process.stdout], [], [], left)
-            if ready:
-                part = os.read(self.process.stdout.fileno(), 4096)
-                if not part:
-                    return line
-                line += part
-        return line
-
-    def _processor_seconds(self) -> float | None:
-        """The processor time this worker has used so far, None where the system does not tell."""
-        try:
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
     def alive(self) -> bool:
         return self.process.poll() is None
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
 
 
@@ -105,13 +84,7 @@ _lock = threading.Lock()
 
 def ask(question: list, seconds: float, module: str = VERIFY) -> Any:
     """Put one question to an idle worker, starting one where none is idle; None: out of time or memory."""
-    try:
-        worker = _idle[module].get_nowait()
-    except queue.Empty:
-        worker = _start(module)
-    if not worker.alive():
-        _forget(worker)
-        worker = _start(module)
+    worker = _take(module)
     try:
         answer = worker.ask(question, seconds)
     except BaseException:  # interrupted halfway: its next line would answer the wrong question
@@ -131,7 +104,14 @@ def side_by_side(function: Callable, items: Iterable) -> Iterable:
         yield from pool.map(function, items)
 
 
-def _start(module: str) -> Worker:
+def _take(module: str) -> Worker:
+    try:
+        worker = _idle[module].get_nowait()
+        if worker.alive():
+            return worker
+        _forget(worker)
+    except queue.Empty:
+        pass
     worker = Worker(module)
     with _lock:
         _started.append(worker)
@@ -162,17 +142,27 @@ def _after_fork() -> None:
 def serve(answer: Callable[[list], Any]) -> None:
     """A worker's side: answer questions until the pipe closes, within the limits of memory and time."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; the closed pipe ends this one
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)  # the process ends
     channel = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # a library's print must not enter the channel
     logging.disable(logging.CRITICAL)
     if sys.platform == "linux":  # macOS refuses this limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    signal.alarm(0)
     channel.write('"ready"\n')
     for line in sys.stdin:
-        signal.setitimer(signal.ITIMER_REAL, ORPHAN_SECONDS)  # default action: the process ends
-        reply = json.dumps(answer(json.loads(line)))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        seconds, question = json.loads(line)
+        _limit(seconds)
+        reply = json.dumps(answer(question))
+        _limit(0)
         channel.write(reply + "\n")
+
+
+def _limit(seconds: float) -> None:
+    """The process ends after so many seconds of its processor time, or PATIENCE times as many; 0 lifts the limit."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds)
 
 
 atexit.register(stop)

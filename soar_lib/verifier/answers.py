@@ -1,23 +1,26 @@
-r"""What an answer says: a value (see `expression`), list, set, tuple or interval, relation, ratio, based number, text.
+r"""The one reader of answers: what a cleaned text says.
 
-Reading never fails: what this module does not understand is of kind "unclear" (a computer algebra system may), and what
-nobody can read is "malformed".
+That is a value (see `formulas`), list, set, tuple or interval, relation, ratio, number in a base, or text. Reading
+never fails: what this module does not understand is of kind "unclear" (computer algebra may), and what nobody can read
+is "malformed".
 """
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from soar_lib.verifier.expression import LEFT_TO_RIGHT, TIGHT, Ambiguous, Malformed, Unclear, Value, evaluate
-from soar_lib.verifier.latex import clean, split_top
+from soar_lib.verifier import formulas
+from soar_lib.verifier.formulas import LEFT_TO_RIGHT, TIGHT, Ambiguous, Formula, Malformed, Unreadable
+from soar_lib.verifier.residues import residue
+from soar_lib.verifier.spelling import MAX_CHARACTERS, clean, closing, split_top
 
-MAX_CHARACTERS = 2000
 MAX_DEPTH = 40
 THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:[ ,]\d{3})+(?:\.\d+)?")
 INTEGER = re.compile(r"-?\d+")
 SYMBOL = r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?"
 LEFT_SIDE = re.compile(rf"{SYMBOL}|{SYMBOL}\({SYMBOL}(?:,{SYMBOL})*\)|\({SYMBOL}(?:,{SYMBOL})*\)|\|{SYMBOL}\|")
 RELATION = re.compile(r"(=|<|>|\\le |\\ge |\\ne |\\approx )")
+FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 UNIT = re.compile(r"(?<=[\d}%°])\s*\\text\s*\{[^{}\d]*\}\s*(?:\^\{?\d\}?)?$")
 WORDS = re.compile(r"[A-Za-z]{3,}|[A-Za-z]{2,}(?:[ -][A-Za-z]{2,})+")
@@ -34,7 +37,8 @@ class Form:
     kind: str
     text: str = ""  # the cleaned text; of text forms the letters alone; of tuples the two brackets
     items: tuple["Form", ...] = ()
-    value: Value | None = None
+    formula: Formula | None = field(default=None, compare=False)  # of a value, with its residue
+    residue: int = 0
 
 
 def understood(form: Form) -> bool | None:
@@ -51,14 +55,11 @@ def read(text: str) -> Form:
     if len(text) > MAX_CHARACTERS or _depth(text) > MAX_DEPTH:
         return Form("unclear", text)
     if INTEGER.fullmatch(text):
-        return _read_value(text)
+        return _value(text)
     while (bare := UNIT.sub("", text)) != text:
         text = bare
-    for reader in (_read_text, _read_relation, _read_list, _read_bracketed, _read_special, _read_suffixed):
-        form = reader(text)
-        if form:
-            return form
-    return _read_value(text)
+    readers = (_text, _relation, _list, _bracketed, _special)
+    return next((form for reader in readers if (form := reader(text))), None) or _value(text)
 
 
 def _depth(text: str) -> int:
@@ -69,17 +70,27 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _read_text(text: str) -> Form | None:
-    r"""`\text{even}`, `(\text{A})`, bare words, and words between values."""
+def _joined(kind: str, text: str, items: list[Form]) -> Form:
+    broken = any(item.kind == "malformed" for item in items)
+    return Form("malformed", text) if broken else Form(kind, text, tuple(items))
+
+
+# ------------------------------------------------------------------ words
+
+
+def _text(text: str) -> Form | None:
+    r"""`\text{even}`, `(\text{A})`, bare words, and words between values: `133 Ps, 134 Qs` must agree in order."""
     if not text:
         return Form("malformed", text)
     if text == "\\emptyset":
         return Form("text", "nosolution")
-    if not TEXT.sub("", text).strip(" ()") and "\\text" in text:
+    if not TEXT.search(text):
+        return Form("words", _letters(text)) if WORDS.fullmatch(text) else None
+    if not TEXT.sub("", text).strip(" ()"):
         return Form("text", _letters(TEXT.sub(r"\1", text)))
-    if TEXT.search(text):
-        return _read_pieces(text)
-    return Form("words", _letters(text)) if WORDS.fullmatch(text) else None
+    pieces = [piece.strip(" ,") for piece in TEXT.split(text)]
+    values = tuple(read(piece) for piece in pieces[::2] if piece)
+    return Form("pieces", "|".join(_letters(piece) for piece in pieces[1::2]), values)
 
 
 def _letters(text: str) -> str:
@@ -88,59 +99,47 @@ def _letters(text: str) -> str:
     return "nosolution" if letters in NOTHING else letters
 
 
-def _read_pieces(text: str) -> Form:
-    """Mathematics with words between, `133 Ps, 134 Qs`: the words and the values must agree in order."""
-    pieces = [piece.strip(" ,") for piece in TEXT.split(text)]
-    values = tuple(read(piece) for piece in pieces[::2] if piece)
-    return Form("pieces", "|".join(_letters(piece) for piece in pieces[1::2]), values)
+# ------------------------------------------------------------------ relations
 
 
-def _read_suffixed(text: str) -> Form | None:
-    for suffix, kind in (("%", "percent"), ("°", "degrees")):
-        if text.endswith(suffix):
-            inner = _read_value(text[:-1].strip())
-            return Form(kind, text, (inner,)) if inner.kind == "value" else Form("unclear", text)
-    return None
-
-
-def _read_relation(text: str) -> Form | None:
+def _relation(text: str) -> Form | None:
     """Equations keep their first and last side; inequalities about one letter are intervals."""
-    if len(split_top(text, ",;")) > 1:
-        return None
-    membership = re.fullmatch(rf"{SYMBOL}\s*\\in\s*([(\[\\].*)", text)
-    if membership:
-        return read(membership.group(1))
     sides = [side.strip() for side in RELATION.split(text)]
-    if len(sides) < 3 or len(split_top(text, "=<>")) == 1 and not re.search(r"\\(?:le|ge|ne|approx) ", text):
+    belongs = re.fullmatch(rf"{SYMBOL}\s*\\in\s*([(\[\\](?!.*\\in\b).*)", text)
+    if len(sides) < 3 and not belongs or len(split_top(text, ",;")) > 1:
+        return None
+    if belongs:
+        return read(belongs.group(1))
+    if len(split_top(text, "=<>")) == 1 and not re.search(r"\\(?:le|ge|ne|approx) ", text):
         return None
     if sides[-2] == "\\approx":
-        return read(clean(" ".join(sides[:-2])))
+        return read(clean(" ".join(sides[: sides.index("\\approx")])))
     if any(not side for side in sides[::2]):
         return Form("malformed", text)
     if set(sides[1::2]) == {"="}:
         return Form("equation", sides[0].replace(" ", ""), (read(sides[0]), read(sides[-1])))
-    return _interval(text, sides) or Form("chain", "", tuple(read(s) for s in sides[::2]), None)
+    return _interval(sides) or Form("chain", " ".join(sides[1::2]), tuple(read(side) for side in sides[::2]))
 
 
-def _interval(text: str, sides: list[str]) -> Form | None:
+def _interval(sides: list[str]) -> Form | None:
     """`a < x <= b`, `x < b`, `b > x`: the interval that x lies in."""
-    flipped = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
-    if any(operator not in flipped for operator in sides[1::2]):
+    if not set(sides[1::2]) <= set(FLIPPED):
         return None
-    if len(sides) == 3 and not LEFT_SIDE.fullmatch(sides[0]):
-        sides = [sides[2], flipped[sides[1]], sides[0]]
-    elif len(sides) == 5 and sides[1] in (">", "\\ge"):
-        sides = [sides[4], flipped[sides[3]], sides[2], flipped[sides[1]], sides[0]]
+    if len(sides) == 3 and not LEFT_SIDE.fullmatch(sides[0]) or len(sides) == 5 and sides[1] in (">", "\\ge"):
+        sides = [FLIPPED.get(side, side) for side in sides[::-1]]
     if len(sides) == 3:
         below = sides[1] in ("<", "\\le")
-        sides = ["-\\infty", "<", *sides] if below else [sides[2], flipped[sides[1]], sides[0], "<", "\\infty"]
+        sides = ["-\\infty", "<", *sides] if below else [sides[2], FLIPPED[sides[1]], sides[0], "<", "\\infty"]
     if len(sides) != 5 or not LEFT_SIDE.fullmatch(sides[2]) or {sides[1], sides[3]} & {">", "\\ge"}:
         return None
     brackets = ("[" if sides[1] == "\\le" else "(") + ("]" if sides[3] == "\\le" else ")")
     return Form("tuple", brackets, (read(sides[0]), read(sides[4])))
 
 
-def _read_list(text: str) -> Form | None:
+# ------------------------------------------------------------------ lists, sets, tuples and intervals
+
+
+def _list(text: str) -> Form | None:
     if THOUSANDS.fullmatch(text):
         return None
     comma, semicolon = split_top(text, ","), split_top(text, ";")
@@ -152,9 +151,7 @@ def _read_list(text: str) -> Form | None:
     if ", " in text and re.search(r"\d,\d{3}(?!\d)", text):  # 1,000, 2,000: thousands beside a list's commas
         return read(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text))
     items = [read(part) for part in parts]
-    if any(item.kind == "malformed" for item in items):
-        return Form("malformed", text)
-    return Form("list", text, tuple(part for item in items for part in (item.items if item.kind == "list" else [item])))
+    return _joined("list", text, [part for item in items for part in (item.items if item.kind == "list" else [item])])
 
 
 def _plus_minus(text: str) -> Form | None:
@@ -164,63 +161,51 @@ def _plus_minus(text: str) -> Form | None:
     return Form("list", text, (read(plus.removeprefix("+")), read(minus)))
 
 
-def _read_bracketed(text: str) -> Form | None:
-    """Sets, tuples and intervals; a single value in brackets is that value, except in a set."""
+def _bracketed(text: str) -> Form | None:
+    """A single value in brackets is that value, except in a set."""
     text = re.sub(r"^[a-zA-Z](?=\([^()\[\]]*\]$|\[[^()\[\]]*\)$)", "", text)
     if text.startswith("\\{") and text.endswith("\\}") and "\\}" not in text[2:-2]:
         inner = read(text[2:-2].strip())
         return Form("set", text, inner.items if inner.kind == "list" else (inner,))
-    if text[:1] not in ("(", "[") or text[-1:] not in (")", "]") or not _encloses(text):
+    if text[:1] not in ("(", "[") or text[-1:] not in (")", "]") or closing(text, "([", ")]") != len(text) - 1:
         return None
     inner = text[1:-1].strip()
     parts = next((p for p in (split_top(inner, ","), split_top(inner, ";")) if len(p) > 1), None)
-    if parts is None:
-        return read(inner)
-    items = tuple(read(part) for part in parts)
-    kind = "malformed" if any(item.kind == "malformed" for item in items) else "tuple"
-    return Form(kind, text[0] + text[-1], items)
+    return read(inner) if parts is None else _joined("tuple", text[0] + text[-1], [read(part) for part in parts])
 
 
-def _encloses(text: str) -> bool:
-    depth = 0
-    for position, character in enumerate(text):
-        depth += (character in "([") - (character in ")]")
-        if depth == 0:
-            return position == len(text) - 1
-    return False
+# ------------------------------------------------------------------ numbers and expressions
 
 
-def _read_special(text: str) -> Form | None:
+def _special(text: str) -> Form | None:
     if text in ("\\infty", "-\\infty", "- \\infty"):
         return Form("infinity", "-" if "-" in text else "+")
     if text == "\\ldots":
         return Form("dots")
-    based = BASED.fullmatch(text)
-    if based:
+    if based := BASED.fullmatch(text):
         return Form("based", based.group(1).lstrip("0").upper() + "_" + based.group(2))
     if ":" in text and len(parts := split_top(text, ":")) > 1:
         return Form("ratio", text, tuple(read(part) for part in parts))
-    if "\\ldots" in text:
-        return Form("unclear", text)
-    return None
+    if text[-1] in "%°":
+        inner, kind = _value(text[:-1].strip()), "percent" if text[-1] == "%" else "degrees"
+        return Form(kind, text, (inner,)) if inner.kind == "value" else Form("unclear", text)
+    return Form("unclear", text) if "\\ldots" in text else None
 
 
-def _read_value(text: str) -> Form:
+def _value(text: str, slash: str = "") -> Form:
     if THOUSANDS.fullmatch(text):
         text = re.sub(r"[ ,]", "", text)
     try:
-        return Form("value", text, value=evaluate(text))
+        formula = formulas.read(text, slash)
+        return Form("value", text, (), formula, residue(formula))
     except Ambiguous:
-        return _read_both(text)
-    except Unclear:
-        return Form("unclear", text)
-    except Malformed:
-        return Form("malformed", text)
+        return _either(text)
+    except Unreadable as error:
+        return Form("malformed" if isinstance(error, Malformed) else "unclear", text)
 
 
-def _read_both(text: str) -> Form:
-    try:
-        readings = [evaluate(text, slash) for slash in (LEFT_TO_RIGHT, TIGHT)]
-    except (Unclear, Malformed):
-        return Form("unclear", text)
-    return Form("either", text, tuple(Form("value", text, value=value) for value in readings))
+def _either(text: str) -> Form:
+    """The two readings of `1/2x`; one form where they are equal."""
+    first, second = (_value(text, slash) for slash in (LEFT_TO_RIGHT, TIGHT))
+    both = first.kind == second.kind == "value"
+    return first if first == second else Form("either" if both else "unclear", text, (first, second))
