@@ -5,7 +5,7 @@ look. Both verdicts must be sound: False is given only where both sides were und
 read by anybody. POLICY is a careful human grader's; beside it:
 
 - a decimal stands for a value that it is not equal to only with ten significant digits or more;
-- `1000,99` is `1000.99`;
+- `1000,99` is `1000.99`; `1e3` and `4.2e-5` are powers of ten, unless both answers hold an e;
 - of `a/bc`, which has two readings, both must differ for "wrong".
 """
 
@@ -22,6 +22,8 @@ from soar_lib.verifier.spelling import clean
 NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
 DECIMAL = re.compile(r"-?\d*\.\d+")
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+POWER_OF_TEN = re.compile(rf"(?<![\w.\\/^])({NUMBER})[eE]([-+]?\d{{1,3}})(?![\w.])")
+LETTER_E = re.compile(r"(?<![a-zA-Z])[eE](?![a-zA-Z])")
 ROUNDED_DIGITS = 10
 LETTER_UNIT = re.compile(rf"({NUMBER})\s*([cdghlmst]|[a-zA-Z]{{2,}})")  # 5 m, 5 s, 5 cm
 
@@ -40,7 +42,10 @@ def decide(gold: str, answer: str) -> bool | None:
 
 def cleaned(gold: str, answer: str) -> tuple[str, str]:
     """Both answers in one spelling."""
-    return clean(gold), clean(answer)
+    left, right = clean(gold), clean(answer)
+    if LETTER_E.search(left) and LETTER_E.search(right):
+        return left, right
+    return tuple(POWER_OF_TEN.sub(r"\1*10^{\2}", text) if "e" in text.lower() else text for text in (left, right))
 
 
 def _unspaced(text: str) -> str:

@@ -9,6 +9,9 @@ BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 # What may stand between two boxes of one list: \boxed{1}, \boxed{2} papers and \( n = \boxed{3} \).
 DELIMITERS = re.compile(r"\\[\[\]()]|\\(?:quad|qquad|text|textbf|mbox|,|;|!| )|[$&{}]")
 GAP = re.compile(r"[\s,;.]*|[^.!?\n\\]{0,30}\b(?:and|or)\b[^.!?\n\\]{0,10}")
+CORRECTION = re.compile(
+    r"\b(?:rather|no|not|wait|actually|instead|sorry|mean|correct\w*|should|better)\b", re.IGNORECASE
+)
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:
@@ -47,7 +50,7 @@ def boxed_answer(text: str) -> str | None:
     contents = [found[-1][2].strip()]
     for (_, end, content), (start, _, _) in zip(found[-2::-1], found[:0:-1]):
         gap = text[end:start]
-        if not content.strip() or not GAP.fullmatch(DELIMITERS.sub("", gap)):
+        if not content.strip() or CORRECTION.search(gap) or not GAP.fullmatch(DELIMITERS.sub("", gap)):
             break
         if content.strip() != contents[0]:
             contents.insert(0, content.strip())

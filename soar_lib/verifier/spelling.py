@@ -2,6 +2,8 @@ r"""One spelling for the many ways to write the same answer: text in, text out, 
 
 import functools
 import re
+import unicodedata
+from fractions import Fraction
 
 from soar_lib.verifier.extraction import boxes
 
@@ -9,11 +11,44 @@ MAX_CHARACTERS = 2000  # no answer is as long; beyond nothing is cleaned or read
 PLAIN = re.compile(r"(?:[-+*/^(),\d ]|\.(?!\.)|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))*")
 WORD = r"(?![a-zA-Z])"
 ENVIRONMENT_WITH_ROWS = re.compile(r"\\begin|&")
+BASES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+IN_BASE = rf"({'|'.join(BASES)}|\d{{1,2}})"
+
+
+def _fraction(match: re.Match) -> str:
+    top, bottom = Fraction(unicodedata.numeric(match[0])).limit_denominator(10).as_integer_ratio()
+    return f"\\frac{{{top}}}{{{bottom}}}"
+
+
+def _repeating(match: re.Match) -> str:
+    """`0.8\\overline{3}` as (83 - 8)/90."""
+    whole, fixed, period = match.groups()
+    nines = 10 ** len(fixed) * (10 ** len(period) - 1)
+    return f"\\frac{{{int(whole + fixed + period) - int(whole + fixed or 0)}}}{{{nines}}}"
+
+
+def _mixed(match: re.Match) -> str:
+    whole, top, bottom = match.groups()
+    return f"{whole}\\frac{{{top}}}{{{bottom}}}" if int(top) < int(bottom) else match[0]
+
+
+def _base(match: re.Match) -> str:
+    return f"_{{{BASES.index(match[1]) + 2 if match[1] in BASES else match[1]}}}"
+
+
+MIXED = (re.compile(r"(?<![\w.)}\]/^*])(\d+) (\d+)/(\d+)(?![\d.])"), _mixed)
 REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?=[^a-zA-Z\s])\.?(?![a-zA-Z])", ""),
         (r"(?<=\d)\s*(?:,\\!\s*|\{,\}(?:\\!)?\s*|\\,)(?=\d{3}(?!\d))", ""),  # thousands: 3,\!200 and 14{,}916
+        (r"[¼-¾⅐-⅞]", _fraction),
+        (r"(\d*)\.(\d*)\\(?:overline|bar)\s*\{(\d{1,40})\}", _repeating),
+        (r"²", "^{2}"),
+        (r"³", "^{3}"),
+        (r"ˆ", "^"),
+        (r"√\s*(\d+|[a-zA-Z])", r"\\sqrt{\1}"),
+        (r"√", r"\\sqrt"),
         (r"\{\s*([-+:=,])\s*\}", r"\1"),
         (r"\\[hv]space\s*\{[^{}]*\}", " "),
         (rf"\\(?:displaystyle|textstyle|limits){WORD}", ""),
@@ -46,6 +81,9 @@ REWRITES = [
         (r"\\sqrt\s*\(([^()]*)\)|\\sqrt\s*([0-9a-zA-Z])", r"\\sqrt{\1\2}"),
         (r"\^\s*(-?\d+(?:\.\d+)?)", r"^{\1}"),
         (r"_\s*(\d+)", r"_{\1}"),
+        (rf"_\s*\{{?\s*(?:\\text\s*\{{)?\s*{IN_BASE}{WORD}\s*\}}?\s*\}}?$", _base),
+        (rf"(?<=[\dA-F)}}])\s*(?:\\text\s*\{{)?\s*\(?(?:in )?base[\s-]*{IN_BASE}\s*\)?\s*\}}?$", _base),
+        MIXED,
     )
 ]
 
@@ -79,7 +117,8 @@ def clean(text: str) -> str:
 def _clean_plain(text: str) -> str:
     """The same for text without LaTeX and words, at a tenth of the time: most answers of small models are such."""
     text = re.sub(r"\*\s?\*", "^", text)
-    return _spaced(re.sub(r"\^\s*(-?\d+(?:\.\d+)?)", r"^{\1}", text))
+    text = _spaced(re.sub(r"\^\s*(-?\d+(?:\.\d+)?)", r"^{\1}", text))
+    return MIXED[0].sub(MIXED[1], text) if "/" in text else text
 
 
 def _spaced(text: str) -> str:

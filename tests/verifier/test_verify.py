@@ -95,7 +95,26 @@ OTHER = [
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{pmatrix} 1 & 2 \\ 3 & 5 \end{pmatrix}", "wrong"),
     (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", r"\begin{bmatrix} 1 & 2 \\ 3 & \frac82 \end{bmatrix}", "right"),
     ("5", "__import__('os').getpid()", "wrong"),
-]
+    # mixed numbers, plain or not
+    (r"\frac{23}{6}", "3 5/6", "right"), (r"-\frac{23}{6}", "-3 5/6", "right"), ("-19/6", "-3 5/6", "wrong"),
+    (r"\frac{23}{6}", r"3\ 5/6", "right"), ("1, 23/6", "1, 3 5/6", "right"), ("5/2", "3 5/6", "wrong"),
+    ("23/6", "3 5 / 6 7", "wrong"), ("21/2", "3 7/2", "wrong"), ("23/6 + 1", "3 5/6 + 1", "right"),
+    # powers of ten, but Euler's number where both sides hold an e
+    (r"4.2\times10^{-5}", "4.2e-5", "right"), ("1000", "1e3", "right"), ("1000", "1E3", "right"),
+    ("1000", "1e4", "wrong"), (r"3\times 10^{-7}", "3e-7", "right"), ("2e-1", "2e - 1", "right"),
+    ("2e - 1", "-1 + 2e", "right"), ("e^2", "e*e", "right"),
+    # roots, repeating decimals, characters
+    (r"\sqrt[3]{5}", r"\sqrt[3]5", "right"), (r"\sqrt[3]{5}", r"\sqrt{5}", "wrong"), (r"\sqrt{6}", "√6", "right"),
+    (r"\sqrt{12}", "2√3", "right"), (r"\sqrt{x+1}", "√(x+1)", "right"), ("5/6", r"0.8\overline{3}", "right"),
+    (r"\frac{3}{11}", r"0.\overline{27}", "right"), (r"\frac{3}{11}", "0.27", "wrong"), ("1", r".\bar{9}", "right"),
+    ("1/2", "½", "right"), ("7/2", "3½", "right"), ("1/3", "½", "wrong"), ("x^2", "x²", "right"),
+    # bases in words
+    ("1011_2", "1011 (base two)", "right"), ("1011_2", r"1011_{\text{two}}", "right"), ("213_5", "213_{five}", "right"),
+    ("1011_2", r"1011\text{ (base 2)}", "right"), ("1011_2", r"1011 \text{ base two}", "right"),
+    ("1011_2", "1011 in base two", "right"), ("1011_2", "1011 (base three)", "wrong"), ("213_5", "213_{six}", "wrong"),
+    # what is malformed or unclear on both sides is not equal for that
+    (r"x + 1 \ne 3", "x + 1 < 3", "wrong"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("gold, answer, verdict", OTHER)
@@ -137,6 +156,8 @@ def test_extract_boxed(text, content):
         ("\\boxed{3}", "wrong"),
         ("\\boxed{2} wait no, \\boxed{3}", "wrong"),
         ("\\boxed{2} is one root. \\boxed{3}", "wrong"),
+        ("\\boxed{2}, or rather \\boxed{3}", "wrong"),
+        ("\\boxed{5}, sorry, or better \\boxed{2, 3}", "right"),
     ],
 )
 def test_boxes_side_by_side_are_one_list(response, verdict):
@@ -195,7 +216,25 @@ def test_cases_agree_but_for_the_listed_ones():
     different = [case["prediction"] for case in cases if not agrees(case)]
     assert len(cases) == 371
     assert [text for text in different if not text.startswith(tuple(DISAGREEMENTS))] == []
-    assert len(different) == len(DISAGREEMENTS) <= 11
+    assert len(different) == len(DISAGREEMENTS) == 10
+
+
+# The table's second part: what it calls policies are choices, and these are made otherwise (see `decision.POLICY`).
+CHOICES = {
+    "choice-with-text": "a letter with its text is not the letter: a prompt that wants the letter says so",
+    "interval-vs-list": "[1,2] may be a list, as reasoning-gym writes them: 1, 2 in this order is right",
+    "ratio-reduced": "3:4 and 6:8 are two answers where lowest terms are asked for",
+    "french-interval": "]0;5[ is not read",
+    "unfinished-thinking": "a box counts wherever it stands",
+}
+
+
+@needs_data
+def test_new_cases_agree_but_for_the_choices():
+    cases = [json.loads(line) for line in (DATA / "verify_cases_2.jsonl").read_text().splitlines()]
+    different = [c["kind"] for c in cases if (check(c["gold"], c["prediction"]) == "right") != c["equal"]]
+    assert (len(cases), sum(not case["kind"].startswith("policy:") for case in cases)) == (81, 71)
+    assert sorted(different) == [f"policy:{name}" for name in sorted(CHOICES)]
 
 
 GOLDS = ["math_train", "math_test", "harp", "olympiadbench_oe_to_maths_en"]
