@@ -38,6 +38,7 @@ import pandas as pd
 from soar_lib import meter, runs
 from soar_lib.cli.arguments import grouped_settings, known_settings
 from soar_lib.engine.base import Base, load_for
+from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems import filtering
@@ -146,7 +147,8 @@ def run(
         own = replace(config.soar, problems=str(out / "filter"), seed=seed)
         hooks.say(str(soar.run(own, folder, True, base, hooks=hooks)))
     _fresh(config, out, budget, base, hooks)
-    ladder.run(grown, out / "ladder", True, base, hooks.progress)
+    ladder.run(grown, out / "ladder", True, base, hooks)
+    ladder_report.write(out / "ladder")
     hooks.say(f"ladder is measured; everything is in {out / 'ladder'}")
     return methods_report.write(out)
 
@@ -243,7 +245,8 @@ def _trees(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: run
     """Grow LADDER's trees once, to see what they cost; its run grows the same ones."""
     trees = ladder_config(config, out, budget, spent=0)
     shortest = replace(trees.student, steps=trees.student.optimiser.warmup + 1)
-    ladder.run(replace(trees, samples=1, most_samples=1, student=shortest), out / "trees", True, base, hooks.progress)
+    grown = replace(trees, samples=1, most_samples=1, student=shortest)
+    ladder.run(grown, out / "trees", True, base, hooks)
     return methods_report.spent_on_trees(out / "trees")
 
 

@@ -20,7 +20,7 @@ from soar_lib.problems.rows import LoadError
 from soar_lib.settings.cost import describe_cost
 from soar_lib.settings.presets import preset
 from soar_lib.settings.student import BASE_SETTINGS, BaseSettings, FilterConfig
-from soar_lib.settings.values import ConfigError, first_line, to_values
+from soar_lib.settings.values import ConfigError, first_line
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
@@ -153,12 +153,14 @@ def _ladder(arguments: argparse.Namespace) -> None:
         own |= {name: vars(config)[name] for name in BASE_SETTINGS}
         _filtered(preset(arguments.preset, FilterConfig, seed=config.seed, **own), pool, resume=True)
         config = dataclasses.replace(config, problems=str(pool))
+    from soar_lib.ladder import report
     from soar_lib.ladder import run as ladder
 
     train, test = ladder.problems(config, out)
     sized = dataclasses.replace(config, originals=len(train), tested=len(test))
-    with _cost("ladder", sized, out, len(test)), loggers.opened(arguments.log, out, to_values(config)) as log:
-        table = ladder.run(config, out, arguments.resume, log=log)
+    with _cost("ladder", sized, out, len(test)):
+        ladder.run(config, out, arguments.resume, hooks=runs.Hooks(log=arguments.log))
+        table = report.write(out)
         print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
 
 

@@ -11,7 +11,7 @@ Llama-3.2-3B-Instruct on its 100 integrals and, for TTRL, of the 7B model on 20 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -21,8 +21,8 @@ import pandas as pd
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
 from soar_lib.measure.claims import Claim, Measured, gain, judged
 from soar_lib.measure.passk import table as pass_table
-from soar_lib.records import ANY_STEP, HARD_TEST, VARIANTS, Score
-from soar_lib.runs import read_json, read_jsonl, write_tables
+from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
+from soar_lib.runs import read_json, read_jsonl, read_problems, write_tables
 from soar_lib.settings.values import from_values
 
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
@@ -52,11 +52,6 @@ def write(folder: str | Path) -> pd.DataFrame:
     return tables["ladder"]
 
 
-def read(folder: str | Path) -> pd.DataFrame:
-    """The table of a finished run."""
-    return pd.read_csv(Path(folder) / "ladder.csv")
-
-
 def read_scores(folder: str | Path) -> list[Score]:
     """The scores of one run, its runs named by their seed."""
     return [Score(**row) for row in read_jsonl(Path(folder) / "scores.jsonl")]
@@ -69,23 +64,15 @@ def table(folder: str | Path) -> pd.DataFrame:
     """Columns `COLUMNS`, arms in the order of `LADDER_ARMS`: means and 95 % intervals as fractions. `rollouts` are the
     completions that made the measured student: variants, rollouts and, for any step, the answers that were tried; the
     samples of pass@k are in its name."""
-    scores = [score for score in read_scores(folder) if score.set != VARIANTS]
-    rows = []
+    scores, rows = read_scores(folder), []
     for arm in LADDER_ARMS:
         mine = [score for score in scores if score.arm == arm]
         one = "final step" if arm in TTRL_ARMS else "pass@1"
-        rows += _rows(mine, HARD_TEST, lambda k: one if k == 1 else f"pass@{k}", [1, *_ks(folder, arm, mine)])
-        rows += _rows(outcomes(mine), ANY_STEP, lambda k: "any step", [1])
+        sampled = pass_table(mine, [1, *_ks(folder, arm, mine)]).to_dict("records")
+        named = [(one if row["k"] == 1 else f"pass@{row['k']}", row) for row in sampled]
+        named += [("any step", row) for row in pass_table(outcomes(mine), [1], set=ANY_STEP).to_dict("records")]
+        rows += [row | {"metric": name, "paper": PAPER.get((arm, name), math.nan)} for name, row in named]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _rows(scores: Sequence[Score], set: str, name: Callable[[int], str], ks: Sequence[int]) -> list[list]:
-    found = pass_table(scores, ks, set=set).to_dict("records")
-    return [
-        [row["arm"], name(row["k"]), row["mean"], row["low"], row["high"], row["seeds"], row["rollouts"],
-         PAPER.get((row["arm"], name(row["k"])), math.nan)]
-        for row in found
-    ]  # fmt: skip
 
 
 def _ks(folder: str | Path, arm: str, scores: Sequence[Score]) -> list[int]:
@@ -93,18 +80,19 @@ def _ks(folder: str | Path, arm: str, scores: Sequence[Score]) -> list[int]:
     and of TTRL alone, and the paper's."""
     most = min((score.n for score in scores if score.set == HARD_TEST), default=0)
     config, originals, tested = settings(folder)
-    wanted = [config.draws(arm, originals, tested)] if config.draws(arm, originals, tested) > config.samples else []
+    draws = config.draws(arm, originals, tested)
+    wanted = {draws} if draws > config.samples else set()
     if arm == "base":
-        wanted += [config.spread_samples(originals, tested)] if "ladder" in config.arms else []
-        wanted += [FEW, config.ttrl_samples] if set(config.arms) & set(TTRL_ARMS) else [FEW]
-    return sorted({k for k in wanted if 1 < k <= most})
+        wanted |= {FEW}
+        wanted |= {config.spread_samples(originals, tested)} if "ladder" in config.arms else set()
+        wanted |= {config.ttrl_samples} if set(config.arms) & set(TTRL_ARMS) else set()
+    return sorted(k for k in wanted if 1 < k <= most)
 
 
 def settings(folder: str | Path) -> tuple[LadderConfig, int, int]:
     """The run's settings, and how many problems it learned from and was tested on."""
-    folder = Path(folder)
-    counts = (len(read_jsonl(folder / f"hard_{part}.jsonl")) for part in ("train", "test"))
-    return from_values(LadderConfig, read_json(folder / "config.json")), *counts
+    counts = (len(read_problems(Path(folder), name)) for name in (HARD_TRAIN, HARD_TEST))
+    return from_values(LadderConfig, read_json(Path(folder) / "config.json")), *counts
 
 
 def outcomes(scores: Sequence[Score]) -> list[Score]:
@@ -141,10 +129,9 @@ CLAIMS = (
 def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     """One row per claim with the columns of `claims.COLUMNS`; those about arms that were not run stay, undecided."""
     scores = read_scores(folder)
-    samples = {score.arm: score.n for score in scores if score.set == HARD_TEST}
-    peers = {arm: samples.get(arm, "k") for arm in ("base", "ladder")}
-    named = [replace(claim, text=claim.text.format(**peers)) for claim in of]
     sampled = [score for score in scores if score.set == HARD_TEST]
+    peers = {"base": "k", "ladder": "k"} | {score.arm: score.n for score in sampled}
+    named = [replace(claim, text=claim.text.format(**peers)) for claim in of]
     return judged(Measured(Path(folder), sampled + outcomes(scores), 1), named)
 
 

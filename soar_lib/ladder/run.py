@@ -16,13 +16,15 @@ The model comes from one filter run: what it never solves in k samples, cut into
 All that are trained but TTRL take the same number of rollouts. Students of all arms and seeds train as one population;
 seed s starts alike in every arm and has trees of its own, so seeds are whole repetitions on one set of problems.
 
-The folder of a run (`runs`) holds hard_train.jsonl, hard_test.jsonl, problems.jsonl (every variant), metrics.csv,
-scores.jsonl, and at the end the tables of `analysis.ladder_report`: variants.csv, levels.csv, claims.csv, ladder.csv.
+The folder of a run (`runs`) holds hard_train.jsonl, hard_test.jsonl, problems.jsonl (every variant), metrics.csv and
+scores.jsonl; `report.write` adds its tables.
 """
 
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from tqdm.auto import tqdm
@@ -30,59 +32,84 @@ from tqdm.auto import tqdm
 from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
-from soar_lib.ladder import stages
+from soar_lib.engine.lora import Adapters, stack
+from soar_lib.ladder import ttrl, variants
 from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
-from soar_lib.ladder.stages import RL_ARMS, Stage, Work
-from soar_lib.loggers import Log
-from soar_lib.problems.checks import CHECKS
+from soar_lib.problems.checks import CHECKS, with_references
 from soar_lib.problems.filtering import hard_sets
-from soar_lib.problems.likeness import canonical
+from soar_lib.problems.likeness import Known, canonical
 from soar_lib.randomness import generator
-from soar_lib.records import Problem
+from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Problem, Score
+from soar_lib.runs import Hooks, RunError
+from soar_lib.settings.cost import by_trl
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError
+from soar_lib.student import inner_loop
+from soar_lib.student import train as student
 from soar_lib.student.inner_loop import check_trainer
+from soar_lib.student.rewards import majority_rewards, verified_rewards
+from soar_lib.student.train import Lesson, StudentReward
 
-if TYPE_CHECKING:
-    import pandas as pd
+RL_ARMS = ("originals", "one_level", "ladder", "majority")  # of one student per seed
+MEASURED = ("reward", "top_reward", "length", "signal", "grad_norm", "kl")
+Records = dict[str, list[dict]]  # rows for each log
+
+
+@dataclass
+class Climb:
+    """What the stages of a run share. `students` are those of all seeds of the arms of `RL_ARMS` that the last stage
+    left, None before any was trained; all else is from the settings and the folder, so that a stage that was
+    interrupted can be done again from its start."""
+
+    config: LadderConfig
+    base: Base
+    train: list[Problem]
+    test: list[Problem]
+    folder: Path
+    progress: bool = False
+    students: Adapters | None = None
+
+    def key(self, *parts: int | str) -> tuple[int | str, ...]:
+        return self.config.seed, "ladder", *parts
+
+    def fresh(self, seed: int) -> Adapters:
+        """An untrained student."""
+        settings, draw = self.config.student, generator(*self.key("start", seed))
+        return Adapters.create(self.base.model, 1, settings.rank, settings.alpha, draw)
+
+    def student(self, arm: str, seed: int) -> Adapters:
+        arms = [name for name in RL_ARMS if name in self.config.arms]
+        return self.students.select([arms.index(arm) * self.config.seeds + seed])
 
 
 def run(
-    config: LadderConfig,
-    folder: str | Path,
-    resume: bool = False,
-    base: Base | None = None,
-    progress: bool = True,
-    log: Log | None = None,
-) -> "pd.DataFrame":
-    """Run LADDER with its controls into a folder, or go on with the run that is there; returns its table (ladder.csv).
-    A finished run is only read. `base` saves loading `config.model` again, and `log` is told the metrics (`loggers`).
+    config: LadderConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
+) -> None:
+    """Run LADDER with its controls into a folder, or go on with the run that is there; one whose tables are made is
+    only read. `base` saves loading `config.model` again.
 
     Raises ConfigError, LoadError and RunError, for the caller's mistakes before anything is written.
     """
-    from soar_lib.ladder import report as ladder_report
-
     folder = Path(folder)
     runs.check_folder(folder, resume)
     train, test = problems(config, folder)
-    if (folder / "ladder.csv").is_file():  # written last
+    if (folder / "ladder.csv").is_file():  # the last of the tables
         runs.check_same(folder, config)
-        return ladder_report.read(folder)
+        return
     check_trainer(config.student)
     check_memory(config, len(test), loaded=base is not None)
     base = base or load_base(config)
-    opened = runs.open_run(folder, config, resume)
-    opened.log = log
-    for name, records in (("hard_test", test), ("hard_train", train)):
-        runs.write_text_atomic(folder / f"{name}.jsonl", runs.jsonl(map(asdict, records)))
-    work = Work(config, base, train, test, opened, progress)
-    steps, students = plan(work), stages.restored(work)
-    with tqdm(total=len(steps), initial=opened.round, desc="LADDER", unit="stage", disable=not progress) as bar:
-        for step in steps[opened.round :]:
-            students, records = step(students)
-            opened.commit({"students": students.state_dict()} if students else {}, {}, **records)
-            bar.update()
-    return ladder_report.write(folder)
+    this = runs.open_run(folder, config, resume)
+    runs.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train})
+    climb = Climb(config, base, train, test, folder, hooks.progress)
+    tensors = this.load()[0] if this.round else {}
+    climb.students = climb.fresh(0).load(tensors["students"]) if tensors else None
+
+    def stage(do: Callable[[Climb], Records]) -> runs.Commit:
+        records = do(climb)
+        return {"students": climb.students.state_dict()} if climb.students else {}, {}, records
+
+    runs.run_stages(this, [partial(stage, do) for do in plan(config, test)], hooks, "LADDER")
 
 
 def problems(config: LadderConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:
@@ -92,24 +119,22 @@ def problems(config: LadderConfig, folder: Path) -> tuple[list[Problem], list[Pr
     A problem to learn from that is also a test problem, in other words or another notation, is left out (of the
     published lists two in ten are). Raises ConfigError and LoadError.
     """
-    if (folder / "hard_train.jsonl").is_file():
-        kept = (runs.read_jsonl(folder / f"hard_{part}.jsonl") for part in ("train", "test"))
-        train, test = ([Problem(**row) for row in rows] for rows in kept)
-        return train, test
+    if (folder / f"{HARD_TRAIN}.jsonl").is_file():
+        return runs.read_problems(folder, HARD_TRAIN), runs.read_problems(folder, HARD_TEST)
     if not config.problems:
         raise ConfigError("problems = '': name the folder of a filter run")
     train, test = hard_sets(config.problems)
-    test = _some(test, config.tested, "tested", config)
+    test = _some(test, "tested", config)
     forms = {canonical(problem.question) for problem in test}
-    train = [problem for problem in train if canonical(problem.question) not in forms]
-    train = _some(train, config.originals, "originals", config)
+    train = _some([problem for problem in train if canonical(problem.question) not in forms], "originals", config)
     for problem in [*train, *test]:
         CHECKS[config.check].reference(problem)
     return train, test
 
 
-def _some(found: list[Problem], size: int, name: str, config: LadderConfig) -> list[Problem]:
-    """`size` problems without replacement, in their order; 0: all."""
+def _some(found: list[Problem], name: str, config: LadderConfig) -> list[Problem]:
+    """As many problems as the setting `name` says, without replacement, in their order; 0: all."""
+    size = getattr(config, name)
     if size > len(found) or not found:
         raise ConfigError(
             f"{name} = {size}: {config.problems} has {len(found)} such problems; take at most so many, 0 for all, or "
@@ -119,26 +144,141 @@ def _some(found: list[Problem], size: int, name: str, config: LadderConfig) -> l
     return [found[i] for i in sorted(order[: size or len(found)])]
 
 
-def plan(work: Work) -> list[Stage]:
-    """The stages of a run in order; each ends in a commit."""
-    config = work.config
-    tuned = [
-        (arm, seed, index)
-        for arm in TTRL_ARMS
-        if arm in config.arms
-        for seed in range(config.seeds)
-        for index in range(len(work.test))
-    ]
+# ------------------------------------------------------------------ stages
+
+
+def plan(config: LadderConfig, test: Sequence[Problem]) -> list[Callable[[Climb], Records]]:
+    """What a run does between two commits: grow the trees, train, vote, tune at test time, measure."""
+    tuned = list(product([arm for arm in TTRL_ARMS if arm in config.arms], range(config.seeds), test))
     size = config.together or len(tuned) or 1
-    parts = [tuned[i : i + size] for i in range(0, len(tuned), size)]
-    found: list[Stage] = [lambda students: (students, stages.grown(work))]
+    found: list[Callable[[Climb], Records]] = [grow]
     if set(config.arms) & set(RL_ARMS[:-1]):
-        found.append(lambda students: stages.train(work))
+        found.append(train)
     if "majority" in config.arms:
-        found.append(lambda students: stages.vote(work, students))
-    found += [lambda students, part=part: (students, stages.tune(work, students, part)) for part in parts]
-    scored = [arm for arm in ("base", *RL_ARMS) if arm in config.arms]
-    found += [lambda students, arm=arm: (students, stages.score(work, students, arm)) for arm in scored]
+        found.append(vote)
+    found += [partial(tune, part=tuned[i : i + size]) for i in range(0, len(tuned), size)]
+    found += [partial(score, arm=arm) for arm in ("base", *RL_ARMS) if arm in config.arms]
     if config.variant_samples and "ladder" in config.arms:
-        found.append(lambda students: (students, stages.levels(work, students)))
+        found.append(score_variants)
     return found
+
+
+def grow(climb: Climb) -> Records:
+    """All variants: of the trees, of the trees of one level, and of each test problem's own tree."""
+    config, known, rows = climb.config, Known.of(climb.test), []
+    trees = [arm for arm in ("one_level", "ladder") if arm in config.arms]
+    trees += ["ttrl"] if set(config.arms) & set(TTRL_ARMS) else []
+    for tree, seed in product(trees, range(config.seeds)):
+        roots, apart = (climb.test, True) if tree == "ttrl" else (climb.train, False)
+        settings, key = config.one_level() if tree == "one_level" else config, climb.key("tree", tree, seed)
+        rows += variants.to_rows(variants.grow(climb.base, roots, settings, key, known, apart), tree, seed)
+    return {"problems": rows}
+
+
+def train(climb: Climb) -> Records:
+    """RL on originals, one level and trees, all seeds as one population."""
+    arms, check, sets = [arm for arm in RL_ARMS[:-1] if arm in climb.config.arms], CHECKS[climb.config.check], {}
+    for arm, seed in product(arms, range(climb.config.seeds)):
+        own = climb.train if arm == "originals" else variants.usable(variants.read(climb.folder, arm, seed))
+        if not own:
+            raise RunError(
+                f"{climb.folder}: no usable variant was written for arm {arm}, seed {seed}; look at problems.jsonl, "
+                "raise variants.prompts or take another model"
+            )
+        sets[arm, seed] = with_references(own, check)
+    return _learn(climb, sets, verified_rewards(check))
+
+
+def vote(climb: Climb) -> Records:
+    """RL on the test problems for the majority's answer; nothing knows theirs."""
+    sets = {("majority", seed): climb.test for seed in range(climb.config.seeds)}
+    return _learn(climb, sets, lambda golds, responses: majority_rewards(responses, climb.config.student.group))
+
+
+def _learn(climb: Climb, sets: dict[tuple[str, int], list[Problem]], reward: StudentReward) -> Records:
+    """Students of these arms and seeds, each trained on its problems, join the others."""
+    config = climb.config
+    start = stack([climb.fresh(seed) for _, seed in sets])
+    lessons = [Lesson(problems, climb.key("train", *slot)) for slot, problems in sets.items()]
+    steps = config.student.steps * (len(sets) if by_trl(config) else 1)
+    with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not climb.progress) as bar:
+        trained, history = inner_loop.train(
+            climb.base, start, lessons, config.student, reward, config.rows, lambda *_: bar.update()
+        )
+    climb.students = stack([climb.students, trained]) if climb.students else trained
+    return {"metrics": [_step(*slot, "", step, place) for step in history for place, slot in enumerate(sets)]}
+
+
+def _step(arm: str, seed: int, problem: str, step: dict, place: int, probe: int | str = "") -> dict:
+    """One student's step in metrics.csv; `problem` and `probe` (right probes after it) are TTRL's."""
+    numbers = {name: step[name][place] for name in MEASURED}
+    return {"arm": arm, "seed": seed, "problem": problem, "step": step["step"], **numbers, "probe": probe}
+
+
+def tune(climb: Climb, part: list[tuple[str, int, Problem]]) -> Records:
+    """TTRL of some test problems, each of an arm and a seed; their students are thrown away."""
+    config, tests = climb.config, [test for _, _, test in part]
+    trees = {seed: variants.read(climb.folder, "ttrl", seed) for seed in {seed for _, seed, _ in part}}
+    spent = {(arm, seed): _spent(climb, arm, seed) for arm, seed in {(arm, seed) for arm, seed, _ in part}}
+    mine = [[variant for variant in trees[seed] if variant.root == test.id] for _, seed, test in part]
+    start = [climb.fresh(seed) if arm == "base_ttrl" else climb.student("ladder", seed) for arm, seed, _ in part]
+    keys = [climb.key(arm, seed, test.id) for arm, seed, test in part]
+    lessons = [Lesson(variants.usable(own), key) for own, key in zip(mine, keys, strict=True)]
+    with tqdm(total=config.ttrl_steps, desc="TTRL", unit="step", leave=False, disable=not climb.progress) as bar:
+        tuned = ttrl.tune(climb.base, stack(start), lessons, tests, config, lambda *_: bar.update())
+    scores = []
+    for slot, (arm, seed, test) in enumerate(part):
+        own, count = tuned.probes[slot], config.probes * len(tuned.probes[slot])
+        training = (slot in tuned.trained) * config.ttrl_steps * config.ttrl_batch * config.student.group
+        rollouts = spent[arm, seed] + variants.drawn(mine[slot], config) + training
+        scores.append(_score(arm, seed, test.id, config.samples, tuned.right[slot], rollouts))
+        scores.append(_score(arm, seed, test.id, count, sum(own), rollouts + count, ANY_STEP))
+    steps = [
+        _step(*part[slot][:2], tests[slot].id, step, place, tuned.probes[slot][step["step"] + 1])
+        for step in tuned.history
+        for place, slot in enumerate(tuned.trained)
+    ]
+    return {"metrics": steps, "scores": scores}
+
+
+def score(climb: Climb, arm: str) -> Records:
+    """The samples of an arm's students on the test problems."""
+    count, seeds = climb.config.draws(arm, len(climb.train), len(climb.test)), range(climb.config.seeds)
+    return {"scores": [row for seed in seeds for row in _sampled(climb, arm, seed, climb.test, count)]}
+
+
+def score_variants(climb: Climb) -> Records:
+    """How well the trees' variants are solved before and after, for the accuracy at each level."""
+    scores = []
+    for seed in range(climb.config.seeds):
+        asked = variants.usable(variants.read(climb.folder, "ladder", seed))
+        for arm in ("base", "ladder"):
+            scores += _sampled(climb, arm, seed, asked, climb.config.variant_samples, VARIANTS)
+    return {"scores": scores}
+
+
+def _sampled(climb: Climb, arm: str, seed: int, asked: list[Problem], count: int, set: str = HARD_TEST) -> list[dict]:
+    """Scores of one student in so many samples of each problem of a set."""
+    config, policy = climb.config, None if arm == "base" else climb.student(arm, seed)
+    key = climb.key("levels" if set == VARIANTS else "score", arm, seed)
+    draw, check = config.student.draw(config.rows), CHECKS[config.check]
+    (shares,) = student.accuracy(climb.base, policy, asked, draw, count, [key], check).tolist()
+    rollouts = 0 if set == VARIANTS else _spent(climb, arm, seed)
+    return [
+        _score(arm, seed, problem.id, count, round(share * count), rollouts, set)
+        for problem, share in zip(asked, shares, strict=True)
+    ]
+
+
+def _score(arm: str, seed: int, problem: str, n: int, c: int, rollouts: int, set: str = HARD_TEST) -> dict:
+    """A line of scores.jsonl; each seed is a run with one student."""
+    return asdict(Score(arm, f"seed{seed}", 0, problem, n, c, rollouts, set))
+
+
+def _spent(climb: Climb, arm: str, seed: int) -> int:
+    """Completions that made a student, of TTRL those of its start: rollouts, and the variants written for it."""
+    config = climb.config
+    spent = 0 if arm in ("base", "base_ttrl") else config.student.steps * config.student.batch * config.student.group
+    if tree := {"one_level": "one_level", "ladder": "ladder", "ladder_ttrl": "ladder"}.get(arm):
+        spent += variants.drawn(variants.read(climb.folder, tree, seed), config)
+    return spent

@@ -11,7 +11,7 @@ the same problems. A problem without usable variants keeps the student it began 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
@@ -32,53 +32,41 @@ class Tuned:
     right: list[int]
     probes: list[list[int]]
     trained: list[int]
-    history: list[dict] = field(default_factory=list)
+    history: list[dict]
 
 
 def tune(
-    base: Base,
-    start: Adapters,
-    lessons: Sequence[Lesson],
-    tests: Sequence[Problem],
-    config: LadderConfig,
-    watch: Watch | None = None,
+    base: Base, start: Adapters, lessons: Sequence[Lesson], tests: Sequence[Problem], config: LadderConfig, watch: Watch
 ) -> Tuned:
-    """Train slot s of `start` on lessons[s], the variants of tests[s] (none is no error); `start` stays as it is."""
-    able, keys = [slot for slot, lesson in enumerate(lessons) if lesson.problems], [lesson.key for lesson in lessons]
-    first = [(*key, "probe", 0) for key in keys]
-    probes = [[right] for right in _right(base, start, tests, config, first, config.probes)]
-    own_tests, own_keys = [tests[i] for i in able], [keys[i] for i in able]
+    """Train slot s of `start` on lessons[s], the variants of tests[s]; `start` stays as it is."""
+    able, check, history = [slot for slot, lesson in enumerate(lessons) if lesson.problems], CHECKS[config.check], []
+    asked = [(test, lesson.key) for test, lesson in zip(tests, lessons, strict=True)]
+    probes = [[right] for right in _right(base, start, asked, config, config.probes, "probe", 0)]
 
     def probe(step: int, metrics: dict, students: Adapters) -> None:
-        now = [(*key, "probe", step + 1) for key in own_keys]
-        found = _right(base, students, own_tests, config, now, config.probes)
+        found = _right(base, students, [asked[i] for i in able], config, config.probes, "probe", step + 1)
         for slot, right in zip(able, found, strict=True):
             probes[slot].append(right)
-        if watch is not None:
-            watch(step, metrics, students)
+        watch(step, metrics, students)
 
-    check, history, population = CHECKS[config.check], [], start
+    population = start
     if able:
-        mine = [Lesson(with_references(lessons[i].problems, check), keys[i]) for i in able]
+        mine = [replace(lessons[i], problems=with_references(lessons[i].problems, check)) for i in able]
+        settings = replace(config.student, steps=config.ttrl_steps, batch=config.ttrl_batch)  # 3.2.3
         trained, history = student.train(
-            base, start.select(able), mine, settings(config), verified_rewards(check), config.rows, probe
+            base, start.select(able), mine, settings, verified_rewards(check), config.rows, probe
         )
-        both = stack([start, trained])
-        population = both.select([start.size + able.index(i) if i in able else i for i in range(start.size)])
-    last = [(*key, "final") for key in keys]
-    right = _right(base, population, tests, config, last, config.samples)
-    return Tuned(right, probes, able, history)
-
-
-def settings(config: LadderConfig):
-    """Those of LADDER's students, but for steps and batch (3.2.3)."""
-    return replace(config.student, steps=config.ttrl_steps, batch=config.ttrl_batch)
+        places = [start.size + able.index(i) if i in able else i for i in range(start.size)]
+        population = stack([start, trained]).select(places)
+    return Tuned(_right(base, population, asked, config, config.samples, "final"), probes, able, history)
 
 
 def _right(
-    base: Base, adapters: Adapters, tests: Sequence[Problem], config: LadderConfig, keys: Sequence[Key], samples: int
-) -> list[int]:
+    base: Base, adapters: Adapters, asked: Sequence[tuple[Problem, Key]], config: LadderConfig, samples: int,
+    *purpose: int | str,
+) -> list[int]:  # fmt: skip
     """Right ones among so many samples of each slot on its test problem."""
+    tests, keys = [test for test, _ in asked], [(*key, *purpose) for _, key in asked]
     draw = config.student.draw(config.rows)
     shares = student.own_accuracy(base, adapters, tests, draw, samples, keys, CHECKS[config.check])
     return [round(share * samples) for share in shares.tolist()]

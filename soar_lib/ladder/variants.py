@@ -12,26 +12,21 @@ samples of the untrained model, where that is frequent enough: self-consistency 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
+from pathlib import Path
 
 import torch
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.ladder.settings import LadderConfig, VariantSettings
+from soar_lib.problems import prompts
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.likeness import Known, canonical
-from soar_lib.problems.prompts import (
-    PERSONAS,
-    TRANSFORMATIONS,
-    easier_messages,
-    questions_in,
-    student_messages,
-    variant_messages,
-)
 from soar_lib.randomness import Key, generator, uniforms
 from soar_lib.records import Draw, Problem
+from soar_lib.runs import read_jsonl
 from soar_lib.student.rewards import majority
 from soar_lib.verifier.verify import extract_boxed
 
@@ -74,8 +69,8 @@ def grow(
     parents = [Variant(root.id, root.id, "", 0, 0, root.question, "", 0.0) for root in roots]
     for level in range(1, settings.depth + 1):
         asked = [parent for parent in parents for _ in range(settings.prompts)]
-        prompts = [_prompt(parent, next(numbers[parent.root]), settings, key) for parent in asked]
-        found = [_screened(variant, seen[variant.root], known) for variant in _written(base, prompts, config, key)]
+        asked = [_prompt(parent, next(numbers[parent.root]), settings, key) for parent in asked]
+        found = [_screened(variant, seen[variant.root], known) for variant in _written(base, asked, config, key)]
         grown += _solvable(base, found, config, key)
         parents = _parents(grown, numbers, level, settings.parents, key)
         if not parents:
@@ -95,15 +90,19 @@ def drawn(variants: Sequence[Variant], config: LadderConfig) -> int:
     return prompts + voted * config.variants.votes
 
 
-def to_row(variant: Variant, **place: int | str) -> dict:
-    """A line of problems.jsonl: which tree it is of, and the variant."""
-    return {**place, **asdict(variant)}
+def to_rows(variants: Sequence[Variant], tree: str, seed: int) -> list[dict]:
+    """Lines of problems.jsonl: which kind of tree they are of, and the variants."""
+    return [{"tree": tree, "seed": seed, **asdict(variant)} for variant in variants]
 
 
-def from_row(row: dict, *place: str) -> Variant:
-    """The variant of a line that `to_row` made."""
-    rest = {name: value for name, value in row.items() if name not in place}
-    return Variant(**rest | {"suggestions": tuple(row["suggestions"])})
+def read(folder: Path, tree: str, seed: int) -> list[Variant]:
+    """The variants of one kind of tree, as a run's problems.jsonl has them."""
+    names = [field.name for field in fields(Variant)]
+    return [
+        Variant(**{name: row[name] for name in names} | {"suggestions": tuple(row["suggestions"])})
+        for row in read_jsonl(folder / "problems.jsonl")
+        if (row["tree"], row["seed"]) == (tree, seed)
+    ]
 
 
 # ------------------------------------------------------------------ one level
@@ -116,7 +115,7 @@ def _prompt(parent: Variant, number: int, settings: VariantSettings, key: Key) -
     turn, place = divmod(number, len(settings.temperatures))
     persona, suggestions = "", ()
     if settings.prompt == "transformations":
-        persona, suggestions = PERSONAS[turn % len(PERSONAS)], suggest(effect, settings, draw)
+        persona, suggestions = prompts.PERSONAS[turn % len(prompts.PERSONAS)], suggest(effect, settings, draw)
     return Variant(
         "", parent.root, parent.id, parent.level + 1, number, parent.question, effect, settings.temperatures[place],
         persona, suggestions,
@@ -125,34 +124,31 @@ def _prompt(parent: Variant, number: int, settings: VariantSettings, key: Key) -
 
 def suggest(effect: str, settings: VariantSettings, draw: torch.Generator) -> tuple[str, ...]:
     """Some transformations with this effect, none twice."""
-    texts, (low, high) = TRANSFORMATIONS[effect], settings.suggestions
+    texts, (low, high) = prompts.TRANSFORMATIONS[effect], settings.suggestions
     size = int(torch.randint(low, high + 1, (), generator=draw))
     return tuple(texts[i] for i in torch.randperm(len(texts), generator=draw)[:size].tolist())
 
 
-def _messages(prompt: Variant, settings: VariantSettings) -> list[dict]:
+def _messages(asked: Variant, settings: VariantSettings) -> list[dict]:
     """The chat of a prompt that `_prompt` made."""
     if settings.prompt == "plain":
-        return easier_messages(prompt.question)
-    return variant_messages(prompt.question, prompt.effect, settings.per_prompt, prompt.suggestions, prompt.persona)
+        return prompts.easier_messages(asked.question)
+    return prompts.variant_messages(asked.question, asked.effect, settings.per_prompt, asked.suggestions, asked.persona)
 
 
-def _written(base: Base, prompts: Sequence[Variant], config: LadderConfig, key: Key) -> list[Variant]:
+def _written(base: Base, asked: Sequence[Variant], config: LadderConfig, key: Key) -> list[Variant]:
     """What the prompts gave, in their order; each temperature is sampled by itself."""
-    settings, texts = config.variants, [""] * len(prompts)
-    for temperature in dict.fromkeys(prompt.temperature for prompt in prompts):
-        places = [i for i, prompt in enumerate(prompts) if prompt.temperature == temperature]
-        mine = [prompts[i] for i in places]
-        ids = [base.encode(_messages(prompt, settings)) for prompt in mine]
-        shape = (settings.max_new_tokens,)
+    settings, texts = config.variants, {}
+    for temperature in dict.fromkeys(prompt.temperature for prompt in asked):
+        mine = [prompt for prompt in asked if prompt.temperature == temperature]
+        ids, shape = [base.encode(_messages(prompt, settings)) for prompt in mine], (settings.max_new_tokens,)
         numbers = torch.stack([uniforms(shape, *key, prompt.root, "write", prompt.prompt) for prompt in mine])
-        drawn = sample(base, None, ids, [0] * len(ids), 1, numbers, Draw(shape[0], temperature, config.rows))
-        for i, text in zip(places, decode(base, drawn), strict=True):
-            texts[i] = text
+        drawn = sample(base, None, ids, [0] * len(ids), 1, numbers, Draw(*shape, temperature, config.rows))
+        texts |= zip(mine, decode(base, drawn), strict=True)
     return [
         replace(prompt, id=f"{prompt.root}/{prompt.level}.{prompt.prompt}.{i}", question=question)
-        for prompt, text in zip(prompts, texts, strict=True)
-        for i, question in enumerate(questions_in(text, settings.per_prompt) or [""])
+        for prompt in asked
+        for i, question in enumerate(prompts.questions_in(texts[prompt], settings.per_prompt) or [""])
     ]
 
 
@@ -188,7 +184,7 @@ def _voted(base: Base, variants: list[Variant], config: LadderConfig, key: Key) 
     if not variants:
         return []
     votes, draw = config.variants.votes, config.student.draw(config.rows)
-    ids = [base.encode(student_messages(variant.question)) for variant in variants]
+    ids = [base.encode(prompts.student_messages(variant.question)) for variant in variants]
     numbers = torch.cat([uniforms((votes, draw.max_new_tokens), *key, variant.id, "votes") for variant in variants])
     drawn = sample(base, None, ids, [0] * len(ids), votes, numbers, draw)
     boxes = [extract_boxed(text) for text in decode(base, drawn)]

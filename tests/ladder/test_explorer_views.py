@@ -10,7 +10,7 @@ from soar_lib.ladder import explorer as ladder_explorer
 from soar_lib.ladder import explorer_views as ladder_views
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.explorer_views import SHOWN
-from soar_lib.ladder.variants import Variant, to_row
+from soar_lib.ladder.variants import Variant, to_rows
 from tests.ladder.test_report import write_measured
 from tests.soar.test_explorer import cells, drawn, leaves
 
@@ -25,7 +25,7 @@ def own_trees(seed: int) -> list[dict]:
         ("ttrl", Variant("v", "t0", "u", 2, 1, "∫ x/0 dx", "easier", 1.0, rejected="unsolvable: <i>")),
         ("ttrl", Variant("w", "t1", "t1", 1, 0, "∫ y dx", "easier", 1.0, rejected="test problem")),
     ]
-    return [to_row(variant, tree=tree, seed=seed) for tree, variant in made]
+    return [row for tree, variant in made for row in to_rows([variant], tree, seed)]
 
 
 @pytest.fixture(scope="module")

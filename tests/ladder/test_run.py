@@ -16,15 +16,15 @@ import words
 from soar_lib import runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine.lora import Adapters
+from soar_lib.ladder import report, ttrl, variants
 from soar_lib.ladder import run as ladder
-from soar_lib.ladder import stages as ladder_stages
-from soar_lib.ladder import ttrl, variants
 from soar_lib.ladder.settings import LADDER_ARMS, MIT, TTRL_ARMS, LadderConfig
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem, Score
 from soar_lib.settings.cost import cost
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError, from_values
+from soar_lib.student.train import Lesson
 
 SMALL = {
     "check": "answer", "samples": 4, "most_samples": 16, "seeds": 2, "variant_samples": 2, "together": 3,
@@ -34,6 +34,9 @@ SMALL = {
     "student.steps": 3, "student.batch": 2, "student.group": 4, "student.max_new_tokens": 6, "student.rank": 4,
     "student.alpha": 8.0, "student.optimiser.learning_rate": 1e-2, "student.optimiser.kl": 0.01,
 }  # fmt: skip
+
+
+QUIET = runs.Hooks(progress=False)
 
 
 def world(folder: Path) -> Path:
@@ -54,7 +57,8 @@ def settings(folder: str | Path, **changes) -> LadderConfig:
 
 def play(folder: str | Path, out: str | Path) -> None:
     torch.set_num_threads(1)
-    ladder.run(settings(folder), out, resume=True, progress=False)
+    ladder.run(settings(folder), out, resume=True, hooks=QUIET)
+    report.write(out)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +82,12 @@ def test_a_run_killed_at_random_instants_ends_like_one_left_alone(tmp_path):
 
 def test_a_finished_run_is_only_read(finished, place):
     before = killer.files(finished)
-    table = ladder.run(settings(place), finished, resume=True, progress=False)
+    ladder.run(settings(place), finished, resume=True)
+    table = report.write(finished)
     assert killer.files(finished) == before
     pd.testing.assert_frame_equal(table, pd.read_csv(finished / "ladder.csv"))
     with pytest.raises(runs.RunError, match="seeds: 2 -> 3"):
-        ladder.run(settings(place, seeds=3), finished, resume=True, progress=False)
+        ladder.run(settings(place, seeds=3), finished, resume=True)
 
 
 def test_a_test_problem_is_no_problem_to_learn_from(finished):
@@ -101,21 +106,18 @@ def test_a_test_problem_is_no_problem_to_learn_from(finished):
 
 def test_every_arm_is_measured_with_what_it_spent(finished, place):
     chosen, found = settings(place), scores(finished)
-    rows = runs.read_jsonl(finished / "problems.jsonl")
     training = 3 * 2 * 4
     for seed in range(2):
         drawn = Counter()
         for tree in ("one_level", "ladder"):
-            mine = [variants.from_row(r, "tree", "seed") for r in rows if (r["tree"], r["seed"]) == (tree, seed)]
-            drawn[tree] = variants.drawn(mine, chosen)
+            drawn[tree] = variants.drawn(variants.read(finished, tree, seed), chosen)
         spent = {arm: {s.rollouts for s in found if (s.arm, s.run, s.set) == (arm, f"seed{seed}", "hard_test")}
                  for arm in LADDER_ARMS}  # fmt: skip
         assert spent["base"] == {0} and spent["originals"] == spent["majority"] == {training}
         assert spent["one_level"] == {training + drawn["one_level"]}
         assert spent["ladder"] == {training + drawn["ladder"]} and 0 < drawn["ladder"] <= 2 * chosen.written
         for score in (s for s in found if (s.arm, s.run, s.set) == ("ladder_ttrl", f"seed{seed}", "hard_test")):
-            own = [variants.from_row(r, "tree", "seed") for r in rows
-                   if (r["tree"], r["seed"], r["root"]) == ("ttrl", seed, score.problem)]  # fmt: skip
+            own = [variant for variant in variants.read(finished, "ttrl", seed) if variant.root == score.problem]
             tuned = training * any(not v.rejected for v in own)  # TTRL has as many steps as the training here
             assert score.rollouts == training + drawn["ladder"] + variants.drawn(own, chosen) + tuned
 
@@ -136,7 +138,7 @@ def test_metrics_hold_every_step_of_every_student(finished, place):
     steps = frame.groupby(["arm", "seed", "problem"]).size()
     assert set(steps) == {3}
     assert {(arm, seed) for arm, seed, problem in steps.index if problem == ""} == {
-        (arm, seed) for arm in ladder_stages.RL_ARMS for seed in (0, 1)
+        (arm, seed) for arm in ladder.RL_ARMS for seed in (0, 1)
     }
     tuned = frame[frame["problem"] != ""]
     assert set(tuned["arm"]) == set(TTRL_ARMS)
@@ -148,8 +150,8 @@ def test_metrics_hold_every_step_of_every_student(finished, place):
 
 
 def test_the_students_of_a_seed_start_alike_and_seeds_differ(place):
-    work = ladder_stages.Work(settings(place), tiny.base(), [], [], None, False)
-    one, again, other = (ladder_stages._fresh(work, seed).state_dict() for seed in (0, 0, 1))
+    climb = ladder.Climb(settings(place), tiny.base(), [], [], place)
+    one, again, other = (climb.fresh(seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
@@ -163,8 +165,8 @@ def test_the_population_is_kept_and_learns(finished, place):
 
 
 def test_arms_can_be_left_out(place, tmp_path):
-    table = ladder.run(settings(place, arms=["base", "base_ttrl"]), tmp_path / "run", progress=False)
-    assert set(table["arm"]) == {"base", "base_ttrl"}
+    ladder.run(settings(place, arms=["base", "base_ttrl"]), tmp_path / "run", hooks=QUIET)
+    assert {score.arm for score in scores(tmp_path / "run")} == {"base", "base_ttrl"}
     assert {row["tree"] for row in runs.read_jsonl(tmp_path / "run" / "problems.jsonl")} == {"ttrl"}
 
 
@@ -178,7 +180,9 @@ def tuning(slots: list[int], sets: list[list[Problem]]) -> tuple[ttrl.Tuned, Ada
     before = {name: tensor.clone() for name, tensor in start.state_dict().items()}
     chosen = replace(settings("nowhere"), probes=3)
     tests = [Problem(f"t{slot}", text, "5") for slot, text in zip(range(3), ("abc", "why", "2+2"))]
-    tuned = ttrl.tune(base, start, [sets[s] for s in slots], [tests[s] for s in slots], chosen, [(9, s) for s in slots])
+    lessons, watched = [Lesson(sets[s], (9, s)) for s in slots], []
+    tuned = ttrl.tune(base, start, lessons, [tests[s] for s in slots], chosen, lambda step, *_: watched.append(step))
+    assert watched == [row["step"] for row in tuned.history]
     return tuned, start, before
 
 
@@ -266,9 +270,9 @@ def test_a_run_from_before_a_setting_goes_on_with_its_default(finished, place, t
     del values["student"]["trainer"]
     runs.write_json(tmp_path / "run" / "config.json", values)
     assert from_values(LadderConfig, values) == settings(place)
-    ladder.run(settings(place), tmp_path / "run", resume=True, progress=False)
+    ladder.run(settings(place), tmp_path / "run", resume=True)
     with pytest.raises(runs.RunError, match="four_bit: False -> True"):
-        ladder.run(settings(place, four_bit=True), tmp_path / "run", resume=True, progress=False)
+        ladder.run(settings(place, four_bit=True), tmp_path / "run", resume=True)
 
 
 def test_cost_by_hand():
@@ -309,7 +313,7 @@ def test_fewer_problems_are_drawn_under_the_seed(place):
 
 def test_a_log_is_told_every_row_of_the_metrics(place, tmp_path):
     told, out = [], tmp_path / "run"
-    ladder.run(settings(place, arms=("base", "originals")), out, progress=False, log=told.extend)
+    ladder.run(settings(place, arms=("base", "originals")), out, hooks=runs.Hooks(False, told.extend))
     kept = pd.read_csv(out / "metrics.csv")
     assert len(told) == len(kept) > 0 and [row["reward"] for row in told] == pytest.approx(kept["reward"].tolist())
 

@@ -15,6 +15,7 @@ from soar_lib.problems.likeness import Known, canonical, distance
 from soar_lib.problems.rows import LoadError
 from soar_lib.randomness import generator
 from soar_lib.records import Problem
+from soar_lib.runs import append_jsonl
 from soar_lib.settings.presets import preset
 
 KEY = (3, "test")
@@ -277,8 +278,9 @@ def test_without_a_verifier_the_most_frequent_answer_counts(nano):
     assert variants.drawn(strict, config) == len({v.prompt for v in strict}) + 8 * judged
 
 
-def test_a_variant_survives_its_line(tree):
-    for variant in tree[:3]:
-        row = variants.to_row(variant, tree="ladder", seed=1)
-        assert (row["tree"], row["seed"]) == ("ladder", 1)
-        assert variants.from_row({**row, "suggestions": list(row["suggestions"])}, "tree", "seed") == variant
+def test_variants_survive_their_lines(tree, tmp_path):
+    suggested = [replace(variant, suggestions=("leave out one or more of the terms",)) for variant in tree[:3]]
+    rows = variants.to_rows(tree, "ladder", 1) + variants.to_rows(suggested, "ttrl", 1)
+    append_jsonl(tmp_path / "problems.jsonl", rows)
+    assert variants.read(tmp_path, "ladder", 1) == tree and variants.read(tmp_path, "ttrl", 1) == suggested
+    assert variants.read(tmp_path, "ladder", 0) == []

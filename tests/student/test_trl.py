@@ -231,8 +231,9 @@ def test_ladder_by_grpo_of_trl_on_integrals(nano, tmp_path):
     arms = {"arms": ("base", "originals", "ladder"), "student.trainer": "trl", "student.steps": 3}
     config = preset("smoke", LadderConfig, **where | arms)
     assert config.student.optimiser.kl > 0 and config.student.advantage == "grpo"
-    table = ladder.run(config, tmp_path / "run", base=nano, progress=False)
-    assert set(table["arm"]) == {"base", "originals", "ladder"}
+    ladder.run(config, tmp_path / "run", base=nano, hooks=runs.Hooks(progress=False))
+    scores = runs.read_jsonl(tmp_path / "run" / "scores.jsonl")
+    assert {score["arm"] for score in scores} == {"base", "originals", "ladder"}
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics.groupby("arm").size().to_dict() == {"originals": 3, "ladder": 3}
     assert ((metrics["reward"] >= 0) & (metrics["reward"] <= 1.05)).all() and (metrics["length"] > 0).all()
