@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from soar_lib.runs import read_json, write_json
 from soar_lib.settings.cost import duration, size
@@ -71,36 +73,32 @@ def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
 
 
 def _add(path: Path, meter: Meter, predicted: dict[str, Any]) -> None:
-    old = Meter(**read_json(path)["measured"]) if path.is_file() else Meter()
-    both = Meter(
-        old.rollouts + meter.rollouts, old.tokens + meter.tokens, round(old.seconds + meter.seconds, 3),
-        old.sessions + meter.sessions, max(old.peak_bytes, meter.peak_bytes),
-    )  # fmt: skip
-    first = read_json(path)["predicted"] if path.is_file() else predicted
-    write_json(path, {"predicted": first, "measured": asdict(both)})
+    if path.is_file():
+        kept = read_json(path)
+        old, predicted = Meter(**kept["measured"]), kept["predicted"]
+        meter = Meter(
+            old.rollouts + meter.rollouts, old.tokens + meter.tokens, old.seconds + meter.seconds,
+            old.sessions + meter.sessions, max(old.peak_bytes, meter.peak_bytes),
+        )  # fmt: skip
+    meter = replace(meter, seconds=round(meter.seconds, 3))
+    write_json(path, {"predicted": predicted, "measured": asdict(meter)})
 
 
 def _start() -> int:
     """Bytes that count for nothing: none on a GPU, whose peak begins anew, else what the process has now."""
-    import torch
-
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return 0
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * resource.getpagesize()
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
     except OSError:
         return _peak()
 
 
 def _peak() -> int:
-    import torch
-
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def report(folder: str | Path) -> str:

@@ -60,4 +60,4 @@ def test_the_report_sets_the_measured_beside_the_predicted(tmp_path):
 def test_the_prediction_counts_every_soar_run_of_an_evaluation():
     once, thrice = (memory.predicted((preset("nano", SoarConfig), 0, count)) for count in (1, 3))
     assert thrice["rollouts"] == 3 * once["rollouts"] and thrice["tokens"] == 3 * once["tokens"]
-    assert once["hours"] > 0 and once["peak_bytes"] == memory.predicted_bytes(preset("nano", SoarConfig))
+    assert once["hours"] > 0 and once["peak_bytes"] == memory.predict(preset("nano", SoarConfig)).total

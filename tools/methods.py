@@ -45,7 +45,7 @@ from soar_lib.problems import filtering
 from soar_lib.problems.load import load
 from soar_lib.problems.rows import LoadError
 from soar_lib.settings.cost import cost, describe
-from soar_lib.settings.memory import check_memory, describe_memory, predicted_bytes
+from soar_lib.settings.memory import check_memory, describe_memory, predicted
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, change, first_line, require_one_base
 from soar_lib.soar import evaluate
@@ -166,11 +166,11 @@ def announce(config: MethodsConfig, say: Callable[[str], None]) -> dict[str, Any
     parts += [(config.ladder, tested, 1), (one, 0, 1)]
     for part in parts:
         check_memory(*part)
-    largest = max(parts, key=lambda part: predicted_bytes(*part) or 0)
+    largest = max(parts, key=lambda part: predicted(part)["peak_bytes"] or 0)
     say(f"methods: {describe(total, config.soar.model)}; its largest part: {describe_memory(*largest)}")
     return {
         "rollouts": total.rollouts, "tokens": total.tokens, "hours": total.hours,
-        "peak_bytes": predicted_bytes(*largest),
+        "peak_bytes": predicted(largest)["peak_bytes"],
     }  # fmt: skip
 
 

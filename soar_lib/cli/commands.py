@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from soar_lib import loggers, runs
-from soar_lib.cli.arguments import KINDS, check_ray, grouped_settings, parser, preset_of, settings
+from soar_lib.cli.arguments import KINDS, check_ray, grouped_settings, parser, settings
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.rows import LoadError
-from soar_lib.settings.cost import describe_cost
+from soar_lib.settings.cost import Part, describe_cost
 from soar_lib.settings.presets import preset
-from soar_lib.settings.student import BASE_SETTINGS, BaseSettings, FilterConfig
+from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, first_line
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
+
+DEMO = ("filter", "soar", "evaluate")  # its parts
+say = functools.partial(print, flush=True)
 
 
 def _filter(arguments: argparse.Namespace) -> None:
@@ -35,46 +38,53 @@ def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
     from soar_lib.problems import filtering, load
 
     pool = load.load(config.problems, seed=config.seed, size=config.size or None)
-    with _cost("filter", config, out, len(pool)):
-        print(f"{filtering.run(config, out, resume)}; everything is in {out}", flush=True)
+    with _announced("filter", out, (config, len(pool), 1)):
+        say(f"{filtering.run(config, out, resume)}; everything is in {out}")
+
+
+def _filtered_first(config: Any, arguments: argparse.Namespace, **own: Any) -> Any:
+    """The settings of a command that is given no problems, with those of the preset's pool, filtered by its base."""
+    if config.problems:
+        return config
+    pool = arguments.out.with_name(f"{arguments.out.name}-filter")
+    own |= {name: vars(config)[name] for name in (*BASE_SETTINGS, "seed")}
+    _filtered(preset(arguments.preset, FilterConfig, **own), pool, resume=True)
+    return dataclasses.replace(config, problems=str(pool))
 
 
 def _soar(arguments: argparse.Namespace) -> None:
-    config, out = settings(arguments, SoarConfig), arguments.out
+    config = settings(arguments, SoarConfig)
     if arguments.ray is not None and not config.trains_students:
         raise ConfigError(f"--ray: reward = {config.reward!r} trains no students to be shared out; leave --ray out")
-    runs.check_folder(out, arguments.resume)
-    if not config.problems:
-        pool = out.with_name(f"{out.name}-filter")
-        _filtered(preset_of(arguments, FilterConfig), pool, resume=True)
-        config = dataclasses.replace(config, problems=str(pool))
-    _taught(config, out, arguments)
+    runs.check_folder(arguments.out, arguments.resume)
+    _taught(_filtered_first(config, arguments), arguments.out, arguments)
 
 
 def _taught(config: SoarConfig, out: Path, arguments: argparse.Namespace) -> None:
     from soar_lib.soar import run as soar
 
     soar.problems(config, out)  # a set that cannot be read is an error before anything is announced
-    with _cost("soar", config, out), _hooks(arguments, config, config.datasets * config.repeats) as hooks:
-        print(soar.run(config, out, arguments.resume, hooks=hooks), flush=True)
+    with _announced("soar", out, (config, 0, 1)), _hooks(arguments, config) as hooks:
+        say(soar.run(config, out, arguments.resume, hooks=hooks))
 
 
 @contextlib.contextmanager
-def _hooks(arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, students: int) -> Iterator[runs.Hooks]:
-    """What a command hooks into its run; with --ray its students are trained on the actors."""
-    say = functools.partial(print, flush=True)
+def _hooks(
+    arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, students: int | None = None
+) -> Iterator[runs.Hooks]:
+    """What a command hooks into its run; with --ray its students (a SOAR run's) are trained on the actors."""
     hooks = runs.Hooks(log=arguments.log, say=say)
     if vars(arguments).get("ray") is None:
         yield hooks
         return
     if config.student.trainer == "trl":
-        raise ConfigError(
-            "--ray: student.trainer = 'trl' trains one student at a time, nothing to share; leave one out"
-        )
+        rule = "student.trainer = 'trl' trains one student at a time, nothing to share; leave one out"
+        raise ConfigError(f"--ray: {rule}")
     from soar_lib.cluster import actors as cluster
     from soar_lib.cluster import students as shared
 
-    with cluster.opened(arguments.ray, config, students, arguments.actors, say) as actors:
+    count = students or config.datasets * config.repeats
+    with cluster.opened(arguments.ray, config, count, arguments.actors, say) as actors:
         yield dataclasses.replace(hooks, inner_loop=shared.on(actors))
 
 
@@ -93,33 +103,39 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
     source = Path(config.problems) if config.problems else folders[0]
     measured = len(runs.read_jsonl(source / "hard_test.jsonl"))
     with (
-        _cost("evaluate", config, out, measured, len(folders)),
+        _announced("evaluate", out, (config, measured, len(folders))),
         _hooks(arguments, config, len(config.arms) * len(folders) * config.students) as hooks,
     ):
-        table = evaluate.run(config, folders, out, arguments.resume, hooks=hooks)
-        print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
-    return table
+        return _shown(evaluate.run(config, folders, out, arguments.resume, hooks=hooks), out)
 
 
 @contextlib.contextmanager
-def _cost(name: str, config: BaseSettings, out: Path, problems: int = 0, count: int = 1) -> Iterator[None]:
-    """Say what a run will cost, measure it, and say what it has cost; `count` is of the SOAR runs of an evaluation."""
-    from soar_lib import meter
-    from soar_lib.settings.memory import describe_memory, predicted
+def _announced(name: str, out: Path, part: Part) -> Iterator[None]:
+    """Say what a run will cost, measure it, and say what it has cost."""
+    from soar_lib.settings.memory import describe_memory
 
+    config, problems, count = part
     each = " for each SOAR run" if count > 1 else ""
-    said = describe_cost(config, problems) + each, describe_memory(config, problems, count)
-    print(f"{name}: {'; '.join(said)}", flush=True)
-    with meter.metered(out, predicted((config, problems, count))):
+    say(f"{name}: {describe_cost(config, problems)}{each}; {describe_memory(*part)}")
+    with _metered(name, out, part):
         yield
-    _say_measured(name, out)
 
 
-def _say_measured(name: str, out: Path) -> None:
+@contextlib.contextmanager
+def _metered(name: str, out: Path, *parts: Part) -> Iterator[None]:
+    """Measure what a run costs and say it."""
     from soar_lib import meter
+    from soar_lib.settings.memory import predicted
 
+    with meter.metered(out, predicted(*parts)):
+        yield
     if measured := meter.report(out):
-        print(f"{name}: {measured}", flush=True)
+        say(f"{name}: {measured}")
+
+
+def _shown(table: Any, out: Path) -> Any:
+    say(f"{table.to_string(index=False)}\neverything is in {out}")
+    return table
 
 
 def _study(arguments: argparse.Namespace) -> None:
@@ -131,37 +147,23 @@ def _study(arguments: argparse.Namespace) -> None:
         import torch
 
         torch.set_num_threads(arguments.threads)
-    from soar_lib import meter
-    from soar_lib.settings.memory import predicted
-
     out = arguments.out
-    with (
-        meter.metered(out, predicted(*study.left(config, out).values())),
-        _hooks(arguments, config.soar, config.soar.datasets * config.soar.repeats) as hooks,
-    ):
-        claims = study.run(config, out, arguments.resume, hooks=hooks)
-    print(f"{claims.to_string(index=False)}\neverything is in {out}", flush=True)
-    _say_measured("study", out)
+    with _metered("study", out, *study.left(config, out).values()), _hooks(arguments, config.soar) as hooks:
+        _shown(study.run(config, out, arguments.resume, hooks=hooks), out)
 
 
 def _ladder(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, LadderConfig), arguments.out
     runs.check_folder(out, arguments.resume)
-    if not config.problems:
-        pool = out.with_name(f"{out.name}-filter")
-        own = {"problems": config.pool, "size": config.pool_size, "check": config.check}
-        own |= {name: vars(config)[name] for name in BASE_SETTINGS}
-        _filtered(preset(arguments.preset, FilterConfig, seed=config.seed, **own), pool, resume=True)
-        config = dataclasses.replace(config, problems=str(pool))
+    config = _filtered_first(config, arguments, problems=config.pool, size=config.pool_size, check=config.check)
     from soar_lib.ladder import report
     from soar_lib.ladder import run as ladder
 
     train, test = ladder.problems(config, out)
     sized = dataclasses.replace(config, originals=len(train), tested=len(test))
-    with _cost("ladder", sized, out, len(test)):
+    with _announced("ladder", out, (sized, len(test), 1)):
         ladder.run(config, out, arguments.resume, hooks=runs.Hooks(log=arguments.log))
-        table = report.write(out)
-        print(f"{table.to_string(index=False)}\neverything is in {out}", flush=True)
+        _shown(report.write(out), out)
 
 
 def _svs(arguments: argparse.Namespace) -> None:
@@ -170,16 +172,15 @@ def _svs(arguments: argparse.Namespace) -> None:
     from soar_lib.svs import report as svs_report
     from soar_lib.svs import run as svs_run
 
-    with _cost("svs", svs_run.sized(config, svs_run.problem_sets(config, out)), out):
-        hooks = runs.Hooks(log=arguments.log, say=functools.partial(print, flush=True))
-        svs_run.run(config, out, arguments.resume, hooks=hooks)
-        print(f"{svs_report.write(out).to_string(index=False)}\neverything is in {out}", flush=True)
+    with _announced("svs", out, (svs_run.sized(config, svs_run.problem_sets(config, out)), 0, 1)):
+        svs_run.run(config, out, arguments.resume, hooks=runs.Hooks(log=arguments.log, say=say))
+        _shown(svs_report.write(out), out)
 
 
 def _demo(arguments: argparse.Namespace) -> None:
     """Each part is a run folder of its own, so --resume goes on wherever the demo stopped."""
-    out, configs = arguments.out, {name: preset_of(arguments, kind) for name, kind in KINDS.items()}
-    for name in KINDS:
+    out, configs = arguments.out, {name: settings(arguments, KINDS[name]) for name in DEMO}
+    for name in DEMO:
         runs.check_folder(out / name, arguments.resume)
     _filtered(configs["filter"], out / "filter", arguments.resume)
     taught = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
@@ -190,19 +191,14 @@ def _demo(arguments: argparse.Namespace) -> None:
 
     tables = of_runs(out / "filter", [out / "soar"], table, taught.threshold)
     for picture in save_all(tables, out / "figures"):
-        print(f"figure: {picture}")
-    print(f"run folders: {', '.join(str(out / name) for name in KINDS)}")
+        say(f"figure: {picture}")
+    say(f"run folders: {', '.join(str(out / name) for name in DEMO)}")
 
 
 COMMANDS = {
-    "filter": _filter,
-    "soar": _soar,
-    "evaluate": _evaluate,
-    "study": _study,
-    "ladder": _ladder,
-    "svs": _svs,
+    "filter": _filter, "soar": _soar, "evaluate": _evaluate, "study": _study, "ladder": _ladder, "svs": _svs,
     "demo": _demo,
-}
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -219,7 +215,3 @@ def main(argv: list[str] | None = None) -> int:
         print("soar_lib: interrupted; the same command with --resume goes on", file=sys.stderr)
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

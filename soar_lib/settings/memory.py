@@ -16,8 +16,9 @@ a CPU (tests/settings/test_memory.py). Left out: CUDA's own memory (about 0.5 GB
 between allocations, and completions of earlier rows.
 """
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from soar_lib.engine.logprobs import LOGITS
 from soar_lib.settings.cost import Part, by_trl, describe, size, total
 from soar_lib.settings.shape import Shape, shape
 from soar_lib.settings.student import BaseSettings, Phase
-from soar_lib.settings.values import ConfigError, flat, to_values
+from soar_lib.settings.values import ConfigError
 
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: NF4 with a scale of 8 bits per 64, and theirs of 32 bits per 256
 
@@ -68,10 +69,10 @@ class Memory:
 
     def __str__(self) -> str:
         """The phase and its three largest parts."""
-        parts = {"weights": self.weights, "adapters": self.adapters, "keys and values": self.cache}
-        parts |= {"logits": self.logits, "activations": self.activations}
-        largest = sorted(parts, key=parts.get, reverse=True)[:3]
-        return f"{self.phase}: {', '.join(f'{name} {size(parts[name])}' for name in largest)}"
+        parts = {"keys and values": self.cache, "logits": self.logits, "activations": self.activations}
+        parts |= {"weights": self.weights, "adapters": self.adapters}
+        largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
+        return f"{self.phase}: {', '.join(f'{name} {size(count)}' for name, count in largest)}"
 
 
 def here() -> Machine:
@@ -161,40 +162,27 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
     except ConfigError:
         return
     needed = most.total if machine.gpu else most.certain
-    if machine.free is None or needed <= machine.free + most.weights * loaded:
+    if machine.free is None or needed <= (free := machine.free + most.weights * loaded):
         return
-    free = machine.free + most.weights * loaded
     raise ConfigError(
         f"{config.model} does not fit: {size(needed)} of {machine.kind} needed ({most}), {size(free)} to be had; "
-        f"{_advice(config, config.phases(problems, runs), free, machine)}"
+        f"{_advice(config, config.phases(problems, runs), machine.number, free)}"
     )
 
 
-def _advice(config: BaseSettings, phases: list[Phase], free: int, machine: Machine) -> str:
-    """What to change so that each phase fits."""
+def _advice(config: BaseSettings, phases: list[Phase], number: int, free: int) -> str:
+    """The settings with which each phase fits: fewer completions at a time, if that is enough."""
     values: dict[str, int] = {}
     for phase in phases:
-        if hold(config, phase, machine.number).total <= free:
+        if hold(config, phase, number).total <= free:
             continue
-        fewer = (
-            replace(phase, rows=rows, prompts=-(-phase.prompts * rows // phase.rows))
-            for rows in range(phase.rows - 1, 0, -1)
-        )
-        fits = next((part for part in fewer if hold(config, part, machine.number).total <= free), None)
+        fewer = (phase.cut(rows) for rows in range(phase.rows - 1, 0, -1))
+        fits = next((part for part in fewer if hold(config, part, number).total <= free), None)
         if fits is None:
-            return _without(config, hold(config, phase, machine.number), machine)
+            return "use a smaller model, four_bit = true on a GPU, or adapters that are fewer or of a smaller rank"
         value = fits.rows * (fits.tokens if fits.optimiser else 1)
         values[phase.lower] = min(value, values.get(phase.lower, value))
     return f"set {' and '.join(f'{name} = {value}' for name, value in values.items())}"
-
-
-def _without(config: BaseSettings, held: Memory, machine: Machine) -> str:
-    """What to change where no fewer completions at a time would do."""
-    if held.adapters > held.weights:
-        known = flat(to_values(config))
-        names = [name for name in ("together", "repeats", "seeds", "student.rank", "rank") if name in known]
-        return f"lower {' or '.join(names)}, or use a smaller model"
-    return "set four_bit = true or use a smaller model" if machine.gpu > config.four_bit else "use a smaller model"
 
 
 def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> str:
@@ -208,21 +196,16 @@ def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> s
     return f"at most {size(found.total)} of {machine.kind} for tensors{there} ({found})"
 
 
-def predicted_bytes(config: BaseSettings, problems: int = 0, runs: int = 1) -> int | None:
-    """The predicted peak, None where there is no prediction."""
-    try:
-        return predict(config, problems, runs).total
-    except ConfigError:
-        return None
-
-
 def predicted(*parts: Part) -> dict[str, Any]:
     """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
     unknown."""
-    whole, peaks = total(parts), [predicted_bytes(*part) or 0 for part in parts]
+    whole, peaks = total(parts), [0]
+    for part in parts:
+        with contextlib.suppress(ConfigError):
+            peaks.append(predict(*part).total)
     return {
         "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
-        "peak_bytes": max(peaks, default=0) or None,
+        "peak_bytes": max(peaks) or None,
     }  # fmt: skip
 
 
@@ -234,6 +217,6 @@ def announce(name: str, parts: dict[str, Part], say: Callable[[str], None]) -> N
     for part, settings in parts.items():
         say(f"{name}: {part}: {describe(total([settings]), settings[0].model)}")
     if parts:
-        largest = max(parts.values(), key=lambda part: predicted_bytes(*part) or 0)
+        largest = max(parts.values(), key=lambda part: predicted(part)["peak_bytes"] or 0)
         say(f"{name}: in all {describe(total(parts.values()), largest[0].model)}")
         say(f"{name}: its largest part: {describe_memory(*largest)}")

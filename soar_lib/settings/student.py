@@ -4,7 +4,7 @@ Each comment says where SOAR states a value (Table 3, sections B.2 to B.8), and 
 we chose and why.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from soar_lib.records import Draw
 from soar_lib.settings.presets import T4
@@ -75,6 +75,10 @@ class Phase:
     optimiser: OptimiserSettings | None = None  # of a phase that learns
     lower: str = "rows"  # the setting that makes it smaller
     prompt: int = PROMPT  # tokens of one
+
+    def cut(self, rows: int) -> "Phase":
+        """The same with fewer completions at a time."""
+        return replace(self, rows=rows, prompts=-(-self.prompts * rows // self.rows))
 
 
 def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int) -> Phase:

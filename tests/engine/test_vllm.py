@@ -18,7 +18,7 @@ from soar_lib.engine import vllm as vllm_sampling
 from soar_lib.engine.update import completion_logprobs
 from soar_lib.randomness import uniforms
 from soar_lib.records import Draw
-from soar_lib.settings.memory import check_memory, describe_memory, predicted_bytes
+from soar_lib.settings.memory import check_memory, describe_memory, predicted
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
@@ -247,4 +247,4 @@ def test_its_memory_is_not_predicted():
     assert describe_memory(config) == (
         "memory not predicted: not worked out for backend = 'vllm', which holds the weights twice"
     )
-    assert predicted_bytes(config) is None and check_memory(config) is None
+    assert predicted((config, 0, 1))["peak_bytes"] is None and check_memory(config) is None
