@@ -36,7 +36,7 @@ def test_every_preset_is_valid_and_survives_json(name, kind):
         (SoarConfig, {"student.optimiser.warmup": 10}, r"student\.optimiser\.warmup = 10: must be below steps = 10"),
         (SoarConfig, {"student.optimiser.schedule": "linear"}, "'cosine' or 'constant'"),
         (SoarConfig, {"rounds": 20}, r"teacher\.optimiser\.warmup = 20: must be below rounds = 20"),
-        (SoarConfig, {"reward": "vague"}, "reward = 'vague': must be one of grounded, intrinsic, or a function given to run"),
+        (SoarConfig, {"reward": "vague"}, "reward = 'vague': must be one of grounded, intrinsic, or a function"),
         (SoarConfig, {"reward": "intrinsic"}, "promotion = True: must be False .* set promotion to false"),
         (SoarConfig, {"teacher.turns": 3}, r"teacher\.turns = 3: must be 1 or 2"),
         (FilterConfig, {"check": "belief"}, "check = 'belief': must be one of answer, integral"),
