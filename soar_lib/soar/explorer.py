@@ -1,157 +1,290 @@
 """The ablation explorer: a study's arms, training curves, teachers and problems, by what is chosen.
 
-It reads a study's folder once, loads no model and trains nothing. What is shown comes from pure functions
-(`soar_lib.soar.explorer_views`); here are the controls, and the files that buttons write.
+It reads a study's folder once, loads no model and trains nothing. A view takes what is chosen and gives a table, and
+the figure and the text of the table; a bootstrap is computed only for what is shown, once.
 """
 
-from collections.abc import Callable, Sequence
-from html import escape
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ipywidgets
 import pandas as pd
+from matplotlib.figure import Figure
 
-from soar_lib.measure.quality import LABELS, UNJUDGED, exact
-from soar_lib.measure.tables import name
-from soar_lib.runs import write_text_atomic
-from soar_lib.soar import explorer_views
-from soar_lib.soar import report as study_tables
-from soar_lib.soar.explorer_views import ALL, FIRST, VIEWS, Selection, Tables
+from soar_lib.measure import passk, plots, widgets
+from soar_lib.measure.drawing import Looks, looks, means
+from soar_lib.measure.quality import LABELS, UNJUDGED, Verdict, exact
+from soar_lib.measure.tables import name, plus_minus, score_rows
+from soar_lib.measure.widgets import para
+from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
+from soar_lib.runs import read_json
+from soar_lib.soar import figures, report
+from soar_lib.soar.names import MAIN, ordered
 
+ALL = 0  # as k: every k
+FIRST = (*MAIN, "intrinsic_t")  # the arms of the first look, if measured
+WHERE = {HARD_TEST: "hard test", TRANSFER: "the transfer set"}
 SMOOTHEST = 25  # points; the paper smooths over as many steps (section B.8)
-Controls = dict[str, ipywidgets.Widget]
 
 
-def ablation_explorer(
-    folder: str | Path, export: str | Path = ".", judge: study_tables.Judge = exact
-) -> ipywidgets.VBox:
+@dataclass(frozen=True)
+class Selection:
+    """What is chosen: arms as the view names them, seeds of SOAR runs, k (or `ALL`), points to smooth over, rounds."""
+
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    k: int = ALL
+    smoothing: int = 1
+    rounds: tuple[int, int] = (1, 1_000_000)
+
+    def of(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The rows of the chosen seeds and arms, arms in the order in which they are chosen."""
+        own = frame[frame["seed"].isin(self.seeds)]
+        return pd.concat([own[own["arm"] == arm] for arm in self.arms]) if self.arms else own[:0]
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """A study's folder, read once. `known` keeps rows of `passk.table` by (arm, set, k, runs)."""
+
+    rounds: pd.DataFrame
+    curves: pd.DataFrame
+    problems: pd.DataFrame  # without labels, which those that are shown get
+    scores: dict[tuple[str, str], list[Score]]  # by arm and set of problems
+    ks: list[int]
+    known: dict[tuple, list]
+
+    @property
+    def students(self) -> list[str]:
+        return ordered([*(arm for arm, _ in self.scores), *self.curves["arm"]])
+
+    @property
+    def teachers(self) -> list[str]:
+        return list(dict.fromkeys(self.rounds["arm"]))
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({*self.rounds["seed"], *self.curves["seed"]})
+
+    @property
+    def look(self) -> Looks:
+        return looks([*FIRST, *self.students]) | looks(self.teachers)
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a study: its table, the figure of the table, the table as text. Its arms are `students` or
+    `teachers`, and `controls` apply beside arms and seeds; `empty` says why there may be nothing to see."""
+
+    title: str
+    arms: str
+    controls: tuple[str, ...]
+    empty: str
+    table: Callable[[StudyFolder, Selection], pd.DataFrame]
+    figure: Callable[[StudyFolder, Selection, pd.DataFrame], Figure]
+    text: Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def read(folder: str | Path) -> StudyFolder:
+    """Everything of a study's folder that is finished. Raises RunError where it is none."""
+    folder, scores, known = Path(folder), {}, {}
+    for score in report.scores(folder):
+        scores.setdefault((score.arm, score.set), []).append(score)
+    for set, path in ((HARD_TEST, folder / "pass_at_k.csv"), (TRANSFER, folder / "transfer.csv")):
+        rows = pd.read_csv(path)[passk.COLUMNS].values.tolist() if path.is_file() else []  # of all seeds
+        known |= {(row[0], set, row[1], _runs(scores.get((row[0], set), ()))): row for row in rows}
+    problems = report.problems(folder, lambda written: [Verdict(UNJUDGED)] * len(written)).drop(columns="label")
+    ks = list(read_json(folder / "config.json")["evaluate"]["ks"])
+    return StudyFolder(report.rounds(folder), report.curves(folder), problems, scores, ks, known)
+
+
+def _runs(scores: list[Score]) -> frozenset[str]:
+    return frozenset(score.run for score in scores)
+
+
+# ------------------------------------------------------------------ the views
+
+
+def _pass_at_k(set: str) -> View:
+    return View(
+        f"pass@k on {WHERE[set]}",
+        "students",
+        ("k",),
+        f"no finished evaluation has scores on {WHERE[set]} for this choice.",
+        partial(_scored, set=set),
+        partial(_drawn_scores, where=WHERE[set]),
+        score_rows,
+    )
+
+
+def _scored(study: StudyFolder, chosen: Selection, set: str) -> pd.DataFrame:
+    """The rows of `passk.table` on the chosen seeds."""
+    runs, rows = {f"seed{seed}" for seed in chosen.seeds}, []
+    for arm in chosen.arms:
+        if own := [score for score in study.scores.get((arm, set), ()) if score.run in runs]:
+            keys = [(arm, set, k, _runs(own)) for k in (study.ks if chosen.k == ALL else [chosen.k])]
+            if missing := [key for key in keys if key not in study.known]:
+                found = passk.table(own, [key[2] for key in missing], set=set)
+                study.known.update(zip(missing, found.values.tolist(), strict=True))
+            rows += [study.known[key] for key in keys]
+    return pd.DataFrame(rows, columns=passk.COLUMNS)
+
+
+def _drawn_scores(study: StudyFolder, chosen: Selection, frame: pd.DataFrame, where: str) -> Figure:
+    if chosen.k == ALL:
+        return plots.pass_at_k(frame, where, study.look)
+    return figures.arms(frame, chosen.k, where, study.look)
+
+
+def _training(measure: str, title: str) -> View:
+    return View(
+        f"training: {title}",
+        "students",
+        ("smoothing",),
+        "these arms have no training curves with these seeds (the untrained model and PS are not trained).",
+        lambda study, chosen: means(chosen.of(study.curves), "step", measure, chosen.smoothing),
+        lambda study, chosen, frame: figures.lines(frame, "step", measure, chosen.smoothing, study.look),
+        partial(_curves_text, measure=measure),
+    )
+
+
+def _curves_text(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """One row per step, one column per arm: mean ± SD over seeds."""
+    factor = figures.QUANTITIES[measure][1]
+    cells = frame.assign(cell=list(map(plus_minus, factor * frame[measure], factor * frame["sd"])))
+    wide = cells.pivot(index="step", columns="arm", values="cell")[list(dict.fromkeys(frame["arm"]))].fillna("")
+    return wide.rename(columns=name).rename_axis(columns=None).reset_index()
+
+
+def _taught(study: StudyFolder, chosen: Selection) -> pd.DataFrame:
+    """Smoothed over all rounds, of which the chosen ones are shown."""
+    frame = figures.teacher_means(chosen.of(study.rounds), chosen.smoothing)
+    return frame[frame["round"].between(*chosen.rounds)].reset_index(drop=True)
+
+
+def _taught_text(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "arm": frame["arm"].map(name), "round": frame["round"],
+            "teacher reward (points)": list(map(plus_minus, 100 * frame["mean_reward"], 100 * frame["sd"])),
+            "promotions so far, per seed": frame["promotions"].map("{:.1f}".format), "seeds": frame["seeds"],
+        }
+    )  # fmt: skip
+
+
+VIEWS = {
+    "pass_at_k": _pass_at_k(HARD_TEST),
+    "transfer": _pass_at_k(TRANSFER),
+    "reward": _training("reward", "reward"),
+    "top_reward": _training("top_reward", "share of top rewards"),
+    "signal": _training("signal", "signal (groups with unequal rewards)"),
+    "teachers": View(
+        "teachers: reward, promotions",
+        "teachers",
+        ("smoothing", "rounds"),
+        "no round of these arms and seeds lies in this range.",
+        _taught,
+        lambda study, chosen, frame: figures.teachers(frame, chosen.smoothing, study.look),
+        _taught_text,
+    ),
+}
+
+
+def page(study: StudyFolder, view: View, chosen: Selection) -> str:
+    """The figure and the table of a view as HTML, or a sentence on what is missing."""
+    if not chosen.arms or not chosen.seeds:
+        return para("Choose at least one arm and one seed.")
+    frame = view.table(study, chosen)
+    if frame.empty:
+        return para(f"Nothing to show: {view.empty}")
+    absent = [name(arm) for arm in chosen.arms if arm not in {*frame["arm"]}]
+    note = para(f"Without {', '.join(absent)}: {view.empty}") if absent else ""
+    return widgets.picture(view.figure(study, chosen, frame), view.title) + note + widgets.table(view.text(frame))
+
+
+def problems_page(problems: pd.DataFrame, label: str, judge: report.Judge) -> str:
+    """The problems of one run and round with the reward of their data set, their topics and labels; "" as label: all
+    of them."""
+    if problems.empty:
+        return para("No problem was written there: this arm has no run of this seed, or no such round or data set.")
+    written = [SyntheticProblem("", q, a, "") for q, a in zip(problems["question"], problems["answer"], strict=True)]
+    known = problems.assign(label=[verdict.label for verdict in judge(written)])
+    shown = known[known["label"] == label] if label else known
+    if shown.empty:
+        return para(f"None of these {len(known)} problems is labelled {label}.")
+    names = {"dataset": "data set", "reward": "reward (points)"}
+    frame = shown.assign(reward=(100 * shown["reward"]).map("{:+.1f}".format)).rename(columns=names)
+    columns = [*names.values(), "question", "answer", "topic", "label"]
+    return para(f"{len(shown)} of {len(known)} problems") + widgets.table(frame[columns])
+
+
+# ------------------------------------------------------------------ the widget
+
+
+def ablation_explorer(folder: str | Path, export: str | Path = ".", judge: report.Judge = exact) -> ipywidgets.VBox:
     """Explore a study's folder, finished or not: how its arms scored and learned, and what its teachers wrote.
 
     Tables are exported to `<export>/ablation_<view>.csv` (unrounded, fractions of 1) and `.tex` (as shown). `judge`
     labels the problems that are shown; `exact` can judge those of the embedded world only and calls all others
     ill-posed. Raises RunError where the folder holds no study.
     """
-    tables = explorer_views.read(folder)
-    tabs = [_arms(tables, Path(export)), _problems(tables.problems, judge)]
-    return ipywidgets.VBox([ipywidgets.Tab(tabs, titles=("arms", "problems"))])
+    study = read(folder)
+    return widgets.tabs({"arms": _arms(study, Path(export)), "problems": _problems(study.problems, judge)})
 
 
-def _arms(tables: Tables, export: Path) -> ipywidgets.VBox:
+def _arms(study: StudyFolder, export: Path) -> ipywidgets.VBox:
     """Views on the arms: controls and buttons, and below them figure and table."""
-    controls, shown, said = _arms_controls(tables), ipywidgets.HTML(), ipywidgets.HTML()
-    buttons = [ipywidgets.Button(description=f"Export {kind}") for kind in ("CSV", "LaTeX")]
+    last = int(study.rounds["round"].max()) if len(study.rounds) else 1
+    wide, narrow = ({"style": {"description_width": "3em"}, "layout": {"width": width}} for width in ("24em", "9em"))
+    controls = {
+        "view": widgets.choice("show", [(view.title, key) for key, view in VIEWS.items()]),
+        "students": widgets.several("arms", [(name(arm), arm) for arm in study.students], FIRST, **wide),
+        "teachers": widgets.several("arms", [(name(arm), arm) for arm in study.teachers], **wide),
+        "seeds": widgets.several("seeds", [(str(seed), seed) for seed in study.seeds], **narrow),
+        "k": widgets.choice("k", [("all", ALL), *((str(k), k) for k in study.ks)]),
+        "smoothing": widgets.smoother(SMOOTHEST),
+        "rounds": widgets.span(1, last),
+    }
 
-    def show() -> None:
+    def chosen() -> tuple[View, Selection]:
         view = VIEWS[controls["view"].value]
-        for control in controls:
-            applies = control in ("view", "seeds", view.arms, *view.controls)
-            controls[control].layout.display = None if applies else "none"
-        shown.value, said.value = explorer_views.page(view, tables, _chosen(controls)), ""
+        values = {key: controls[key].value for key in ("k", "smoothing", "rounds")}
+        return view, Selection(widgets.listed(controls[view.arms]), widgets.listed(controls["seeds"]), **values)
 
-    def write(button: ipywidgets.Button) -> None:
-        ending = "csv" if button is buttons[0] else "tex"
-        said.value = f"<p>{escape(_export(controls['view'].value, tables, _chosen(controls), export, ending))}</p>"
+    def shown() -> tuple:
+        view, selection = chosen()
+        return f"ablation_{controls['view'].value}", view.table(study, selection), view.text
 
-    for button in buttons:
-        button.on_click(write)
-    choices = [controls[key] for key in ("view", "k", "smoothing", "rounds")]
-    lists = [controls[key] for key in ("students", "teachers", "seeds")]
-    top = ipywidgets.HBox([ipywidgets.VBox([*choices, ipywidgets.HBox(buttons)]), *lists])
-    return _above(controls, [top, said], shown, show)
+    def prepare() -> None:
+        view, said.value = VIEWS[controls["view"].value], ""
+        widgets.show_only(controls, ("view", "seeds", view.arms, *view.controls))
 
-
-def _arms_controls(tables: Tables) -> Controls:
-    views = [(view.title, key) for key, view in VIEWS.items()]
-    last = int(tables.rounds["round"].max()) if len(tables.rounds) else 1
-    return {
-        "view": ipywidgets.Dropdown(options=views, description="show"),
-        "students": _several("arms", "24em", [(name(arm), arm) for arm in tables.students], FIRST),
-        "teachers": _several("arms", "24em", [(name(arm), arm) for arm in tables.teachers]),
-        "seeds": _several("seeds", "9em", [(str(seed), seed) for seed in tables.seeds]),
-        "k": ipywidgets.Dropdown(options=[("all", ALL), *((str(k), k) for k in tables.ks)], description="k"),
-        "smoothing": ipywidgets.IntSlider(5, 1, SMOOTHEST, 2, description="smoothing", continuous_update=False),
-        "rounds": ipywidgets.IntRangeSlider(
-            value=(1, last), min=1, max=last, description="rounds", continuous_update=False
-        ),
-    }
+    buttons, said = widgets.save_buttons(export, shown)
+    left = [*(controls[key] for key in ("view", "k", "smoothing", "rounds")), ipywidgets.HBox(buttons)]
+    top = [ipywidgets.VBox(left), *(controls[key] for key in ("students", "teachers", "seeds"))]
+    box = widgets.controlled(controls, lambda **values: page(study, *chosen()), prepare, top)
+    above, below = box.children
+    return ipywidgets.VBox([above, said, below])
 
 
-def _several(description: str, width: str, options: Sequence[tuple], first: Sequence = ()) -> ipywidgets.SelectMultiple:
-    """A choice of several, at first those of `first` that there are, or else all."""
-    values = [value for _, value in options]
-    chosen = [value for value in values if value in first] or values
-    look = {"style": {"description_width": "3em"}, "layout": {"width": width}}
-    return ipywidgets.SelectMultiple(options=options, value=chosen, description=description, rows=10, **look)
-
-
-def _chosen(controls: Controls) -> Selection:
-    """What the controls say, arms in the order in which they are listed."""
-    arms = controls[VIEWS[controls["view"].value].arms]
-    return Selection(
-        tuple(arm for _, arm in arms.options if arm in arms.value),
-        tuple(sorted(controls["seeds"].value)),
-        controls["k"].value,
-        controls["smoothing"].value,
-        controls["rounds"].value,
-    )
-
-
-def _export(view: str, tables: Tables, chosen: Selection, folder: Path, ending: str) -> str:
-    """Write the table of a view, whole or not at all; returns a sentence that says where, or why not."""
-    frame = VIEWS[view].table(tables, chosen)
-    if frame.empty:
-        return "Nothing is shown, so nothing was written."
-    path = folder / f"ablation_{view}.{ending}"
-    csv = ending == "csv"
-    text = frame.to_csv(index=False, lineterminator="\n") if csv else explorer_views.latex(VIEWS[view].text(frame))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(path, text)
-    except OSError as error:
-        return f"{path}: cannot be written ({error.strerror}); name another folder as export"
-    return f"Written: {path}"
-
-
-# ------------------------------------------------------------------ problems
-
-
-def _problems(problems: pd.DataFrame, judge: study_tables.Judge) -> ipywidgets.VBox:
+def _problems(problems: pd.DataFrame, judge: report.Judge) -> ipywidgets.VBox:
     """The problems that the teachers wrote, by arm, seed, round, data set and label."""
-    controls = _problems_controls(problems)
-
-    def show() -> None:
-        own = problems
-        for column in ("arm", "seed", "round", "dataset"):
-            if (value := controls[column].value) != "all":
-                own = own[own[column] == value]
-        shown.value = explorer_views.problems_page(own, controls["label"].value, judge)
-
-    shown = ipywidgets.HTML()
-    top = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
-    return _above(controls, [top], shown, show)
-
-
-def _problems_controls(problems: pd.DataFrame) -> Controls:
     found = {column: problems[column].drop_duplicates().tolist() for column in ("arm", "seed", "round", "dataset")}
-    arms = [(name(arm), arm) for arm in found["arm"]] or ["none"]
-    return {
-        "arm": ipywidgets.Dropdown(options=arms, description="arm"),
-        "seed": ipywidgets.Dropdown(options=sorted(found["seed"]) or ["none"], description="seed"),
-        "round": ipywidgets.IntSlider(
-            1, 1, max(found["round"], default=1), description="round", continuous_update=False
-        ),
-        "dataset": ipywidgets.Dropdown(options=["all", *sorted(found["dataset"])], description="data set"),
-        "label": ipywidgets.Dropdown(
-            options=[("all", ""), *((label, label) for label in (*LABELS, UNJUDGED))], description="label"
-        ),
+    last = max(found["round"], default=1)
+    controls = {
+        "arm": widgets.choice("arm", [(name(arm), arm) for arm in found["arm"]] or ["none"]),
+        "seed": widgets.choice("seed", sorted(found["seed"]) or ["none"]),
+        "round": ipywidgets.IntSlider(1, 1, last, description="round", continuous_update=False),
+        "dataset": widgets.choice("data set", ["all", *sorted(found["dataset"])]),
+        "label": widgets.choice("label", [("all", ""), *((label, label) for label in (*LABELS, UNJUDGED))]),
     }
 
+    def of(label: str, **values: object) -> str:
+        own = problems
+        for column, value in values.items():
+            own = own if value == "all" else own[own[column] == value]
+        return problems_page(own, label, judge)
 
-def _above(
-    controls: Controls, top: Sequence[ipywidgets.Widget], shown: ipywidgets.HTML, show: Callable[[], None]
-) -> ipywidgets.VBox:
-    """What holds the controls above what they show; `show` is called now and whenever one of them changes."""
-    for control in controls.values():
-        control.observe(lambda change: show(), "value")
-    show()
-    return ipywidgets.VBox([*top, shown])
+    return widgets.controlled(controls, of)

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 
+from soar_lib.measure import widgets
 from soar_lib.measure.diversity import Embedding
 from soar_lib.measure.quality import exact
 from soar_lib.measure.tables import name
-from soar_lib.measure.widgets import controlled
 from soar_lib.soar import report as study_tables
 from soar_lib.soar.question_points import (
     COLOUR_BY,
@@ -129,21 +130,13 @@ def question_map(
 
 def map_widget(data: pd.DataFrame) -> ipywidgets.VBox:
     """The widget of `question_map` for a table of `points` that is not empty."""
-    first, last = int(data["round"].min()), int(data["round"].max())
-    arms = [(name(arm), arm) for arm in dict.fromkeys(data["arm"])]
-    arm = ipywidgets.Dropdown(options=arms, description="arm")
-    seed = ipywidgets.Dropdown(options=["all", *sorted(set(data["seed"].tolist()))], description="seed")
-    colour = ipywidgets.Dropdown(options=list(COLOUR_BY), description="colour by")
-    rounds = ipywidgets.IntRangeSlider(
-        value=(first, last), min=first, max=last, description="rounds", continuous_update=False
-    )
-
-    def show() -> str:
-        return map_html(data, arm.value, seed.value, rounds.value, colour.value)
-
-    box = controlled([arm, seed, colour, rounds], show)
-    box.children[0].layout.flex_flow = "row wrap"
-    return box
+    controls = {
+        "arm": widgets.choice("arm", [(name(arm), arm) for arm in dict.fromkeys(data["arm"])]),
+        "seed": widgets.choice("seed", ["all", *sorted(set(data["seed"].tolist()))]),
+        "by": widgets.choice("colour by", list(COLOUR_BY)),
+        "rounds": widgets.span(int(data["round"].min()), int(data["round"].max())),
+    }
+    return widgets.controlled(controls, partial(map_html, data))
 
 
 def map_html(data: pd.DataFrame, arm: str, seed: int | str, rounds: tuple[int, int], by: str) -> str:

@@ -1,14 +1,38 @@
 """Widgets show what the run folder says, follow their controls, and treat a model's text as text."""
 
+import base64
+import io
 import json
+import re
+from html import unescape
 
+import ipywidgets
+import pandas as pd
 import pytest
+from matplotlib.image import imread
 
 from soar_lib.measure import widgets
 
 
 def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def leaves(box):
+    return [
+        leaf for child in box.children for leaf in (leaves(child) if isinstance(child, ipywidgets.Box) else [child])
+    ]
+
+
+def cells(page):
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    return [[unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
+
+
+def drawn(page):
+    """The size of the picture on a page; fails where there is none."""
+    (data,) = re.findall(r'<img alt="[^"]+" [^>]*src="data:image/png;base64,([^"]+)">', page)
+    return imread(io.BytesIO(base64.b64decode(data))).shape[1::-1]
 
 
 @pytest.fixture
@@ -70,3 +94,26 @@ def test_round_browser_follows_its_controls(taught):
 def test_round_browser_needs_a_round(tmp_path):
     with pytest.raises(ValueError, match="no finished round"):
         widgets.round_browser(tmp_path)
+
+
+def test_text_of_tables_is_escaped():
+    frame = pd.DataFrame([["<i>&", "50 % ± 1_a"], ["[x] ~^", r"\{$#}"]], columns=["a<b", 'q"'])
+    page = widgets.table(frame)
+    assert cells(page) == [["a<b", 'q"'], *frame.values.tolist()] and "<i>" not in page and "a<b" not in page
+    assert widgets.latex(frame).splitlines()[2:6] == [
+        r'a\textless{}b & q" \\', r"\midrule", r"\textless{}i\textgreater{}\& & 50 \% $\pm$ 1\_a \\",
+        r"{[}x{]} \textasciitilde \textasciicircum  & \textbackslash \{\$\#\} \\",
+    ]  # fmt: skip
+
+
+def test_controls_say_by_name_what_the_page_shows_and_may_hide_others():
+    controls = {
+        "first": widgets.choice("a", [("<b>", 1), ("two", 2)]),
+        "more": widgets.several("b", [("x", 7), ("y", 8)]),
+    }
+    hide = lambda: widgets.show_only(controls, ["first"] + ["more"] * (controls["first"].value == 2))  # noqa: E731
+    box = widgets.controlled(controls, lambda first, more: widgets.para(f"<{first}> {more}"), hide)
+    page = leaves(box)[-1]
+    assert page.value == "<p>&lt;1&gt; (7, 8)</p>" and controls["more"].layout.display == "none"
+    controls["first"].value, controls["more"].value = 2, (8,)
+    assert page.value == "<p>&lt;2&gt; (8,)</p>" and controls["more"].layout.display is None

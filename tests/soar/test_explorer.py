@@ -1,14 +1,10 @@
 """The explorer shows what the study's folder says, follows every control, and treats all text as text."""
 
-import base64
-import io
-import re
 from html import unescape
 
 import ipywidgets
 import pandas as pd
 import pytest
-from matplotlib.image import imread
 
 from soar_lib.measure import passk
 from soar_lib.measure.quality import Verdict
@@ -16,10 +12,11 @@ from soar_lib.measure.tables import name, percent
 from soar_lib.records import HARD_TEST, TRANSFER
 from soar_lib.runs import RunError, jsonl, write_json
 from soar_lib.settings.values import to_values
-from soar_lib.soar import explorer, explorer_views
+from soar_lib.soar import explorer
 from soar_lib.soar import report as study_tables
-from soar_lib.soar.explorer_views import ALL, VIEWS, Selection
+from soar_lib.soar.explorer import ALL, VIEWS, Selection
 from soar_lib.soar.settings import SoarConfig
+from tests.measure.test_widgets import cells, drawn, leaves
 
 SUMS = "State the final answer to the following arithmetic problem: "
 WRITTEN = {0: [(SUMS + "42 + 9 =", "51"), (SUMS + "42 + 9 =", "41")], 1: [("<script>alert(1)</script>", "<b>7</b>")]}
@@ -97,12 +94,6 @@ def study(tmp_path_factory):
     return folder
 
 
-def leaves(box):
-    return [
-        leaf for child in box.children for leaf in (leaves(child) if isinstance(child, ipywidgets.Box) else [child])
-    ]
-
-
 class Explorer:
     """The parts of the widget: controls by name, what is shown, and what the buttons do."""
 
@@ -138,17 +129,6 @@ class Explorer:
         return {name for name, control in self.controls.items() if control.layout.display != "none"}
 
 
-def cells(page):
-    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
-    return [[unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
-
-
-def drawn(page):
-    """The size of the picture on a page; fails where there is none."""
-    (data,) = re.findall(r'<img alt="[^"]+" [^>]*src="data:image/png;base64,([^"]+)">', page)
-    return imread(io.BytesIO(base64.b64decode(data))).shape[1::-1]
-
-
 # ------------------------------------------------------------------ arms
 
 
@@ -166,8 +146,8 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     main = ["base", "hard_only", "pq", "grounded_t"]
     assert shown.visible() == {"view", "students", "seeds", "k"} and drawn(shown.page.value)
     assert shown.controls["students"].value == (*main,)  # of the arms there are; the sweep is not among the first
-    look = explorer_views.read(study).look
-    assert len({look[arm]["color"] for arm in explorer_views.FIRST}) == len(explorer_views.FIRST)
+    look = explorer.read(study).look
+    assert len({look[arm]["color"] for arm in explorer.FIRST}) == len(explorer.FIRST)
     assert shown.table == [
         ["arm", "students", "rollouts each", "pass@1 (%)", "pass@4 (%)"], *(row(arm, both, [1, 4]) for arm in main),
     ]  # fmt: skip
@@ -189,7 +169,7 @@ def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp
 
     table = passk.table
     monkeypatch.setattr(passk, "table", counted)
-    tables, chosen = explorer_views.read(study), Selection(("base", "pq"), (0, 1), k=4)
+    tables, chosen = explorer.read(study), Selection(("base", "pq"), (0, 1), k=4)
     first = VIEWS["pass_at_k"].table(tables, chosen)
     assert calls == [("base", [4]), ("pq", [4])]
     assert VIEWS["pass_at_k"].table(tables, chosen).equals(first) and len(calls) == 2
@@ -200,7 +180,7 @@ def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp
     write_study(finished)
     passk.table(study_tables.scores(study), [1, 4]).assign(rollouts=77).to_csv(finished / "pass_at_k.csv", index=False)
     del calls[:]
-    tables = explorer_views.read(finished)
+    tables = explorer.read(finished)
     assert VIEWS["pass_at_k"].table(tables, wider)["rollouts"].tolist() == [77] * 4 and not calls
     assert VIEWS["pass_at_k"].table(tables, Selection(("pq",), (1,), k=4))["rollouts"].tolist() == [64]
     assert VIEWS["transfer"].table(tables, Selection(("pq",), (0, 1), k=4))["rollouts"].tolist() == [64]
@@ -340,13 +320,3 @@ def test_an_unfinished_study_shows_what_there_is(tmp_path):
 def test_a_folder_without_a_study_is_refused(tmp_path):
     with pytest.raises(RunError, match="is no study's folder"):
         explorer.ablation_explorer(tmp_path)
-
-
-def test_text_of_tables_is_escaped():
-    frame = pd.DataFrame([["<i>&", "50 % ± 1_a"], ["[x] ~^", r"\{$#}"]], columns=["a<b", 'q"'])
-    page = explorer_views.html(frame)
-    assert cells(page) == [["a<b", 'q"'], *frame.values.tolist()] and "<i>" not in page and "a<b" not in page
-    assert explorer_views.latex(frame).splitlines()[2:6] == [
-        r'a\textless{}b & q" \\', r"\midrule", r"\textless{}i\textgreater{}\& & 50 \% $\pm$ 1\_a \\",
-        r"{[}x{]} \textasciitilde{}\textasciicircum{} & \textbackslash{}\{\$\#\} \\",
-    ]  # fmt: skip

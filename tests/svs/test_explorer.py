@@ -1,6 +1,5 @@
 """The SvS explorer shows what the folder says, follows every control, and treats all text as text."""
 
-import re
 from html import unescape
 
 import ipywidgets
@@ -10,6 +9,7 @@ import svs_folder
 from soar_lib.runs import RunError
 from soar_lib.svs import explorer as svs_views
 from soar_lib.svs.figures import LOOK
+from tests.measure.test_widgets import cells
 
 GONE = "Nothing to show"
 
@@ -22,11 +22,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tables(folder):
     return svs_views.read(folder)
-
-
-def rows(page):
-    found = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
-    return [[unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", row, re.DOTALL)] for row in found]
 
 
 class Explorer:
@@ -57,7 +52,7 @@ def test_an_original_stands_beside_its_variants(explorer):
     assert explorer.tabs.titles == ("variants", "curves")
     assert svs_folder.FIRST.original in unescape(page) and "<code>51</code>" in page
     assert "right solutions in this step: 2 of 8" in page and "4 of 4 variants<" in page
-    head, *found = rows(page)
+    head, *found = cells(page)
     assert head == ["seed", "variant", "question", "exact judge", "right", "reward", "gives away", "near duplicate of"]
     assert found == [
         ["1", "1", svs_folder.SUMS + "9 + 42 =", "valid", "3 of 8", "1", "–", "original"],
@@ -81,16 +76,16 @@ def test_every_choice_offers_what_the_ones_before_it_left(explorer):
     choose["arm"].value = "svs_guarded"
     assert [choose[level].value for level in ("seed", "step", "problem")] == [0, 1, "p0"]
     assert "at least 1 of 8" in explorer.written.value
-    assert rows(explorer.written.value)[1][4:] == ["not solved: leak", "0", "hint", "–"]
+    assert cells(explorer.written.value)[1][4:] == ["not solved: leak", "0", "hint", "–"]
 
 
 def test_variants_of_one_kind(explorer):
     only = explorer.choices["only"]
     for kind, questions in (("reward", 2), ("leak", 1), ("duplicate", 1)):
         only.value = kind
-        assert len(rows(explorer.written.value)) == questions + 1 and f"{questions} of 4" in explorer.written.value
+        assert len(cells(explorer.written.value)) == questions + 1 and f"{questions} of 4" in explorer.written.value
     explorer.choices["problem"].value = "p1"
-    assert "0 of 1 variants (near duplicates)" in explorer.written.value and not rows(explorer.written.value)
+    assert "0 of 1 variants (near duplicates)" in explorer.written.value and not cells(explorer.written.value)
 
 
 def test_every_control_changes_what_is_shown(explorer):
@@ -130,20 +125,20 @@ def test_curves_show_the_chosen_arms_and_name_the_others(tables):
     assert (
         page.startswith('<img alt="entropy on the test problems"') and "Not measured there: Base (no training)." in page
     )
-    head, *found = rows(page)
+    head, *found = cells(page)
     assert head[0] == "arm" and "nats" in head[3] and {row[0] for row in found} == {"RLVR", "SvS"}
     assert found[-1] == ["SvS", "3", "45", "0.360 ± 0.014", "2"]
-    accuracy = rows(svs_views.curves_page(tables, "accuracy", ("svs",)))
+    accuracy = cells(svs_views.curves_page(tables, "accuracy", ("svs",)))
     assert accuracy[1] == ["SvS", "0", "0", "12.5 ± 17.7", "2"]
-    assert rows(svs_views.curves_page(tables, "entropy", ("svs",), smoothing=3))[1][3].startswith("0.460")
+    assert cells(svs_views.curves_page(tables, "entropy", ("svs",), smoothing=3))[1][3].startswith("0.460")
 
 
 def test_pass_at_k_of_a_set(tables):
-    head, *found = rows(svs_views.curves_page(tables, "passes", ("base", "svs")))
+    head, *found = cells(svs_views.curves_page(tables, "passes", ("base", "svs")))
     assert head == ["arm", "seeds", "rollouts each", "pass@1 (%)", "pass@4 (%)", "pass@8 (%)"]
     assert [row[:3] for row in found] == [["Base (no training)", "2", "0"], ["SvS", "2", "45"]]
     assert found[0][3] == "12.5 (12.5–12.5)"
-    assert len(rows(svs_views.curves_page(tables, "passes", ("svs",), set="test"))[0]) == 5
+    assert len(cells(svs_views.curves_page(tables, "passes", ("svs",), set="test"))[0]) == 5
     assert GONE in svs_views.curves_page(tables, "passes", ("svs",), set="other")
 
 

@@ -6,13 +6,12 @@ import ipywidgets
 import pytest
 
 from soar_lib import runs
-from soar_lib.ladder import explorer as ladder_explorer
-from soar_lib.ladder import explorer_views as ladder_views
+from soar_lib.ladder import explorer as ladder_views
 from soar_lib.ladder import report as ladder_report
-from soar_lib.ladder.explorer_views import SHOWN
+from soar_lib.ladder.explorer import SHOWN
 from soar_lib.ladder.variants import Variant, to_rows
 from tests.ladder.test_report import write_measured
-from tests.soar.test_explorer import cells, drawn, leaves
+from tests.measure.test_widgets import cells, drawn, leaves
 
 TITLES = ("variant trees", "levels", "TTRL")
 
@@ -54,7 +53,7 @@ class Explorer:
     """The widget's tabs: controls by name, and what each shows."""
 
     def __init__(self, folder):
-        (self.tabs,) = ladder_explorer.ladder_explorer(folder).children
+        (self.tabs,) = ladder_views.ladder_explorer(folder).children
         assert isinstance(self.tabs, ipywidgets.Tab) and self.tabs.titles == TITLES
         self.pages, self.controls = [], []
         for tab in self.tabs.children:
@@ -155,4 +154,4 @@ def test_a_run_without_variants_says_so_in_every_tab(tmp_path):
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     with pytest.raises(runs.RunError, match="holds no finished LADDER run"):
-        ladder_explorer.ladder_explorer(tmp_path)
+        ladder_views.ladder_explorer(tmp_path)
