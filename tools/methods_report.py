@@ -15,8 +15,8 @@ from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk
 from soar_lib.records import HARD_TEST, Score
 from soar_lib.settings.values import from_values
+from soar_lib.soar.arms import spent
 from soar_lib.soar.settings import SoarConfig
-from soar_lib.soar.sources import spent
 
 ARMS = ("base", "hard_only", "rlvr", "svs", "ladder", "ps", "pq", "grounded_t")
 FRESH = ("ps", "pq", "grounded_t")  # what stands on SOAR's runs

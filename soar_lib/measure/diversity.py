@@ -1,14 +1,12 @@
 """How different the written problems are: Vendi Score, mean cosine distance, repeats (SOAR section 5.2 and appendix E).
 
-Everything is read from run folders; a model is needed only where an embedding is one. The text of a problem is its
-question. Three embeddings: the mean hidden state of a loaded base, character n-gram TF-IDF (no model at all), and a
-sentence-embedding model by name (the paper's is Qwen3-Embedding-8B). Every row of a table names its embedding and q.
+The text of a problem is its question. Three embeddings: the mean hidden state of a loaded base, character n-gram TF-IDF
+(no model at all), and a sentence-embedding model by name (the paper's is Qwen3-Embedding-8B).
 
 The paper brings all sets to 128 problems by 100 bootstrap subsamples and leaves kernel, q and repeats within a
 subsample open. Ours: cosine kernel, q = 1, subsamples without repeats, since a repeat lowers the score by itself, and
 more so in a small set. Scores of sets of different size do not compare, so one table has one size: `size`, or
-that of its smallest group where that is less. A group of no more problems than that is scored whole, once, and its
-vendi_sd is NaN.
+that of its smallest group where that is less. A group of that size is scored whole, once, and its vendi_sd is NaN.
 
 A near-duplicate has an earlier problem in the subsample with a cosine of at least `near` between their n-gram TF-IDF
 vectors, whatever the row's embedding: mean hidden states put all problems of one template close together.
@@ -34,7 +32,7 @@ from soar_lib.engine.base import Base
 from soar_lib.randomness import generator
 from soar_lib.records import SyntheticProblem
 from soar_lib.runs import RunError, read_jsonl
-from soar_lib.settings.values import ConfigError
+from soar_lib.settings.values import ConfigError, require
 
 Vectors = np.ndarray | csr_matrix  # [N, D], one row per text
 COLUMNS = [
@@ -62,11 +60,9 @@ class DiversitySettings:
 
     def __post_init__(self) -> None:
         _order(self.q)
-        for name, low in (("size", 2), ("draws", 1)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be {low} or more")
-        if not 0 < self.near <= 1:
-            raise ConfigError(f"near = {self.near}: must be a cosine above 0 and at most 1")
+        require(self, "size", self.size >= 2, "2 or more")
+        require(self, "draws", self.draws >= 1, "1 or more")
+        require(self, "near", 0 < self.near <= 1, "a cosine above 0 and at most 1")
 
 
 # ------------------------------------------------------------------ embeddings
@@ -216,21 +212,16 @@ def by_round(
         if problem.round is None:
             raise ValueError(f"problem {problem.id}: belongs to no round; use per_arm")
         groups.setdefault(problem.round, []).append(problem)
-    return _table("round", dict(sorted(groups.items())), embed, settings)
+    return per_arm(dict(sorted(groups.items())), embed, settings, "round")
 
 
 def per_arm(
-    arms: Mapping[str, Sequence[SyntheticProblem]],
+    groups: Mapping[Hashable, Sequence[SyntheticProblem]],
     embed: Embedding,
     settings: DiversitySettings = DiversitySettings(),
+    column: str = "arm",
 ) -> pd.DataFrame:
-    """One row per arm in the order given: column `arm`, then `COLUMNS` (Table 1)."""
-    return _table("arm", arms, embed, settings)
-
-
-def _table(
-    column: str, groups: Mapping[Hashable, Sequence], embed: Embedding, settings: DiversitySettings
-) -> pd.DataFrame:
+    """One row per arm in the order given: `column` with its name, then `COLUMNS` (Table 1)."""
     for label, problems in groups.items():
         if len(problems) < 2:
             raise ValueError(f"{column} {label}: has {len(problems)} problems; diversity needs 2, leave it out")
@@ -240,24 +231,20 @@ def _table(
     for label, problems in groups.items():
         mine = slice(end, end := end + len(problems))
         draws = subsamples(len(problems), size, settings.draws, settings.seed, "diversity", column, str(label))
-        values = _measures(questions[mine], vectors[mine], grams[mine], draws, settings)
-        rows.append({column: label, "size": size, "embedding": embed.name, **values})
+        measured = _measures(questions[mine], vectors[mine], grams[mine], draws, settings)
+        rows.append({column: label, "n": len(problems), "size": size, "embedding": embed.name, **measured})
     return pd.DataFrame(rows, columns=[column, *COLUMNS])
 
 
 def _measures(
     questions: list[str], vectors: Vectors, grams: Vectors, draws: list[list[int]], settings: DiversitySettings
-) -> dict:
+) -> dict[str, float]:
     """The measures of one group; `draws` are its subsamples."""
     scores = [vendi(vectors[draw], settings.q) for draw in draws]
-    return dict(
-        n=len(questions),
-        q=settings.q,
-        vendi=float(np.mean(scores)),
-        vendi_sd=float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan,
-        draws=len(draws),
-        distance=distance(vectors),
-        duplicates=float(np.mean([1 - len({questions[i] for i in draw}) / len(draw) for draw in draws])),
-        near_duplicates=float(np.mean([near_duplicates(grams[draw], settings.near) for draw in draws])),
-        near=settings.near,
-    )
+    return {
+        "q": settings.q, "vendi": float(np.mean(scores)),
+        "vendi_sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else math.nan, "draws": len(draws),
+        "distance": distance(vectors), "near": settings.near,
+        "duplicates": float(np.mean([1 - len({questions[i] for i in draw}) / len(draw) for draw in draws])),
+        "near_duplicates": float(np.mean([near_duplicates(grams[draw], settings.near) for draw in draws])),
+    }  # fmt: skip

@@ -92,21 +92,19 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
     Raises ValueError where they share no run, or were measured on other problems or with other students.
     """
     frame = _frame(scores, set)
-    left, right = (frame[frame["arm"] == name] for name in (arm, other))
-    common = sorted({*left["run"]} & {*right["run"]})
+    both = [frame[frame["arm"] == name] for name in (arm, other)]
+    common = {*both[0]["run"]} & {*both[1]["run"]}
     if not common:
         raise ValueError(f"{arm} and {other} share no run on {set}; evaluate both")
-    left, right = (part[part["run"].isin(common)] for part in (left, right))
-    (values, sets), (others, other_sets) = _matrices(left, k), _matrices(right, k)
+    both = [part[part["run"].isin(common)] for part in both]
+    (values, sets), (others, other_sets) = (_matrices(part, k) for part in both)
     if sets != other_sets or [v.shape for v in values] != [v.shape for v in others]:
-        raise ValueError(
-            f"{arm} and {other} were measured on other problems or with other students; evaluate both anew"
-        )
-    gaps = [value - other for value, other in zip(values, others, strict=True)]
-    found = bootstrap(gaps, sets, seed)
+        message = "were measured on other problems or with other students; evaluate both anew"
+        raise ValueError(f"{arm} and {other} {message}")
+    found = bootstrap([value - its for value, its in zip(values, others, strict=True)], sets, seed)
     low, high = found.interval()
-    budgets = (round(part["rollouts"].mean()) for part in (left, right))
-    return Comparison(arm, other, k, found.mean, max(low, -1.0), min(high, 1.0), found.p_value(), len(gaps), *budgets)
+    budgets = (round(part["rollouts"].mean()) for part in both)
+    return Comparison(arm, other, k, found.mean, max(low, -1.0), min(high, 1.0), found.p_value(), len(sets), *budgets)
 
 
 def _frame(scores: Iterable[Score], set: str) -> pd.DataFrame:

@@ -26,7 +26,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -74,6 +74,9 @@ class Verdict:
     @property
     def judged(self) -> bool:
         return self.label != UNJUDGED
+
+
+Judge = Callable[[Sequence[SyntheticProblem]], list[Verdict]]  # problems -> the verdict on each
 
 
 # ------------------------------------------------------------------ the exact judge of the embedded world
@@ -195,11 +198,11 @@ def summary(arms: Mapping[str, Sequence[Sequence[Verdict]]], judge: str, seed: i
     """
     rows = []
     for arm, runs in arms.items():
-        unjudged = sum(not verdict.judged for run in runs for verdict in run)
         judged = [kept for run in runs if (kept := [verdict for verdict in run if verdict.judged])]
+        n = sum(map(len, judged))
         for measure in MEASURES:
             shares = _percent([[is_so(verdict, measure) for verdict in run] for run in judged], seed)
-            rows.append([arm, judge, measure, *shares, sum(map(len, judged)), unjudged, len(judged)])
+            rows.append([arm, judge, measure, *shares, n, sum(map(len, runs)) - n, len(judged)])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -276,17 +279,15 @@ def equal_size_sets(
     by default), drawn without replacement from the random `key`, in the order written. Raises ValueError where there
     are too few, or where no answer is wrong, so that both sets are of one kind.
     """
-    pairs = list(zip(problems, verdicts, strict=True))
-    correct = [problem for problem, verdict in pairs if verdict.correct]
-    posed = [problem for problem, verdict in pairs if verdict.well_posed]
+    correct = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.correct]
+    posed = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.well_posed]
     size = len(correct) if size is None else size
     if not 1 <= size <= len(correct):
         raise ValueError(f"size {size}: must lie between 1 and {len(correct)}, the number of correct problems")
     if len(posed) == len(correct):
         raise ValueError(f"all {len(posed)} well-posed problems are correct: both sets would be of one kind")
-    chosen = {"correct_only": correct, "well_posed": posed}
-    return {name: _drawn(found, size, generator(*key, "quality", name)) for name, found in chosen.items()}
-
-
-def _drawn(problems: list[SyntheticProblem], size: int, draw: torch.Generator) -> list[SyntheticProblem]:
-    return [problems[i] for i in sorted(torch.randperm(len(problems), generator=draw)[:size].tolist())]
+    drawn = {}
+    for name, found in {"correct_only": correct, "well_posed": posed}.items():
+        order = torch.randperm(len(found), generator=generator(*key, "quality", name))
+        drawn[name] = [found[i] for i in sorted(order[:size].tolist())]
+    return drawn

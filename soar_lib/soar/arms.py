@@ -20,22 +20,29 @@ run has some, and equal sizes. A SOAR run that has no problems of a kind (nobody
 arm.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+import pandas as pd
 import torch
 
+from soar_lib import runs
 from soar_lib.engine.base import Base
+from soar_lib.engine.lora import Adapters, load_peft
+from soar_lib.measure.quality import Judge, equal_size_sets, exact
+from soar_lib.problems.filtering import hard_sets, solved_problems
+from soar_lib.problems.likeness import overlap
+from soar_lib.problems.load import load as load_problems
+from soar_lib.problems.rows import LoadError
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
-from soar_lib.settings.functions import label as label_of
+from soar_lib.settings.values import from_values
 from soar_lib.soar import teacher
+from soar_lib.soar.run import read_result
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
-from soar_lib.soar.sources import Source
 
-STANDING_ON_NO_RUN = ("base", "hard_only", "hard_only_x4", "oracle_small", "oracle_full")
 WRITTEN = ("grounded_t", "base_t", "correct_only", "well_posed")  # on problems that a teacher wrote for the evaluation
-Judge = Callable[[Sequence[SyntheticProblem]], list]  # problems -> quality.Verdict of each
 
 
 @dataclass(frozen=True)
@@ -50,92 +57,192 @@ class Entry:
         return seed, "evaluate", purpose, self.arm, self.source, self.student
 
 
-def row_name(arm: str, config: SoarConfig, label: str = "") -> str:
-    """The arm's name in tables, which says what kind of SOAR run it stands on; `label` tells further settings apart.
+@dataclass(frozen=True)
+class Source:
+    """A finished SOAR run as an evaluation needs it; teacher and promoted student are one slot each."""
 
-    >>> row_name("grounded_t", SoarConfig()), row_name("grounded_t", SoarConfig(reward="intrinsic", promotion=False))
-    ('grounded_t', 'intrinsic_t')
-    >>> row_name("pq", SoarConfig(promotion=False), "n_half"), row_name("hard_only", SoarConfig(), "n_half")
-    ('pq_no_promotion_n_half', 'hard_only')
-    """
-    if arm in STANDING_ON_NO_RUN:
-        return arm
-    turns = ["multi_turn"] if config.teacher.turns == 2 else []
-    if arm == "base_t":
-        return "_".join([arm, *turns])
-    paid = label_of(config.reward)
-    name = f"{paid}_t" if arm == "grounded_t" else arm
-    marks = [paid] if paid != "grounded" and arm != "grounded_t" else []
-    marks += ["no_promotion"] if config.trains_students and not config.promotion else []
-    return "_".join([name, *marks, *turns, *([label] if label else [])])
+    name: str  # the last two parts of its folder's path
+    config: SoarConfig
+    train: list[Problem]
+    test: list[Problem]
+    promotion_questions: list[Problem]  # D_best; empty where nobody was promoted
+    oracle: list[Problem]  # real problems, where an arm asks for them
+    teacher: Adapters
+    promoted: Adapters  # PS: the untrained student where nobody was promoted
+    promotions: int
+    promoted_rollouts: int  # that trained the promoted student, along its line of promotions
+    rollouts: int  # of all students of the run, training and reward
+
+    @property
+    def teacher_rollouts(self) -> int:
+        """Accepted completions that trained the teacher."""
+        config = self.config
+        return config.rounds * config.datasets * config.dataset_size * config.teacher.turns
 
 
-def plan(config: EvaluateConfig, sources: Sequence[Source], written: Sequence[dict] | None = None) -> list[Entry]:
+def plan(config: EvaluateConfig, sources: Sequence[Source], written: Sequence[dict]) -> list[Entry]:
     """All students of an evaluation, arm by arm, without arms for which a SOAR run has no problems; `written` are the
-    problems that the teachers wrote (None: not yet, and all may come)."""
+    problems that the teachers wrote."""
+    given = {(row["arm"], row["source"]) for row in written}
+    given |= {("pq", number) for number, source in enumerate(sources) if source.promotion_questions}
     return [
         Entry(arm, number, index)
         for arm in config.arms
-        for number, source in enumerate(sources)
-        if _possible(arm, number, source, written)
+        for number in range(len(sources))
+        if (arm, number) in given or arm not in (*WRITTEN, "pq")
         for index in range(config.students)
     ]
 
 
-def _possible(arm: str, number: int, source: Source, written: Sequence[dict] | None) -> bool:
-    if arm == "pq":
-        return bool(source.promotion_questions)
-    if arm in WRITTEN and written is not None:
-        return any(row["arm"] == arm and row["source"] == number for row in written)
-    return True
-
-
-def write(base: Base, config: EvaluateConfig, sources: Sequence[Source], judge: Judge | None = None) -> list[dict]:
+def write(base: Base, config: EvaluateConfig, sources: Sequence[Source], judge: Judge = exact) -> list[dict]:
     """The problems of the arms in `WRITTEN`, the same for all students of a teacher, as rows of problems.jsonl."""
-    rows, wanted = [], set(config.arms)
+    rows, pair = [], {"correct_only", "well_posed"} & {*config.arms}
     for number, source in enumerate(sources):
-        found = {}
+        found: dict[str, list[SyntheticProblem]] = {}
         for arm, policy, name in (("grounded_t", source.teacher, "teacher"), ("base_t", None, "untrained teacher")):
-            if arm in wanted or (arm == "grounded_t" and wanted & {"correct_only", "well_posed"}):
+            if arm in config.arms or (arm == "grounded_t" and pair):
                 key = (config.seed, "evaluate", name, number)
-                proposal = teacher.propose(base, policy, config.teacher_samples, source.config.teacher, key)
-                found[arm] = proposal.problems
-        if wanted & {"correct_only", "well_posed"}:
-            found |= _by_correctness(found["grounded_t"], judge, config.seed, number)
+                found[arm] = teacher.propose(base, policy, config.teacher_samples, source.config.teacher, key).problems
+        if pair:
+            verdicts = judge(found["grounded_t"])
+            if 0 < sum(verdict.correct for verdict in verdicts) < sum(verdict.well_posed for verdict in verdicts):
+                found |= equal_size_sets(found["grounded_t"], verdicts, config.seed, "evaluate", number)
         rows += [
             {"source": number, "arm": arm, **asdict(problem)}
             for arm, problems in found.items()
             for problem in problems
-            if arm in wanted
+            if arm in config.arms
         ]
     return rows
 
 
-def _by_correctness(
-    problems: list[SyntheticProblem], judge: Judge | None, seed: int, number: int
-) -> dict[str, list[SyntheticProblem]]:
-    """Both sets of one size, or none where the problems do not give them."""
-    from soar_lib.measure import quality  # it brings the embedded world with it, needed by these arms alone
-
-    verdicts = (judge or quality.exact)(problems)
-    correct = sum(verdict.correct for verdict in verdicts)
-    if correct == 0 or correct == sum(verdict.well_posed for verdict in verdicts):
-        return {}
-    return quality.equal_size_sets(problems, verdicts, seed, "evaluate", number)
-
-
-def own_problems(
-    entries: Sequence[Entry], config: EvaluateConfig, sources: Sequence[Source], written: Sequence[dict]
-) -> list[list[Problem]]:
-    """What each trained student learns from in the first phase."""
-    return [_own(entry.arm, entry.source, config, sources[entry.source], written) for entry in entries]
-
-
-def _own(arm: str, number: int, config: EvaluateConfig, source: Source, written: Sequence[dict]) -> Sequence[Problem]:
-    if arm in WRITTEN:
-        mine = [row for row in written if (row["arm"], row["source"]) == (arm, number)]
-        return [Problem(row["id"], row["question"], row["answer"], "teacher") for row in mine]
-    if arm == "oracle_small":
-        order = torch.randperm(len(source.oracle), generator=generator(config.seed, "evaluate", "oracle", number))
+def own_problems(entry: Entry, config: EvaluateConfig, source: Source, written: Sequence[dict]) -> Sequence[Problem]:
+    """What a trained student learns from in the first phase."""
+    if entry.arm in WRITTEN:
+        return _taught(row for row in written if (row["arm"], row["source"]) == (entry.arm, entry.source))
+    if entry.arm == "oracle_small":
+        draw = generator(config.seed, "evaluate", "oracle", entry.source)
+        order = torch.randperm(len(source.oracle), generator=draw)
         return [source.oracle[i] for i in order[: config.teacher_samples].tolist()]
-    return {"pq": source.promotion_questions, "oracle_full": source.oracle}.get(arm, source.train)
+    return {"pq": source.promotion_questions, "oracle_full": source.oracle}.get(entry.arm, source.train)
+
+
+def _taught(rows: Iterable[dict]) -> list[Problem]:
+    """Problems that a teacher wrote, as a student learns from them."""
+    return [Problem(row["id"], row["question"], row["answer"], "teacher") for row in rows]
+
+
+# ------------------------------------------------------------------ the SOAR runs behind them
+
+
+def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer: Sequence[Problem] = ()) -> Source:
+    """Read a finished SOAR run; hard train and hard test are `config.problems`' where it names a filter run. Real
+    problems that are also measured, in hard test or `transfer`, are left out.
+
+    Raises RunError with the folder and what to do.
+    """
+    folder = Path(folder)
+    result, settings = read_result(folder), from_values(SoarConfig, runs.read_json(folder / "config.json"))
+    if settings.model != config.model:
+        raise runs.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
+    if settings.four_bit != config.four_bit:
+        form = {True: "a base in 4 bits", False: "the full base"}
+        raise runs.RunError(
+            f"{folder}: its adapters were trained on {form[settings.four_bit]}, and the evaluation takes "
+            f"{form[config.four_bit]}; evaluate with --set four_bit={str(settings.four_bit).lower()}"
+        )
+    if not (folder / "adapters").is_dir():
+        raise runs.RunError(f"{folder}: its adapters are missing, as in published runs; run it anew to evaluate it")
+    try:
+        train, test = hard_sets(config.problems or folder)
+    except LoadError as error:
+        raise runs.RunError(f"{error}; an evaluation needs hard train and hard test, name a filter run") from None
+    seen = overlap(transfer, train).shared
+    if seen:
+        raise runs.RunError(f"transfer: {seen[0][0]} is a hard train problem of {folder}; name another filter run")
+    asked = {"oracle_small", "oracle_full"} & {*config.arms}
+    return Source(
+        name=source_name(folder),
+        config=settings,
+        train=train,
+        test=test,
+        promotion_questions=_taught(runs.read_jsonl(folder / "promotion_questions.jsonl")),
+        oracle=_oracle(config, settings, [*test, *transfer]) if asked else [],
+        teacher=load_peft(folder / "adapters" / "teacher", base.model),
+        promoted=load_peft(folder / "adapters" / "promoted_student", base.model),
+        promotions=len(result.accuracies) - 1,
+        promoted_rollouts=line_rollouts(settings, result.promoted_student),
+        rollouts=spent(settings, runs.read_jsonl(folder / "rounds.jsonl")),
+    )
+
+
+def source_name(folder: str | Path) -> str:
+    """The last two parts of a SOAR run's path, its name in scores and tables."""
+    return "/".join(Path(folder).resolve().parts[-2:])
+
+
+def _oracle(config: EvaluateConfig, settings: SoarConfig, measured: Sequence[Problem]) -> list[Problem]:
+    """The problems of the set or the filter run that `config.oracle` names, else of the pool behind hard train that
+    are not hard."""
+    name = config.oracle or config.problems or settings.problems
+    try:
+        filtered = not config.oracle or Path(name).is_dir()
+        real = solved_problems(name) if filtered else load_problems(name, seed=config.seed)
+    except LoadError as error:
+        raise runs.RunError(f"{error}; real problems (oracle arms) need a set: --set oracle=SET") from None
+    known = {first for first, _ in overlap(real, list(measured)).shared}
+    left = [problem for problem in real if problem.id not in known]
+    if not left:
+        raise runs.RunError(f"{name}: holds no real problem within reach; name another set: --set oracle=SET")
+    return left
+
+
+def read_transfer(config: EvaluateConfig) -> list[Problem]:
+    """All hard problems of `config.transfer`'s filter run, none where it names none. Raises RunError."""
+    if not config.transfer:
+        return []
+    try:
+        return [problem for part in hard_sets(config.transfer) for problem in part]
+    except LoadError as error:
+        raise runs.RunError(f"{error}; transfer must name the folder of a filter run") from None
+
+
+def line_rollouts(config: SoarConfig, promotions: int) -> int:
+    """Completions that trained the baseline after so many promotions: one inner run each, and they grow longer.
+
+    >>> line_rollouts(SoarConfig(), 2)  # 10 and 15 steps of 8 x 32
+    6400
+    """
+    return sum(map(config.inner_steps, range(promotions))) * config.student.batch * config.student.group
+
+
+def spent(config: SoarConfig, rounds: Sequence[dict]) -> int:
+    """All student completions of a run: training of g*r students and their and the baseline's reward, each round; with
+    the intrinsic reward the samples per question and the baseline's accuracy.
+
+    >>> spent(SoarConfig(), [{"promoted": False}]), spent(SoarConfig(reward="intrinsic", promotion=False), [{}])
+    (42048, 8256)
+    """
+    if not config.trains_students:
+        written = config.datasets * config.dataset_size
+        return len(rounds) * (written * config.intrinsic_samples + config.reward_set)
+    students, total, promotions = config.datasets * config.repeats, 0, 0
+    for record in rounds:
+        training = students * config.inner_steps(promotions) * config.student.batch * config.student.group
+        total += training + (students + 1) * config.reward_set * max(1, config.reward_samples)
+        promotions += record["promoted"]
+    return total
+
+
+def describe(sources: Sequence[Source]) -> pd.DataFrame:
+    """One row per SOAR run: promotions, size of D_best, problems, and what the run spent (completions of students, and
+    accepted ones that trained the teacher)."""
+    return pd.DataFrame(
+        {
+            "run": source.name, "seed": source.config.seed, "promotions": source.promotions,
+            "promotion_questions": len(source.promotion_questions), "hard_train": len(source.train),
+            "hard_test": len(source.test), "oracle_problems": len(source.oracle),
+            "soar_rollouts": source.rollouts, "teacher_rollouts": source.teacher_rollouts,
+        }
+        for source in sources
+    )  # fmt: skip

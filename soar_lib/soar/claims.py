@@ -6,7 +6,7 @@ comparable across arms, since all share one filter run, so arms are compared pai
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from scipy import stats
 
 from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds
-from soar_lib.measure.passk import Comparison, compare, pass_at_k, read_scores
-from soar_lib.records import HARD_TEST, TRANSFER, Score
+from soar_lib.measure.passk import Comparison, compare, pass_at_k
+from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 from soar_lib.runs import RunError, read_json, read_jsonl
 
 
@@ -26,7 +26,7 @@ def read_study(folder: str | Path) -> Measured:
     folder = Path(folder)
     if not (folder / "config.json").is_file() or "evaluate" not in read_json(folder / "config.json"):
         raise RunError(f"{folder}: is no study's folder (no config.json with evaluate in it)")
-    scores = [score for path in evaluations(folder) for score in _by_seed(path)]
+    scores = [score for path in evaluations(folder) for score in _scores(path)]
     return Measured(folder, scores, max(read_json(folder / "config.json")["evaluate"]["ks"]))
 
 
@@ -42,10 +42,21 @@ def seeds_of(evaluation: Path) -> list[int]:
     return pd.read_csv(evaluation / "sources.csv")["seed"].tolist()
 
 
-def _by_seed(evaluation: Path) -> list[Score]:
-    sources = pd.read_csv(evaluation / "sources.csv")
-    name = {f"{evaluation.name}: {run}": f"seed{seed}" for run, seed in zip(sources["run"], sources["seed"])}
-    return [replace(score, run=name[score.run]) for score in read_scores([evaluation])]
+def _scores(evaluation: Path) -> list[Score]:
+    seeds = pd.read_csv(evaluation / "sources.csv").set_index("run")["seed"]
+    rows = read_jsonl(evaluation / "scores.jsonl")
+    return [Score(**row | {"run": f"seed{seeds[row['run']]}"}) for row in rows]
+
+
+def written(evaluation: Path) -> list[dict]:
+    """Rows of the problems that teachers wrote for an evaluation, with the seed of their SOAR run."""
+    seeds = seeds_of(evaluation)
+    return [row | {"seed": seeds[row["source"]]} for row in read_jsonl(evaluation / "problems.jsonl")]
+
+
+def problem_of(row: dict) -> SyntheticProblem:
+    """The problem of a row of a log or a table, of which only question and answer must be there."""
+    return SyntheticProblem(row.get("id", ""), row["question"], row["answer"], row.get("text", ""))
 
 
 # ------------------------------------------------------------------ measures
@@ -94,15 +105,10 @@ def _diversity_ratio(arm: str, other: str, study: Measured) -> Estimate:
 
 def _sampled(evaluation: Path) -> dict[int, list]:
     """The problems that each trained teacher wrote for an evaluation, by seed."""
-    from soar_lib.measure.diversity import read_problems
-
-    if not (evaluation / "pass_at_k.csv").is_file():
-        return {}
-    rows, seeds = read_jsonl(evaluation / "problems.jsonl"), seeds_of(evaluation)
     found: dict[int, list] = {}
-    for row, problem in zip(rows, read_problems(evaluation), strict=True):
+    for row in written(evaluation) if (evaluation / "pass_at_k.csv").is_file() else ():
         if row["arm"] == "grounded_t":
-            found.setdefault(seeds[row["source"]], []).append(problem)
+            found.setdefault(row["seed"], []).append(problem_of(row))
     return found
 
 

@@ -26,16 +26,17 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, stack
 from soar_lib.measure.passk import read_scores, table
-from soar_lib.problems.likeness import overlap
+from soar_lib.measure.quality import Judge, exact
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
 from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.cost import by_trl
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import StudentSettings
-from soar_lib.soar.arms import Entry, Judge, own_problems, plan, row_name, write
+from soar_lib.soar import arms
+from soar_lib.soar.arms import Entry, Source
+from soar_lib.soar.names import row_name
 from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
-from soar_lib.soar.sources import Source, describe, read_source, read_transfer, source_name
 from soar_lib.student.inner_loop import HERE, InnerLoop, check_trainer
 from soar_lib.student.rewards import student_rewards
 from soar_lib.student.train import Lesson
@@ -57,7 +58,7 @@ class Evaluation:
     @cached_property
     def entries(self) -> list[Entry]:
         """All students, known once the teachers have written their problems."""
-        return plan(self.config, self.sources, self.written)
+        return arms.plan(self.config, self.sources, self.written)
 
     @property
     def trained(self) -> list[Entry]:
@@ -99,14 +100,12 @@ def run(
     check_trainer(config.student)
     if hooks.inner_loop is None:
         check_memory(config, runs=len(soar_folders), loaded=base is not None)
-    base, transfer = base or load_base(config), read_transfer(config)
-    sources = [read_source(base, folder, config, transfer) for folder in soar_folders]
-    for source in sources:
-        _check_unseen(source, transfer)
+    base, transfer = base or load_base(config), arms.read_transfer(config)
+    sources = [arms.read_source(base, folder, config, transfer) for folder in soar_folders]
     this = runs.open_run(out, config, resume)
     evaluation = Evaluation(config, base, sources, transfer, this, hooks)
     _check_sources(out, this.load()[1]["sources"] if this.round else evaluation.names, evaluation.names)
-    writing = partial(_write, evaluation, judge)
+    writing = partial(_write, evaluation, judge or exact)
     runs.run_stages(this, [writing], hooks, "teachers' problems")
     runs.run_stages(this, [writing, *_stages(evaluation)], hooks, "evaluation")
     return _finish(evaluation)
@@ -116,7 +115,7 @@ def _finish(evaluation: Evaluation) -> pd.DataFrame:
     """Write the tables; pass_at_k.csv ends the evaluation."""
     config, out = evaluation.config, evaluation.run.folder
     scores = read_scores([out])
-    tables = {"sources": describe(evaluation.sources)}
+    tables = {"sources": arms.describe(evaluation.sources)}
     if evaluation.transfer:
         tables["transfer"] = table(scores, config.ks, None, config.seed, TRANSFER)
     tables["pass_at_k"] = table(scores, config.ks, None, config.seed)
@@ -126,7 +125,7 @@ def _finish(evaluation: Evaluation) -> pd.DataFrame:
 
 def _finished(config: EvaluateConfig, soar_folders: Sequence[str | Path], out: Path) -> pd.DataFrame:
     runs.check_same(out, config)
-    _check_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), list(map(source_name, soar_folders)))
+    _check_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), list(map(arms.source_name, soar_folders)))
     return pd.read_csv(out / "pass_at_k.csv")
 
 
@@ -136,18 +135,11 @@ def _check_sources(folder: Path, before: list[str], now: list[str]) -> None:
         raise runs.RunError(f"{folder}: began with the runs {', '.join(before)}; give those or another folder")
 
 
-def _check_unseen(source: Source, transfer: list[Problem]) -> None:
-    seen = overlap(transfer, source.train).shared
-    if seen:
-        raise runs.RunError(f"transfer: {seen[0][0]} is a hard train problem of {source.name}; name another filter run")
-
-
 # ------------------------------------------------------------------ stages: each ends in a commit
 
 
-def _write(evaluation: Evaluation, judge: Judge | None) -> Commit:
-    written = write(evaluation.base, evaluation.config, evaluation.sources, judge)
-    return _commit(evaluation, None, problems=written)
+def _write(evaluation: Evaluation, judge: Judge) -> Commit:
+    return _commit(evaluation, None, problems=arms.write(evaluation.base, evaluation.config, evaluation.sources, judge))
 
 
 def _stages(evaluation: Evaluation) -> list[runs.Stage]:
@@ -157,8 +149,8 @@ def _stages(evaluation: Evaluation) -> list[runs.Stage]:
         for phase, settings in phases(evaluation.config).items()
         if settings
     ]
-    arms = dict.fromkeys(entry.arm for entry in evaluation.entries)
-    return [*training, *(partial(_score, evaluation, arm) for arm in arms)]
+    measured = dict.fromkeys(entry.arm for entry in evaluation.entries)
+    return [*training, *(partial(_score, evaluation, arm) for arm in measured)]
 
 
 def parts(trained: Sequence[Entry], together: int = 0) -> list[list[Entry]]:
@@ -213,10 +205,11 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
     slots = [evaluation.trained.index(entry) for entry in part]
     settings = phases(config)[phase]
     settings = replace(settings, group=settings.group * FACTORS.get(part[0].arm, 1))
-    problems = [evaluation.sources[entry.source].train for entry in part]
-    if phase == "synthetic":
-        problems = own_problems(part, config, evaluation.sources, evaluation.written)
-    lessons = [Lesson(own, entry.key(config.seed, phase)) for own, entry in zip(problems, part, strict=True)]
+    written, lessons = evaluation.written, []
+    for entry in part:
+        source = evaluation.sources[entry.source]
+        own = arms.own_problems(entry, config, source, written) if phase == "synthetic" else source.train
+        lessons.append(Lesson(own, entry.key(config.seed, phase)))
     with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.hooks.progress) as bar:
         trained, history = evaluation.inner_loop.train(
             evaluation.base, everyone.select(slots), lessons, settings, student_rewards, config.rows,
@@ -280,6 +273,5 @@ def _counts(
 
 def _rollouts(config: EvaluateConfig, source: Source, arm: str) -> int:
     """Completions that trained the measured policy itself."""
-    trained = config.student.steps * config.student.batch * config.student.group * FACTORS.get(arm, 1)
     inference = {"base": 0, "ps": source.promoted_rollouts, "self_answer": source.teacher_rollouts}
-    return inference.get(arm, trained)
+    return inference.get(arm, config.student.rollouts * FACTORS.get(arm, 1))

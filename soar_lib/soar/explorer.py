@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from soar_lib.measure import passk, plots, widgets
 from soar_lib.measure.drawing import Looks, looks, means
-from soar_lib.measure.quality import LABELS, UNJUDGED, Verdict, exact
+from soar_lib.measure.quality import LABELS, UNJUDGED, Judge, Verdict, exact
 from soar_lib.measure.tables import name, plus_minus, score_rows
 from soar_lib.measure.widgets import para
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
@@ -204,7 +204,7 @@ def page(study: StudyFolder, view: View, chosen: Selection) -> str:
     return widgets.picture(view.figure(study, chosen, frame), view.title) + note + widgets.table(view.text(frame))
 
 
-def problems_page(problems: pd.DataFrame, label: str, judge: report.Judge) -> str:
+def problems_page(problems: pd.DataFrame, label: str, judge: Judge) -> str:
     """The problems of one run and round with the reward of their data set, their topics and labels; "" as label: all
     of them."""
     if problems.empty:
@@ -223,7 +223,7 @@ def problems_page(problems: pd.DataFrame, label: str, judge: report.Judge) -> st
 # ------------------------------------------------------------------ the widget
 
 
-def ablation_explorer(folder: str | Path, export: str | Path = ".", judge: report.Judge = exact) -> ipywidgets.VBox:
+def ablation_explorer(folder: str | Path, export: str | Path = ".", judge: Judge = exact) -> ipywidgets.VBox:
     """Explore a study's folder, finished or not: how its arms scored and learned, and what its teachers wrote.
 
     Tables are exported to `<export>/ablation_<view>.csv` (unrounded, fractions of 1) and `.tex` (as shown). `judge`
@@ -269,7 +269,7 @@ def _arms(study: StudyFolder, export: Path) -> ipywidgets.VBox:
     return ipywidgets.VBox([above, said, below])
 
 
-def _problems(problems: pd.DataFrame, judge: report.Judge) -> ipywidgets.VBox:
+def _problems(problems: pd.DataFrame, judge: Judge) -> ipywidgets.VBox:
     """The problems that the teachers wrote, by arm, seed, round, data set and label."""
     found = {column: problems[column].drop_duplicates().tolist() for column in ("arm", "seed", "round", "dataset")}
     last = max(found["round"], default=1)

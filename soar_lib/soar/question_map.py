@@ -13,7 +13,7 @@ import pandas as pd
 
 from soar_lib.measure import widgets
 from soar_lib.measure.diversity import Embedding
-from soar_lib.measure.quality import exact
+from soar_lib.measure.quality import Judge, exact
 from soar_lib.measure.tables import name
 from soar_lib.soar import report as study_tables
 from soar_lib.soar.question_points import (
@@ -116,7 +116,7 @@ def _legend_svg(entries: dict[str, str], full: int, scale: float) -> str:
 
 
 def question_map(
-    folder: str | Path, embed: Embedding | None = None, judge: study_tables.Judge = exact, most: int = 2000
+    folder: str | Path, embed: Embedding | None = None, judge: Judge = exact, most: int = 2000
 ) -> ipywidgets.VBox:
     """Explore the map of all questions that a study's teachers wrote, by arm, seed and rounds, coloured as chosen.
 

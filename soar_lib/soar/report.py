@@ -1,11 +1,11 @@
 """A study's folder as tables: what its teachers earned and wrote, and how its students learned and scored.
 
 Only files are read; nothing is trained and no model is loaded. `arm` is the study's own name of a group of SOAR runs
-(`soar_lib.study.ARMS`) in `rounds` and `problems`, and the evaluation's name of a kind of student (`tables.ARMS`) in
+(`study.ARMS`) in `rounds` and `problems`, and the evaluation's name of a kind of student (`names.STUDENTS`) in
 `curves`, `scores` and `sampled`. `seed` is the SOAR run's. Rewards and accuracies are fractions of 1.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -13,12 +13,14 @@ import pandas as pd
 
 from soar_lib.measure import diversity, passk, quality
 from soar_lib.measure.diversity import DiversitySettings, Embedding
-from soar_lib.measure.quality import Verdict, exact, topic
-from soar_lib.records import TRANSFER, Score, SyntheticProblem
+from soar_lib.measure.quality import Judge, Verdict, exact, topic
+from soar_lib.records import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl, write_tables
+from soar_lib.settings.values import from_values
 from soar_lib.soar import claims
+from soar_lib.soar.names import row_name
+from soar_lib.soar.settings import SoarConfig
 
-Judge = Callable[[Sequence[SyntheticProblem]], list[Verdict]]
 ROUNDS = [
     "arm", "seed", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
 ]  # fmt: skip
@@ -85,10 +87,6 @@ def _curves(evaluation: Path) -> pd.DataFrame:
 
 def _names(evaluation: Path) -> dict[str, str]:
     """The name in tables of each arm of an evaluation."""
-    from soar_lib.settings.values import from_values
-    from soar_lib.soar.arms import row_name
-    from soar_lib.soar.settings import SoarConfig
-
     settings = read_json(evaluation / "config.json")
     source = next(evaluation.parent.glob("seed*/config.json"), None)
     soar = from_values(SoarConfig, read_json(source)) if source else SoarConfig()
@@ -116,24 +114,17 @@ def sampled(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
     """The problems that trained and untrained teachers wrote for the evaluations, columns `SAMPLED`."""
     rows = []
     for path in claims.evaluations(folder):
-        names, seeds = _names(path), claims.seeds_of(path)
-        rows += [
-            row | {"arm": names[row["arm"]], "seed": seeds[row["source"]]}
-            for row in read_jsonl(path / "problems.jsonl")
-        ]
+        names = _names(path)
+        rows += [row | {"arm": names[row["arm"]]} for row in claims.written(path)]
     return _judged(rows, judge, SAMPLED)
 
 
 def _judged(rows: list[dict], judge: Judge, columns: list[str]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[name for name in columns if name not in ("topic", "label")])
-    written = [_written(row) for row in rows]
+    written = list(map(claims.problem_of, rows))
     frame["topic"] = [topic(problem.question) for problem in written]
     frame["label"] = [verdict.label for verdict in judge(written)]
     return frame[columns]
-
-
-def _written(row: dict) -> SyntheticProblem:
-    return SyntheticProblem(row.get("id", ""), row["question"], row["answer"], row.get("text", ""))
 
 
 # ------------------------------------------------------------------ measures of what was written
@@ -165,7 +156,7 @@ def diversity_by_seed(
 def _diversity(
     frame: pd.DataFrame, by: list[str], embed: Embedding | None, settings: DiversitySettings
 ) -> pd.DataFrame:
-    groups = {key: list(map(_written, part.to_dict("records"))) for key, part in frame.groupby(by, sort=False)}
+    groups = {key: list(map(claims.problem_of, part.to_dict("records"))) for key, part in frame.groupby(by, sort=False)}
     named = {"/".join(map(str, key)): written for key, written in groups.items()}
     found = diversity.per_arm(named, embed or diversity.tfidf(), settings).drop(columns="arm")
     return pd.concat([pd.DataFrame(list(groups), columns=by), found], axis=1)

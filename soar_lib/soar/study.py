@@ -25,18 +25,18 @@ from typing import TYPE_CHECKING, Any
 from soar_lib import runs
 from soar_lib.settings.cost import Part
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
-from soar_lib.settings.values import ConfigError, change, require_one_base, to_values
+from soar_lib.settings.values import ConfigError, change, require, require_one_base, to_values
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd
 
     from soar_lib.engine.base import Base
-    from soar_lib.soar.arms import Judge
+    from soar_lib.measure.quality import Judge
 
 
 @dataclass(frozen=True)
-class Arm:
+class StudyArm:
     """`changes` and `factors` turn the study's SOAR settings into the arm's (values, and multiples rounded to whole
     numbers where the setting is one); `measured` are arms of the evaluation. With `runs`, the arm has no SOAR runs of
     its own but stands on that arm's, measured with `samples` times the teacher samples. A `sweep` decides no claim."""
@@ -58,19 +58,19 @@ _SAMPLED = ("grounded_t",)
 ARMS = {
     arm.name: arm
     for arm in (
-        Arm("grounded", _ALL),
-        Arm("intrinsic", _SAMPLED, {"reward": "intrinsic", "promotion": False}),
-        Arm("no_promotion", _SAMPLED, {"promotion": False}),
-        Arm("multi_turn", _SAMPLED, {"teacher.turns": 2}),
-        Arm("n_half", _SAMPLED, factors={"dataset_size": 0.5}, sweep=True),  # section 7: n 32 against 64
-        Arm("tau_x1.5", _SAMPLED, factors={"threshold": 1.5}, sweep=True),  # B.7: tau 0.015
-        Arm("tau_x2", _SAMPLED, factors={"threshold": 2.0}, sweep=True),  # B.7: tau 0.02
-        Arm("r_half", _SAMPLED, factors={"repeats": 0.5}, sweep=True),
-        Arm("sampled_reward", _SAMPLED, {"reward_samples": 8}, sweep=True),  # the paper's is greedy
+        StudyArm("grounded", _ALL),
+        StudyArm("intrinsic", _SAMPLED, {"reward": "intrinsic", "promotion": False}),
+        StudyArm("no_promotion", _SAMPLED, {"promotion": False}),
+        StudyArm("multi_turn", _SAMPLED, {"teacher.turns": 2}),
+        StudyArm("n_half", _SAMPLED, factors={"dataset_size": 0.5}, sweep=True),  # section 7: n 32 against 64
+        StudyArm("tau_x1.5", _SAMPLED, factors={"threshold": 1.5}, sweep=True),  # B.7: tau 0.015
+        StudyArm("tau_x2", _SAMPLED, factors={"threshold": 2.0}, sweep=True),  # B.7: tau 0.02
+        StudyArm("r_half", _SAMPLED, factors={"repeats": 0.5}, sweep=True),
+        StudyArm("sampled_reward", _SAMPLED, {"reward_samples": 8}, sweep=True),  # the paper's is greedy
         # The paper's teachers have 200 rounds; of the two rewards only the cheap one can have more here.
-        Arm("rounds_x6", _SAMPLED, {"reward": "intrinsic", "promotion": False}, {"rounds": 6.0}, sweep=True),
-        Arm("samples_half", _SAMPLED, runs="grounded", samples=0.5, sweep=True),  # section 7: 64 of 128
-        Arm("samples_quarter", _SAMPLED, runs="grounded", samples=0.25, sweep=True),  # section 7: 32
+        StudyArm("rounds_x6", _SAMPLED, {"reward": "intrinsic", "promotion": False}, {"rounds": 6.0}, sweep=True),
+        StudyArm("samples_half", _SAMPLED, runs="grounded", samples=0.5, sweep=True),  # section 7: 64 of 128
+        StudyArm("samples_quarter", _SAMPLED, runs="grounded", samples=0.25, sweep=True),  # section 7: 32
     )
 }
 
@@ -89,22 +89,19 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         for name in ("seeds", "sweep_seeds"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be 1 or more")
-        unknown = [name for name in self.arms if name not in ARMS]
-        if unknown or not self.arms:
-            raise ConfigError(f"arms = {', '.join(self.arms)!r}: must be some of {', '.join(ARMS)}")
-        needed = [arm.runs for arm in self.chosen() if arm.runs and arm.runs not in self.arms]
-        if needed:
-            raise ConfigError(f"arms = {', '.join(self.arms)!r}: some stand on the runs of {needed[0]}; add it")
+            require(self, name, getattr(self, name) >= 1, "1 or more")
+        require(self, "arms", bool(self.arms) and {*self.arms} <= {*ARMS}, f"some of {', '.join(ARMS)}")
+        for arm in self.chosen():
+            rule = f"given with {arm.runs}, on whose runs {arm.name} stands; add it"
+            require(self, "arms", not arm.runs or arm.runs in self.arms, rule)
         parts = (self.filter, self.transfer, self.soar, self.evaluate)
         require_one_base(parts, BASE_SETTINGS, "all parts of a study must have the same")
 
-    def chosen(self) -> list[Arm]:
+    def chosen(self) -> list[StudyArm]:
         """The study's arms in the order of `ARMS`."""
         return [arm for name, arm in ARMS.items() if name in self.arms]
 
-    def seeds_of(self, arm: Arm) -> range:
+    def seeds_of(self, arm: StudyArm) -> range:
         return range(min(self.seeds, self.sweep_seeds) if arm.sweep else self.seeds)
 
 
@@ -142,17 +139,13 @@ def preset(name: str, **changes: Any) -> StudyConfig:
         raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(STUDY_PRESETS)}")
     kinds = {"filter": FilterConfig, "transfer": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
     values = {part: kind.presets[name] for part, kind in kinds.items()}
-    return change(change(StudyConfig(), _dotted(values) | STUDY_PRESETS[name]), changes)
-
-
-def _dotted(values: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {f"{part}.{name}": value for part, group in values.items() for name, value in group.items()}
+    return change(change(change(StudyConfig(), values), STUDY_PRESETS[name]), changes)
 
 
 # ------------------------------------------------------------------ the matrix
 
 
-def soar_config(config: StudyConfig, arm: Arm, seed: int, out: Path) -> SoarConfig:
+def soar_config(config: StudyConfig, arm: StudyArm, seed: int, out: Path) -> SoarConfig:
     """The settings of one arm's SOAR run. Raises ConfigError where the arm's change does not fit the study's."""
     values = {"problems": str(out / "filter"), "seed": seed} | arm.changes
     for name, factor in arm.factors.items():
@@ -164,7 +157,7 @@ def soar_config(config: StudyConfig, arm: Arm, seed: int, out: Path) -> SoarConf
         raise ConfigError(f"arm {arm.name}: {error}; or leave the arm out") from None
 
 
-def evaluate_config(config: StudyConfig, arm: Arm, out: Path) -> EvaluateConfig:
+def evaluate_config(config: StudyConfig, arm: StudyArm, out: Path) -> EvaluateConfig:
     """The settings of one arm's evaluation."""
     return replace(
         config.evaluate,
@@ -176,7 +169,7 @@ def evaluate_config(config: StudyConfig, arm: Arm, out: Path) -> EvaluateConfig:
     )
 
 
-def soar_folders(config: StudyConfig, arm: Arm, out: Path) -> list[Path]:
+def soar_folders(config: StudyConfig, arm: StudyArm, out: Path) -> list[Path]:
     """The SOAR runs that an arm stands on, one per seed."""
     return [out / (arm.runs or arm.name) / f"seed{seed}" for seed in config.seeds_of(arm)]
 
@@ -279,7 +272,7 @@ def _filter(study: Study) -> None:
             study.says(f"{name}: {found}")
 
 
-def _teach(study: Study, arm: Arm) -> None:
+def _teach(study: Study, arm: StudyArm) -> None:
     from soar_lib.soar import run as soar
 
     folders = [] if arm.runs else soar_folders(study.config, arm, study.out)
@@ -288,7 +281,7 @@ def _teach(study: Study, arm: Arm) -> None:
         study.says(str(soar.run(settings, folder, True, None if _taught(folder) else study.base(), hooks=study.hooks)))
 
 
-def _evaluate(study: Study, arm: Arm, judge: "Judge | None") -> None:
+def _evaluate(study: Study, arm: StudyArm, judge: "Judge | None") -> None:
     from soar_lib.soar import evaluate
 
     folder, settings = study.out / arm.name / "evaluate", evaluate_config(study.config, arm, study.out)

@@ -19,10 +19,10 @@ from soar_lib.settings.presets import preset
 from soar_lib.settings.values import change, from_values
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
-from soar_lib.soar.arms import Entry, plan, row_name
+from soar_lib.soar.arms import Entry, line_rollouts, plan, read_source, spent
 from soar_lib.soar.evaluate import parts, phases, read_scores
+from soar_lib.soar.names import row_name
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
-from soar_lib.soar.sources import line_rollouts, read_source, spent
 from soar_lib.student import train as student
 from soar_lib.student.inner_loop import InnerLoop
 
@@ -210,7 +210,7 @@ def test_rollouts_along_the_line_of_promotions():
 def test_plan_leaves_out_pq_without_promotion(home):
     base = load(str(home / "model"), device="cpu")
     sources = [read_source(base, home / f"soar{i}", settings(home)) for i in (0, 1)]
-    entries = plan(settings(home, arms=["pq", "ps"]), sources)
+    entries = plan(settings(home, arms=["pq", "ps"]), sources, [])
     assert entries == [Entry("pq", 0, 0), Entry("pq", 0, 1), *(Entry("ps", i, j) for i in (0, 1) for j in (0, 1))]
 
 
@@ -346,7 +346,8 @@ def test_students_train_alike_in_parts(home, tmp_path, widely):
     evaluate.run(config, [home / "soar0"], tmp_path / "out", hooks=QUIET, judge=judge)
     one, two = (runs.load_checkpoint(runs.latest_checkpoint(out))[0]["students"] for out in (widely, tmp_path / "out"))
     assert all(torch.allclose(value, two[name], atol=1e-4) for name, value in one.items())
-    entries = plan(config, [read_source(load(str(home / "model"), device="cpu"), home / "soar0", settings(home))])
+    source = read_source(load(str(home / "model"), device="cpu"), home / "soar0", settings(home))
+    entries = plan(config, [source], runs.read_jsonl(tmp_path / "out" / "problems.jsonl"))
     trained = [entry for entry in entries if entry.arm not in ("base", "self_answer")]
     cut = parts(trained, 3)
     assert sorted(map(len, cut)) == [2, 2, 3, 3, 3, 3]

@@ -16,8 +16,8 @@ from soar_lib.runs import Hooks, RunError
 from soar_lib.settings.cost import cost, total
 from soar_lib.settings.memory import announce
 from soar_lib.settings.values import ConfigError
-from soar_lib.soar import arms as evaluation_arms
 from soar_lib.soar import study
+from soar_lib.soar.names import row_name
 from soar_lib.soar.settings import TRAINED_ARMS
 from soar_lib.soar.study import ARMS, StudyConfig, evaluate_config, preset, soar_config
 
@@ -226,7 +226,7 @@ def test_every_arm_of_every_preset_is_valid(name):
         measured = evaluate_config(config, arm, OUT)
         assert set(measured.arms) <= {*TRAINED_ARMS, "base", "ps", "self_answer"}
         soar = soar_config(config, arm, 0, OUT)
-        rows = {evaluation_arms.row_name(kind, soar, measured.label) for kind in measured.arms}
+        rows = {row_name(kind, soar, measured.label) for kind in measured.arms}
         assert names.isdisjoint(rows)  # one table holds all arms, so no two may bear one name
         names |= rows
     assert {"grounded_t", "intrinsic_t", "grounded_t_no_promotion", "grounded_t_multi_turn", "base_t"} <= names
@@ -251,9 +251,9 @@ def test_arms_change_what_they_say():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arms": ["magic"]}, "arms = 'magic': must be some of grounded, intrinsic"),
+        ({"arms": ["magic"]}, r"arms = \('magic',\): must be some of grounded, intrinsic"),
         ({"arms": []}, "must be some of grounded"),
-        ({"arms": ["samples_half"]}, "stand on the runs of grounded; add it"),
+        ({"arms": ["samples_half"]}, "must be given with grounded, on whose runs samples_half stands; add it"),
         ({"seeds": 0}, "seeds = 0: must be 1 or more"),
         ({"soar.model": "other"}, "model = nano and other: all parts"),
         ({"soar.speed": 1}, "soar.speed: SoarConfig has no such setting"),
