@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import tiny
 
+from soar_lib import runs
 from soar_lib.cli.arguments import HELP, KINDS, grouped_settings, parser, settings
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
 from soar_lib.measure.quality import exact, topic
@@ -110,9 +112,25 @@ def test_make_targets_exist():
     assert {"demo", "lab", "test"} <= set(named) and all(f"\n{target}:" in makefile for target in named)
 
 
-def test_the_example_uses_settings_that_exist():
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
-    before_running = "\n".join(line for line in code.splitlines() if ".run(" not in line)
+def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch):
+    """Data, model, rewards and method of the reader's own, as the README has them."""
+    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(examples) == 4
+    monkeypatch.chdir(tmp_path)
+    sums = [{"question": f"{i} + {i} + {i} * {i}", "answer": str(2 * i + i * i)} for i in range(301, 321)]
+    Path("mine.jsonl").write_text(runs.jsonl(sums))
+    tiny.model().save_pretrained("my_model")
+    tiny.tokenizer().save_pretrained("my_model")
     names: dict = {}
-    exec(before_running, names)
-    assert names["run"].problems == "runs/mine_hard" and names["pool"].model == names["run"].model
+    for number, example in enumerate(examples):
+        exec(compile(save_source(tmp_path / f"{number}.py", example), tmp_path / f"{number}.py", "exec"), names)
+    strict, short = (runs.read_json(tmp_path / "runs" / name / "config.json") for name in ("strict", "short"))
+    assert "only_right sha256:" in strict["student_reward"] and strict["reward"] == "grounded"
+    assert "short_questions sha256:" in short["reward"] and short["student_reward"] == "soar"
+    assert len(names["hard"].train) == 10 and len(names["history"]) == names["config"].student.steps
+
+
+def save_source(path: Path, text: str) -> str:
+    """As a file, where the hash of a function finds it."""
+    path.write_text(text)
+    return text

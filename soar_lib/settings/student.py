@@ -154,7 +154,7 @@ class StudentSettings:
         """Completions that one student learns from."""
         return self.steps * self.batch * self.group
 
-    def draw(self, rows: int) -> Draw:
+    def draw(self, rows: int = 1024) -> Draw:
         """How a student's completions are drawn, `rows` of them at a time."""
         return Draw(self.max_new_tokens, self.temperature, rows)
 
