@@ -8,13 +8,13 @@ undefined function, raises Unreadable. Nothing is ever evaluated by Python or sy
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from soar_lib.verifier.spelling import MAX_CHARACTERS
 
-MAX_DEPTH = 40
+MAX_DEPTH = 80
 MAX_BITS = 4096  # numbers beyond are not worked out
 MAX_FACTORIAL, FOLDED_FACTORIAL = 5000, 500
 
@@ -32,8 +32,10 @@ TOKEN = re.compile(
     rf"|(?P<letter>\\(?:{GREEK})(?![a-zA-Z])|\\?[a-zA-Z](?![a-zA-Z]))"
     r"|\\?(?P<word>[a-zA-Z]{2,})|(?P<sign>[-+*/^!_(){}\[\]|.]))"
 )
-CLOSING = {"(": ")", "[": "]", "{": "}"}
+CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 FUNCTION_NAMES = "fghFGHPQTW"  # letters that before a bracket are functions, not factors
+SUM, PRODUCT, SIGNED, POWER = 1, 2, 3, 4  # how tightly signs bind
+BINDING = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "^": POWER, "!": POWER}
 LEFT_TO_RIGHT, TIGHT = "left to right", "tight"  # how a/bc is read: (a/b)c or a/(bc)
 
 
@@ -59,6 +61,17 @@ class Formula:
     name: str = ""  # of a letter
 
 
+def symbols(formula: Formula) -> frozenset[str]:
+    """The names of all letters in a formula; "pi" and "exp" where it holds pi and powers of e."""
+    own = {formula.name or formula.head} if formula.head in ("letter", "pi", "exp") else set()
+    return frozenset(own.union(*map(symbols, formula.parts)))
+
+
+def letters(formula: Formula) -> frozenset[str]:
+    """The names of all letters in a formula, pi and e not among them."""
+    return symbols(formula) - {"pi", "exp"}
+
+
 # ------------------------------------------------------------------ building, with small numbers worked out
 
 
@@ -70,27 +83,17 @@ ONE, MINUS = constant(1), constant(-1)
 E = Formula("exp", (ONE,))
 
 
-def _small(numbers: list[Fraction]) -> bool:
-    return sum(max(n.numerator.bit_length(), n.denominator.bit_length()) for n in numbers) <= MAX_BITS
-
-
-def plus(parts: list[Formula]) -> Formula:
-    if len(parts) == 1:
-        return parts[0]
-    numbers = [part.number for part in parts if part.head == "number"]
-    return constant(sum(numbers)) if len(numbers) == len(parts) and _small(numbers) else Formula("+", tuple(parts))
-
-
-def times(parts: Iterable[Formula]) -> Formula:
-    """The product, its rational factors as one number in front."""
-    flat = [inner for part in parts for inner in (part.parts if part.head == "*" else (part,))]
+def combine(head: str, parts: Sequence[Formula]) -> Formula:
+    """The sum or product, its rational terms or factors worked out as one in front."""
+    flat = [inner for part in parts for inner in (part.parts if part.head == head else (part,))]
     numbers = [part.number for part in flat if part.head == "number"]
-    if not _small(numbers):
-        return Formula("*", tuple(flat))
-    factor, rest = math.prod(numbers), [part for part in flat if part.head != "number"]
+    if len(numbers) > 1 and sum(max(map(int.bit_length, n.as_integer_ratio())) for n in numbers) > MAX_BITS:
+        return Formula(head, tuple(flat))
+    total, rest = sum(numbers) if head == "+" else math.prod(numbers), [p for p in flat if p.head != "number"]
     if not rest:
-        return constant(factor)
-    return rest[0] if factor == 1 and len(rest) == 1 else Formula("*", (constant(factor), *rest))
+        return constant(total)
+    neutral = total == (head == "*")
+    return rest[0] if neutral and len(rest) == 1 else Formula(head, (*([] if neutral else [constant(total)]), *rest))
 
 
 def power(base: Formula, exponent: Formula) -> Formula:
@@ -102,6 +105,10 @@ def power(base: Formula, exponent: Formula) -> Formula:
         if abs(n) * size <= MAX_BITS and (base.number or n > 0):
             return constant(base.number**n)
     return Formula("^", (base, exponent))
+
+
+def divide(top: Formula, bottom: Formula) -> Formula:
+    return combine("*", (top, power(bottom, MINUS)))
 
 
 def factorial(formula: Formula) -> Formula:
@@ -119,26 +126,15 @@ def binomial(top: Formula, bottom: Formula) -> Formula:
     return constant(math.comb(int(n), int(k)))
 
 
-def letters(formula: Formula) -> frozenset[str]:
-    """The names of all letters in a formula, pi and e not among them."""
-    return symbols(formula) - {"pi", "exp"}
-
-
-def symbols(formula: Formula) -> frozenset[str]:
-    """The names of all letters in a formula; "pi" and "exp" where it holds pi and powers of e."""
-    own = {formula.name or formula.head} if formula.head in ("letter", "pi", "exp") else set()
-    return frozenset(own.union(*map(symbols, formula.parts)))
-
-
-# ------------------------------------------------------------------ tokens
+# ------------------------------------------------------------------ reading
 
 
 @dataclass
 class Cursor:
-    """A position in the tokens of one text, how deep it is in brackets, and how many bars of `|x|` are open."""
+    """A position in the tokens of one text, how deep it is nested, and how many bars of `|x|` are open."""
 
     tokens: list[tuple[str, str]]
-    slash: str = ""
+    slash: str
     at: int = 0
     depth: int = 0
     bars: int = 0
@@ -151,26 +147,18 @@ class Cursor:
     def text(self) -> str:
         return self.tokens[self.at][1]
 
-    def before(self) -> tuple[str, str]:
-        return self.tokens[self.at - 1]
-
-    def opens(self) -> bool:
-        """Whether a factor may begin here."""
-        bar = self.text == "|" and not self.bars
-        return bar or self.text in CLOSING or self.kind in ("number", "letter", "word")
-
     def take(self) -> str:
         self.at += 1
         return self.tokens[self.at - 1][1]
 
-    def expect(self, text: str) -> None:
-        if self.take() != text:
-            raise Malformed(f"{text!r} is missing")
+    def after_number(self) -> bool:
+        return self.at > 0 and self.tokens[self.at - 1][0] == "number"
 
-    def deeper(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Unreadable("nested too deeply")
+    def opens(self) -> bool:
+        """Whether a factor may begin here."""
+        return (
+            self.kind in ("number", "letter", "word") or self.text in CLOSING and not (self.text == "|" and self.bars)
+        )
 
 
 def read(text: str, slash: str = "") -> Formula:
@@ -185,11 +173,11 @@ def read(text: str, slash: str = "") -> Formula:
         raise Unreadable("too long")
     cursor = Cursor(_tokens(text), slash)
     try:
-        formula = _sum(cursor)
+        formula = _formula(cursor)
         if cursor.kind != "end":
             raise Malformed(f"unexpected {cursor.text!r}")
     except Malformed as error:
-        if any(kind == "word" and word not in ("frac", "binom", "e", "pi", "sqrt") for kind, word in cursor.tokens):
+        if any(kind == "word" and word in NAMES and word != "sqrt" for kind, word in cursor.tokens):
             raise Unreadable(*error.args) from error  # \log_2 8: others may read it
         raise
     return formula
@@ -213,120 +201,81 @@ def _split(kind: str, text: str) -> list[tuple[str, str]]:
         return [("word", "e")] if text == "e" else [(kind, text.removeprefix("\\"))]
     if kind != "word" or text in NAMES or text in ("frac", "binom", "pi"):
         return [(kind, text)]
-    if text[1:] in NAMES or text[1:] in ("e", "pi"):
-        return [*_split("letter", text[0]), ("word", text[1:])]
-    if len(text) == 2 and text not in ("lg", "or", "is"):
-        return [*_split("letter", text[0]), *_split("letter", text[1])]
+    if text[1:] in NAMES or text[1:] == "pi" or len(text) == 2 and text not in ("lg", "or", "is"):
+        return [*_split("letter", text[0]), *_split("letter" if len(text) == 2 else "word", text[1:])]
     raise Unreadable(f"{text!r} is outside the whitelist")
 
 
-# ------------------------------------------------------------------ the grammar, from sums down to atoms
-
-
-def _sum(cursor: Cursor) -> Formula:
-    cursor.deeper()
-    terms = [_product(cursor)]
-    while cursor.text in ("+", "-"):
-        sign = MINUS if cursor.take() == "-" else ONE
-        terms.append(times((sign, _product(cursor))))
-    cursor.depth -= 1
-    return plus(terms)
-
-
-def _product(cursor: Cursor) -> Formula:
-    factors, divided = [_signed(cursor, _power)], False
-    while True:
-        if cursor.text in ("*", "/"):
-            divided = cursor.take() == "/"
-            factor = _signed(cursor, _power)
-            while divided and cursor.slash == TIGHT and cursor.opens():
-                factor = _beside(cursor, factor)
-            factors.append(power(factor, MINUS) if divided else factor)
-        elif cursor.opens():
-            both_numbers = cursor.kind == cursor.before()[0] == "number"
-            if not cursor.slash and (divided or cursor.kind == "number") and not both_numbers:
+def _formula(cursor: Cursor, level: int = 0) -> Formula:
+    """All that binds more tightly than `level`; exponents bind to the right, as in sympy."""
+    cursor.depth += 1
+    if cursor.depth > MAX_DEPTH:
+        raise Unreadable("nested too deeply")
+    left, divided = _atom(cursor), False
+    beside = SIGNED if cursor.slash == TIGHT else PRODUCT
+    while (beside if cursor.opens() else BINDING.get(cursor.text, 0)) > level:
+        if cursor.opens():
+            if not cursor.slash and (divided or cursor.kind == "number" and not cursor.after_number()):
                 raise Ambiguous("a/bc, or a number behind a factor: put brackets or *")
-            factors[-1] = _beside(cursor, factors[-1])
-        else:
-            return times(factors)
+            left = _beside(cursor, left)
+            continue
+        sign = cursor.take()
+        right = _formula(cursor, SIGNED if sign == "^" else BINDING[sign]) if sign != "!" else None
+        divided = sign == "/"
+        left = SIGNS[sign](left, right)
+    cursor.depth -= 1
+    return left
+
+
+SIGNS = {
+    "+": lambda left, right: combine("+", (left, right)),
+    "-": lambda left, right: combine("+", (left, combine("*", (MINUS, right)))),
+    "*": lambda left, right: combine("*", (left, right)),
+    "/": divide,
+    "^": power,
+    "!": lambda left, _: factorial(left),
+}
 
 
 def _beside(cursor: Cursor, left: Formula) -> Formula:
-    r"""`left` times what stands beside it, or a mixed number: `3\frac{5}{6}` and `3 5/6` are 23/6."""
-    after_number, start = cursor.before()[0] == "number", cursor.at
-    plain = after_number and cursor.kind == "number"
-    part = _number(cursor) if plain else _power(cursor)
-    if plain and cursor.text == "/":
-        cursor.take()
-        part = times((part, power(_atom(cursor), MINUS)))
-    proper = part.head == "number" and 0 < part.number < 1
-    if plain and not proper:
+    r"""`left` times the factor beside it, or a mixed number: `3\frac{5}{6}` is 23/6."""
+    start, number = cursor.at, cursor.after_number()
+    if number and cursor.kind == "number":
         raise Malformed("two numbers side by side")
-    if not (plain or (after_number and proper and cursor.tokens[start][1] == "frac")):
-        return times((left, part))
-    if start >= 2 and cursor.tokens[start - 2][1] not in ("+", "-", *CLOSING) or left.number.denominator != 1:
+    fraction, part = cursor.text == "frac", _formula(cursor, SIGNED)
+    if not (number and fraction and part.head == "number" and 0 < part.number < 1):
+        return combine("*", (left, part))
+    if start > 1 and cursor.tokens[start - 2][1] not in ("+", "-", *CLOSING) or left.number.denominator != 1:
         raise Unreadable("a mixed number inside a product")
-    return plus([left, times((MINUS if left.number < 0 else ONE, part))])
-
-
-def _signed(cursor: Cursor, operand: Callable[[Cursor], Formula]) -> Formula:
-    start, sign = cursor.at, ONE
-    while cursor.text in ("+", "-"):
-        sign = times((sign, MINUS)) if cursor.take() == "-" else sign
-    if cursor.at - start > MAX_DEPTH:
-        raise Unreadable("nested too deeply")
-    return operand(cursor) if sign == ONE else times((sign, operand(cursor)))
-
-
-def _power(cursor: Cursor) -> Formula:
-    formula = _atom(cursor)
-    while cursor.text in ("^", "!"):
-        formula = factorial(formula) if cursor.take() == "!" else power(formula, _signed(cursor, _exponent))
-    return formula
-
-
-def _exponent(cursor: Cursor) -> Formula:
-    """An exponent; a chain of them binds to the right, as in sympy."""
-    formula = _atom(cursor)
-    if cursor.text == "^":
-        cursor.deeper()
-        cursor.take()
-        return power(formula, _signed(cursor, _exponent))
-    return formula
+    return constant(left.number + (-part.number if left.number < 0 else part.number))
 
 
 def _atom(cursor: Cursor) -> Formula:
-    if cursor.text in CLOSING:
-        return _bracketed(cursor)
-    if cursor.text == "|":
-        return _bars(cursor)
-    if cursor.kind in ATOMS:
-        return ATOMS[cursor.kind](cursor)
-    raise Unreadable("a subscript") if cursor.text == "_" else Malformed(f"no operand before {cursor.text!r}")
+    kind, text = cursor.kind, cursor.text
+    if text in ("+", "-"):
+        cursor.take()
+        return combine("*", (MINUS if text == "-" else ONE, _formula(cursor, SIGNED)))
+    if text in CLOSING:
+        return _enclosed(cursor)
+    if kind == "letter":
+        return _letter(cursor)
+    if kind == "word":
+        return _word(cursor)
+    if kind == "number" and cursor.tokens[cursor.at + 1][1] != "_":
+        return constant(Fraction(cursor.take().rstrip(".").replace(",", "")))
+    raise Unreadable("a subscript") if kind == "number" or text == "_" else Malformed(f"no operand before {text!r}")
 
 
-def _bracketed(cursor: Cursor) -> Formula:
-    closing, bars, cursor.bars = CLOSING[cursor.take()], cursor.bars, 0
-    formula = _sum(cursor)
-    cursor.expect(closing)
+def _enclosed(cursor: Cursor, braces: bool = False) -> Formula:
+    if braces and cursor.text != "{":
+        raise Unreadable("an argument without braces")
+    bars, bracket = cursor.bars, cursor.take()
+    cursor.bars = bars + 1 if bracket == "|" else 0
+    formula = _formula(cursor)
+    if cursor.take() != CLOSING[bracket]:
+        raise Malformed(f"{CLOSING[bracket]!r} is missing")
     cursor.bars = bars
-    return formula
-
-
-def _bars(cursor: Cursor) -> Formula:
-    cursor.take()
-    cursor.bars += 1
-    formula = _sum(cursor)
-    cursor.expect("|")
-    cursor.bars -= 1
-    return Formula("abs", (formula,))
-
-
-def _number(cursor: Cursor) -> Formula:
-    number = constant(Fraction(cursor.take().rstrip(".").replace(",", "")))
-    if cursor.text == "_":
-        raise Unreadable("a subscript")
-    return number
+    return Formula("abs", (formula,)) if bracket == "|" else formula
 
 
 def _letter(cursor: Cursor) -> Formula:
@@ -345,47 +294,34 @@ def _letter(cursor: Cursor) -> Formula:
 
 
 def _word(cursor: Cursor) -> Formula:
-    word = cursor.take()
+    r"""pi, e, a fraction, or a function: `sin(x)`, `\sin 2x`, `\sin^2 x`, `\sin^{-1}(x)`."""
+    word, exponent = cursor.take(), ONE
     if word in ("pi", "e"):
         return Formula("pi") if word == "pi" else E
     if word in ("frac", "binom"):
-        top, bottom = _braced(cursor), _braced(cursor)
-        return times((top, power(bottom, MINUS))) if word == "frac" else binomial(top, bottom)
+        top, bottom = _enclosed(cursor, braces=True), _enclosed(cursor, braces=True)
+        return divide(top, bottom) if word == "frac" else binomial(top, bottom)
     if word == "sqrt" and cursor.text == "[":
-        root = _bracketed(cursor)
-        return power(_braced(cursor), power(root, MINUS))
-    return _call(cursor, NAMES[word])
-
-
-ATOMS = {"number": _number, "letter": _letter, "word": _word}
-
-
-def _braced(cursor: Cursor) -> Formula:
-    if cursor.text != "{":
-        raise Unreadable("an argument without braces")
-    return _bracketed(cursor)
-
-
-def _call(cursor: Cursor, name: str) -> Formula:
-    r"""A function with its argument: `sin(x)`, `\sin 2x`, `\sin^2 x`, `\sin^{-1}(x)`."""
-    exponent = None
+        root = _enclosed(cursor)
+        return power(_enclosed(cursor, braces=True), divide(ONE, root))
+    name = NAMES[word]
     if cursor.text == "^":
         cursor.take()
         exponent = _atom(cursor)
     if exponent == MINUS and name in INVERTIBLE:
-        name, exponent = f"a{name}", None
+        name, exponent = f"a{name}", ONE
     formula = Formula(name, (_argument(cursor, name),))
-    return formula if exponent is None else power(formula, exponent)
+    return formula if exponent == ONE else power(formula, exponent)
 
 
 def _argument(cursor: Cursor, name: str) -> Formula:
-    if cursor.text == "|" or cursor.text in CLOSING:
-        return _atom(cursor)
-    factors, plain = [], name != "sqrt"  # which takes no argument without brackets
-    while plain and (cursor.kind in ("number", "letter") or cursor.text in ("e", "pi", "frac", "sqrt")):
-        if cursor.kind == "number" and factors:
-            raise Unreadable("a number behind a factor: put *")
-        factors.append(_power(cursor))
-    if not factors or cursor.text in CLOSING:
+    if cursor.text in CLOSING:
+        return _enclosed(cursor)
+    factors = []
+    while cursor.kind in ("number", "letter") or cursor.text in ("e", "pi", "frac", "sqrt"):
+        if cursor.kind == "number" and factors or name == "sqrt":
+            raise Unreadable(f"the argument of {name} needs brackets")
+        factors.append(_formula(cursor, SIGNED))
+    if not factors or cursor.text in CLOSING and cursor.opens():
         raise Unreadable(f"the argument of {name} needs brackets")
-    return times(factors)
+    return combine("*", factors)
