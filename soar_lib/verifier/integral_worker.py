@@ -1,9 +1,9 @@
 r"""The process that judges integrals by numbers: JSON lines in, judgements out (LADDER section 3.1.3, but see below).
 
-LADDER compares F(b) - F(a) with quadrature in five windows of length 0.1, to 1 %. Here the answer is differentiated,
-with dual numbers of 40 digits, and its derivative compared with the integrand point by point: to 10^-6 where decimals
-occur, which are rounded, and to 10^-12 elsewhere. A value counts only where 25 digits give the same, so a point where
-terms cancel or a pole is near decides nothing.
+LADDER compares F(b) - F(a) with quadrature in five windows of length 0.1, to 1 %. Here the answer's derivative, from
+two values near by, is compared with the integrand point by point: to 10^-6 where decimals occur, which are rounded, and
+to 10^-12 elsewhere. A value counts only where 25 digits give the same as 40, so a point where terms cancel or a pole is
+near decides nothing.
 
 Real antiderivatives are often written with complex values, log(x) for x < 0 say. So the derivative alone is compared
 where it agrees, but only a real value of the answer can refute it: an answer is judged on its own real domain.
@@ -11,6 +11,7 @@ where it agrees, but only a real value of the answer can refute it: an answer is
 
 import functools
 import itertools
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +23,6 @@ from mpmath import mp
 
 from soar_lib.verifier.formulas import Formula, letters
 from soar_lib.verifier.integrals import read
-from soar_lib.verifier.numeric import Singular, derivative, value
 
 POINTS, MINIMUM = 24, 20  # agreeing points after which an answer is accepted, and without which it is not
 CANDIDATES = 480  # points tried for one integrand
@@ -32,32 +32,76 @@ LOW, HIGH = 25, 40  # digits of the two computations
 STABLE = 1e-12  # they agree to this, relative to the value, or are both below NOTHING
 NOTHING = 1e-15
 SMALLEST = 1e-20  # an integrand of this size is 0
+MAX_MAGNITUDE = 256  # bits before the point in an argument of a function
+MAX_EXPONENT = 10**12
+MPMATH = {"abs": "fabs", "Si": "si", "Ci": "ci", "Ei": "ei", "!": "factorial"}  # names that differ from ours
 
 
-def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | None:
-    """Value and derivative to HIGH digits; None where LOW digits give another. Raises Singular."""
+class Singular(ArithmeticError):
+    """No finite value here, or one beyond the limits."""
+
+
+# ------------------------------------------------------------------ values and derivatives
+
+
+def value(formula: Formula, at: dict, m=mp):
+    """The value in mpmath's context `m`, complex ones on principal branches; `at` gives that of each letter.
+
+    Raises ArithmeticError or ValueError where there is no finite value.
+    """
+    head = formula.head
+    if head == "number":
+        return m.fdiv(*formula.number.as_integer_ratio())
+    if head in ("letter", "pi"):
+        return at[formula.name] if head == "letter" else +m.pi
+    parts = [value(part, at, m) for part in formula.parts]
+    if head in ("+", "*"):
+        return sum(parts) if head == "+" else math.prod(parts)
+    if head == "^" and formula.parts[1].head == "number":
+        n = formula.parts[1].number
+        if abs(n) > MAX_EXPONENT:
+            raise Singular
+        return m.power(parts[0], int(n) if n.denominator == 1 else parts[1])
+    if head == "^":
+        if not parts[0]:
+            raise Singular
+        head, parts = "exp", [parts[1] * m.log(parts[0])]
+    if m.isnan(parts[0]) or m.isinf(parts[0]) or m.mag(parts[0]) > MAX_MAGNITUDE:
+        raise Singular
+    if head == "sign" and (not parts[0] or m.im(parts[0])):
+        raise Singular
+    return getattr(m, MPMATH.get(head, head))(parts[0])
+
+
+def derivative(formula: Formula, at: dict, variable: str):
+    """The derivative to the working precision, from two values that are computed with three times the digits."""
+    digits = mp.dps
+    with mp.workdps(3 * digits):
+        step = mp.mpf(10) ** -digits
+        low, high = (value(formula, at | {variable: at[variable] + sign * step}) for sign in (-1, 1))
+        return (high - low) / (2 * step)
+
+
+def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | str:
+    """Value and derivative to HIGH digits, else "singular", or "unstable" where LOW digits differ."""
     found = []
     for digits in (LOW, HIGH):
         with mp.workdps(digits):
             given = {name: mp.mpf(number) for name, number in at.items()}
             try:
                 found.append((value(formula, given), derivative(formula, given, variable)))
-            except (ArithmeticError, ValueError) as error:
-                raise Singular from error
+            except (ArithmeticError, ValueError):
+                return "singular"
             if not all(map(mp.isfinite, found[-1])):
-                raise Singular
-    return found[1] if all(map(_same, *found)) else None
-
-
-def _same(low, high) -> bool:
-    return abs(low - high) <= STABLE * abs(high) + NOTHING
+                return "singular"
+    return found[1] if all(abs(a - b) <= STABLE * abs(b) + NOTHING for a, b in zip(*found)) else "unstable"
 
 
 def real(number) -> bool:
     return abs(mp.im(number)) <= STABLE * abs(number) + NOTHING
 
 
-# ------------------------------------------------------------------ antiderivatives
+# ------------------------------------------------------------------ where an integrand can be compared
 
 
 class Domain:
@@ -86,12 +130,9 @@ class Domain:
             yield self.tried[number]
 
     def _try(self, x: float) -> tuple:
-        try:
-            found = stable(self.formula, {self.variable: x}, self.variable)
-        except Singular:
-            return "singular", x, None
-        if found is None or not real(found[0]):
-            return "unstable" if found is None else "complex", x, None
+        found = stable(self.formula, {self.variable: x}, self.variable)
+        if isinstance(found, str) or not real(found[0]):
+            return found if isinstance(found, str) else "complex", x, None
         self._found.append(x)
         return "", x, mp.re(found[0])
 
@@ -115,45 +156,32 @@ def _numbers(formula: Formula) -> Iterator[Fraction]:
         yield from _numbers(part)
 
 
-@functools.lru_cache(maxsize=1024)
-def domain(integrand: str, variable: str) -> Domain:
-    return Domain(integrand, variable)
+domain = functools.lru_cache(maxsize=1024)(Domain)
 
 
-def antiderivative(integrand: str, answer: str, variable: str) -> dict:
-    """The judgement on F(x) + C for f(x): right with MINIMUM agreeing points and none that refutes."""
-    field, formula = domain(integrand, variable), read(answer)
-    rng = random.Random(f"constants {integrand}")
-    constants = {name: rng.uniform(1, 2) for name in sorted(letters(formula) - {variable})}
-    counts: Counter = Counter()
-    rounded = "." in integrand + answer
-    for reason, x, wanted in field.samples():
-        allowed = 0 if reason else (TOLERANCE if rounded else STABLE) * (abs(wanted) + field.scale)
-        counts[reason or _compared(formula, constants | {variable: x}, variable, wanted, allowed)] += 1
-        if counts["refuted"]:
-            return dict(verdict="wrong", reason=f"another derivative at {variable} = {x:.6g}", **_shown(counts))
-        if counts["agreed"] == POINTS:
-            break
-    enough = counts["agreed"] >= MINIMUM
-    return dict(verdict="right" if enough else "wrong", reason="" if enough else "too few points", **_shown(counts))
-
-
-def _compared(formula: Formula, at: dict[str, float], variable: str, wanted, allowed) -> str:
-    try:
-        found = stable(formula, at, variable)
-    except Singular:
-        return "singular"
-    if found is None:
-        return "unstable"
-    if abs(found[1] - wanted) <= allowed:
-        return "agreed"
-    return "refuted" if real(found[0]) else "complex"
-
-
-def _shown(counts: Counter) -> dict[str, int]:
-    return {name: counts[name] for name in ("agreed", "complex", "singular", "unstable")}
+# ------------------------------------------------------------------ the judgement
 
 
 def answer(question: list[str]) -> dict:
-    """The judgement on [integrand, answer, variable]; both formulas have been read before."""
-    return antiderivative(*question)
+    """The judgement on [integrand, answer, variable]: right with MINIMUM agreeing points and none that refutes."""
+    integrand, given, variable = question
+    field, formula = domain(integrand, variable), read(given)
+    rng = random.Random(f"constants {integrand}")
+    constants = {name: rng.uniform(1, 2) for name in sorted(letters(formula) - {variable})}
+    counts, reason, tolerance = Counter(), "", TOLERANCE if "." in integrand + given else STABLE
+    for useless, x, wanted in field.samples():
+        found = useless or stable(formula, constants | {variable: x}, variable)
+        if not isinstance(found, str):
+            agrees = abs(found[1] - wanted) <= tolerance * (abs(wanted) + field.scale)
+            found = "agreed" if agrees else "refuted" if real(found[0]) else "complex"
+        counts[found] += 1
+        if found == "refuted":
+            reason = f"another derivative at {variable} = {x:.6g}"
+            break
+        if counts["agreed"] == POINTS:
+            break
+    else:
+        reason = "" if counts["agreed"] >= MINIMUM else "too few points"
+    return dict(verdict="wrong" if reason else "right", reason=reason) | {
+        n: counts[n] for n in ("agreed", "complex", "singular", "unstable")
+    }

@@ -3,21 +3,17 @@
 A worker is a plain subprocess that speaks JSON lines over pipes, not a fork and not a `multiprocessing` child: so it
 works from threads and from notebooks, and inherits neither torch nor locks. It runs the function `answer` of one
 module, VERIFY or INTEGRALS. Its limits are the kernel's: timers of processor time and of the clock whose signals end
-the process, whatever it is doing, and an address space.
+the process, whatever it is doing, and an address space. It ends with its parent too, whose pipe closes.
 """
 
-import atexit
 import contextlib
 import json
 import logging
 import os
-import queue
 import resource
 import signal
 import subprocess
 import sys
-import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -50,21 +46,17 @@ class Worker:
             )
 
     def ask(self, question: list, seconds: float) -> Any:
-        """The answer, or None where the deadline or the memory ran out; the process is dead after None.
+        """The answer, or None where the deadline or the memory ran out: then the process is dead.
 
         `seconds` are of the worker's own processor time, so that a busy machine changes no verdict, and at most
         PATIENCE times as long by the clock.
         """
-        try:
+        line = b""
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps([seconds, question]).encode() + b"\n")
             self.process.stdin.flush()
             line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = b""
-        if not line.endswith(b"\n"):
-            self.kill()
-            return None
-        return json.loads(line)
+        return json.loads(line) if line.endswith(b"\n") else None
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -72,30 +64,36 @@ class Worker:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.close()
-        self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
-_idle: dict[str, queue.LifoQueue] = defaultdict(queue.LifoQueue)
 _started: list[Worker] = []
-_lock = threading.Lock()
+_idle: dict[str, list[Worker]] = {VERIFY: [], INTEGRALS: []}  # appending and popping are safe in threads
 
 
 def ask(question: list, seconds: float, module: str = VERIFY) -> Any:
     """Put one question to an idle worker, starting one where none is idle; None: out of time or memory."""
-    worker = _take(module)
+    worker = answer = None
+    with contextlib.suppress(IndexError):
+        worker = _idle[module].pop()
+    if worker and not worker.alive():
+        worker = _end(worker)
+    if not worker:
+        worker = Worker(module)
+        _started.append(worker)
     try:
         answer = worker.ask(question, seconds)
-    except BaseException:  # interrupted halfway: its next line would answer the wrong question
-        worker.kill()
-        _forget(worker)
-        raise
-    if answer is None:
-        _forget(worker)
-    else:
-        _idle[module].put(worker)
+    finally:  # also where it was interrupted halfway: its next line would answer the wrong question
+        _end(worker) if answer is None else _idle[module].append(worker)
     return answer
+
+
+def _end(worker: Worker) -> None:
+    worker.kill()
+    with contextlib.suppress(ValueError):
+        _started.remove(worker)
 
 
 def side_by_side(function: Callable, items: Iterable) -> Iterable:
@@ -104,44 +102,26 @@ def side_by_side(function: Callable, items: Iterable) -> Iterable:
         yield from pool.map(function, items)
 
 
-def _take(module: str) -> Worker:
-    try:
-        worker = _idle[module].get_nowait()
-        if worker.alive():
-            return worker
-        _forget(worker)
-    except queue.Empty:
-        pass
-    worker = Worker(module)
-    with _lock:
-        _started.append(worker)
-    return worker
-
-
-def _forget(worker: Worker) -> None:
-    with _lock:
-        _started[:] = [other for other in _started if other is not worker]
-
-
 def stop() -> None:
     """End all workers; the next question starts new ones."""
-    with _lock:
-        workers, _started[:] = list(_started), []
-        _idle.clear()
-    for worker in workers:
-        worker.kill()
+    for worker in list(_started):
+        _end(worker)
+    _forget()
 
 
-def _after_fork() -> None:
+def _forget() -> None:
     """A forked child must not share the parent's pipes."""
-    global _idle, _lock
-    _idle, _lock = defaultdict(queue.LifoQueue), threading.Lock()
     _started.clear()
+    for workers in _idle.values():
+        workers.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def serve(answer: Callable[[list], Any]) -> None:
     """A worker's side: answer questions until the pipe closes, within the limits of memory and time."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; the closed pipe ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     for number in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)  # the process ends
     channel = os.fdopen(os.dup(1), "w", buffering=1)
@@ -160,10 +140,6 @@ def serve(answer: Callable[[list], Any]) -> None:
 
 
 def _limit(seconds: float) -> None:
-    """The process ends after so many seconds of its processor time, or PATIENCE times as many; 0 lifts the limit."""
+    """The process ends after so many seconds of processor time, or PATIENCE times as many; 0 lifts the limit."""
     signal.setitimer(signal.ITIMER_PROF, seconds)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds)
-
-
-atexit.register(stop)
-os.register_at_fork(after_in_child=_after_fork)

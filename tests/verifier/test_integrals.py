@@ -15,9 +15,8 @@ from reasoning_gym import create_dataset
 from soar_lib.problems.likeness import polynomial
 from soar_lib.verifier import workers
 from soar_lib.verifier.formulas import MAX_DEPTH, Unreadable, letters
-from soar_lib.verifier.integral_worker import CANDIDATES, MINIMUM, POINTS
+from soar_lib.verifier.integral_worker import CANDIDATES, MINIMUM, POINTS, derivative, value
 from soar_lib.verifier.integrals import Judgement, by_points, check, check_many, integrand_of, judge, read
-from soar_lib.verifier.numeric import derivative, value
 
 # ------------------------------------------------------------------ verdicts
 
