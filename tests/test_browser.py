@@ -6,10 +6,11 @@ import re
 import browser
 import nbformat
 import pytest
-from execute import STILL, WIDGET, workplace
+from execute import STILL, WIDGET
 
 from tests.test_notebooks import FOLDER, LESSONS, code_cells, read
 
+pytestmark = pytest.mark.xdist_group("notebooks")
 # What code that shows a widget names.
 MADE = re.compile(r"\b(ipy)?widgets\b|\b(ablation_explorer|question_map|ladder_explorer|svs_explorer)\(")
 INTERACTIVE = [name for name in LESSONS if any(MADE.search(cell.source) for cell in code_cells(name))]
@@ -56,10 +57,8 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def lab(chromium, tmp_path_factory):
-    home = tmp_path_factory.mktemp("lab")
-    workplace(home / "site")
-    with browser.serve(home / "site", home, SOAR_PRESET="smoke") as running:
+def lab(chromium, site, tmp_path_factory):
+    with browser.serve(site, tmp_path_factory.mktemp("lab"), SOAR_PRESET="smoke") as running:
         yield running
 
 

@@ -10,7 +10,6 @@ import nbformat
 import pandas as pd
 import pytest
 import torch
-from execute import workplace
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
@@ -29,6 +28,7 @@ ABSOLUTE = re.compile(
     r"(?<![\w.~])/(home|root|work|tmp|usr|Users|opt|content|kaggle|mnt|media|srv|var|private)/|\b[A-Z]:[\\/]+Users\b"
 )
 ONE_ROUND = "import soar_lib as soar\n"  # opens the one long cell: a round of SOAR from its parts
+pytestmark = pytest.mark.xdist_group("notebooks")  # one process runs them all and shares what they make
 PARTS = ["What you will learn", "Setup", "A small example by hand", "What can go wrong", "Exercises"]
 
 
@@ -110,11 +110,11 @@ def test_an_absolute_path_is_recognised(path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_runs_from_a_fresh_kernel_on_the_smoke_preset(name, tmp_path, monkeypatch):
+def test_runs_from_a_fresh_kernel_on_the_smoke_preset(name, site, monkeypatch):
     monkeypatch.setenv("SOAR_PRESET", "smoke")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    work, notebook = workplace(tmp_path), read(name)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(work)}}).execute()
+    notebook = read(name)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(site / "notebooks")}}).execute()
     results = [o["data"]["text/plain"] for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
     checks = [text for text in results if re.search(r"^'\w+: (right|not written yet)'$", text)]
     expected = "right" if name.startswith("solutions/") else "not written yet"
