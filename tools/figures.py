@@ -26,7 +26,6 @@ from soar_lib.soar import report as study_tables
 from soar_lib.soar.names import MAIN
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
-from soar_lib.svs import tables as svs_tables
 from soar_lib.svs.names import MAIN as SVS_MAIN
 from tools import methods_report
 
@@ -120,11 +119,11 @@ def of_svs(folder: str | Path) -> Tables:
     main = numbers[numbers["arm"].isin(SVS_MAIN)]
     return {
         "svs_nano": (numbers, svs_plots.beside_paper),
-        "svs_pass_at_k": (svs_tables.passes(main), svs_plots.pass_at_k),
+        "svs_pass_at_k": (svs_report.passes(main), svs_plots.pass_at_k),
         "svs_claims": (judged(study, found), partial(plots.forest, of=found)),
-        "svs_curves": (svs_tables.steps(folder), svs_plots.entropy),
-        "svs_kinds": (svs_tables.kinds(folder), None),
-        "svs_variants": (svs_tables.binned(svs_report.variants(folder)), svs_plots.shares),
+        "svs_curves": (svs_report.steps(folder), svs_plots.entropy),
+        "svs_kinds": (svs_report.kinds(folder), None),
+        "svs_variants": (svs_report.variants(folder, 5).round(5), svs_plots.shares),
     }
 
 

@@ -16,7 +16,7 @@ from soar_lib.measure import widgets
 from soar_lib.measure.quality import Verdict
 from soar_lib.measure.tables import name, plus_minus, score_rows
 from soar_lib.measure.widgets import choice, para, picture, table
-from soar_lib.svs import figures, report, tables
+from soar_lib.svs import figures, report
 from soar_lib.svs.names import MAIN
 
 AnswerJudge = Callable[[str, str], Verdict]  # a question and the answer that it should have
@@ -34,7 +34,7 @@ LEVELS = {"arm": "arm", "seed": "seed", "step": "step", "problem": "original"}
 
 @dataclass(frozen=True)
 class SvsFolder:
-    """An SvS folder, read once: `report.table`, `tables.steps` and `tables.written`, the judge of its world if there is
+    """An SvS folder, read once: `report.table`, `report.steps` and `report.written`, the judge of its world if there is
     one, and the settings of each arm."""
 
     numbers: pd.DataFrame
@@ -54,8 +54,8 @@ def read(folder: str | Path) -> SvsFolder:
     path = Path(folder) / "svs.csv"  # intervals take a while, and the run has computed them
     return SvsFolder(
         pd.read_csv(path) if path.is_file() else report.table(folder),
-        tables.steps(folder),
-        tables.written(folder),
+        report.steps(folder),
+        report.written(folder),
         report.exact_judge(folder),
         {arm: runs.read_json(Path(folder) / arm / "config.json") for arm in report.finished(folder)},
     )
@@ -65,7 +65,7 @@ def read(folder: str | Path) -> SvsFolder:
 
 
 def variants_page(run: SvsFolder, own: pd.DataFrame, only: str = "") -> str:
-    """One original of one step beside its variants; `own` are their rows of `tables.written`, `only` a key of
+    """One original of one step beside its variants; `own` are their rows of `report.written`, `only` a key of
     `ONLY`."""
     if own.empty:
         return para("Nothing was written: no arm of this folder that writes variants is finished.")
@@ -127,7 +127,7 @@ def curves_page(
         return para("Choose at least one arm.")
     smoothing = smoothing if "smoothing" in CONTROLS[view] else 1
     passed = view == "passes"
-    frame = tables.passes(run.numbers, set) if passed else run.steps
+    frame = report.passes(run.numbers, set) if passed else run.steps
     frame = frame[frame["arm"].isin(arms)]
     frame = frame if passed else figures.along(frame, view, smoothing)
     if frame.empty:

@@ -1,6 +1,6 @@
 """Figures of SvS and its controls: entropy and pass@k, the arms beside the paper, what became of the variants.
 
-As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `svs.report` and `svs.tables`; an
+As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `svs.report`; an
 arm looks the same in every figure.
 """
 
@@ -23,7 +23,7 @@ from soar_lib.measure.drawing import (
 )
 from soar_lib.measure.tables import name, percent, signed
 from soar_lib.svs.names import MAIN, NAMES
-from soar_lib.svs.tables import passes
+from soar_lib.svs.report import passes
 
 LOOK = looks(NAMES)
 CONTROLS = (*MAIN, "rlvr_equal_updates")  # arms of the static figure of entropy
@@ -45,7 +45,7 @@ MEASURES = {
 
 def along(data: pd.DataFrame, y: str, smoothing: int = 1) -> pd.DataFrame:
     """The mean over seeds of each arm after each update where y was measured: columns arm, step, rollouts (mean over
-    seeds), y, sd, seeds. `data` is a table of `svs.tables.steps`; smoothing is that of `drawing.means`."""
+    seeds), y, sd, seeds. `data` is a table of `svs.report.steps`; smoothing is that of `drawing.means`."""
     known = data.dropna(subset=[y])
     frame, spent = means(known, "step", y, smoothing), known.groupby(["arm", "step"])["rollouts"].mean().reset_index()
     return frame.merge(spent, on=["arm", "step"], how="left")[["arm", "step", "rollouts", y, "sd", "seeds"]]
@@ -62,7 +62,7 @@ def curve(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> Figure:
 
 def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int = 5) -> Figure:
     """Entropy on each step's own problems (smoothed) above, on the test problems below; left against the updates, as
-    far as `svs` has them, right against the completions drawn. `data` is a table of `svs.tables.steps`."""
+    far as `svs` has them, right against the completions drawn. `data` is a table of `svs.report.steps`."""
     chosen = data[data["arm"].isin(arms)]
     last = chosen.loc[chosen["arm"] == "svs", "step"].max()
     figure, grid = panels(2, 2, (10.0, 6.4), sharex="col", sharey="row")
@@ -108,7 +108,7 @@ def rows(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def pass_at_k(data: pd.DataFrame, where: str = "the hard set") -> Figure:
-    """pass@k of each arm with its 95 % interval; the columns of `passk.COLUMNS`, as `svs.tables.passes` gives them."""
+    """pass@k of each arm with its 95 % interval; the columns of `passk.COLUMNS`, as `svs.report.passes` gives them."""
     return plots.pass_at_k(data, where, LOOK, "seeds")
 
 
@@ -136,7 +136,7 @@ def beside_paper(data: pd.DataFrame) -> Figure:
 
 def shares(data: pd.DataFrame) -> Figure:
     """Shares of the written problems along the steps, a panel for each of `MEASURES` that is known, one line per arm;
-    `data` is a table of `svs.tables.binned`."""
+    `data` is a table of `svs.report.variants`."""
     known = [measure for measure in MEASURES if data[measure].notna().any()]
     figure, grid = panels(2, 3, (10.0, 5.8), sharex=True, sharey=True)
     for axes, measure in zip(grid, known):

@@ -7,6 +7,7 @@ judged where the training problems are the embedded world's, whose questions hav
 where that is the original's.
 """
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,14 +21,21 @@ import pandas as pd
 from soar_lib import runs
 from soar_lib.measure import claims, passk
 from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds
-from soar_lib.records import HARD, OTHER, TEST, Problem, Score
+from soar_lib.records import HARD, OTHER, TEST, TRAIN, Score
 
 if TYPE_CHECKING:
     from soar_lib.measure.quality import Verdict
 
-SETS = (TEST, HARD, OTHER)
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
-SHARES = ("readable", "valid", "leaking", "duplicate", "solved", "rewarded")
+STEPS = ["arm", "seed", "step", "rollouts", "accuracy", "entropy", "test_entropy"]
+WRITTEN = [
+    "arm", "seed", "step", "problem", "original", "answer", "number", "index", "question", "right", "reward", "leak",
+    "duplicate", "dropped",
+]  # fmt: skip
+SHARES = ["readable", "valid", "leaking", "duplicate", "solved", "rewarded"]
+KINDS = NEW, NEAR, INVALID, UNREADABLE, UNJUDGED = (
+    "valid, new", "valid, near duplicate", "another answer or none", "unreadable", "not judged",
+)  # fmt: skip
 # Table 3 (Qwen2.5-32B-Instruct on DAPO-17k, mean of six hard sets, as fractions), and the mean over steps of the shares
 # that a language model judged valid (appendix E.5).
 PAPER = {
@@ -58,53 +66,34 @@ def finished(folder: str | Path) -> list[str]:
     return [arm for arm in arms if (Path(folder) / arm / "result.json").is_file()]
 
 
-# ------------------------------------------------------------------ curves and variants
+# ------------------------------------------------------------------ curves
 
 
 def curves(folder: str | Path) -> pd.DataFrame:
-    """Every step of every seed: arm, then the columns of the arms' metrics.csv (`svs.play`)."""
+    """Every step of every seed: arm, then the columns of the arms' metrics.csv (`svs.step.play`)."""
     paths = {arm: Path(folder) / arm / "metrics.csv" for arm in finished(folder)}
     parts = [pd.read_csv(path).assign(arm=arm) for arm, path in paths.items() if path.is_file()]
-    if not parts:
-        return pd.DataFrame(columns=["arm", "seed", "step", "rollouts", "entropy"])
-    frame = pd.concat(parts, ignore_index=True)
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["arm", "seed", "step"])
     return frame[["arm", *(name for name in frame.columns if name != "arm")]]
 
 
-def variants(folder: str | Path) -> pd.DataFrame:
-    """Shares of the written problems by arm, seed and step: columns arm, seed, step, written, then `SHARES`.
+def steps(folder: str | Path) -> pd.DataFrame:
+    """The policy of each trained arm and seed after `step` updates and `rollouts` completions, columns `STEPS`.
 
-    All are of the problems written, but valid is of the readable ones (and empty where nobody can judge it).
+    accuracy (a fraction) and entropy (nats per token) are those of the solutions from which it learns next, so there
+    are none after the last update; test_entropy is on the test problems, where it was measured.
     """
-    rows = [
-        {
-            "arm": arm, "seed": row["seed"], "step": row["step"], "readable": row["question"] is not None,
-            "valid": _valid(row, judge), "leaking": row["leak"] != "", "duplicate": row["duplicate"] != "",
-            "solved": row["right"] is not None, "rewarded": row["reward"] > 0,
-        }
-        for judge in [exact_judge(folder)]
-        for arm in finished(folder)
-        for row in runs.read_jsonl(Path(folder) / arm / "problems.jsonl")
-    ]  # fmt: skip
-    frame = pd.DataFrame(rows, columns=["arm", "seed", "step", *SHARES]).astype(dict.fromkeys(SHARES, float))
-    groups = frame.groupby(["arm", "seed", "step"], sort=False)
-    return groups.size().rename("written").to_frame().join(groups[list(SHARES)].mean()).reset_index()
-
-
-def exact_judge(folder: str | Path) -> Callable[[str, str], "Verdict"] | None:
-    """The verdict on a question and the answer that it should have; None where the training problems are of no known
-    world."""
-    from soar_lib.measure.quality import exact_verdict, topic  # the world's word lists are slow to import
-
-    train = [Problem(**row) for row in runs.read_jsonl(Path(folder) / "train.jsonl")]
-    return exact_verdict if train and all(topic(problem.question) for problem in train) else None
-
-
-def _valid(row: dict, judge: Callable[[str, str], "Verdict"] | None) -> float:
-    return float(judge(row["question"], row["answer"]).correct) if judge and row["question"] is not None else np.nan
-
-
-# ------------------------------------------------------------------ measures
+    start, parts = entropies(folder, "base"), [pd.DataFrame(columns=STEPS)]
+    for arm, frame in curves(folder).reindex(columns=STEPS).groupby("arm", sort=False):
+        for place, (seed, own) in enumerate(frame.groupby("seed")):
+            first, last = (ends[place : place + 1] or [math.nan] for ends in (start, entropies(folder, arm)))
+            columns = {
+                "rollouts": [0, *own["rollouts"].cumsum()], "accuracy": [*own["accuracy"], math.nan],
+                "entropy": [*own["entropy"], math.nan],
+                "test_entropy": [*first, *own["test_entropy"][:-1], *last],  # the row's is after its update
+            }  # fmt: skip
+            parts.append(pd.DataFrame({"arm": arm, "seed": seed, "step": range(len(own) + 1), **columns}))
+    return pd.concat(parts[1:] or parts, ignore_index=True).round(5)
 
 
 def entropies(folder: str | Path, arm: str) -> list[float]:
@@ -114,30 +103,95 @@ def entropies(folder: str | Path, arm: str) -> list[float]:
     return runs.read_json(Path(folder) / arm / "result.json")["entropy"] or []
 
 
+# ------------------------------------------------------------------ variants
+
+
+def written(folder: str | Path) -> pd.DataFrame:
+    """Every problem that the finished arms wrote, columns `WRITTEN` (fields of `VariationalProblem`); the question of
+    an unreadable one is ""."""
+    rows = [
+        row | {"arm": arm, "question": row["question"] or ""}
+        for arm in finished(folder)
+        for row in runs.read_jsonl(Path(folder) / arm / "problems.jsonl")
+    ]
+    return pd.DataFrame(rows, columns=WRITTEN)
+
+
+def exact_judge(folder: str | Path) -> Callable[[str, str], "Verdict"] | None:
+    """The verdict on a question and the answer that it should have; None where the training problems are of no known
+    world."""
+    from soar_lib.measure.quality import exact_verdict, topic  # the world's word lists are slow to import
+
+    train = runs.read_problems(Path(folder), TRAIN)
+    return exact_verdict if train and all(topic(problem.question) for problem in train) else None
+
+
+def _by_kind(folder: str | Path) -> pd.DataFrame:
+    """What was written, with a column kind, one of `KINDS`."""
+    frame, judge = written(folder), exact_judge(folder)
+    return frame.assign(kind=[_kind(row, judge) for row in frame.itertuples(index=False)])
+
+
+def _kind(row: tuple, judge: Callable[[str, str], "Verdict"] | None) -> str:
+    if not row.question:
+        return UNREADABLE
+    if judge is None:
+        return UNJUDGED
+    if not judge(row.question, row.answer).correct:
+        return INVALID
+    return NEAR if row.duplicate else NEW
+
+
+def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
+    """Shares of the written problems by arm, seed and `width` steps each: columns arm, seed, step (the first of them),
+    written, then `SHARES`. All are of the problems written, but valid is of the readable ones (and empty where nobody
+    can judge it)."""
+    frame = _by_kind(folder)
+    shares = {
+        "readable": frame["kind"] != UNREADABLE, "valid": frame["kind"].map({NEW: 1, NEAR: 1, INVALID: 0}),
+        "leaking": frame["leak"] != "", "duplicate": frame["duplicate"] != "", "solved": frame["right"].notna(),
+        "rewarded": frame["reward"] > 0,
+    }  # fmt: skip
+    frame = frame[["arm", "seed"]].assign(step=frame["step"] // width * width, **shares)
+    groups = frame.astype(dict.fromkeys(SHARES, float)).groupby(["arm", "seed", "step"], sort=False)
+    return groups.size().rename("written").to_frame().join(groups[SHARES].mean()).reset_index()
+
+
+def kinds(folder: str | Path) -> pd.DataFrame:
+    """What each arm wrote, by `KINDS`: arm, kind, variants, share (of the arm's), rewarded (share of the kind's).
+
+    Near duplicates are those of the original or of an earlier variant of it in that step. Where nobody knows a
+    question's answer, all that is readable is "not judged".
+    """
+    frame = _by_kind(folder)
+    groups = frame.assign(rewarded=frame["reward"] > 0).groupby(["arm", "kind"], sort=False)["rewarded"]
+    found = groups.agg(variants="size", rewarded="mean").astype({"rewarded": float}).reset_index()
+    found["share"] = found["variants"] / found.groupby("arm")["variants"].transform("sum")
+    place = {name: i for i, name in enumerate((*frame["arm"].unique(), *KINDS))}
+    found = found.sort_values(["arm", "kind"], key=lambda names: names.map(place), ignore_index=True)
+    return found[["arm", "kind", "variants", "share", "rewarded"]].round(5)
+
+
+# ------------------------------------------------------------------ the claims
+
+
 def entropy(arm: str, other: str, of: Callable[[float, float], float] = operator.sub) -> Measure:
     """Entropy per token after training, `arm`'s less `other`'s, or another function of both, seed by seed."""
-    return lambda study: over_seeds(list(map(of, entropies(study.folder, arm), entropies(study.folder, other))))
+    return lambda found: over_seeds(list(map(of, entropies(found.folder, arm), entropies(found.folder, other))))
 
 
 def share(arm: str, measure: str) -> Measure:
     """A share of an arm's variants over all steps, in percent; one of `SHARES`."""
-    return partial(_share, arm, measure)
+    return lambda found: _share(variants(found.folder), arm, measure, 100)
 
 
-def _share(arm: str, measure: str, study: Measured) -> Estimate:
-    frame = variants(study.folder)
-    return _shares_of(frame[frame["arm"] == arm], measure, 100)
-
-
-def _shares_of(frame: pd.DataFrame, measure: str, unit: float = 1) -> Estimate:
+def _share(frame: pd.DataFrame, arm: str, measure: str, unit: float = 1) -> Estimate:
     """Over seeds; steps count by what they wrote (valid: by what was readable)."""
-    weights = frame["written"] * (frame["readable"] if measure == "valid" else 1)
-    known = frame.assign(weight=weights, sum=frame[measure] * weights).dropna(subset=["sum"])
+    own = frame[frame["arm"] == arm]
+    weights = own["written"] * (own["readable"] if measure == "valid" else 1)
+    known = own.assign(weight=weights, sum=own[measure] * weights).dropna(subset=["sum"])
     sums = known.groupby("seed")[["sum", "weight"]].sum()
     return over_seeds((unit * sums["sum"] / sums["weight"])[sums["weight"] > 0].tolist())
-
-
-# ------------------------------------------------------------------ the claims
 
 
 def claims_of(few: int) -> tuple[Claim, ...]:
@@ -146,56 +200,38 @@ def claims_of(few: int) -> tuple[Claim, ...]:
     The paper's numbers are differences of Table 3 (Qwen2.5-32B-Instruct, DAPO-17k, mean of six hard sets), of Table 2
     (pass@1 on MATH-500 after integer answers alone) and the shares of appendix E.5.
     """
-    hard = partial(gain, set=HARD)
+    hard, plain, equal = partial(gain, set=HARD), ("svs", "rlvr"), ("svs", "rlvr_equal_rollouts")
     return (
         Claim("RLVR's entropy falls (nats per token lost)", entropy("base", "rlvr")),
-        Claim(
-            "SvS keeps its entropy: more than 0.9 of the untrained model's is left (ratio)",
-            entropy("svs", "base", operator.truediv), null=KEPT,
-        ),
-        Claim("SvS ends with more entropy than RLVR (nats per token)", entropy("svs", "rlvr")),
-        Claim(
-            "SvS ends with more entropy than RLVR with equal rollouts (nats per token)",
-            entropy("svs", "rlvr_equal_rollouts"),
-        ),
-        Claim(
-            "RLVR does not raise pass@{k}: it gains less than 5 points on the untrained model",
-            hard("rlvr", "base"), no_effect=True,
-        ),
+        Claim("SvS keeps its entropy: more than 0.9 of the untrained model's is left (ratio)",
+              entropy("svs", "base", operator.truediv), null=KEPT),
+        Claim("SvS ends with more entropy than RLVR (nats per token)", entropy(*plain)),
+        Claim("SvS ends with more entropy than RLVR with equal rollouts (nats per token)", entropy(*equal)),
+        Claim("RLVR does not raise pass@{k}: it gains less than 5 points on the untrained model",
+              hard("rlvr", "base"), no_effect=True),
         Claim("SvS raises pass@{k} above the untrained model's (points)", hard("svs", "base")),
-        Claim("SvS beats RLVR at pass@{k} (points)", hard("svs", "rlvr")),
-        Claim(f"SvS beats RLVR at pass@{few} (points)", hard("svs", "rlvr", k=few), 8.5),
-        Claim("SvS beats RLVR at pass@1 (points)", hard("svs", "rlvr", k=1), 5.4),
-        Claim("At equal rollouts SvS beats RLVR at pass@{k} (points)", hard("svs", "rlvr_equal_rollouts")),
-        Claim(
-            f"At equal rollouts SvS beats RLVR at pass@{few} (points)", hard("svs", "rlvr_equal_rollouts", k=few), 6.8
-        ),
-        Claim("At equal rollouts SvS beats RLVR at pass@1 (points)", hard("svs", "rlvr_equal_rollouts", k=1), 3.3),
-        Claim(
-            f"At equal rollouts and updates SvS beats RLVR at pass@{few} (points)",
-            hard("svs", "rlvr_equal_updates", k=few),
-        ),
-        Claim(
-            "SvS beats a second rollout on the same problems at pass@{k} (points)", hard("svs", "second_rollout")
-        ),
-        Claim(
-            f"SvS beats a second rollout on the same problems at pass@{few} (points)",
-            hard("svs", "second_rollout", k=few), 2.2,
-        ),
+        Claim("SvS beats RLVR at pass@{k} (points)", hard(*plain)),
+        Claim(f"SvS beats RLVR at pass@{few} (points)", hard(*plain, k=few), 8.5),
+        Claim("SvS beats RLVR at pass@1 (points)", hard(*plain, k=1), 5.4),
+        Claim("At equal rollouts SvS beats RLVR at pass@{k} (points)", hard(*equal)),
+        Claim(f"At equal rollouts SvS beats RLVR at pass@{few} (points)", hard(*equal, k=few), 6.8),
+        Claim("At equal rollouts SvS beats RLVR at pass@1 (points)", hard(*equal, k=1), 3.3),
+        Claim(f"At equal rollouts and updates SvS beats RLVR at pass@{few} (points)",
+              hard("svs", "rlvr_equal_updates", k=few)),
+        Claim("SvS beats a second rollout on the same problems at pass@{k} (points)", hard("svs", "second_rollout")),
+        Claim(f"SvS beats a second rollout on the same problems at pass@{few} (points)",
+              hard("svs", "second_rollout", k=few), 2.2),
         Claim(f"SvS beats rephrasings at pass@{few} (points)", hard("svs", "rephrasings", k=few)),
-        Claim(
-            f"Seeds from easier problems are worse at pass@{few} (points)", hard("svs", "svs_easier_seeds", k=few), 10.3
-        ),
+        Claim(f"Seeds from easier problems are worse at pass@{few} (points)",
+              hard("svs", "svs_easier_seeds", k=few), 10.3),
         Claim(f"The reward for writing helps at pass@{few} (points)", hard("svs", "svs_no_reward", k=few)),
-        Claim(
-            "SvS over-fits the type of answer: RLVR beats it on another type at pass@1 (points)",
-            gain("rlvr", "svs", OTHER, k=1), 11.4,
-        ),
+        Claim("SvS over-fits the type of answer: RLVR beats it on another type at pass@1 (points)",
+              gain("rlvr", "svs", OTHER, k=1), 11.4),
         Claim("More than 80 % of SvS's readable variants are valid (percent)", share("svs", "valid"), 84.1, null=VALID),
     )  # fmt: skip
 
 
-# ------------------------------------------------------------------ the tables
+# ------------------------------------------------------------------ the table of arms
 
 
 def table(folder: str | Path) -> pd.DataFrame:
@@ -204,46 +240,44 @@ def table(folder: str | Path) -> pd.DataFrame:
     pass@k on each set, entropy per token after training, and shares of the variants. `rollouts` are those that trained
     a seed, on average.
     """
-    study, ks = read(folder), runs.read_json(Path(folder) / "config.json")["ks"]
-    written, rows = variants(folder), []
+    measured, ks = read(folder), runs.read_json(Path(folder) / "config.json")["ks"]
+    frame, rows = variants(folder), []
     for arm in finished(folder):
-        spent = round(np.mean(runs.read_json(study.folder / arm / "result.json")["rollouts"]))
-        metrics = [*_passes(study, arm, ks), ("test entropy", over_seeds(entropies(folder, arm)))]
-        for metric, found in (*metrics, *_written(written, arm)):
-            paper = PAPER.get((arm, metric), np.nan)
+        spent = round(np.mean(runs.read_json(measured.folder / arm / "result.json")["rollouts"]))
+        entropy_left = ("test entropy", over_seeds(entropies(folder, arm)))
+        for metric, found in (*_passes(measured, arm, ks), entropy_left, *_shares(frame, arm)):
+            paper = PAPER.get((arm, metric), math.nan)
             rows.append([arm, metric, found.ours, found.low, found.high, found.seeds, spent, paper])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _passes(study: Measured, arm: str, ks: Sequence[int]) -> list[tuple[str, Estimate]]:
+def _passes(measured: Measured, arm: str, ks: Sequence[int]) -> list[tuple[str, Estimate]]:
     rows = []
-    for name in SETS:
-        mine = [score for score in study.scores if score.arm == arm and score.set == name]
+    for name in (TEST, HARD, OTHER):
+        mine = [score for score in measured.scores if score.arm == arm and score.set == name]
         within = [k for k in ks if mine and k <= min(score.n for score in mine)]
         for row in passk.table(mine, within, set=name).itertuples(index=False):
             rows.append((f"{name} pass@{row.k}", Estimate(row.mean, row.low, row.high, row.seeds)))
     return rows
 
 
-def _written(frame: pd.DataFrame, arm: str) -> list[tuple[str, Estimate]]:
-    mine = frame[frame["arm"] == arm]
-    found = [(f"variants {name}", _shares_of(mine, name)) for name in SHARES] if len(mine) else []
-    return [(name, _clipped(estimate)) for name, estimate in found if estimate.seeds]
+def _shares(frame: pd.DataFrame, arm: str) -> list[tuple[str, Estimate]]:
+    """The shares that are known, their intervals clipped to [0, 1]."""
+    found = {f"variants {name}": _share(frame, arm, name) for name in SHARES}
+    clipped = {name: replace(e, low=max(e.low, 0.0), high=min(e.high, 1.0)) for name, e in found.items()}
+    return [(name, clipped[name] if e.seeds > 1 else e) for name, e in found.items() if e.seeds]
 
 
-def _clipped(share: Estimate) -> Estimate:
-    return replace(share, low=max(share.low, 0.0), high=min(share.high, 1.0)) if share.seeds > 1 else share
+def passes(table: pd.DataFrame, set: str = HARD) -> pd.DataFrame:
+    """The pass@k of a table of arms (`table`) on one set of problems, columns `passk.COLUMNS`."""
+    found = table["metric"].str.extract(rf"^{set} pass@(\d+)$")[0]
+    return table.assign(k=found)[found.notna()].astype({"k": int})[passk.COLUMNS].reset_index(drop=True)
 
 
 def write(folder: str | Path) -> pd.DataFrame:
     """Write svs.csv, curves.csv, variants.csv and claims.csv into an SvS folder; returns the claims."""
-    folder = Path(folder)
-    few = runs.read_json(folder / "config.json")["samples"]
-    tables = {
-        "svs": table(folder),
-        "curves": curves(folder),
-        "variants": variants(folder),
-        "claims": claims.judged(read(folder), claims_of(few)),
-    }
-    runs.write_tables(folder, tables)
+    few = runs.read_json(Path(folder) / "config.json")["samples"]
+    tables = {"svs": table(folder), "curves": curves(folder), "variants": variants(folder)}
+    tables["claims"] = claims.judged(read(folder), claims_of(few))
+    runs.write_tables(Path(folder), tables)
     return tables["claims"]

@@ -11,7 +11,6 @@ from soar_lib.measure import plots
 from soar_lib.measure.tables import name
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
-from soar_lib.svs import tables as svs_tables
 from soar_lib.svs.names import NAMES
 from soar_lib.svs.settings import SVS_ARMS
 from tests.soar.test_figures import assert_apart, legend, lines
@@ -35,7 +34,7 @@ def test_every_arm_has_an_own_name_and_look():
 
 
 def test_curves_are_means_over_seeds_beside_what_they_spent(folder):
-    steps = svs_tables.steps(folder)
+    steps = svs_report.steps(folder)
     frame = svs_plots.along(steps[steps["arm"] != "svs_guarded"], "entropy")
     own = frame[frame["arm"] == "svs"]
     assert own["step"].tolist() == [0, 1, 2] and own["rollouts"].tolist() == [0, 15, 30]
@@ -51,7 +50,7 @@ def test_curves_are_means_over_seeds_beside_what_they_spent(folder):
 
 
 def test_entropy_compares_updates_as_far_as_svs_has_them_and_completions_in_full(folder):
-    steps = svs_tables.steps(folder)
+    steps = svs_report.steps(folder)
     longer = steps[steps["arm"] == "rlvr"].assign(arm="rlvr_equal_rollouts", step=lambda own: 2 * own["step"])
     figure = svs_plots.entropy(pd.concat([steps, longer]), smoothing=1)
     above, spent, below, _ = map(lines, figure.axes)
@@ -93,7 +92,7 @@ def test_the_papers_k_comes_first_and_then_the_one_that_all_arms_share(numbers):
 
 
 def test_pass_at_k_keeps_the_arms_looks(numbers):
-    figure = svs_plots.pass_at_k(svs_tables.passes(numbers))
+    figure = svs_plots.pass_at_k(svs_report.passes(numbers))
     for arm, bars in zip(svs_folder.ARMS, figure.axes[0].containers, strict=True):
         assert bars.lines[0].get_color() == svs_plots.LOOK[arm]["color"]
     assert legend(figure)[1] == "RLVR (2)" and figure.legends[0].get_title().get_text() == "arm (seeds)"
@@ -107,7 +106,7 @@ def with_ticks(figure) -> list[bool]:
 
 
 def test_shares_have_a_panel_for_each_measure_that_is_known(folder):
-    data = svs_tables.binned(svs_report.variants(folder))
+    data = svs_report.variants(folder, 5).round(5)
     figure = svs_plots.shares(data)
     assert [axes.get_title() for axes in figure.axes] == list(svs_plots.MEASURES.values())
     valid = lines(figure.axes[1])["SvS"]

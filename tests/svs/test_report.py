@@ -1,19 +1,22 @@
-"""SvS's tables from folders with planted numbers: means, intervals' sides, verdicts, and what is not there."""
+"""SvS's tables from folders with planted numbers: means, intervals' sides, verdicts, and what is not there; entropies
+stand beside the updates that they follow, shares count what was written."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import svs_folder
 
 from soar_lib import runs
-from soar_lib.measure.passk import pass_at_k
+from soar_lib.measure.passk import COLUMNS, pass_at_k
 from soar_lib.problems.load import load
 from soar_lib.runs import RunError
 from soar_lib.settings.values import to_values
-from soar_lib.svs import report as svs_report
+from soar_lib.svs import report
 from soar_lib.svs.settings import SvsConfig
 
 PROBLEMS = [f"p{i}" for i in range(10)]
@@ -69,7 +72,7 @@ def study(folder: Path, arms: list[str], seeds: int = SEEDS) -> Path:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     folder = study(tmp_path_factory.mktemp("report") / "svs", list(RIGHT))
-    svs_report.write(folder)
+    report.write(folder)
     return folder
 
 
@@ -114,7 +117,7 @@ def test_claims_name_their_k_and_the_papers_difference(whole):
 
 def test_the_table_has_every_arm_and_metric(whole):
     frame = pd.read_csv(whole / "svs.csv")
-    assert list(frame.columns) == svs_report.COLUMNS and not frame.duplicated(["arm", "metric"]).any()
+    assert list(frame.columns) == report.COLUMNS and not frame.duplicated(["arm", "metric"]).any()
     cells = frame.set_index(["arm", "metric"])
     for arm in RIGHT:
         scores = [json.loads(line) for line in (whole / arm / "scores.jsonl").read_text().splitlines()]
@@ -125,7 +128,7 @@ def test_the_table_has_every_arm_and_metric(whole):
     assert (frame["low"] <= frame["mean"] + 1e-12).all() and (frame["high"] >= frame["mean"] - 1e-12).all()
     assert cells.loc[("svs", "hard pass@1"), "paper"] == 0.279 and np.isnan(cells.loc[("svs", "hard pass@8"), "paper"])
     assert cells.loc[("svs", "test entropy"), "mean"] == pytest.approx(0.7815)
-    shares = {name: cells.loc[("svs", f"variants {name}"), "mean"] for name in svs_report.SHARES}
+    shares = {name: cells.loc[("svs", f"variants {name}"), "mean"] for name in report.SHARES}
     assert shares == pytest.approx(
         {"readable": 5 / 6, "valid": 3 / 5, "leaking": 3 / 6, "duplicate": 1 / 6, "solved": 5 / 6, "rewarded": 4 / 6}
     )
@@ -144,7 +147,7 @@ def test_other_worlds_have_no_exact_judge(tmp_path):
     folder = study(tmp_path / "svs", ["svs", "base"])
     train = folder / "train.jsonl"
     train.write_text(train.read_text() + json.dumps({"id": "x", "question": "Why?", "answer": "1"}) + "\n")
-    svs_report.write(folder)
+    report.write(folder)
     assert pd.read_csv(folder / "variants.csv")["valid"].isna().all()
     assert "variants valid" not in pd.read_csv(folder / "svs.csv")["metric"].tolist()
     assert row(pd.read_csv(folder / "claims.csv"), "More than 80 %")["seeds"] == 0
@@ -152,7 +155,7 @@ def test_other_worlds_have_no_exact_judge(tmp_path):
 
 def test_one_seed_has_numbers_but_decides_nothing(tmp_path):
     folder = study(tmp_path / "svs", list(RIGHT), seeds=1)
-    frame = svs_report.write(folder)
+    frame = report.write(folder)
     assert set(frame["verdict"]) == {"undecided"} and (frame["seeds"] <= 1).all()
     assert row(frame, "RLVR's entropy falls")["ours"] == pytest.approx(0.6)
 
@@ -160,11 +163,105 @@ def test_one_seed_has_numbers_but_decides_nothing(tmp_path):
 def test_an_arm_that_has_not_ended_is_left_out(tmp_path):
     folder = study(tmp_path / "svs", ["base", "svs"])
     (folder / "svs" / "result.json").unlink()
-    assert svs_report.finished(folder) == ["base"]
-    frame = svs_report.write(folder)
+    assert report.finished(folder) == ["base"]
+    frame = report.write(folder)
     assert (frame["seeds"] == 0).all() and set(pd.read_csv(folder / "svs.csv")["arm"]) == {"base"}
 
 
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(RunError, match="is no folder of an SvS run"):
-        svs_report.read(tmp_path)
+        report.read(tmp_path)
+
+
+# ------------------------------------------------------------------ steps and variants
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    return svs_folder.write(tmp_path_factory.mktemp("tables") / "svs")
+
+
+def test_steps_count_updates_and_completions_from_the_untrained_policy_on(planted):
+    frame = report.steps(planted)
+    assert list(frame.columns) == report.STEPS and set(frame["arm"]) == {"rlvr", "svs", "svs_guarded"}
+    for arm in ("rlvr", "svs"):
+        for seed in (0, 1):
+            own = frame[(frame["arm"] == arm) & (frame["seed"] == seed)]
+            assert own["step"].tolist() == [0, 1, 2, 3]
+            assert own["rollouts"].tolist() == [spent * (seed + 1) for spent in (0, 10, 20, 30)]
+            more = 0.02 * seed
+            assert own["entropy"].tolist() == pytest.approx([0.5 + more, 0.4 + more, 0.3 + more, math.nan], nan_ok=True)
+            ends = [svs_folder.END["base"] + more, math.nan, 0.2 + seed / 10, svs_folder.END[arm] + more]
+            assert own["test_entropy"].tolist() == pytest.approx(ends, nan_ok=True)
+            assert own["accuracy"].tolist()[:3] == [0.25 * (step + seed) for step in range(3)]
+
+
+def test_without_the_untrained_arm_the_start_is_unknown(tmp_path):
+    folder = svs_folder.write(tmp_path / "svs")
+    (folder / "base" / "result.json").unlink()
+    frame = report.steps(folder)
+    assert frame.loc[frame["step"] == 0, "test_entropy"].isna().all() and len(frame) == 3 * 2 * 4
+    for arm in svs_folder.ARMS[1:]:
+        (folder / arm / "result.json").unlink()
+    assert report.steps(folder).empty and report.written(folder).empty
+
+
+def test_passes_are_those_of_one_set(planted):
+    numbers = report.table(planted)
+    hard, test = report.passes(numbers), report.passes(numbers, "test")
+    assert list(hard.columns) == COLUMNS and hard["k"].drop_duplicates().tolist() == [1, 4, 8]
+    first = hard[hard["k"] == 1].set_index("arm")["mean"].to_dict()
+    assert first == pytest.approx({arm: count / 8 for arm, count in svs_folder.RIGHT.items()})
+    assert test["k"].drop_duplicates().tolist() == [1, 4] and test["mean"].iloc[0] == 0
+    assert report.passes(numbers, "other").empty
+
+
+def test_steps_together_weigh_by_what_they_wrote(tmp_path):
+    folder = study(tmp_path / "svs", ["svs"])
+    right = runs.read_problems(folder, "train")[0]
+    texts = {0: [right.question] * 2 + ["What?"] * 2, 4: [right.question] * 6 + [None] * 6, 5: [None] * 2}
+    rows = [
+        variant(0, step, text, right.answer, leak="" if i % 4 else "answer", reward=float(step == 0 and i < 2))
+        for step, own in texts.items()
+        for i, text in enumerate(own)
+    ]
+    (folder / "svs" / "problems.jsonl").write_text(runs.jsonl(rows))
+    found = report.variants(folder, 5)
+    assert found["step"].tolist() == [0, 5] and found["written"].tolist() == [16, 2]
+    expected = {"readable": 10 / 16, "valid": 8 / 10, "leaking": 4 / 16, "duplicate": 0, "rewarded": 2 / 16}
+    assert found.loc[0, list(expected)].to_dict() == pytest.approx(expected)
+    assert math.isnan(found.loc[1, "valid"]) and found.loc[1, "readable"] == 0
+
+
+def test_bins_of_the_folder_agree_with_its_variants(planted):
+    frame = report.variants(planted, 5)
+    first = frame[(frame["arm"] == "svs") & (frame["seed"] == 0)].iloc[0]
+    expected = {
+        "written": 6,
+        "readable": 5 / 6,
+        "valid": 3 / 5,
+        "leaking": 1 / 6,
+        "duplicate": 1 / 6,
+        "rewarded": 3 / 6,
+    }
+    assert first[list(expected)].to_dict() == pytest.approx(expected, abs=1e-5)
+
+
+def test_written_has_every_variant_of_every_arm(planted):
+    frame = report.written(planted)
+    assert list(frame.columns) == report.WRITTEN and len(frame) == sum(map(len, svs_folder.WRITTEN.values()))
+    assert (frame["question"] == "").sum() == 1 and frame["arm"].value_counts().to_dict() == {
+        "svs": 7,
+        "svs_guarded": 1,
+    }
+
+
+def test_kinds_are_counted_with_how_often_they_are_paid(planted, tmp_path):
+    frame = report.kinds(planted).set_index(["arm", "kind"])
+    new, near, invalid, unreadable, unjudged = report.KINDS
+    assert frame.index.tolist() == [*[("svs", kind) for kind in (new, near, invalid, unreadable)], ("svs_guarded", new)]
+    assert frame["variants"].tolist() == [3, 1, 2, 1, 1]
+    assert frame["share"].tolist() == pytest.approx([3 / 7, 1 / 7, 2 / 7, 1 / 7, 1], abs=1e-5)
+    assert frame["rewarded"].tolist() == pytest.approx([2 / 3, 1, 1 / 2, 0, 0], abs=1e-5)
+    other = report.kinds(svs_folder.write(tmp_path / "svs", question="Why?"))
+    assert other.loc[other["arm"] == "svs", "kind"].tolist() == [unreadable, unjudged]
