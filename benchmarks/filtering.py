@@ -36,15 +36,14 @@ def main() -> None:
     arguments = parser.parse_args()
     config = preset("nano", FilterConfig, model=arguments.model, seed=arguments.seed)
     model, problems = base.load(config.model), load(config.problems, seed=config.seed, size=arguments.size)
-    settings = dict(k=config.k, seed=config.seed, max_new_tokens=config.max_new_tokens, rows=config.rows)
-    outcomes = fail_at_k(model, problems, **settings)
+    outcomes = fail_at_k(model, problems, config)
     table = by_level(outcomes, config.k)
     if arguments.model == "nano" and arguments.size is None:
         TABLE.parent.mkdir(exist_ok=True)
         table.to_csv(TABLE, index=False, lineterminator="\n")
     print(table.to_string(index=False))
     if arguments.check:
-        everything = fail_at_k(model, problems, sizes=[config.k], **settings)
+        everything = fail_at_k(model, problems, config, sizes=[config.k])
         differing = [a.id for a, b in zip(outcomes, everything, strict=True) if a.hard != b.hard]
         print(f"hard sets: {sum(o.hard for o in everything)} problems, {len(differing)} differ {differing}")
     spent = sum(outcome.samples for outcome in outcomes)

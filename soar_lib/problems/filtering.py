@@ -9,36 +9,32 @@ A filter run's folder holds samples.jsonl (what was drawn, the state to resume f
 problem), hard_train.jsonl and hard_test.jsonl (problems, as `problems.load` reads them).
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import accumulate, islice
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
+from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.sampling import decode, sample
-from soar_lib.problems.checks import ANSWER, CHECKS, Check
+from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.load import load
 from soar_lib.problems.prompts import student_messages
 from soar_lib.problems.rows import LoadError
 from soar_lib.randomness import generator, uniforms
 from soar_lib.records import Draw, Problem
-from soar_lib.runs import (
-    append_jsonl,
-    check_folder,
-    check_same,
-    jsonl,
-    open_run,
-    read_json,
-    read_jsonl,
-    write_text_atomic,
-)
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import from_values
 from soar_lib.verifier.verify import verdict_counts
+
+Drawn = dict[str, Counter[str]]  # of each problem's samples so far, how many had which verdict
+Batch = list[tuple[Problem, int]]  # problems and the numbers of their samples
 
 
 @dataclass(frozen=True)
@@ -102,99 +98,76 @@ def doubling(k: int) -> list[int]:
 def fail_at_k(
     base: Base,
     problems: Sequence[Problem],
-    k: int,
-    seed: int,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    rows: int = 256,
+    config: FilterConfig,
     sizes: Sequence[int] | None = None,
     log: Path | None = None,
     progress: bool = True,
-    check: Check = ANSWER,
 ) -> list[Outcome]:
-    """Outcomes of the problems in their order; hard ones had k samples and none right.
+    """Outcomes of the problems in their order; hard ones had `config.k` samples and none right.
 
-    `sizes` are the growing batches of each problem, adding up to k (default: `doubling`); at most `rows` completions
-    are sampled together. With `log`, what has been drawn is kept there after each batch and not drawn again; a log
-    belongs to one pool, model, seed and k.
+    `sizes` are the growing batches of each problem, adding up to k (default: `doubling`); at most `config.rows`
+    completions are sampled together. With `log`, what has been drawn is kept there after each batch and not drawn
+    again; a log belongs to one pool and config.
     """
-    sizes = doubling(k) if sizes is None else list(sizes)
+    k, sizes = config.k, doubling(config.k) if sizes is None else list(sizes)
     if sum(sizes) != k or len({problem.id for problem in problems}) != len(problems):
         raise ValueError(f"sizes {sizes} must add up to k = {k}, and the problems' ids must differ")
-    drawn = _read(log, problems)
-    bar = tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress)
-    with bar:
+    drawn: Drawn = {problem.id: Counter() for problem in problems}
+    _add(drawn, runs.read_jsonl(log) if log is not None else [])
+    with tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress) as bar:
         _show(bar, drawn, k)
-        for batch in _batches(problems, drawn, sizes, rows):
-            verdicts = _verdicts(base, batch, seed, max_new_tokens, temperature, check)
-            records = _tally(batch, verdicts)
+        for batch in _batches(problems, drawn, sizes, config.rows):
+            records = _tally(batch, _verdicts(base, batch, config))
             if log is not None:
-                append_jsonl(log, records)
+                runs.append_jsonl(log, records)
             _add(drawn, records)
             _show(bar, drawn, k)
     return [Outcome(p.id, p.topic, p.level, **drawn[p.id]) for p in problems]
 
 
-def _read(log: Path | None, problems: Sequence[Problem]) -> dict[str, dict[str, int]]:
-    """Verdict counts by problem, from the log of an interrupted call where there is one."""
-    drawn = {problem.id: verdict_counts([]) for problem in problems}
-    _add(drawn, read_jsonl(log) if log is not None else [])
-    return drawn
-
-
-def _add(drawn: dict[str, dict[str, int]], records: list[dict]) -> None:
+def _add(drawn: Drawn, records: list[dict]) -> None:
     for record in records:
-        counts = drawn[record["id"]]
-        for name in counts:
-            counts[name] += record[name]
+        drawn[record["id"]].update({name: record[name] for name in verdict_counts([])})
 
 
-def _show(bar: tqdm, drawn: dict[str, dict[str, int]], k: int) -> None:
+def _show(bar: tqdm, drawn: Drawn, k: int) -> None:
     """A settled problem counts as all its k samples, so that the bar ends full."""
-    open_problems = [counts for counts in drawn.values() if not counts["right"]]
-    bar.set_postfix(unsolved=len(open_problems), refresh=False)
-    bar.update((len(drawn) - len(open_problems)) * k + sum(map(_size, open_problems)) - bar.n)
+    unsolved = [counts for counts in drawn.values() if not counts["right"]]
+    bar.set_postfix(unsolved=len(unsolved), refresh=False)
+    bar.update((len(drawn) - len(unsolved)) * k + sum(counts.total() for counts in unsolved) - bar.n)
 
 
-def _size(counts: dict[str, int]) -> int:
-    return sum(counts.values())
-
-
-def _batches(
-    problems: Sequence[Problem], drawn: dict[str, dict[str, int]], sizes: Sequence[int], rows: int
-) -> Iterator[list[tuple[Problem, int]]]:
-    """Batches of (problem, number of its sample), at most `rows` each; `drawn` grows between them.
+def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], rows: int) -> Iterator[Batch]:
+    """Batches of at most `rows` samples; `drawn` grows between them.
 
     All unsolved problems get their j-th share before any gets the next, so batches stay full to the end.
     """
-    for stop in torch.tensor(sizes).cumsum(0).tolist():
+    for stop in accumulate(sizes):
         while True:
             unsolved = (problem for problem in problems if not drawn[problem.id]["right"])
-            wanted = ((problem, j) for problem in unsolved for j in range(_size(drawn[problem.id]), stop))
-            batch = [pair for pair, _ in zip(wanted, range(rows), strict=False)]
+            wanted = ((problem, j) for problem in unsolved for j in range(drawn[problem.id].total(), stop))
+            batch = list(islice(wanted, rows))
             if not batch:
                 break
             yield batch
 
 
-def _verdicts(
-    base: Base, batch: list[tuple[Problem, int]], seed: int, max_new_tokens: int, temperature: float, check: Check
-) -> list[str]:
+def _verdicts(base: Base, batch: Batch, config: FilterConfig) -> list[str]:
+    draw, check = Draw(config.max_new_tokens, config.temperature, len(batch)), CHECKS[config.check]
     ids = {problem.id: base.encode(student_messages(problem.question)) for problem in {p for p, _ in batch}}
-    numbers = torch.stack([uniforms((max_new_tokens,), seed, "filter", problem.id, j) for problem, j in batch])
-    prompts = [ids[problem.id] for problem, _ in batch]
-    draw = Draw(max_new_tokens, temperature, len(batch))
-    samples = sample(base, None, prompts, [0] * len(batch), 1, numbers, draw)
+    keys = [(config.seed, "filter", problem.id, j) for problem, j in batch]
+    numbers = torch.stack([uniforms((draw.max_new_tokens,), *key) for key in keys])
+    samples = sample(base, None, [ids[problem.id] for problem, _ in batch], [0] * len(batch), 1, numbers, draw)
     references = [check.reference(problem) for problem, _ in batch]
     return check.verdicts(list(zip(references, decode(base, samples), strict=True)))
 
 
-def _tally(batch: list[tuple[Problem, int]], verdicts: list[str]) -> list[dict]:
+def _tally(batch: Batch, verdicts: list[str]) -> list[dict]:
     """One record per problem of the batch."""
-    found: dict[str, list[str]] = {}
+    found = defaultdict(list)
     for (problem, _), verdict in zip(batch, verdicts, strict=True):
-        found.setdefault(problem.id, []).append(verdict)
-    return [{"id": key, **verdict_counts(list_of)} for key, list_of in found.items()]
+        found[problem.id].append(verdict)
+    return [{"id": key, **verdict_counts(own)} for key, own in found.items()]
 
 
 def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tuple[list[Problem], list[Problem]]:
@@ -210,35 +183,31 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     Raises RunError (the folder) and LoadError (the pool) before a model is loaded or anything is written.
     """
     folder = Path(folder)
-    check_folder(folder, resume)
+    runs.check_folder(folder, resume)
     if (folder / "hard_train.jsonl").is_file():  # written last
-        check_same(folder, config)
+        runs.check_same(folder, config)
         return read_filtered(folder)
-    problems, check = load(config.problems, seed=config.seed, size=config.size or None), CHECKS[config.check]
-    for problem in problems:
-        check.reference(problem)  # one that states nothing to be checked is an error before anything is drawn
+    problems = load(config.problems, seed=config.seed, size=config.size or None)
+    for problem in problems:  # one that states nothing to be checked is an error before anything is drawn
+        CHECKS[config.check].reference(problem)
     check_memory(config)
     base = load_base(config)
-    open_run(folder, config, resume)
-    outcomes = fail_at_k(
-        base, problems, config.k, config.seed, config.max_new_tokens, config.temperature,
-        config.rows, log=folder / "samples.jsonl", progress=progress, check=check,
-    )  # fmt: skip
+    runs.open_run(folder, config, resume)
+    outcomes = fail_at_k(base, problems, config, log=folder / "samples.jsonl", progress=progress)
     hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]
     train, test = split(hard, config.seed, config.train_fraction)
-    write_text_atomic(folder / "outcomes.jsonl", jsonl({**asdict(item), "hard": item.hard} for item in outcomes))
-    write_text_atomic(folder / "hard_test.jsonl", jsonl(map(asdict, test)))
-    write_text_atomic(folder / "hard_train.jsonl", jsonl(map(asdict, train)))
+    found = [asdict(outcome) | {"hard": outcome.hard} for outcome in outcomes]
+    for name, rows in {"outcomes": found, "hard_test": map(asdict, test), "hard_train": map(asdict, train)}.items():
+        runs.write_text_atomic(folder / f"{name}.jsonl", runs.jsonl(rows))
     return Filtered(outcomes, train, test, config.k)
 
 
 def read_filtered(folder: str | Path) -> Filtered:
     """A finished filter run."""
     folder, names = Path(folder), [field.name for field in fields(Outcome)]
-    rows = read_jsonl(folder / "outcomes.jsonl")
-    parts = ([Problem(**row) for row in read_jsonl(folder / f"hard_{part}.jsonl")] for part in ("train", "test"))
-    outcomes = [Outcome(**{name: row[name] for name in names}) for row in rows]
-    return Filtered(outcomes, *parts, read_json(folder / "config.json")["k"])
+    parts = ([Problem(**row) for row in runs.read_jsonl(folder / f"hard_{part}.jsonl")] for part in ("train", "test"))
+    outcomes = [Outcome(**{name: row[name] for name in names}) for row in runs.read_jsonl(folder / "outcomes.jsonl")]
+    return Filtered(outcomes, *parts, runs.read_json(folder / "config.json")["k"])
 
 
 def hard_sets(folder: str | Path) -> tuple[list[Problem], list[Problem]]:
@@ -254,9 +223,9 @@ def solved_problems(folder: str | Path) -> list[Problem]:
     folder = Path(folder)
     if not (folder / "outcomes.jsonl").is_file():
         raise LoadError(f"{folder}: holds no finished filter run (no outcomes.jsonl); finish it with --resume first")
-    config = from_values(FilterConfig, read_json(folder / "config.json"))
+    config = from_values(FilterConfig, runs.read_json(folder / "config.json"))
     pool = load(config.problems, seed=config.seed, size=config.size or None)
-    right = {row["id"]: row["right"] for row in read_jsonl(folder / "outcomes.jsonl")}
+    right = {row["id"]: row["right"] for row in runs.read_jsonl(folder / "outcomes.jsonl")}
     if {problem.id for problem in pool} != right.keys():
         raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again")
     return [problem for problem in pool if right[problem.id]]

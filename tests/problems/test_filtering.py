@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from soar_lib import runs
 from soar_lib.engine import base as policy_base
 from soar_lib.problems import filtering
 from soar_lib.problems.filtering import doubling, fail_at_k, hard_sets, run, split, totals
@@ -61,8 +62,9 @@ def pool_file(tmp_path_factory) -> Path:
     return path
 
 
-def drawn(base, **options):
-    return fail_at_k(base, POOL, K, seed=3, max_new_tokens=3, progress=False, **options)
+def drawn(base, problems=POOL, sizes=None, **changes):
+    config = FilterConfig(k=K, **{"seed": 3, "max_new_tokens": 3} | changes)
+    return fail_at_k(base, problems, config, sizes, progress=False)
 
 
 def test_doubling_adds_up_to_k():
@@ -99,12 +101,12 @@ def test_one_sample_at_a_time_stops_at_the_first_hit(base):
 def test_a_problem_alone_is_judged_as_in_company(base):
     together = {outcome.id: outcome for outcome in drawn(base, sizes=[K])}
     for problem in POOL[3:6]:
-        assert fail_at_k(base, [problem], K, 3, 3, sizes=[K], progress=False) == [together[problem.id]]
+        assert drawn(base, [problem], sizes=[K]) == [together[problem.id]]
 
 
 def test_the_seed_matters_and_verdicts_are_counted(base):
     outcomes = drawn(base, sizes=[K])
-    other = fail_at_k(base, POOL, K, seed=4, max_new_tokens=3, sizes=[K], progress=False)
+    other = drawn(base, sizes=[K], seed=4)
     assert outcomes != other
     counts = totals(outcomes)
     assert sum(counts.values()) == K * len(POOL)
@@ -115,7 +117,7 @@ def test_contradicting_arguments_are_refused(base):
     with pytest.raises(ValueError, match="must add up to k = 24"):
         drawn(base, sizes=[1, 2])
     with pytest.raises(ValueError, match="ids must differ"):
-        fail_at_k(base, [POOL[0], POOL[0]], 2, 0, 3, progress=False)
+        drawn(base, [POOL[0], POOL[0]])
 
 
 @pytest.mark.parametrize("fraction, expected", [(0.5, 37), (0.25, 18)])
@@ -135,7 +137,7 @@ class Killed(Exception):
 def test_an_interrupted_run_resumes_to_the_same_folder(tmp_path, monkeypatch, model, pool_file, after, written):
     config = FilterConfig(model=str(model), problems=str(pool_file), k=K, max_new_tokens=3, rows=16)
     whole = run(config, tmp_path / "whole", progress=False)
-    calls, append = [], filtering.append_jsonl
+    calls, append = [], runs.append_jsonl
 
     def append_and_die(path, records):
         calls.append(path)
@@ -144,7 +146,7 @@ def test_an_interrupted_run_resumes_to_the_same_folder(tmp_path, monkeypatch, mo
         if len(calls) == after:
             raise Killed
 
-    monkeypatch.setattr(filtering, "append_jsonl", append_and_die)
+    monkeypatch.setattr(runs, "append_jsonl", append_and_die)
     with pytest.raises(Killed):
         run(config, tmp_path / "cut", progress=False)
     assert not (tmp_path / "cut" / "hard_train.jsonl").exists()
