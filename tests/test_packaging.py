@@ -68,7 +68,9 @@ def undeclared(folder: str, everywhere: bool, declared: set[str]) -> set[tuple[s
     """(file, module) of third-party imports from no declared distribution; an absent module goes by its own name."""
     provided = importlib.metadata.packages_distributions()
     own = set(sys.stdlib_module_names) | {"soar_lib"}
-    own |= {path.stem for folder in ("tests", "notebooks", "benchmarks") for path in (ROOT / folder).glob("*.py")}
+    if folder != "soar_lib":  # which is installed alone
+        own |= {"tests", "tools"}
+        own |= {path.stem for place in ("tests", "notebooks", "benchmarks") for path in (ROOT / place).glob("*.py")}
     return {
         (str(path.relative_to(ROOT)), module)
         for path in (ROOT / folder).rglob("*.py")
@@ -83,6 +85,7 @@ def test_every_import_is_a_declared_dependency():
     assert undeclared("soar_lib", everywhere=False, declared=core) == set()
     assert undeclared("soar_lib", everywhere=True, declared=core | optional) == set()
     assert undeclared("benchmarks", everywhere=True, declared=core) == set()
+    assert undeclared("tools", everywhere=True, declared=core) == set()
     # packaging comes with pip's own tools and with transformers; only this file reads it.
     assert undeclared("tests", everywhere=True, declared=core | optional | {"packaging"}) == set()
 
@@ -111,9 +114,14 @@ def test_ci_calls_make_test_alone():
     assert "missing+=(chromium)" in script.read_text() and "\nexport SOAR_REQUIRE_BROWSER=1" in script.read_text()
 
 
-def test_weights_of_the_embedded_model_are_package_data():
+def test_all_that_is_not_code_is_package_data():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert "weights/*" in settings["package-data"]["soar_lib.nano"]
+    data = settings["package-data"].items()
+    listed = {
+        path for package, globs in data for glob in globs for path in ROOT.glob(f"{package.replace('.', '/')}/{glob}")
+    }
+    found = {path for path in (ROOT / "soar_lib").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert found == listed and ROOT / "soar_lib" / "nano" / "weights" / "model.safetensors" in found
     assert settings["packages"]["find"]["include"] == ["soar_lib*"]
 
 

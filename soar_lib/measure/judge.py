@@ -1,13 +1,12 @@
-r"""A language model as judge of written problems (SOAR section C.4; the paper's judge is Claude-4.5-Sonnet).
+"""A language model as judge of written problems (SOAR section C.4; the paper's judge is Claude-4.5-Sonnet).
 
 `judge(problems, ask)` is all: `ask` is any function from chat messages to the reply's text. Two are made here: `model`
-for a loaded base (greedy), `endpoint` for any server that speaks OpenAI's chat completions. `judge_in_batches` is
-`judge` with a loaded base that reads many problems at a time.
+for a loaded base (greedy), `endpoint` for any server that speaks OpenAI's chat completions.
 
-The prompt's content is the paper's, the words are ours. A reply ends in one JSON object of four fields; a reply that
-is anything else, or contradicts itself, is `unjudged` with the reason, never guessed at. How far such a judge can be
-trusted is to be measured on problems with exact verdicts (`quality.exact`, `quality.agreement`); the paper reports no
-validation.
+The content of the prompt (judge.md) is the paper's, the words are ours. A reply ends in one JSON object of four fields;
+one that is anything else, or contradicts itself, is `unjudged` with the reason, never guessed at. How far such a judge
+can be trusted is to be measured on problems with exact verdicts (`quality.exact`, `quality.agreement`); the paper
+reports no validation.
 """
 
 import json
@@ -16,10 +15,12 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
+from pathlib import Path
 from threading import Event
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+
+import httpx
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.sampling import decode, sample
@@ -33,45 +34,8 @@ ERROR_TYPES = {
     "None": "correct", "Arithmetic": "arithmetic", "Logical_Fallacy": "logic", "Ill_Posed": "ill_posed",
     "Ambiguous": "ambiguous",
 }  # fmt: skip
-MAX_REPLY = 4_000_000  # bytes read of a server's answer
 TRANSIENT = (408, 409, 425, 429)  # HTTP codes, beside all from 500, after which trying again can help
-
-PROMPT = r"""You check exercises for a mathematics course. Below are one problem and the answer proposed for it.
-
-1. Take the problem exactly as it is written. Do not add context, data or assumptions that it lacks.
-2. Decide whether it is well posed: complete, meaningful, and with one definite answer. Report fragments and nonsense.
-   - Ill_Posed: it is nonsense, contradicts itself or cannot be solved at all.
-   - Ambiguous: data, context or a part of the text is missing, so that its answer cannot be told.
-3. Only if it is well posed, solve it yourself, then compare your answer with the proposed one.
-   - None: the proposed answer is right.
-   - Arithmetic: a sound method would lead there but for a mistake in calculation.
-   - Logical_Fallacy: the proposed answer comes from a wrong method or from another problem.
-   A problem that is not well posed has no right answer.
-
-First reason between <think> and </think>. Then write one JSON object with these four fields and nothing after it:
-"is_correct": true or false
-"is_well_posed": true or false
-"error_type": "None", "Arithmetic", "Logical_Fallacy", "Ill_Posed" or "Ambiguous"
-"verified_answer": your own answer as a string, or null where the problem is not well posed
-
-Example
-<problem>
-A box holds 4 rows of 6 eggs. How many eggs are in 3 such boxes?
-</problem>
-<proposed_answer>
-70
-</proposed_answer>
-<think>Everything needed is given. One box holds 4 * 6 = 24 eggs, three hold 3 * 24 = 72.
-The proposed 70 is close to the product of the right numbers: the method fits, the calculation slipped.</think>
-{"is_correct": false, "is_well_posed": true, "error_type": "Arithmetic", "verified_answer": "72"}
-
-Now check this one.
-<problem>
-{question}
-</problem>
-<proposed_answer>
-{answer}
-</proposed_answer>"""
+PROMPT = Path(__file__).with_name("judge.md").read_text(encoding="utf-8").strip()
 
 
 class JudgeError(RunError):
@@ -128,8 +92,7 @@ def read(reply: str) -> Verdict:
         found = json.loads(fenced.group(1) if fenced else text)
     except (ValueError, RecursionError):
         return Verdict(UNJUDGED, reason="no JSON object after the reasoning")
-    fault = _fault(found)
-    if fault:
+    if fault := _fault(found):
         return Verdict(UNJUDGED, reason=fault)
     answer = found["verified_answer"]
     return Verdict(ERROR_TYPES[found["error_type"]], None if answer is None else str(answer))
@@ -143,7 +106,7 @@ def _fault(found: object) -> str | None:
     for name, kind in fields.items():
         if name not in found:
             return f"{name} is missing"
-        if not isinstance(found[name], kind) or (kind is not bool and isinstance(found[name], bool)):
+        if not isinstance(found[name], kind) or isinstance(found[name], bool) != (kind is bool):
             return f"{name} is {json.dumps(found[name])[:40]}"
     if found["error_type"] not in ERROR_TYPES:
         return f"error_type is {found['error_type'][:40]!r}"
@@ -167,13 +130,11 @@ def judge_in_batches(
 ) -> list[Verdict]:
     """What judge(problems, model(base)) gives, with `rows` problems in memory at a time."""
     asked = [messages(problem.question, problem.answer) for problem in problems]
-    return [read(reply) for reply in replies(base, asked, max_new_tokens, rows)]
+    return [read(reply) for reply in replies(base, asked, max_new_tokens, rows)] if asked else []
 
 
 def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: int = 64) -> list[str]:
     """Greedy replies of a base to several conversations."""
-    if not asked:
-        return []
     prompts = [base.encode(conversation) for conversation in asked]
     draw = Draw(max_new_tokens, rows=rows)
     return decode(base, sample(base, None, prompts, [0] * len(prompts), 1, None, draw))
@@ -205,56 +166,36 @@ def endpoint(
         raise ConfigError("judge: no model; give model or set OPENAI_MODEL")
     if not re.match(r"https?://[^/]", url):
         raise ConfigError(f"judge: url = {url!r}: must begin with http:// or https://; give url or set OPENAI_BASE_URL")
-    address = f"{url}/chat/completions"
+    address, body = f"{url}/chat/completions", {"temperature": 0} | options
+    # Without a header of its own the client would send the token of the Hub, which is no business of this server.
+    headers = {"authorization": f"Bearer {key}" if key else None}
 
     def ask(asked: list[dict]) -> str:
-        body = {"model": model, "messages": asked, "temperature": 0} | options
-        request = Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-        if key:
-            request.add_unredirected_header("Authorization", f"Bearer {key}")  # for this server alone
         for attempt in range(retries + 1):
             try:
-                return _content(_send(request, timeout), address)
-            except _Passing as error:
-                failure = error
+                with InferenceClient(base_url=address, api_key="none", headers=headers, timeout=timeout) as client:
+                    content = client.chat_completion(asked, model=model, extra_body=body).choices[0].message.content
+                return content if isinstance(content, str) else ""  # a model may refuse to say anything
+            except (httpx.HTTPError, OSError) as error:
+                failure = _failure(error, f"judge {address}", timeout, retries + 1)
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                raise JudgeError(
+                    f"judge {address}: its answer is no chat completion ({error!r:.80}); check url"
+                ) from error
             if attempt < retries:
                 time.sleep(pause * 2**attempt)
-        raise failure.outcome(f"judge {address}: {failure}; tried {retries + 1} times")
+        raise failure
 
     return ask
 
 
-class _Passing(Exception):
-    """A failure that can pass; `outcome` is the error it becomes when it does not."""
-
-    def __init__(self, message: str, outcome: type[JudgeError]):
-        super().__init__(message)
-        self.outcome = outcome
-
-
-def _send(request: Request, timeout: float) -> bytes:
-    """The body of the server's answer. Raises _Passing, and JudgeError where trying again is of no use."""
-    try:
-        with urlopen(request, timeout=timeout) as response:
-            return response.read(MAX_REPLY)
-    except HTTPError as error:
-        with error:
-            said = f"HTTP {error.code}: {error.read(300).decode(errors='replace').strip()}"
-        if error.code in TRANSIENT or error.code >= 500:
-            raise _Passing(said, NoReply) from error
-        raise JudgeError(f"judge {request.full_url}: {said}; check url, model, key and options") from error
-    except TimeoutError as error:
-        raise _Passing(f"no answer for {timeout:g} s", NoReply) from error
-    except (URLError, HTTPException, ConnectionError) as error:
-        if isinstance(error, URLError) and isinstance(error.reason, TimeoutError):
-            raise _Passing(f"no connection for {timeout:g} s", NoReply) from error
-        raise _Passing(f"no connection ({error}); check url, or start the server", JudgeError) from error
-
-
-def _content(body: bytes, address: str) -> str:
-    """The reply's text in a chat completion; empty where the model refused to say anything."""
-    try:
-        content = json.loads(body)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-        raise JudgeError(f"judge {address}: its answer is no chat completion ({body[:80]!r}); check url") from error
-    return content if isinstance(content, str) else ""
+def _failure(error: Exception, judge: str, timeout: float, tries: int) -> JudgeError:
+    """What a failure becomes that does not pass. Raises JudgeError where trying again is of no use."""
+    if isinstance(error, HfHubHTTPError):
+        said = f"{judge}: HTTP {error.response.status_code}: {error.response.text[:300].strip()}"
+        if error.response.status_code in TRANSIENT or error.response.status_code >= 500:
+            return NoReply(f"{said}; tried {tries} times")
+        raise JudgeError(f"{said}; check url, model, key and options") from error
+    if isinstance(error, httpx.TimeoutException):
+        return NoReply(f"{judge}: no answer for {timeout:g} s; tried {tries} times")
+    return JudgeError(f"{judge}: no connection ({error}); check url, or start the server; tried {tries} times")

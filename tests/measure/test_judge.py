@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import huggingface_hub
 import pytest
 import tiny
 import torch
@@ -211,9 +212,14 @@ def server(answer):
 
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_TOKEN", "hf_not_for_judges")
     for name in ("OPENAI_MODEL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    huggingface_hub.close_session()
+    yield
+    huggingface_hub.close_session()
 
 
 def test_a_server_is_asked_by_the_protocol():
@@ -223,7 +229,7 @@ def test_a_server_is_asked_by_the_protocol():
     assert [verdict.label for verdict in verdicts] == ["correct", "correct"]
     assert requests[0] == {
         "path": "/v1/chat/completions", "key": "Bearer secret", "model": "some-model", "temperature": 0,
-        "max_tokens": 500, "messages": messages(PROBLEMS[0].question, PROBLEMS[0].answer),
+        "stream": False, "max_tokens": 500, "messages": messages(PROBLEMS[0].question, PROBLEMS[0].answer),
     }  # fmt: skip
 
 
