@@ -6,11 +6,12 @@ is "malformed".
 """
 
 import functools
+import itertools
 import re
 from dataclasses import dataclass, field
 
 from soar_lib.verifier import formulas
-from soar_lib.verifier.formulas import LEFT_TO_RIGHT, TIGHT, Ambiguous, Formula, Malformed, Unreadable
+from soar_lib.verifier.formulas import Formula, Malformed, Unreadable
 from soar_lib.verifier.residues import residue
 from soar_lib.verifier.spelling import MAX_CHARACTERS, clean, closing, split_top
 
@@ -33,7 +34,7 @@ class Form:
     """One reading of an answer; `kind` says which of the other fields are set."""
 
     # value, percent, degrees, infinity, list, set, tuple, equation, chain, ratio, dots, based, text, words, pieces,
-    # either (two readings), malformed, unclear
+    # malformed, unclear
     kind: str
     text: str = ""  # the cleaned text; of text forms the letters alone; of tuples the two brackets
     items: tuple["Form", ...] = ()
@@ -52,7 +53,8 @@ def understood(form: Form) -> bool | None:
 @functools.lru_cache(maxsize=50_000)
 def read(text: str) -> Form:
     """The form of a cleaned text; units behind a number are dropped."""
-    if len(text) > MAX_CHARACTERS or _depth(text) > MAX_DEPTH:
+    depths = itertools.accumulate((character in "([{") - (character in ")]}") for character in text)
+    if len(text) > MAX_CHARACTERS or max(depths, default=0) > MAX_DEPTH:
         return Form("unclear", text)
     if INTEGER.fullmatch(text):
         return _value(text)
@@ -60,14 +62,6 @@ def read(text: str) -> Form:
         text = bare
     readers = (_text, _relation, _list, _bracketed, _special)
     return next((form for reader in readers if (form := reader(text))), None) or _value(text)
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _joined(kind: str, text: str, items: list[Form]) -> Form:
@@ -147,18 +141,14 @@ def _list(text: str) -> Form | None:
         return Form("unclear", text)
     parts = comma if len(comma) > 1 else semicolon
     if len(parts) == 1:
-        return _plus_minus(text)
+        if text.count("\\pm") != 1 or text[:1] in "([{":
+            return None
+        plus, minus = (re.sub(r"\\pm\s*", sign, text) for sign in "+-")
+        return Form("list", text, (read(plus.removeprefix("+")), read(minus)))
     if ", " in text and re.search(r"\d,\d{3}(?!\d)", text):  # 1,000, 2,000: thousands beside a list's commas
         return read(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text))
     items = [read(part) for part in parts]
     return _joined("list", text, [part for item in items for part in (item.items if item.kind == "list" else [item])])
-
-
-def _plus_minus(text: str) -> Form | None:
-    if text.count("\\pm") != 1 or text[:1] in "([{":
-        return None
-    plus, minus = (re.sub(r"\\pm\s*", sign, text) for sign in "+-")
-    return Form("list", text, (read(plus.removeprefix("+")), read(minus)))
 
 
 def _bracketed(text: str) -> Form | None:
@@ -192,20 +182,11 @@ def _special(text: str) -> Form | None:
     return Form("unclear", text) if "\\ldots" in text else None
 
 
-def _value(text: str, slash: str = "") -> Form:
+def _value(text: str) -> Form:
     if THOUSANDS.fullmatch(text):
         text = re.sub(r"[ ,]", "", text)
     try:
-        formula = formulas.read(text, slash)
+        formula = formulas.read(text, loose=True)
         return Form("value", text, (), formula, residue(formula))
-    except Ambiguous:
-        return _either(text)
     except Unreadable as error:
         return Form("malformed" if isinstance(error, Malformed) else "unclear", text)
-
-
-def _either(text: str) -> Form:
-    """The two readings of `1/2x`; one form where they are equal."""
-    first, second = (_value(text, slash) for slash in (LEFT_TO_RIGHT, TIGHT))
-    both = first.kind == second.kind == "value"
-    return first if first == second else Form("either" if both else "unclear", text, (first, second))

@@ -8,7 +8,7 @@ undefined function, raises Unreadable. Nothing is ever evaluated by Python or sy
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,7 +16,7 @@ from soar_lib.verifier.spelling import MAX_CHARACTERS
 
 MAX_DEPTH = 80
 MAX_BITS = 4096  # numbers beyond are not worked out
-MAX_FACTORIAL, FOLDED_FACTORIAL = 5000, 500
+MAX_COUNTED = 5000  # in factorials and binomials
 
 TRIGONOMETRIC = ("sin", "cos", "tan", "cot", "sec", "csc")
 HYPERBOLIC = ("sinh", "cosh", "tanh", "coth", "sech", "csch")
@@ -36,15 +36,10 @@ CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 FUNCTION_NAMES = "fghFGHPQTW"  # letters that before a bracket are functions, not factors
 SUM, PRODUCT, SIGNED, POWER = 1, 2, 3, 4  # how tightly signs bind
 BINDING = {"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "^": POWER, "!": POWER}
-LEFT_TO_RIGHT, TIGHT = "left to right", "tight"  # how a/bc is read: (a/b)c or a/(bc)
 
 
 class Unreadable(ValueError):
     """The text is no formula of the whitelist; the message says why."""
-
-
-class Ambiguous(Unreadable):
-    """`1/2x`: the quotient of 1 and 2x, or half of x; or a number behind a factor, x2."""
 
 
 class Malformed(Unreadable):
@@ -55,7 +50,7 @@ class Malformed(Unreadable):
 class Formula:
     """A node: a number, letter or pi, a sum or product of all `parts`, a power (two parts), or a function of one."""
 
-    head: str  # "number", "letter", "pi", "+", "*", "^", "!", or a value of NAMES
+    head: str  # "number", "letter", "pi", "+", "*", "^", or a value of NAMES
     parts: tuple["Formula", ...] = ()
     number: Fraction = Fraction(0)
     name: str = ""  # of a letter
@@ -111,19 +106,11 @@ def divide(top: Formula, bottom: Formula) -> Formula:
     return combine("*", (top, power(bottom, MINUS)))
 
 
-def factorial(formula: Formula) -> Formula:
-    n = formula.number
-    if formula.head != "number" or n.denominator != 1 or not 0 <= n <= MAX_FACTORIAL:
-        raise Unreadable("a factorial of no small integer")
-    return constant(math.factorial(int(n))) if n <= FOLDED_FACTORIAL else Formula("!", (formula,))
-
-
-def binomial(top: Formula, bottom: Formula) -> Formula:
-    n, k = top.number, bottom.number
-    integers = top.head == bottom.head == "number" and n.denominator == k.denominator == 1
-    if not integers or not 0 <= k <= n <= MAX_FACTORIAL:
-        raise Unreadable("a binomial of no small integers")
-    return constant(math.comb(int(n), int(k)))
+def counted(count: Callable[..., int], *of: Formula) -> Formula:
+    """A factorial or binomial."""
+    if any(part.head != "number" or part.number.denominator != 1 or not 0 <= part.number <= MAX_COUNTED for part in of):
+        raise Unreadable("a factorial or binomial of no small integers")
+    return constant(count(*(int(part.number) for part in of)))
 
 
 # ------------------------------------------------------------------ reading
@@ -134,7 +121,7 @@ class Cursor:
     """A position in the tokens of one text, how deep it is nested, and how many bars of `|x|` are open."""
 
     tokens: list[tuple[str, str]]
-    slash: str
+    loose: bool
     at: int = 0
     depth: int = 0
     bars: int = 0
@@ -161,17 +148,17 @@ class Cursor:
         )
 
 
-def read(text: str, slash: str = "") -> Formula:
-    r"""The formula that a text states in sympy's notation or LaTeX.
+def read(text: str, loose: bool = False) -> Formula:
+    r"""The formula that a text states in sympy's notation or LaTeX; `loose` allows a number behind a factor, x2.
 
-    Raises Unreadable; Ambiguous for `a/bc` unless `slash` says how it is meant, and Malformed for broken syntax.
+    Raises Unreadable, also for `a/bc`, which people read in two ways, and Malformed for broken syntax.
 
     >>> read("-9*x^6/8 + sin(2*x)") == read("-\\frac{9}{8} x^{6} + \\sin{2x}")
     True
     """
     if len(text) > MAX_CHARACTERS:
         raise Unreadable("too long")
-    cursor = Cursor(_tokens(text), slash)
+    cursor = Cursor(_tokens(text), loose)
     try:
         formula = _formula(cursor)
         if cursor.kind != "end":
@@ -212,12 +199,9 @@ def _formula(cursor: Cursor, level: int = 0) -> Formula:
     if cursor.depth > MAX_DEPTH:
         raise Unreadable("nested too deeply")
     left, divided = _atom(cursor), False
-    beside = SIGNED if cursor.slash == TIGHT else PRODUCT
-    while (beside if cursor.opens() else BINDING.get(cursor.text, 0)) > level:
+    while (PRODUCT if cursor.opens() else BINDING.get(cursor.text, 0)) > level:
         if cursor.opens():
-            if not cursor.slash and (divided or cursor.kind == "number" and not cursor.after_number()):
-                raise Ambiguous("a/bc, or a number behind a factor: put brackets or *")
-            left = _beside(cursor, left)
+            left = _beside(cursor, left, divided)
             continue
         sign = cursor.take()
         right = _formula(cursor, SIGNED if sign == "^" else BINDING[sign]) if sign != "!" else None
@@ -233,15 +217,17 @@ SIGNS = {
     "*": lambda left, right: combine("*", (left, right)),
     "/": divide,
     "^": power,
-    "!": lambda left, _: factorial(left),
+    "!": lambda left, _: counted(math.factorial, left),
 }
 
 
-def _beside(cursor: Cursor, left: Formula) -> Formula:
+def _beside(cursor: Cursor, left: Formula, divided: bool) -> Formula:
     r"""`left` times the factor beside it, or a mixed number: `3\frac{5}{6}` is 23/6."""
     start, number = cursor.at, cursor.after_number()
     if number and cursor.kind == "number":
         raise Malformed("two numbers side by side")
+    if divided or cursor.kind == "number" and not cursor.loose:
+        raise Unreadable("a/bc, or a number behind a factor: put brackets or *")
     fraction, part = cursor.text == "frac", _formula(cursor, SIGNED)
     if not (number and fraction and part.head == "number" and 0 < part.number < 1):
         return combine("*", (left, part))
@@ -300,7 +286,7 @@ def _word(cursor: Cursor) -> Formula:
         return Formula("pi") if word == "pi" else E
     if word in ("frac", "binom"):
         top, bottom = _enclosed(cursor, braces=True), _enclosed(cursor, braces=True)
-        return divide(top, bottom) if word == "frac" else binomial(top, bottom)
+        return divide(top, bottom) if word == "frac" else counted(math.comb, top, bottom)
     if word == "sqrt" and cursor.text == "[":
         root = _enclosed(cursor)
         return power(_enclosed(cursor, braces=True), divide(ONE, root))

@@ -34,7 +34,7 @@ NOTHING = 1e-15
 SMALLEST = 1e-20  # an integrand of this size is 0
 MAX_MAGNITUDE = 256  # bits before the point in an argument of a function
 MAX_EXPONENT = 10**12
-MPMATH = {"abs": "fabs", "Si": "si", "Ci": "ci", "Ei": "ei", "!": "factorial"}  # names that differ from ours
+MPMATH = {"abs": "fabs", "Si": "si", "Ci": "ci", "Ei": "ei"}  # names that differ from ours
 
 
 class Singular(ArithmeticError):

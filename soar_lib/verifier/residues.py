@@ -26,8 +26,6 @@ def residue(formula: Formula, modulus: int = PRIME, at: dict[str, int] | None = 
         return (at or {}).get(formula.name) or point(formula.name or "pi")
     if head in ("^", "exp"):
         return _power(*([Formula("letter", name="e"), *formula.parts][-2:]), modulus, at)
-    if head == "!":
-        return functools.reduce(lambda a, b: a * b % modulus, range(1, int(formula.parts[0].number) + 1))
     if head not in ("+", "*"):
         raise Unreadable(f"{head} has no residue")
     parts = [residue(part, modulus, at) for part in formula.parts]
