@@ -16,7 +16,7 @@ from fractions import Fraction
 from soar_lib.verifier.answers import LEFT_SIDE, Form, read
 from soar_lib.verifier.formulas import symbols
 from soar_lib.verifier.residues import PRIME, point
-from soar_lib.verifier.spelling import clean
+from soar_lib.verifier.spelling import MAX_CHARACTERS, clean
 
 NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
 DECIMAL = re.compile(r"-?\d*\.\d+")
@@ -33,6 +33,8 @@ def decide(gold: str, answer: str) -> bool | None:
     >>> decide("\\frac{1}{2}", "0.5"), decide("1, 2", "2, 1"), decide("(1, 2)", "(2, 1)"), decide("2", "\\sqrt{4}")
     (True, True, False, None)
     """
+    if max(len(gold), len(answer)) > MAX_CHARACTERS:
+        return gold == answer
     left, right = cleaned(gold, answer)
     if _unspaced(left) == _unspaced(right) or _decimal_comma(left, right):
         return True

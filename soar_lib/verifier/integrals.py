@@ -17,8 +17,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tqdm.auto import tqdm
-
 from soar_lib.verifier import formulas, workers
 from soar_lib.verifier.formulas import Formula, Unreadable, letters
 from soar_lib.verifier.residues import residue, slope
@@ -54,24 +52,38 @@ def check(integrand: str, answer: str, deadline: float = DEADLINE) -> str:
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
     """Verdicts on (integrand, answer) pairs in their order; each distinct pair is decided once."""
-    distinct = {pair: _prepared(*pair) for pair in dict.fromkeys(pairs)}
-    hard = [pair for pair, found in distinct.items() if isinstance(found, list)]
-    asked = workers.side_by_side(lambda pair: by_points(distinct[pair], deadline), hard)
-    asked = tqdm(asked, total=len(hard), desc="integrals", disable=not progress or not hard)
-    judged = distinct | dict(zip(hard, asked))
+    asked = functools.partial(by_points, deadline=deadline)
+    judged = workers.side_by_side(dict.fromkeys(pairs), _exactly, asked, "integrals", progress)
     return [judged[pair].verdict for pair in pairs]
 
 
 def judge(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
     """The verdict and how it came about."""
-    prepared = _prepared(integrand, answer)
-    return by_points(prepared, deadline) if isinstance(prepared, list) else prepared
+    return _exactly(integrand, answer) or by_points(integrand, answer, deadline)
 
 
-def by_points(question: list[str], deadline: float = DEADLINE) -> Judgement:
-    """The worker's judgement on [integrand, answer, letter of integration]."""
+def by_points(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
+    """The worker's judgement on what can be read."""
+    answer = _right_side(answer)
+    question = [integrand, answer, _variable(integrand, answer)]
     found = workers.ask(question, deadline, workers.INTEGRALS)
     return Judgement("timeout", f"no judgement within {deadline:g} s") if found is None else Judgement(**found)
+
+
+def _exactly(integrand: str, answer: str) -> Judgement | None:
+    """The judgement where no numbers are needed."""
+    answer = _right_side(answer)
+    try:
+        variable = _variable(integrand, answer)
+    except Unreadable as error:
+        return Judgement("unparsed", str(error))
+    try:
+        equal = slope(read(answer), variable) == residue(read(integrand))
+    except Unreadable:
+        return None
+    if "." in integrand + answer and not equal:
+        return None  # rounded
+    return Judgement("right" if equal else "wrong", "compared exactly")
 
 
 @functools.lru_cache(maxsize=50_000)
@@ -100,32 +112,15 @@ def integrand_of(question: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _prepared(integrand: str, answer: str) -> Judgement | list[str]:
-    """The judgement where this process can give it, else the question for the worker."""
-    answer = _right_side(answer)
-    try:
-        asked, given = read(integrand), read(answer)
-        variable = _variable(letters(asked), letters(given))
-    except Unreadable as error:
-        return Judgement("unparsed", str(error))
-    try:
-        equal = slope(given, variable) == residue(asked)
-    except Unreadable:
-        return [integrand, answer, variable]
-    rounded = "." in integrand + answer
-    if rounded and not equal:
-        return [integrand, answer, variable]
-    return Judgement("right" if equal else "wrong", "compared exactly")
-
-
 def _right_side(answer: str) -> str:
     r"""`F(x) = ...` and `\int f dx = ...` state what is behind the sign."""
     sides = split_top(clean(answer), "=")
     return sides[1] if len(sides) == 2 and LEFT_SIDE.fullmatch(sides[0]) else answer
 
 
-def _variable(asked: frozenset[str], given: frozenset[str]) -> str:
+def _variable(integrand: str, answer: str) -> str:
     """The letter of integration. Raises Unreadable where integrand or answer holds another that is no constant."""
+    asked, given = letters(read(integrand)), letters(read(answer))
     if len(asked) > 1:
         raise Unreadable(f"the integrand holds the letters {', '.join(sorted(asked))}")
     others = sorted(name for name in given - asked if not CONSTANT.fullmatch(name))

@@ -8,7 +8,6 @@ from fractions import Fraction
 from soar_lib.verifier.extraction import boxes
 
 MAX_CHARACTERS = 2000  # no answer is as long; beyond nothing is cleaned or read
-PLAIN = re.compile(r"(?:[-+*/^(),\d ]|\.(?!\.)|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))*")
 WORD = r"(?![a-zA-Z])"
 ENVIRONMENT_WITH_ROWS = re.compile(r"\\begin|&")
 BASES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
@@ -36,7 +35,12 @@ def _base(match: re.Match) -> str:
     return f"_{{{BASES.index(match[1]) + 2 if match[1] in BASES else match[1]}}}"
 
 
-MIXED = (re.compile(r"(?<![\w.)}\]/^*])(\d+) (\d+)/(\d+)(?![\d.])"), _mixed)
+CHARACTERS = str.maketrans(
+    {
+        "²": "^{2}", "³": "^{3}", "ˆ": "^", "−": "-", "–": "-", "÷": "/", "×": "*", "·": "*", "π": "\\pi ",
+        "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "…": "\\ldots ", "∅": "\\emptyset ",
+    }
+)  # fmt: skip
 REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -44,9 +48,6 @@ REWRITES = [
         (r"(?<=\d)\s*(?:,\\!\s*|\{,\}(?:\\!)?\s*|\\,)(?=\d{3}(?!\d))", ""),  # thousands: 3,\!200 and 14{,}916
         (r"[¼-¾⅐-⅞]", _fraction),
         (r"(\d*)\.(\d*)\\(?:overline|bar)\s*\{(\d{1,40})\}", _repeating),
-        (r"²", "^{2}"),
-        (r"³", "^{3}"),
-        (r"ˆ", "^"),
         (r"√\s*(\d+|[a-zA-Z])", r"\\sqrt{\1}"),
         (r"√", r"\\sqrt"),
         (r"\{\s*([-+:=,])\s*\}", r"\1"),
@@ -63,27 +64,25 @@ REWRITES = [
         (r"(?<![a-zA-Z\\])(?:,\s*)?\b(?:and|or)\b(?![a-zA-Z])", ","),
         (r"(?<=[)\]}\d])\s*or\s*(?=[(\[{\d])", ","),
         (r"(?<!\\)\\[,;:!> ]|~|\\q?quad" + WORD, " "),
-        (rf"\\(?:cdot|times|ast){WORD}|[×·]|\*", "*"),
+        (rf"\\(?:cdot|times|ast){WORD}|\*", "*"),
         (r"\*\s?\*", "^"),
-        (rf"\\div{WORD}|÷", "/"),
-        (r"[−–]", "-"),
-        (rf"\\(?:leq?|leqslant){WORD}|<=|≤", r"\\le "),
-        (rf"\\(?:geq?|geqslant){WORD}|>=|≥", r"\\ge "),
-        (rf"\\(?:neq?){WORD}|!=|≠", r"\\ne "),
+        (rf"\\div{WORD}", "/"),
+        (rf"\\(?:leq?|leqslant){WORD}|<=", r"\\le "),
+        (rf"\\(?:geq?|geqslant){WORD}|>=", r"\\ge "),
+        (rf"\\(?:neq?){WORD}|!=", r"\\ne "),
         (rf"\\lt{WORD}", "<"),
         (rf"\\gt{WORD}", ">"),
-        (rf"\\l?dots{WORD}|\\cdots{WORD}|\.\.\.|…", r"\\ldots "),
+        (rf"\\l?dots{WORD}|\\cdots{WORD}|\.\.\.", r"\\ldots "),
         (rf"\+?\s*\\infty{WORD}|\+?\s*\binfinity\b|\+?\s*∞", r"\\infty "),
-        (r"π", r"\\pi "),
         (rf"\^?\s*\{{\s*\\circ\s*\}}|\^\s*\\circ{WORD}|\\degree{WORD}", "°"),
-        (r"\\(?:varnothing|emptyset)" + WORD + r"|∅|\\\{\s*\\\}", r"\\emptyset "),
+        (r"\\(?:varnothing|emptyset)" + WORD + r"|\\\{\s*\\\}", r"\\emptyset "),
         (r"\\sqrt\s*(\[\w+\])\s*([0-9a-zA-Z])", r"\\sqrt\1{\2}"),
         (r"\\sqrt\s*\(([^()]*)\)|\\sqrt\s*([0-9a-zA-Z])", r"\\sqrt{\1\2}"),
         (r"\^\s*(-?\d+(?:\.\d+)?)", r"^{\1}"),
         (r"_\s*(\d+)", r"_{\1}"),
         (rf"_\s*\{{?\s*(?:\\text\s*\{{)?\s*{IN_BASE}{WORD}\s*\}}?\s*\}}?$", _base),
         (rf"(?<=[\dA-F)}}])\s*(?:\\text\s*\{{)?\s*\(?(?:in )?base[\s-]*{IN_BASE}\s*\)?\s*\}}?$", _base),
-        MIXED,
+        (r"(?<![\w.)}\]/^*])(\d+) (\d+)/(\d+)(?![\d.])", _mixed),
     )
 ]
 
@@ -99,9 +98,7 @@ def clean(text: str) -> str:
     """
     if len(text) > MAX_CHARACTERS:
         return text
-    if PLAIN.fullmatch(text):
-        return _clean_plain(text)
-    text = re.sub(r"(?<!\\)\\[()\[\]]", " ", text.strip())
+    text = re.sub(r"(?<!\\)\\[()\[\]]", " ", text.strip().translate(CHARACTERS))
     while inner := boxes(text):
         text = inner[-1][2]  # a box in the box
     if not ENVIRONMENT_WITH_ROWS.search(text):
@@ -112,13 +109,6 @@ def clean(text: str) -> str:
     while text.startswith("{") and closing(text, "{", "}") == len(text) - 1:
         text = text[1:-1].strip()  # `{1,3}` is `1,3`: the braces only group
     return text
-
-
-def _clean_plain(text: str) -> str:
-    """The same for text without LaTeX and words, at a tenth of the time: most answers of small models are such."""
-    text = re.sub(r"\*\s?\*", "^", text)
-    text = _spaced(re.sub(r"\^\s*(-?\d+(?:\.\d+)?)", r"^{\1}", text))
-    return MIXED[0].sub(MIXED[1], text) if "/" in text else text
 
 
 def _spaced(text: str) -> str:

@@ -11,10 +11,9 @@ evaluated. The verdicts:
 Importing this module imports neither sympy nor Math-Verify; this process never does.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-
-from tqdm.auto import tqdm
 
 from soar_lib.verifier import workers
 from soar_lib.verifier.answers import read, understood
@@ -42,8 +41,7 @@ def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
 
 def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
     """The verdict on a bare answer, the content of a box: right, wrong or timeout."""
-    verdict = _cheap(gold, answer)
-    return verdict or _asked(gold, answer, deadline)
+    return _decided(gold, answer) or _asked(gold, answer, deadline)
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
@@ -53,10 +51,8 @@ def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadlin
     """
     answers = {response: boxed_answer(response) for response in {response for _, response in pairs}}
     distinct = {(gold, answers[response]) for gold, response in pairs if answers[response] is not None}
-    verdicts = {pair: _cheap(*pair) for pair in tqdm(distinct, desc="checking", disable=not progress)}
-    hard = [pair for pair, verdict in verdicts.items() if verdict is None]
-    asked = workers.side_by_side(lambda pair: _asked(*pair, deadline), hard)
-    verdicts.update(zip(hard, tqdm(asked, total=len(hard), desc="Math-Verify", disable=not progress or not hard)))
+    asked = functools.partial(_asked, deadline=deadline)
+    verdicts = workers.side_by_side(distinct, _decided, asked, "Math-Verify", progress)
     return [verdicts.get((gold, answers[response]), "unparsed") for gold, response in pairs]
 
 
@@ -79,16 +75,13 @@ def verdict_counts(verdicts: Iterable[str]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in VERDICTS}
 
 
-def _cheap(gold: str, answer: str) -> str | None:
-    if max(len(gold), len(answer)) > MAX_CHARACTERS:
-        return "right" if gold == answer else "wrong"
-    verdict = decide(gold, answer)
-    return None if verdict is None else "right" if verdict else "wrong"
+def _decided(gold: str, answer: str) -> str | None:
+    return {True: "right", False: "wrong", None: None}[decide(gold, answer)]
 
 
 def _asked(gold: str, answer: str, deadline: float) -> str:
     verdict = workers.ask([_for_algebra(text) for text in cleaned(gold, answer)], deadline)
-    return "timeout" if verdict is None else "right" if verdict else "wrong"
+    return {True: "right", False: "wrong", None: "timeout"}[verdict]
 
 
 def _for_algebra(text: str) -> str:

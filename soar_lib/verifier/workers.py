@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
 VERIFY, INTEGRALS = "soar_lib.verifier.math_verify_worker", "soar_lib.verifier.integral_worker"
 ROOT = str(Path(__file__).parents[2])  # last on the path, for a package that is not installed
 START = (
@@ -96,10 +98,17 @@ def _end(worker: Worker) -> None:
         _started.remove(worker)
 
 
-def side_by_side(function: Callable, items: Iterable) -> Iterable:
-    """`function` of each item in order, in as many threads as CPU cores (at most 8): for what asks workers."""
+def side_by_side(questions: Iterable[tuple], decide: Callable, asked: Callable, name: str, progress: bool) -> dict:
+    """What `decide` says of each question, or where that is None what `asked` says, which may ask workers.
+
+    It runs in as many threads as CPU cores (at most 8), and so as many workers.
+    """
+    verdicts = {question: decide(*question) for question in questions}
+    hard = [question for question, verdict in verdicts.items() if verdict is None]
     with ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
-        yield from pool.map(function, items)
+        found = pool.map(lambda question: asked(*question), hard)
+        found = tqdm(found, total=len(hard), desc=name, disable=not progress or not hard)
+        return verdicts | dict(zip(hard, found))
 
 
 def stop() -> None:

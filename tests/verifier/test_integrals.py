@@ -261,7 +261,7 @@ def test_polynomials_get_the_verdict_that_points_give():
     for item in items:
         f, right = item["metadata"]["integrand"], item["answer"]
         for answer in (right, spoiled(right, rng), right.removesuffix(" + C")):
-            quick, slow = judge(f, answer), by_points([f, answer, "x" if "x" in f else "X"])
+            quick, slow = judge(f, answer), by_points(f, answer)
             assert quick.reason == "compared exactly" and slow.reason != quick.reason
             assert quick.verdict == slow.verdict
             seen.append(quick.verdict)
