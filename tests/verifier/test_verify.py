@@ -275,10 +275,10 @@ def test_what_has_no_residue_is_unclear(text):
     assert read(text).kind == "unclear"
 
 
-def test_a_slash_before_two_factors_has_two_readings():
-    assert [item.text for item in read("1/2x").items] == ["1/2x"] * 2 and read("1/2x").kind == "either"
-    assert read("x/1x").kind == "either" and read("2/1x").kind == "either" and read("(1/2)x").kind == "value"
-    assert [decide("1/2x", answer) for answer in ("1/(2x)", "x/2", "2x")] == [None, None, False]
+def test_a_slash_before_two_factors_is_for_math_verify():
+    assert [read(text).kind for text in ("1/2x", "2/(x)x", "(1/2)x", "1/2*x")] == ["unclear"] * 2 + ["value"] * 2
+    assert [decide("1/2x", answer) for answer in ("1/(2x)", "x/2", "2x")] == [None] * 3
+    assert [equal("1/2x", answer) for answer in ("x/2", "2x")] == ["right", "wrong"]
 
 
 def test_nesting_is_limited():
