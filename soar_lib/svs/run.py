@@ -1,4 +1,4 @@
-"""SvS and its controls: every arm on every seed, in one folder; `svs.report` then makes tables and claims of it.
+"""SvS and its controls: every arm on every seed, in one folder. `svs.report` makes tables and claims of it.
 
 An arm is what `SVS_ARMS` changes in the settings; its seeds are the slots of one population of adapters. All arms share
 problems, and the arms of one seed share the order of problems and the numbers that originals are solved with. Arms with
@@ -30,6 +30,7 @@ from soar_lib.problems.likeness import overlap
 from soar_lib.problems.load import load
 from soar_lib.randomness import generator
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
+from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.student.train import problem_order
@@ -38,17 +39,15 @@ from soar_lib.svs.step import play
 from soar_lib.svs.synthesis import Rephrase, Task, rephraser, solve
 
 SETS = (TEST, HARD, OTHER)  # what is measured
+Sets = dict[str, list[Problem]]  # what is learned from and measured, by name
 
 
 def run(
-    config: SvsConfig,
-    folder: str | Path,
-    resume: bool = False,
-    base: Base | None = None,
-    hooks: runs.Hooks = runs.Hooks(),
+    config: SvsConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
-    """Run all arms into a folder, or go on with what is there. `hooks.say` is told each arm when it is finished; `base`
-    saves loading `config.model` again. Raises ConfigError, LoadError and RunError before anything is written."""
+    """Run all arms into a folder, or go on with what is there; `svs.report.write` then writes the tables. `hooks.say`
+    is told each arm when it is finished; `base` saves loading `config.model` again. Raises ConfigError, LoadError and
+    RunError before anything is written."""
     folder = Path(folder)
     runs.check_folder(folder, resume)
     sets = problem_sets(config, folder)
@@ -69,12 +68,12 @@ def run(
         hooks.say(f"svs: {name} is finished; everything is in {folder / name}")
 
 
-def sized(config: SvsConfig, sets: dict[str, list[Problem]]) -> SvsConfig:
+def sized(config: SvsConfig, sets: Sets) -> SvsConfig:
     """The settings with the numbers of problems that there are, for predictions."""
     return replace(config, **{f"{name}_size": len(sets[name]) for name in SETS})
 
 
-def problem_sets(config: SvsConfig, folder: Path) -> dict[str, list[Problem]]:
+def problem_sets(config: SvsConfig, folder: Path) -> Sets:
     """Training problems (`TRAIN`) and those of each measured set: what the run in `folder` began with, else what the
     settings name. Raises ConfigError and LoadError."""
     if (folder / f"{OTHER}.jsonl").exists():  # written last
@@ -100,7 +99,7 @@ class ArmRun:
 
     folder: Path
     config: SvsConfig
-    sets: dict[str, list[Problem]]
+    sets: Sets
     sizes: list[list[int]]
     learner: Learner
     rephrase: Rephrase | None = None
@@ -118,9 +117,8 @@ class ArmRun:
 
 
 def train_arm(
-    config: SvsConfig, folder: Path, sets: dict[str, list[Problem]], base: Base, hooks: runs.Hooks,
-    rephrase: Rephrase | None = None,
-) -> None:  # fmt: skip
+    config: SvsConfig, folder: Path, sets: Sets, base: Base, hooks: Hooks, rephrase: Rephrase | None = None
+) -> None:
     """Train and measure one arm in its folder, or go on with it; a finished one is left alone."""
     if (folder / "result.json").is_file():
         runs.check_same(folder, config)
@@ -136,9 +134,7 @@ def train_arm(
     runs.write_json(folder / "result.json", result)
 
 
-def restored(
-    base: Base, config: SvsConfig, this: runs.Run, sets: dict[str, list[Problem]], rephrase: Rephrase | None = None
-) -> ArmRun:
+def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase: Rephrase | None = None) -> ArmRun:
     """The arm as the last step that counts left it; untrained slots are all alike, so that arms and seeds differ in
     what follows alone."""
     draw = generator(config.seed, "svs", "adapter")
@@ -169,12 +165,12 @@ def rollouts_by_step(folder: Path) -> list[list[int]]:
 # ------------------------------------------------------------------ its stages
 
 
-def _commit(arm: ArmRun, **records: list[dict]) -> runs.Commit:
+def _commit(arm: ArmRun, **records: list[dict]) -> Commit:
     tensors = {"adapters": arm.learner.adapters.state_dict(), "optimizer": optimizer_tensors(arm.learner)}
     return tensors, {"entropy": arm.entropy}, records
 
 
-def _step(base: Base, arm: ArmRun, step: int) -> runs.Commit:
+def _step(base: Base, arm: ArmRun, step: int) -> Commit:
     """One step of every slot, and on some steps a measurement on `test`."""
     rows, written = play(base, arm.learner, batches(arm, step), arm.config, step, arm.rephrase)
     every = arm.config.measure_every
@@ -218,7 +214,7 @@ def measure(base: Base, arm: ArmRun, part: str, samples: int) -> tuple[torch.Ten
     return torch.cat(shares, 1), (-logprobs / tokens).tolist()
 
 
-def _scores(base: Base, arm: ArmRun, part: str) -> runs.Commit:
+def _scores(base: Base, arm: ArmRun, part: str) -> Commit:
     """One measured set; the student is a seed's only one. Notes the entropy on `test`."""
     many = part == HARD and arm.folder.name in arm.config.large_k
     n = arm.config.hard_samples if many else arm.config.samples

@@ -28,6 +28,7 @@ from soar_lib.svs import synthesis
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.svs.synthesis import Rephrase, Seed, Solved, Task, VariationalProblem
 
+Batches = Mapping[int, Sequence[Problem]]  # slot by slot, a run's seed and the problems that it solves
 KINDS = ORIGINAL, SYNTHESIS, FURTHER = "original", "synthesis", "further"  # OQA, VPS and SPA in the released code
 
 
@@ -93,10 +94,9 @@ def truncate(groups: list[Group], rows: int, key: Key) -> list[Group]:
 
 
 def play(
-    base: Base, learner: Learner, batches: Mapping[int, Sequence[Problem]], config: SvsConfig, step: int,
-    rephrase: Rephrase | None = None,
-) -> tuple[list[dict], list[VariationalProblem]]:  # fmt: skip
-    """Algorithm 1 lines 4 to 28 for every slot, in place: slot by slot, `batches` has a run's seed and its problems.
+    base: Base, learner: Learner, batches: Batches, config: SvsConfig, step: int, rephrase: Rephrase | None = None
+) -> tuple[list[dict], list[VariationalProblem]]:
+    """Algorithm 1 lines 4 to 28 for every slot, in place.
 
     Returns a row of measures per slot and the variants. `entropy` is the mean of minus log-probability over the tokens
     of the solutions of originals, in nats: an unbiased estimate of the policy's entropy per token.
@@ -115,9 +115,8 @@ def play(
 
 
 def rollouts(
-    base: Base, adapters: Adapters, batches: Mapping[int, Sequence[Problem]], config: SvsConfig, step: int,
-    rephrase: Rephrase | None = None,
-) -> Rollouts:  # fmt: skip
+    base: Base, adapters: Adapters, batches: Batches, config: SvsConfig, step: int, rephrase: Rephrase | None = None
+) -> Rollouts:
     """All that one step draws: the originals, and beyond them what `config.further` says."""
     tasks = [
         Task(slot, problem, (seed, step, place))

@@ -153,9 +153,9 @@ def judge(
     given_away = leak(question, original.answer, seed.solution, original.question)
     known = [(original.question, "original"), *((other, "sibling") for other in earlier)]
     same = next((name for text, name in known if near_duplicate(question, text, guards.similarity)), "")
-    dropped = "" if _fits(base, student_messages(question), config) else "long"
-    dropped = "duplicate" if guards.duplicates and same else dropped
-    dropped = "leak" if guards.leaks and given_away else dropped
+    reasons = {"leak": guards.leaks and given_away, "duplicate": guards.duplicates and same}
+    reasons["long"] = not _fits(base, student_messages(question), config)
+    dropped = next((reason for reason, holds in reasons.items() if holds), "")
     return replace(written, leak=given_away, duplicate=same, dropped=dropped)
 
 
@@ -261,7 +261,11 @@ def rephraser(name: str, problems: Sequence[Problem]) -> Rephrase:
         if foreign:
             raise LoadError(f"nano: cannot rephrase {foreign[0]}, which is not of its world; name a JSONL file")
         return lambda problem, count, key: _draws(count, key, lambda rng: rephrased(problem.question, rng))
-    known = _rephrasings(Path(name))
+    known = defaultdict(list)
+    for number, row in read_rows(Path(name)):
+        if not (isinstance(row.get("id"), str) and isinstance(row.get("question"), str)):
+            raise LoadError(f"{name}:{number}: expected an object with id and question")
+        known[row["id"]].append(row["question"])
     missing = [problem.id for problem in problems if problem.id not in known]
     if missing:
         raise LoadError(f"{name}: has no rephrasing of {missing[0]} ({len(missing)} problems lack one); add them")
@@ -271,12 +275,3 @@ def rephraser(name: str, problems: Sequence[Problem]) -> Rephrase:
 def _draws(count: int, key: Key, one: Callable[[random.Random], str]) -> list[str]:
     rng = random.Random(derive(*key))
     return [one(rng) for _ in range(count)]
-
-
-def _rephrasings(path: Path) -> dict[str, list[str]]:
-    found = defaultdict(list)
-    for number, row in read_rows(path):
-        if not (isinstance(row.get("id"), str) and isinstance(row.get("question"), str)):
-            raise LoadError(f"{path}:{number}: expected an object with id and question")
-        found[row["id"]].append(row["question"])
-    return found
