@@ -278,7 +278,7 @@ def test_what_has_no_residue_is_unclear(text):
 def test_a_slash_before_two_factors_is_for_math_verify():
     assert [read(text).kind for text in ("1/2x", "2/(x)x", "(1/2)x", "1/2*x")] == ["unclear"] * 2 + ["value"] * 2
     assert [decide("1/2x", answer) for answer in ("1/(2x)", "x/2", "2x")] == [None] * 3
-    assert [equal("1/2x", answer) for answer in ("x/2", "2x")] == ["right", "wrong"]
+    assert [equal("1/2x", answer) for answer in ("1/(2x)", "2x")] == ["right", "wrong"]
 
 
 def test_nesting_is_limited():
