@@ -88,6 +88,19 @@ def test_the_model_card_is_read_by_the_hub_and_says_what_the_run_found(run, tmp_
         assert words in card(built), words
 
 
+def test_a_card_names_the_rewards_of_the_run(run, tmp_path):
+    text = card(give_away.model_repository(run, tmp_path / "model"))
+    assert "| teacher reward | grounded; mean " in text and "| student reward | soar |" in text
+    rewards = {"reward": "mine.gain sha256:0123456789ab", "student_reward": "mine.short sha256:ba9876543210"}
+    own = changed(run, tmp_path / "own", **rewards)
+    text = card(give_away.model_repository(own, tmp_path / "other"))
+    assert "it was paid by `mine.gain sha256:0123456789ab`, a function of whoever ran it." in text
+    assert "| student reward | mine.short sha256:ba9876543210 |" in text and "A reward is a gain" not in text
+    assert "- It was rewarded by `mine.short sha256:ba9876543210`" in text and "Only the box" not in text
+    text = card(give_away.questions_repository(own, tmp_path / "data"))
+    assert "| `reward` | of the whole data set: `mine.gain sha256:0123456789ab`, a function of whoever ran it |" in text
+
+
 def test_a_base_of_the_hub_is_named_and_one_of_a_local_folder_must_be(run, tmp_path):
     hub = changed(run, tmp_path / "hub", model="owner/base")
     with pytest.raises(ConfigError, match=r"^licence = '': no licence of adapters of owner/base is known here; name"):
