@@ -29,7 +29,7 @@ from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples
 from soar_lib.settings.student import OptimiserSettings
 
-NORMALISATIONS = ("sequence", "token", "token_in_sequence")
+NORMALISATIONS = ("sequence", "token")
 
 
 def advantages(rewards: torch.Tensor, kind: str = "rloo") -> torch.Tensor:
@@ -58,17 +58,14 @@ def advantages(rewards: torch.Tensor, kind: str = "rloo") -> torch.Tensor:
 def row_weights(mask: torch.Tensor, slots: torch.Tensor, normalisation: str = "sequence") -> torch.Tensor:
     """The weight [N] of each completion's token sum in its slot's loss.
 
-    "sequence": 1 / completions of the slot (TRL's RLOO). "token": 1 / tokens of the slot (DAPO). "token_in_sequence":
-    1 / (completions of the slot x own tokens) (GRPO).
+    "sequence": 1 / completions of the slot (TRL's RLOO). "token": 1 / tokens of the slot (DAPO).
     """
     if normalisation not in NORMALISATIONS:
         raise ValueError(f"normalisation {normalisation!r} is unknown: use one of {', '.join(NORMALISATIONS)}")
-    tokens = mask.sum(1).float()
     _, slot = torch.unique(slots, return_inverse=True)
     if normalisation == "token":
-        return 1 / torch.bincount(slot, tokens)[slot].float()
-    weights = 1 / torch.bincount(slot)[slot].float()
-    return weights / tokens.clamp(min=1) if normalisation == "token_in_sequence" else weights
+        return 1 / torch.bincount(slot, mask.sum(1).float())[slot].float()
+    return 1 / torch.bincount(slot)[slot].float()
 
 
 def policy_gradient_loss(
