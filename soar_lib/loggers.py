@@ -20,6 +20,7 @@ Log = Callable[[Sequence[dict]], None]  # told the rows of one commit, in order
 Write = Callable[[str, int, dict[str, float]], None]  # (curve, place, values)
 LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}  # name -> package
 # Columns that name a curve.
+# Columns that name a curve.
 WHO = ("policy", "dataset", "repeat", "phase", "arm", "source", "student", "seed", "problem")
 WHEN = ("round", "step")
 
