@@ -29,14 +29,10 @@ from soar_lib import loggers
 from soar_lib.records import Problem
 from soar_lib.settings.values import differences, to_values
 
-if TYPE_CHECKING:  # the command line's checks need not wait for them
+if TYPE_CHECKING:  # the command line's checks need not wait for it
     import pandas as pd
 
-    from soar_lib.student.inner_loop import InnerLoop
-
-LOGS = {
-    "metrics": "metrics.csv", "rounds": "rounds.jsonl", "problems": "problems.jsonl", "scores": "scores.jsonl",
-}  # fmt: skip
+LOGS = {"metrics": "metrics.csv"} | {name: f"{name}.jsonl" for name in ("rounds", "problems", "scores")}
 VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-verify", "reasoning-gym")
 
 
@@ -223,12 +219,13 @@ def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> No
 @dataclass(frozen=True)
 class Hooks:
     """What a caller hooks into a run: progress bars, a logger (one of `loggers.LOGGERS` by name, or a function that is
-    told the rows of metrics.csv), who hears the lines of text, and who trains SOAR's students (None: this process)."""
+    told the rows of metrics.csv), who hears the lines of text, and who trains SOAR's students (a
+    `student.inner_loop.InnerLoop`; None: this process)."""
 
     progress: bool = True
     log: str | loggers.Log | None = None
     say: Callable[[str], None] = print
-    inner_loop: "InnerLoop | None" = None
+    inner_loop: Any = None
 
     def __post_init__(self) -> None:
         loggers.check_logger(self.log)
@@ -246,8 +243,7 @@ def run_stages(
     unit: str = "stage",
     note: Callable[[], dict[str, Any]] = dict,
 ) -> None:
-    """Do those of a run's stages that are left, each ended by the commit that it returns; `note` returns
-    what the progress bar shows beside the count."""
+    """Do the stages of a run that are left, each ended by the commit it returns; the bar shows what `note` says."""
     bar = tqdm(total=len(stages), initial=this.round, desc=title, unit=unit, disable=not hooks.progress)
     with bar, loggers.opened(hooks.log, this.folder, read_json(this.folder / "config.json")) as this.log:
         for stage in stages[this.round :]:

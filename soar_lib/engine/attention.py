@@ -21,13 +21,13 @@ BLOCK = 32  # columns by which the buffers of Decoding grow
 SPREAD, BUCKET = 0.75, 8  # completions attended together: shortest to longest, and at least so many rows
 
 
-def attend(module, query, key, value, attention_mask, scaling=None, layout=None, **options):
+def attend(module, query, key, value, attention_mask, **options):
     """transformers' attention function: query [N, H, L, d], key and value [N, Hkv, L, d] -> [N, L, H, d]."""
     extra = [name for name in ("sliding_window", "softcap", "s_aux") if options.get(name) is not None]
     if extra:
         raise ValueError(f"{type(module).__name__} uses {', '.join(extra)}, which shared-prompt attention does not do")
-    scale = scaling if scaling is not None else query.shape[-1] ** -0.5
-    return layout.attend(module.layer_idx, query, key, value, scale), None
+    scale = options.get("scaling") or query.shape[-1] ** -0.5
+    return options["layout"].attend(module.layer_idx, query, key, value, scale), None
 
 
 AttentionInterface.register(NAME, attend)
