@@ -10,20 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from soar_lib.ladder.names import TIMES, TREES
-from soar_lib.measure import plots
-from soar_lib.measure.drawing import (
-    COLOURS,
-    dots,
-    draw_bands,
-    looks,
-    means,
-    name_rows,
-    panels,
-    side_legend,
-    stack,
-    top_legend,
-    whiskers,
-)
+from soar_lib.measure import drawing, plots
+from soar_lib.measure.drawing import COLOURS, looks, panels
 from soar_lib.measure.tables import name, percent
 
 # What became of a variant (`ladder.report.FATES`) for readers, and its colour.
@@ -55,8 +43,8 @@ def arms(data: pd.DataFrame) -> Figure:
     """Every number of `ladder.report.table` with its 95 % interval, the paper's as a hollow diamond."""
     figure, (axes,) = panels(size=(9.0, 1.4 + 0.36 * len(data)))
     look = looks(data["arm"])
-    dots(axes, data, [look[arm] for arm in data["arm"]])
-    name_rows(axes, [f"{name(row.arm)}, {row.metric} ({row.seeds})" for row in data.itertuples()])
+    drawing.dots(axes, data, [look[arm] for arm in data["arm"]])
+    drawing.name_rows(axes, [f"{name(row.arm)}, {row.metric} ({row.seeds})" for row in data.itertuples()])
     axes.set(xlim=(-2, 102), xlabel="right on the test problems (%), 95 % intervals", ylabel="arm, measure (seeds)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", fontsize=9, frameon=False)
     return figure
@@ -64,7 +52,7 @@ def arms(data: pd.DataFrame) -> Figure:
 
 def curves(metrics: pd.DataFrame, smoothing: int = 5) -> Figure:
     """The share of answers with the top reward along the steps, one line per arm; rows of the run's metrics.csv."""
-    frame = means(metrics, "step", "top_reward", smoothing)
+    frame = drawing.means(metrics, "step", "top_reward", smoothing)
     return plots.lines(frame, "step", "top_reward", ("answers with the top reward (%)", 100), smoothing)
 
 
@@ -75,7 +63,7 @@ def levels(data: pd.DataFrame) -> Figure:
     for index, (arm, part) in enumerate(data.groupby("arm", sort=False)):
         places = part["level"] + 0.05 * (2 * index - 1)  # beside each other, so that intervals do not hide one another
         own = look[arm] | {"label": TIMES[arm]}
-        axes.errorbar(places, 100 * part["mean"], yerr=whiskers(part), capsize=3, ms=5, **own)
+        axes.errorbar(places, 100 * part["mean"], yerr=drawing.whiskers(part), capsize=3, ms=5, **own)
     counts = data.groupby("level")["problems"].max()
     axes.set_xticks(counts.index, [f"{level}\n({count})" for level, count in counts.items()])
     axes.set(xlabel="level of the variant (variants)", ylabel="right answers (%)", ylim=(0, 102))
@@ -88,13 +76,14 @@ def variants(data: pd.DataFrame) -> Figure:
     """What became of the variants, a bar for each kind of tree and level; the table of `ladder.report.trees`."""
     figure, (axes,) = panels(size=(9.0, 1.6 + 0.42 * len(data)))
     for place, (_, row) in enumerate(data.iterrows()):
-        total = row[list(FATE_LOOKS)].sum()
-        stack(axes, place, [(text, 100 * row[fate] / total, ink, "white") for fate, (text, ink) in FATE_LOOKS.items()])
-    name_rows(axes, [f"{TREES[row.tree]}, level {row.level} ({row.prompts:,})" for row in data.itertuples()])
+        shares = 100 * row[list(FATE_LOOKS)] / row[list(FATE_LOOKS)].sum()
+        parts = [(text, shares[fate], colour, "white") for fate, (text, colour) in FATE_LOOKS.items()]
+        drawing.stack(axes, place, parts)
+    drawing.name_rows(axes, [f"{TREES[row.tree]}, level {row.level} ({row.prompts:,})" for row in data.itertuples()])
     axes.grid(False)
     axes.set(xlabel="share of what the prompts gave (%)", ylabel="kind of tree, level (prompts)")
     handles, labels = axes.get_legend_handles_labels()
-    top_legend(figure, handles[: len(FATE_LOOKS)], labels[: len(FATE_LOOKS)])
+    drawing.top_legend(figure, handles[: len(FATE_LOOKS)], labels[: len(FATE_LOOKS)])
     return figure
 
 
@@ -103,14 +92,14 @@ def ttrl(data: pd.DataFrame) -> Figure:
     the mean over test problems and seeds; bands: 95 % intervals. The table of `ladder.report.ttrl`."""
     figure, (right, solved, reward) = panels(3, size=(9.0, 8.0), sharex=True)
     look = looks(data["arm"])
-    draw_bands(right, data, "step", ("right", "low", "high"), look, 100)
-    draw_bands(solved, data, "step", ("solved", "solved_low", "solved_high"), look, 100)
+    drawing.draw_bands(right, data, "step", ("right", "low", "high"), look, 100)
+    drawing.draw_bands(solved, data, "step", ("solved", "solved_low", "solved_high"), look, 100)
     for arm, part in data.groupby("arm", sort=False):
         reward.plot(part["step"], part["reward"], **look[arm], ms=4)
     right.set(ylabel="right probes (%)", ylim=(0, 102), title="Mean over test problems and seeds, 95 % intervals")
     solved.set(ylabel="solved at any step so far (%)", ylim=(0, 102))
     reward.set(ylabel="reward on the variants", xlabel="step of TTRL (0: before the first)")
-    side_legend(figure, right)
+    drawing.side_legend(figure, right)
     return figure
 
 
@@ -136,7 +125,7 @@ def tree(data: pd.DataFrame) -> Figure:
     axes.set(xlabel="level", yticks=[], xlim=(-0.2, data["level"].max() + 0.2))
     axes.set_xticks(range(data["level"].max() + 1))
     axes.invert_yaxis()
-    side_legend(figure, axes)
+    drawing.side_legend(figure, axes)
     return figure
 
 

@@ -12,20 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from soar_lib.measure import drawing
 from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
-from soar_lib.measure.drawing import (
-    COLOURS,
-    PAPER,
-    Looks,
-    averaged,
-    draw_means,
-    looks,
-    name_rows,
-    panels,
-    side_legend,
-    top_legend,
-    whiskers,
-)
+from soar_lib.measure.drawing import COLOURS, Looks, looks, panels
 from soar_lib.runs import read_jsonl
 
 UNITS = ("points", "ratio", "percent", "nats per token")  # of claims
@@ -71,9 +60,9 @@ def lines(
     `axis` is what the y axis says and the factor to its unit; `smoothing` is what the table was smoothed by.
     """
     figure, (axes,) = panels()
-    draw_means(axes, frame, x, y, look or looks(frame["arm"]), axis[1])
-    axes.set(xlabel=x, ylabel=axis[0], title=averaged(smoothing))
-    side_legend(figure, axes)
+    drawing.draw_means(axes, frame, x, y, look or looks(frame["arm"]), axis[1])
+    axes.set(xlabel=x, ylabel=axis[0], title=drawing.averaged(smoothing))
+    drawing.side_legend(figure, axes)
     return figure
 
 
@@ -83,7 +72,7 @@ def pass_at_k(data: pd.DataFrame, where: str = "hard test", look: Looks | None =
     figure, (axes,) = panels()
     draw_passes(axes, data, look or looks(data["arm"]), where)
     axes.set_title("Mean and 95 % intervals")
-    side_legend(figure, axes, f"arm ({seeds})")
+    drawing.side_legend(figure, axes, f"arm ({seeds})")
     return figure
 
 
@@ -94,7 +83,7 @@ def draw_passes(axes: Axes, data: pd.DataFrame, look: Looks, where: str = "hard 
         own = look[arm] | {"label": f"{look[arm]['label']} ({part['seeds'].iloc[0]}{seeds})"}
         # Markers of one k stand beside each other, so that intervals do not hide one another.
         places = part["k"] * 1.04 ** (index - (len(arms) - 1) / 2)
-        axes.errorbar(places, 100 * part["mean"], yerr=whiskers(part), capsize=3, ms=5, **own)
+        axes.errorbar(places, 100 * part["mean"], yerr=drawing.whiskers(part), capsize=3, ms=5, **own)
     ks = sorted(data["k"].unique())
     axes.set_xscale("log", base=2)
     axes.set_xticks(ks, [str(k) for k in ks])
@@ -125,7 +114,7 @@ def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Figure:
         if "nats" in unit:
             axes.locator_params(axis="x", nbins=6)  # small numbers have long names
     entries = {label: handle for axes in found for handle, label in zip(*axes.get_legend_handles_labels())}
-    top_legend(figure, entries.values(), entries.keys(), ncols=6)
+    drawing.top_legend(figure, entries.values(), entries.keys(), ncols=6)
     return figure
 
 
@@ -152,7 +141,7 @@ def _claims(axes: Axes, part: pd.DataFrame) -> None:
     for verdict, own in part.groupby("verdict", sort=False):
         errors, look = [own["ours"] - own["low"], own["high"] - own["ours"]], {"fmt": "o", "color": VERDICTS[verdict]}
         axes.errorbar(own["ours"], own["place"], xerr=errors, capsize=3, label=f"ours: {verdict}", **look)
-    axes.plot(part["paper"], part["place"], **PAPER)
+    axes.plot(part["paper"], part["place"], **drawing.PAPER)
     axes.plot(part["bound"], part["place"], "|", color=COLOURS[6], ms=16, label="to be cleared")
     if part["refuted"].notna().any():
         axes.plot(part["refuted"], part["place"], "|", color=COLOURS[5], ms=16, mew=2, label="refuted above")
@@ -160,4 +149,4 @@ def _claims(axes: Axes, part: pd.DataFrame) -> None:
         said = f"{row.verdict} ({row.seeds} seeds)" if row.seeds else "not measured"
         beside = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 9}
         axes.text(1.01, row.place, said, color=VERDICTS[row.verdict], **beside)
-    name_rows(axes, [fill(text, 56) for text in part["claim"]], fontsize=8)
+    drawing.name_rows(axes, [fill(text, 56) for text in part["claim"]], fontsize=8)

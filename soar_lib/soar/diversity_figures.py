@@ -12,19 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from soar_lib.measure import diversity
+from soar_lib.measure import diversity, drawing
 from soar_lib.measure.diversity import Embedding
-from soar_lib.measure.drawing import (
-    averaged,
-    draw_means,
-    looks,
-    means,
-    name_rows,
-    panels,
-    side_legend,
-    stack,
-    top_legend,
-)
+from soar_lib.measure.drawing import looks, panels
 from soar_lib.measure.quality import LABELS
 from soar_lib.measure.tables import name
 from soar_lib.soar.names import ordered
@@ -51,11 +41,11 @@ def vendi_by_round(data: pd.DataFrame) -> Figure:
     """
     figure, grid = _by_embedding(data, 9.0, 3.2)
     for axes, embedding, part in grid:
-        draw_means(axes, means(part, "round", "vendi"), "round", "vendi", looks(data["arm"]))
+        drawing.draw_means(axes, drawing.means(part, "round", "vendi"), "round", "vendi", looks(data["arm"]))
         axes.set_title(f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
         axes.set_ylabel(_score(part))
     axes.set_xlabel("round")
-    side_legend(figure, grid[0][0])
+    drawing.side_legend(figure, grid[0][0])
     return figure
 
 
@@ -166,11 +156,11 @@ def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figur
     figure, (axes,) = panels(size=(9.0, 1.6 + 0.42 * len(bars)))
     for place, (_, part, alpha) in enumerate(bars):
         _one_bar(axes, place, part.set_index("measure"), alpha)
-    name_rows(axes, [f"{text} (n = {part['n'].iloc[0]})" for text, part, _ in bars])
+    drawing.name_rows(axes, [f"{text} (n = {part['n'].iloc[0]})" for text, part, _ in bars])
     axes.grid(False)
     axes.set(xlabel="share of the judged problems (%)", ylabel="arm (judged problems)")
     handles, labels = axes.get_legend_handles_labels()
-    top_legend(figure, handles[:5], labels[:5])
+    drawing.top_legend(figure, handles[:5], labels[:5])
     return figure
 
 
@@ -181,7 +171,7 @@ def _one_bar(axes: Axes, place: int, part: pd.DataFrame, alpha: float) -> None:
         (named(label), part.loc[label, "percent"], LABEL_COLOURS[label], "white" if label in dark else "black")
         for label in LABELS
     ]
-    stack(axes, place, parts, alpha, least=5)
+    drawing.stack(axes, place, parts, alpha, least=5)
     for measure, offset in (("correct", 0.28), ("well_posed", -0.28)) if "low" in part else ():
         row = part.loc[measure]
         errors = [[row["percent"] - row["low"]], [row["high"] - row["percent"]]]
@@ -195,11 +185,11 @@ def quality_by_round(data: pd.DataFrame) -> Figure:
     """
     figure, grid = panels(2, size=(9.0, 5.6), sharex=True)
     for axes, column in zip(grid, ("well_posed", "correct"), strict=True):
-        draw_means(axes, means(data, "round", column), "round", column, looks(data["arm"]), 100)
+        drawing.draw_means(axes, drawing.means(data, "round", column), "round", column, looks(data["arm"]), 100)
         axes.set(ylabel=f"{column.replace('_', '-')} problems (%)", ylim=(0, 102))
-    grid[0].set_title(averaged())
+    grid[0].set_title(drawing.averaged())
     grid[-1].set_xlabel("round")
-    side_legend(figure, grid[0])
+    drawing.side_legend(figure, grid[0])
     return figure
 
 

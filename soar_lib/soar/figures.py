@@ -12,21 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from soar_lib.measure import passk, plots
-from soar_lib.measure.drawing import (
-    COLOURS,
-    Looks,
-    Tables,
-    averaged,
-    dots,
-    draw_means,
-    looks,
-    means,
-    name_rows,
-    panels,
-    side_legend,
-    whiskers,
-)
+from soar_lib.measure import drawing, passk, plots
+from soar_lib.measure.drawing import COLOURS, Looks, Tables, looks, panels
 from soar_lib.measure.tables import name, percent
 from soar_lib.records import Score
 from soar_lib.runs import read_jsonl
@@ -77,7 +64,7 @@ def timeline(data: pd.DataFrame, threshold: float | None = None) -> Figure:
         _one_timeline(axes, data[data["run"] == run], threshold)
         axes.set(title=run, ylabel="gain in accuracy (points)" if len(runs) == 1 else "gain (points)")
     grid[-1].set_xlabel("round")
-    plots.top_legend(figure, *grid[0].get_legend_handles_labels())
+    drawing.top_legend(figure, *grid[0].get_legend_handles_labels())
     return figure
 
 
@@ -144,7 +131,7 @@ def by_topic(data: pd.DataFrame) -> Figure:
         part = data[data["arm"] == arm].set_index("topic").reindex(topics)
         places = [place + 0.8 * (index - (len(arms) - 1) / 2) / len(arms) for place in range(len(topics))]
         look = {"color": COLOURS[index % 7], "label": name(arm), "error_kw": {"elinewidth": 1}}
-        axes.bar(places, 100 * part["mean"], 0.8 / len(arms), yerr=whiskers(part), **look)
+        axes.bar(places, 100 * part["mean"], 0.8 / len(arms), yerr=drawing.whiskers(part), **look)
     counts = data.groupby("topic")["problems"].first()
     axes.set_xticks(range(len(topics)), [f"{topic.replace('_', chr(10))}\n({counts[topic]})" for topic in topics])
     axes.set(ylabel=f"pass@{data['k'].iloc[0]} on hard test (%)", xlabel="topic (number of test problems)")
@@ -212,8 +199,8 @@ def _measured(part: pd.DataFrame, where: str) -> str:
 
 def _points(axes: Axes, part: pd.DataFrame, look: Sequence[dict[str, str]]) -> None:
     """One row per arm from above, its axis from 0 or below."""
-    dots(axes, part[["mean", "low", "high"]], look)
-    name_rows(axes, [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()])
+    drawing.dots(axes, part[["mean", "low", "high"]], look)
+    drawing.name_rows(axes, [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()])
     axes.set_xlim(left=min(0, axes.get_xlim()[0]) if (part["low"] < 0).any() else 0)
 
 
@@ -222,7 +209,7 @@ def _points(axes: Axes, part: pd.DataFrame, look: Sequence[dict[str, str]]) -> N
 
 def bands(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Looks | None = None) -> Figure:
     """One line per arm, the mean over seeds, with a band of one SD over seeds on each side; `data` as in `means`."""
-    return lines(means(data, x, y, smoothing), x, y, smoothing, look)
+    return lines(drawing.means(data, x, y, smoothing), x, y, smoothing, look)
 
 
 def lines(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Looks | None = None) -> Figure:
@@ -238,8 +225,8 @@ def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
     `rounds` has the columns of `soar.report.ROUNDS`.
     """
     counts = rounds.sort_values("round").groupby(["arm", "seed"])["promoted"].cumsum()
-    promotions = means(rounds.assign(promotions=counts), "round", "promotions")
-    rewards = means(rounds, "round", "mean_reward", smoothing)
+    promotions = drawing.means(rounds.assign(promotions=counts), "round", "promotions")
+    rewards = drawing.means(rounds, "round", "mean_reward", smoothing)
     return rewards.merge(promotions[["arm", "round", "promotions"]], on=["arm", "round"], how="left")
 
 
@@ -250,11 +237,11 @@ def teachers(frame: pd.DataFrame, smoothing: int = 1, look: Looks | None = None)
     """
     look, (label, factor) = look or looks(frame["arm"]), QUANTITIES["mean_reward"]
     figure, (above, below) = panels(2, size=(9.0, 5.6), sharex=True)
-    draw_means(above, frame, "round", "mean_reward", look, factor)
+    drawing.draw_means(above, frame, "round", "mean_reward", look, factor)
     for arm, part in frame.groupby("arm", sort=False):
         below.step(part["round"], part["promotions"], **look[arm], ms=4, where="post")
-    above.set(ylabel=label, title=averaged(smoothing))
+    above.set(ylabel=label, title=drawing.averaged(smoothing))
     below.set(xlabel="round", ylabel="promotions so far, per seed")
     below.set_ylim(bottom=0)
-    side_legend(figure, above)
+    drawing.side_legend(figure, above)
     return figure
