@@ -69,17 +69,15 @@ def _taught(config: SoarConfig, out: Path, arguments: argparse.Namespace) -> Non
 
 
 @contextlib.contextmanager
-def _hooks(
-    arguments: argparse.Namespace, config: SoarConfig | EvaluateConfig, students: int | None = None
-) -> Iterator[runs.Hooks]:
+def _hooks(arguments: argparse.Namespace, config: Any, students: int | None = None) -> Iterator[runs.Hooks]:
     """What a command hooks into its run; with --ray its students (a SOAR run's) are trained on the actors."""
     hooks = runs.Hooks(log=arguments.log, say=say)
     if vars(arguments).get("ray") is None:
         yield hooks
         return
     if config.student.trainer == "trl":
-        rule = "student.trainer = 'trl' trains one student at a time, nothing to share; leave one out"
-        raise ConfigError(f"--ray: {rule}")
+        alone = "student.trainer = 'trl' trains one student at a time, nothing to share; leave one out"
+        raise ConfigError(f"--ray: {alone}")
     from soar_lib.cluster import actors as cluster
     from soar_lib.cluster import students as shared
 
@@ -156,25 +154,24 @@ def _ladder(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, LadderConfig), arguments.out
     runs.check_folder(out, arguments.resume)
     config = _filtered_first(config, arguments, problems=config.pool, size=config.pool_size, check=config.check)
-    from soar_lib.ladder import report
-    from soar_lib.ladder import run as ladder
+    from soar_lib.ladder import report, run
 
-    train, test = ladder.problems(config, out)
+    train, test = run.problems(config, out)
     sized = dataclasses.replace(config, originals=len(train), tested=len(test))
-    with _announced("ladder", out, (sized, len(test), 1)):
-        ladder.run(config, out, arguments.resume, hooks=runs.Hooks(log=arguments.log))
+    with _announced("ladder", out, (sized, len(test), 1)), _hooks(arguments, config) as hooks:
+        run.run(config, out, arguments.resume, hooks=hooks)
         _shown(report.write(out), out)
 
 
 def _svs(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, SvsConfig), arguments.out
     runs.check_folder(out, arguments.resume)
-    from soar_lib.svs import report as svs_report
-    from soar_lib.svs import run as svs_run
+    from soar_lib.svs import report, run
 
-    with _announced("svs", out, (svs_run.sized(config, svs_run.problem_sets(config, out)), 0, 1)):
-        svs_run.run(config, out, arguments.resume, hooks=runs.Hooks(log=arguments.log, say=say))
-        _shown(svs_report.write(out), out)
+    sized = run.sized(config, run.problem_sets(config, out))
+    with _announced("svs", out, (sized, 0, 1)), _hooks(arguments, config) as hooks:
+        run.run(config, out, arguments.resume, hooks=hooks)
+        _shown(report.write(out), out)
 
 
 def _demo(arguments: argparse.Namespace) -> None:

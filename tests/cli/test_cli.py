@@ -55,7 +55,7 @@ LIGHT = [
     ("soar --out new --log paper", "--log paper: must be one of tensorboard, wandb, trackio"),
     ("soar --out new --actors 2", "--actors 2: must be 1 or more, and beside --ray"),
     ("study --out new --log paper", "--log paper: must be one of tensorboard, wandb, trackio"),
-    ("study --out new --arms grounded,magic", "arms = 'grounded, magic': must be some of grounded, intrinsic"),
+    ("study --out new --arms grounded,magic", "arms = ('grounded', 'magic'): must be some of grounded"),
     ("study --out new --seeds 0", "seeds = 0: must be 1 or more"),
     ("study --out new --threads 0", "--threads 0: must be 1 or more"),
     ("study --out new --set soar.reward=intrinsic", "soar.promotion = True: must be False where reward"),
