@@ -248,7 +248,8 @@ def _atom(cursor: Cursor) -> Formula:
     if kind == "word":
         return _word(cursor)
     if kind == "number" and cursor.tokens[cursor.at + 1][1] != "_":
-        return constant(Fraction(cursor.take().rstrip(".").replace(",", "")))
+        digits = cursor.take().rstrip(".").replace(",", "")
+        return constant(int(digits) if digits.isdecimal() else Fraction(digits))
     raise Unreadable("a subscript") if kind == "number" or text == "_" else Malformed(f"no operand before {text!r}")
 
 

@@ -23,7 +23,7 @@ from soar_lib.verifier.residues import residue, slope
 from soar_lib.verifier.spelling import clean, split_top
 
 DEADLINE = 5.0  # seconds per pair in the worker; ordinary pairs take a hundredth
-INTEGRAL = re.compile(r"(?:∫|\\int\b)\s*(.+?)(?:\\[,;:! ]|~|\s)*\\?(?:mathrm\{d\}|d)\s?[a-zA-Z]\b")
+INTEGRAL = re.compile(r"(?:∫|\\int\b)\s*(.{1,2000}?)(?:\\[,;:! ]|~|\s)*\\?(?:mathrm\{d\}|d)\s?[a-zA-Z]\b")
 CONSTANT = re.compile(r"[CcKk](?:_?\d)?")  # how people write the constant of integration
 READINGS = ((r"\\?\bconst(?:ant)?\b", "C"), (r"\b([CcKk])(?=\d)", r"\1_"), (r"(?<![a-zA-Z])E(?![a-zA-Z])", "e"))
 LEFT_SIDE = re.compile(r"(?:\\int|∫).*|[a-zA-Z](?:\([a-zA-Z]\))?")  # what may stand before `=` in an answer
@@ -53,13 +53,13 @@ def check(integrand: str, answer: str, deadline: float = DEADLINE) -> str:
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
     """Verdicts on (integrand, answer) pairs in their order; each distinct pair is decided once."""
     asked = functools.partial(by_points, deadline=deadline)
-    judged = workers.side_by_side(dict.fromkeys(pairs), _exactly, asked, "integrals", progress)
+    judged = workers.side_by_side(dict.fromkeys(pairs), exactly, asked, "integrals", progress)
     return [judged[pair].verdict for pair in pairs]
 
 
 def judge(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
     """The verdict and how it came about."""
-    return _exactly(integrand, answer) or by_points(integrand, answer, deadline)
+    return exactly(integrand, answer) or by_points(integrand, answer, deadline)
 
 
 def by_points(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
@@ -70,7 +70,7 @@ def by_points(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgem
     return Judgement("timeout", f"no judgement within {deadline:g} s") if found is None else Judgement(**found)
 
 
-def _exactly(integrand: str, answer: str) -> Judgement | None:
+def exactly(integrand: str, answer: str) -> Judgement | None:
     """The judgement where no numbers are needed."""
     answer = _right_side(answer)
     try:

@@ -1,6 +1,7 @@
 """The verifier: tables of real answers with verdicts, every benchmark's gold answers, and what must never hang."""
 
 import json
+import random
 import re
 import resource
 import signal
@@ -11,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from soar_lib.verifier import workers
-from soar_lib.verifier.answers import read
+from soar_lib.verifier import integrals, workers
+from soar_lib.verifier.answers import read, understood
 from soar_lib.verifier.decision import decide
 from soar_lib.verifier.extraction import boxed_answer, boxes
 from soar_lib.verifier.residues import MAX_EXPONENT
@@ -292,6 +293,36 @@ def test_clean_is_idempotent_on_real_answers():
     for gold, answer, _ in CHEAP + OTHER:
         for text in (clean(gold), clean(answer)):
             assert clean(text) == text
+
+
+HOSTILE = [
+    "(" * 900, "{" * 1000 + "}" * 1000, r"\boxed{" * 10_000 + "5" + "}" * 10_000, r"\boxed{" * 240 + "6" + "}" * 240,
+    r"\frac{" * 330, "x^" * 999 + "x", "|" * 1999, r"x\in" * 400, r"a\approx " * 220, "5000!*" * 330 + "1", "1 " * 999,
+    "*".join(["2**4000"] * 280), "+".join(f"1/{3 + 2 * n}**900" for n in range(150)), r"\sqrt[" * 300, "_{" * 900,
+    r"\text{a}" * 280, "1e999", r".\overline{" + "3" * 40 + "}", "½" * 1900, "x<" * 900, "∫" * 1999, "base " * 390,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", HOSTILE)
+def test_hostile_text_gets_a_verdict(answer):
+    assert decide("5", answer) in (False, None) and decide(answer, "5") in (False, None)
+    assert decide("5", answer) is None or check("5", boxed(answer)) in ("wrong", "unparsed")
+    assert integrals.check("2*x", answer, deadline=0.5) in VERDICTS
+
+
+def test_reading_never_raises():
+    rng = random.Random(0)
+    parts = [
+        *"0123456789xyzieE+-*/^!_(){}[]|.,;:=<>% $°√½²ˆ\\\n",
+        *r"\frac \sqrt \text{ \boxed{ \in \pm \pi \sin".split(),
+    ]
+    for _ in range(3000):
+        text = "".join(rng.choices(parts, k=rng.randint(0, 30)))
+        assert decide("x+1", text) in (True, False, None) and decide(text, text) in (True, False, None)
+        assert understood(read(clean(text))) in (True, False, None)
+        assert boxed_answer(text) is None or "boxed" in text
+        found = integrals.exactly("2*x", text)
+        assert found is None or found.verdict in VERDICTS
 
 
 @pytest.mark.parametrize(
