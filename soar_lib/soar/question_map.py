@@ -15,19 +15,8 @@ from soar_lib.measure import widgets
 from soar_lib.measure.diversity import Embedding
 from soar_lib.measure.quality import Judge, exact
 from soar_lib.measure.tables import name
-from soar_lib.soar import report as study_tables
-from soar_lib.soar.question_points import (
-    COLOUR_BY,
-    Circle,
-    circles,
-    classes,
-    counted,
-    families,
-    fullest,
-    named,
-    points,
-    squares,
-)
+from soar_lib.soar import question_points, report
+from soar_lib.soar.question_points import COLOUR_BY, Circle, counted, named
 
 WIDTH, MARGIN, LEGEND = 560, 46, 190  # of the drawing, in pixels; a name at the edge needs the margin
 SMALL, LARGE = 3.0, 22.0  # radius in pixels of a single question, and the most that a circle may have
@@ -45,7 +34,7 @@ def map_svg(data: pd.DataFrame, shown: pd.DataFrame, kinds: Sequence[str], colou
     width, height = WIDTH + 2 * MARGIN + LEGEND, max(330, round(WIDTH * float(data["y"].max())) + 2 * MARGIN)
     scale = min(SMALL, LARGE / math.sqrt(full))
     lines = list(map(_line, shown.to_dict("records")))
-    drawn = "".join(_circle_svg(circle, lines, colours, scale) for circle in circles(shown, kinds))
+    drawn = "".join(_circle_svg(circle, lines, colours, scale) for circle in question_points.circles(shown, kinds))
     counts = Counter(kinds)
     entries = {f"{named(kind)} ({counts[kind]})": colour for kind, colour in colours.items()}
     return (
@@ -62,17 +51,18 @@ def _pixels(x: float, y: float) -> tuple[float, float]:
 
 def _ground_svg(data: pd.DataFrame) -> str:
     places = data[["x", "y"]].to_numpy()
-    dots = (_pixels(*places[rows].mean(0).tolist()) for rows in squares(data))
+    dots = (_pixels(*places[rows].mean(0).tolist()) for rows in question_points.squares(data))
     path = "".join(f"M{x},{y}h0" for x, y in dots)
     return f'<path d="{path}" stroke="#dddddd" stroke-width="5" stroke-linecap="round"/>'
 
 
+def _dot(x: float, y: float, radius: float, colour: str) -> str:
+    return f'<circle cx="{x}" cy="{y}" r="{radius:.2f}" fill="{colour}"/>'
+
+
 def _circle_svg(circle: Circle, lines: Sequence[str], colours: dict[str, str], scale: float) -> str:
     x, y = _pixels(circle.x, circle.y)
-    rings = "".join(
-        f'<circle cx="{x}" cy="{y}" r="{scale * math.sqrt(area):.2f}" fill="{colours[kind]}"/>'
-        for kind, area in circle.rings
-    )
+    rings = "".join(_dot(x, y, scale * math.sqrt(area), colours[kind]) for kind, area in circle.rings)
     return f'<g stroke="white" stroke-width="0.4"><title>{escape(_quoted(circle, lines))}</title>{rings}</g>'
 
 
@@ -92,7 +82,7 @@ def _line(row: dict) -> str:
 
 def _names_svg(data: pd.DataFrame) -> str:
     texts = []
-    for family, place in families(data).items():
+    for family, place in question_points.families(data).items():
         x, y = _pixels(*place)
         texts.append(f'<text x="{x}" y="{y - 12}" text-anchor="middle">{escape(named(family))}</text>')
     style = 'stroke="white" stroke-width="3" paint-order="stroke" pointer-events="none"'
@@ -100,16 +90,14 @@ def _names_svg(data: pd.DataFrame) -> str:
 
 
 def _legend_svg(entries: dict[str, str], full: int, scale: float) -> str:
-    left, drawn = WIDTH + 2 * MARGIN + 24, []
-    for row, (text, colour) in enumerate(entries.items()):
-        y = 24 + 20 * row
-        drawn.append(f'<circle cx="{left}" cy="{y}" r="6" fill="{colour}"/>')
-        drawn.append(f'<text x="{left + 30}" y="{y + 4}">{escape(text)}</text>')
-    for size in sorted({1, full}):
-        y += 40
-        drawn.append(f'<circle cx="{left}" cy="{y}" r="{scale * math.sqrt(size):.2f}" fill="#888888"/>')
-        drawn.append(f'<text x="{left + 30}" y="{y + 4}">{counted(size)}</text>')
-    return "".join(drawn)
+    left, first = WIDTH + 2 * MARGIN + 24, 24 + 20 * (len(entries) - 1)
+    rows = [(24 + 20 * row, 6, colour, text) for row, (text, colour) in enumerate(entries.items())]
+    for row, size in enumerate(sorted({1, full}), start=1):
+        rows.append((first + 40 * row, scale * math.sqrt(size), "#888888", counted(size)))
+    return "".join(
+        f'{_dot(left, y, radius, colour)}<text x="{left + 30}" y="{y + 4}">{escape(text)}</text>'
+        for y, radius, colour, text in rows
+    )
 
 
 # ------------------------------------------------------------------ the widget
@@ -122,7 +110,7 @@ def question_map(
 
     Raises ValueError where no teacher of the study wrote anything yet.
     """
-    data = points(study_tables.problems(folder, judge), embed, most)
+    data = question_points.points(report.problems(folder, judge), embed, most)
     if data.empty:
         raise ValueError(f"{folder}: no teacher wrote a problem yet; run the study or resume it")
     return map_widget(data)
@@ -152,8 +140,8 @@ def map_html(data: pd.DataFrame, arm: str, seed: int | str, rounds: tuple[int, i
     if shown.empty:
         return f"<p>No question: {chosen}{_span(*rounds)}.</p>"
     chosen += _span(shown["round"].min(), shown["round"].max())
-    kinds, colours = classes(data, own, by)
-    drawing = map_svg(data, shown, np.array(kinds)[inside].tolist(), colours, fullest(whole))
+    kinds, colours = question_points.classes(data, own, by)
+    drawing = map_svg(data, shown, np.array(kinds)[inside].tolist(), colours, question_points.fullest(whole))
     written = whole.groupby(["arm", "seed"])["written"].first().sum()
     part = f" Of {written} written in all rounds, {len(whole)} were drawn by lot." if written > len(whole) else ""
     said = f"{counted(len(shown))}: {chosen}; colours: {COLOUR_BY[by]}.{part}"

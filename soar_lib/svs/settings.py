@@ -11,6 +11,7 @@ from typing import Any
 from soar_lib.settings.presets import T4
 from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, learning, sampling
 from soar_lib.settings.values import change, require, require_at_least_zero, require_one_of, require_positive
+from soar_lib.svs.names import MAIN
 
 # What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.
 SVS_ARMS: dict[str, dict[str, Any]] = {
@@ -37,9 +38,8 @@ _NANO = {
     "rephrasings": "nano", "arms": tuple(SVS_ARMS), "rank": 16, "alpha": 16.0, "max_new_tokens": 128,
     "optimiser.learning_rate": 1e-3,  # of an adapter, and in so few steps
 }  # fmt: skip
-_CLAIMS = ("base", "rlvr", "svs", "rlvr_equal_rollouts", "second_rollout")  # the arms of the paper's main claims
 _GPU = {  # LoRA
-    "rank": 16, "alpha": 16.0, "optimiser.learning_rate": 1e-4, "seeds": 1, "arms": _CLAIMS,
+    "rank": 16, "alpha": 16.0, "optimiser.learning_rate": 1e-4, "seeds": 1, "arms": MAIN,
     # MATH's test split; what is measured is left out of what is learned from, as in the paper
     "problems": "hub:math_test", "test": "hub:math500",
 }  # fmt: skip
@@ -51,7 +51,7 @@ _PRESETS = {
     },
     "nano": {
         **_NANO, "size": 96, "test_size": 24, "hard_size": 12, "other_size": 24, "steps": 30, "batch": 8,
-        "variants": 4, "measure_every": 10, "large_k": _CLAIMS,  # a third of the time
+        "variants": 4, "measure_every": 10, "large_k": MAIN,  # a third of the time
     },
     "t4": {
         **T4, **_GPU, "rank": 8, "alpha": 8.0, "arms": ("base", "rlvr", "svs"), "size": 200, "test_size": 20,
