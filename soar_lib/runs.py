@@ -6,7 +6,7 @@
 
 Every file is replaced whole (temporary file, fsync, rename, fsync of the folder), so a reader never sees half a line.
 A round counts from the moment its checkpoint is renamed into place; `state.json` remembers how long each log was then,
-and `Run.open` cuts what a killed round wrote beyond it. All randomness comes from keys (`soar_lib.randomness`), so
+and `open_run` cuts what a killed round wrote beyond it. All randomness comes from keys (`soar_lib.randomness`), so
 there is no generator state to save.
 """
 
@@ -236,12 +236,7 @@ Stage = Callable[[], Commit]
 
 
 def run_stages(
-    this: Run,
-    stages: Sequence[Stage],
-    hooks: Hooks,
-    title: str,
-    unit: str = "stage",
-    note: Callable[[], dict[str, Any]] = dict,
+    this: Run, stages: Sequence[Stage], hooks: Hooks, title: str, unit: str = "stage", note: Callable[[], dict] = dict
 ) -> None:
     """Do the stages of a run that are left, each ended by the commit it returns; the bar shows what `note` says."""
     bar = tqdm(total=len(stages), initial=this.round, desc=title, unit=unit, disable=not hooks.progress)

@@ -69,10 +69,6 @@ class Evaluation:
         return runs.read_jsonl(self.run.folder / "problems.jsonl")
 
     @property
-    def names(self) -> list[str]:
-        return [source.name for source in self.sources]
-
-    @property
     def inner_loop(self) -> InnerLoop:
         return self.hooks.inner_loop or HERE
 
@@ -93,10 +89,12 @@ def run(
 
     Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
     """
-    out = Path(out)
+    out, names = Path(out), list(map(arms.source_name, soar_folders))
     runs.check_folder(out, resume)
     if (out / "pass_at_k.csv").is_file():  # written last
-        return _finished(config, soar_folders, out)
+        runs.check_same(out, config)
+        _check_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), names)
+        return pd.read_csv(out / "pass_at_k.csv")
     check_trainer(config.student)
     if hooks.inner_loop is None:
         check_memory(config, runs=len(soar_folders), loaded=base is not None)
@@ -104,7 +102,7 @@ def run(
     sources = [arms.read_source(base, folder, config, transfer) for folder in soar_folders]
     this = runs.open_run(out, config, resume)
     evaluation = Evaluation(config, base, sources, transfer, this, hooks)
-    _check_sources(out, this.load()[1]["sources"] if this.round else evaluation.names, evaluation.names)
+    _check_sources(out, this.load()[1]["sources"] if this.round else names, names)
     writing = partial(_write, evaluation, judge or exact)
     runs.run_stages(this, [writing], hooks, "teachers' problems")
     runs.run_stages(this, [writing, *_stages(evaluation)], hooks, "evaluation")
@@ -121,12 +119,6 @@ def _finish(evaluation: Evaluation) -> pd.DataFrame:
     tables["pass_at_k"] = table(scores, config.ks, None, config.seed)
     runs.write_tables(out, tables)
     return tables["pass_at_k"]
-
-
-def _finished(config: EvaluateConfig, soar_folders: Sequence[str | Path], out: Path) -> pd.DataFrame:
-    runs.check_same(out, config)
-    _check_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), list(map(arms.source_name, soar_folders)))
-    return pd.read_csv(out / "pass_at_k.csv")
 
 
 def _check_sources(folder: Path, before: list[str], now: list[str]) -> None:
@@ -175,7 +167,7 @@ def phases(config: EvaluateConfig) -> dict[str, StudentSettings | None]:
 
 def _commit(evaluation: Evaluation, students: Adapters | None, **records: list[dict]) -> Commit:
     tensors = {"students": students.state_dict()} if students else {}
-    return tensors, {"sources": evaluation.names}, records
+    return tensors, {"sources": [source.name for source in evaluation.sources]}, records
 
 
 def _students(evaluation: Evaluation) -> Adapters | None:
@@ -188,15 +180,9 @@ def _students(evaluation: Evaluation) -> Adapters | None:
 
 def _fresh(evaluation: Evaluation) -> Adapters:
     """Untrained students. The same student number starts alike in every arm, so that arms differ in data alone."""
-    settings, seed = evaluation.config.student, evaluation.config.seed
-    create = [
-        Adapters.create(
-            evaluation.base.model, 1, settings.rank, settings.alpha,
-            generator(seed, "evaluate", "start", entry.source, entry.student),
-        )
-        for entry in evaluation.trained
-    ]  # fmt: skip
-    return stack(create)
+    model, settings, seed = evaluation.base.model, evaluation.config.student, evaluation.config.seed
+    draws = [generator(seed, "evaluate", "start", entry.source, entry.student) for entry in evaluation.trained]
+    return stack([Adapters.create(model, 1, settings.rank, settings.alpha, draw) for draw in draws])
 
 
 def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
