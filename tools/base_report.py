@@ -19,7 +19,7 @@ from soar_lib.engine import sampling
 from soar_lib.engine.lora import Adapters
 from soar_lib.nano import world
 from soar_lib.problems import prompts
-from soar_lib.problems.filtering import hard_sets
+from soar_lib.problems.rows import hard_sets
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.presets import preset
 from soar_lib.soar.settings import EvaluateConfig

@@ -43,7 +43,7 @@ from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems import filtering
 from soar_lib.problems.load import load
-from soar_lib.problems.rows import LoadError
+from soar_lib.problems.rows import LoadError, hard_sets
 from soar_lib.settings.cost import cost, describe
 from soar_lib.settings.memory import check_memory, describe_memory, predicted
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
@@ -180,7 +180,7 @@ def announce(config: MethodsConfig, say: Callable[[str], None]) -> dict[str, Any
 def _filter(config: MethodsConfig, out: Path, hooks: runs.Hooks) -> None:
     """Hard train and hard test, and the pool that RLVR and SvS learn from: all but hard test."""
     hooks.say(f"filter: {filtering.run(config.filter, out / 'filter', resume=True, progress=hooks.progress)}")
-    train, _ = filtering.hard_sets(out / "filter")
+    train, _ = hard_sets(out / "filter")
     pool = [*filtering.solved_problems(out / "filter"), *train]
     runs.write_text_atomic(out / "pool.jsonl", runs.jsonl(map(asdict, pool)))
 

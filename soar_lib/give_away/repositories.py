@@ -25,6 +25,7 @@ from soar_lib.problems import filtering, hub
 from soar_lib.problems.likeness import Known, canonical, overlap
 from soar_lib.problems.load import EMBEDDED, load
 from soar_lib.problems.prompts import student_messages, teacher_messages
+from soar_lib.problems.rows import hard_sets
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import ConfigError, from_values
@@ -103,7 +104,7 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     """Write hard train and hard test of a finished filter run into `folder`, with data set card and contamination
     report; returns it. `licence` is the pool's, which may be left out where problems/hub.py or the package states it.
     Raises as `questions_repository`."""
-    train, test = filtering.hard_sets(filtered)
+    train, test = hard_sets(filtered)
     config = from_values(FilterConfig, runs.read_json(Path(filtered) / "config.json"))
     report = contamination(train, {HARD_TEST: test}) + contamination([*train, *test], _sets(against))
     splits = [{"split": part, "path": f"hard_{part}.jsonl"} for part in ("train", "test")]

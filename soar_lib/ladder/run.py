@@ -34,10 +34,11 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, stack
 from soar_lib.ladder import ttrl, variants
+from soar_lib.ladder.reward import majority_rewards, verified_rewards
 from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
 from soar_lib.problems.checks import CHECKS, with_references
-from soar_lib.problems.filtering import hard_sets
 from soar_lib.problems.likeness import Known, canonical
+from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Problem, Score
 from soar_lib.runs import Hooks, RunError
@@ -47,7 +48,6 @@ from soar_lib.settings.values import ConfigError
 from soar_lib.student import inner_loop
 from soar_lib.student import train as student
 from soar_lib.student.inner_loop import check_trainer
-from soar_lib.student.rewards import majority_rewards, verified_rewards
 from soar_lib.student.train import Lesson, StudentReward
 
 RL_ARMS = ("originals", "one_level", "ladder", "majority")  # of one student per seed

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
+from soar_lib.ladder.reward import verified_rewards
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.checks import CHECKS, with_references
 from soar_lib.randomness import Key
 from soar_lib.records import Problem
 from soar_lib.student import train as student
-from soar_lib.student.rewards import verified_rewards
 from soar_lib.student.train import Lesson, Watch
 
 

@@ -210,11 +210,6 @@ def read_filtered(folder: str | Path) -> Filtered:
     return Filtered(outcomes, *parts, runs.read_json(folder / "config.json")["k"])
 
 
-def hard_sets(folder: str | Path) -> tuple[list[Problem], list[Problem]]:
-    """Hard train and hard test of a finished filter run. Raises LoadError where it has not ended or kept nothing."""
-    return load(Path(folder) / "hard_train.jsonl"), load(Path(folder) / "hard_test.jsonl")
-
-
 def solved_problems(folder: str | Path) -> list[Problem]:
     """The pool's problems that the model solved at least once: real problems within its reach, in the pool's order.
 

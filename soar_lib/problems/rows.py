@@ -42,6 +42,11 @@ def load_file(path: str | Path) -> list[Problem]:
     return problems_of(read_rows(Path(path)), Path(path).stem, str(path))
 
 
+def hard_sets(folder: str | Path) -> tuple[list[Problem], list[Problem]]:
+    """Hard train and hard test of a finished filter run. Raises LoadError where it has not ended or kept nothing."""
+    return load_file(Path(folder) / "hard_train.jsonl"), load_file(Path(folder) / "hard_test.jsonl")
+
+
 def problems_of(rows: Iterable[tuple[int, dict]], source: str, place: str) -> list[Problem]:
     """The problems of numbered rows, in order. Raises LoadError with `place`, number and field at the first malformed
     row."""

@@ -31,10 +31,10 @@ from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, load_peft
 from soar_lib.measure.quality import Judge, equal_size_sets, exact
-from soar_lib.problems.filtering import hard_sets, solved_problems
+from soar_lib.problems.filtering import solved_problems
 from soar_lib.problems.likeness import overlap
 from soar_lib.problems.load import load as load_problems
-from soar_lib.problems.rows import LoadError
+from soar_lib.problems.rows import LoadError, hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.settings.values import from_values

@@ -28,8 +28,7 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft, stack
 from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
-from soar_lib.problems.filtering import hard_sets
-from soar_lib.problems.load import load as load_problems
+from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, SyntheticProblem
 from soar_lib.runs import Commit, Hooks
@@ -143,7 +142,9 @@ def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Prob
     if Path(config.problems).is_dir():
         train, test = hard_sets(config.problems)
     else:
-        train, test = load_problems(config.problems), []
+        from soar_lib.problems.load import load  # reasoning-gym's families take a second to import
+
+        train, test = load(config.problems), []
     if len(train) < config.reward_set:
         raise ConfigError(
             f"reward_set = {config.reward_set}: must be at most {len(train)}, the hard problems in {config.problems}"

@@ -109,7 +109,7 @@ class TeacherSettings:
 # soar/reward.py's `TeacherReward` and of student/train.py's `StudentReward`.
 TEACHER_REWARDS = {"grounded": "soar_lib.soar.reward:grounded", "intrinsic": "soar_lib.soar.reward:intrinsic"}
 STUDENT_REWARDS = {
-    "soar": "soar_lib.student.rewards:student_rewards", "ladder": "soar_lib.student.rewards:ladder_rewards",
+    "soar": "soar_lib.student.rewards:student_rewards", "right": "soar_lib.student.rewards:right_rewards",
 }  # fmt: skip
 UNTRAINED = ("intrinsic",)  # of the teacher's: train no student, so that nobody can be promoted, and cost less
 
@@ -125,7 +125,7 @@ class SoarConfig(BaseSettings):
     repeats: int = 4  # r: students per data set, B.7
     dataset_size: int = 64  # n: problems per data set, B.7
     reward: str = "grounded"  # the teacher's; "intrinsic": section 4.3's baseline, paid by the baseline's success rate
-    student_reward: str = "soar"  # B.3's 120, 20, 10 or 0; "ladder": accuracy and format
+    student_reward: str = "soar"  # B.3's 120, 20, 10 or 0; "right": 1 or 0
     intrinsic_samples: int = 32  # completions per question for the intrinsic reward, B.4
     reward_set: int = 64  # |Q_R|: drawn without replacement (open) from hard train in each round, B.7
     reward_samples: int = 0  # 0: greedy accuracy, as the paper; s > 0: mean accuracy of s samples per problem

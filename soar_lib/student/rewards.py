@@ -10,16 +10,12 @@ the moving average covers `window` rounds (the text; Algorithm 1 writes t-m..t, 
 promotion, and there is no promotion before the window is full, because one lucky round is what it is there to stop.
 """
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
-from soar_lib.problems.checks import Check
-from soar_lib.verifier.spelling import clean
 from soar_lib.verifier.verify import check_many, extract_boxed
 
 VERIFIED, CONTAINED, BOXED, NO_BOX = 120.0, 20.0, 10.0, 0.0
-CORRECT, READABLE = 1.0, 0.05  # LADDER's accuracy and format rewards, as its released code weighs them
 
 
 def student_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:
@@ -41,69 +37,13 @@ def _reward(gold: str, response: str, verdict: str) -> float:
     return CONTAINED if gold and gold in box else BOXED
 
 
-def accuracy_and_format(verdicts: Sequence[str]) -> list[float]:
-    """LADDER's reward of each verdict: nothing for an answer that cannot be read.
+def right_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:
+    r"""1 for each response that is right, else 0: the plain reward of RL with verifiable rewards.
 
-    >>> accuracy_and_format(["right", "wrong", "timeout", "unparsed"])
-    [1.05, 0.05, 0.05, 0.0]
+    >>> right_rewards(["7", "8"], [r"\boxed{7}", r"\boxed{7}"])
+    [1.0, 0.0]
     """
-    return [0.0 if verdict == "unparsed" else READABLE + CORRECT * (verdict == "right") for verdict in verdicts]
-
-
-def verified_rewards(check: Check) -> Callable[[list[str], list[str]], list[float]]:
-    """LADDER's reward as `student.train` takes it: accuracy and format by `check`'s verdicts on its references."""
-    return lambda golds, responses: accuracy_and_format(check.verdicts(list(zip(golds, responses, strict=True))))
-
-
-def ladder_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:
-    r"""LADDER's accuracy and format against gold answers: 1.05 right, 0.05 readable, 0 where there is nothing to read.
-
-    >>> ladder_rewards(["7"] * 3, [r"\boxed{7}", r"\boxed{9}", "seven"])
-    [1.05, 0.05, 0.0]
-    """
-    return accuracy_and_format(check_many(list(zip(golds, responses, strict=True))))
-
-
-def majority(answers: Sequence[str | None]) -> tuple[str, float]:
-    """The most frequent answer (the content of a box, None where there is none), in its first spelling and the first of
-    equals, and its share of all: what self-consistency takes for right. ("", 0.0) where no answer was given.
-
-    >>> majority(["2x", "x", "2 x", None]), majority([None, None])
-    (('2x', 0.5), ('', 0.0))
-    """
-    spellings: dict[str, list[str]] = {}
-    for answer in answers:
-        if answer is not None:
-            spellings.setdefault(re.sub(r"\s+", "", clean(answer)), []).append(answer)
-    if not spellings:
-        return "", 0.0
-    most = max(spellings.values(), key=len)
-    return most[0], len(most) / len(answers)
-
-
-def majority_rewards(responses: Sequence[str], group: int) -> list[float]:
-    r"""The reward of the other method named TTRL (arXiv 2504.16084): 1 for the answer that most of a problem's `group`
-    responses give, which follow each other, else 0. No reference and no verifier.
-
-    >>> majority_rewards([r"\boxed{2}", r"\boxed{2}", r"\boxed{3}", "2", r"\boxed{5}", "no"], 3)
-    [1.0, 1.0, 0.0, 0.0, 1.0, 0.0]
-    """
-    golds = []
-    for start in range(0, len(responses), group):
-        answer, _ = majority([extract_boxed(response) for response in responses[start : start + group]])
-        golds += [answer] * group
-    verdicts = check_many(list(zip(golds, responses, strict=True)))
-    return [float(verdict == "right" and gold != "") for gold, verdict in zip(golds, verdicts, strict=True)]
-
-
-def accuracy(golds: Sequence[str], responses: Sequence[str]) -> float:
-    r"""The fraction of responses that are right.
-
-    >>> accuracy(["7", "8"], [r"\boxed{7}", r"\boxed{7}"])
-    0.5
-    """
-    verdicts = check_many(list(zip(golds, responses, strict=True)))
-    return fmean(verdict == "right" for verdict in verdicts)
+    return [float(verdict == "right") for verdict in check_many(list(zip(golds, responses, strict=True)))]
 
 
 def grounded_gains(accuracies: Sequence[Sequence[float]], baseline: float) -> tuple[tuple[float, ...], ...]:

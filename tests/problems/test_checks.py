@@ -10,6 +10,7 @@ import torch
 
 from soar_lib.engine.base import load
 from soar_lib.engine.update import advantages
+from soar_lib.ladder import reward
 from soar_lib.nano import world
 from soar_lib.problems import filtering
 from soar_lib.problems.checks import ANSWER, CHECKS, INTEGRAL, Check, with_references
@@ -19,7 +20,6 @@ from soar_lib.runs import read_jsonl
 from soar_lib.settings import student as shared_settings
 from soar_lib.settings.presets import preset
 from soar_lib.settings.student import FilterConfig, StudentSettings
-from soar_lib.student import rewards
 from soar_lib.student import train as student
 
 
@@ -137,8 +137,8 @@ REWARDED = [
 
 def test_ladders_reward_is_accuracy_and_format():
     integrands, responses, expected = zip(*REWARDED, strict=True)
-    assert rewards.verified_rewards(INTEGRAL)(integrands, responses) == list(expected)
-    assert rewards.verified_rewards(ANSWER)(["7"] * 3, [r"\boxed{7}", r"\boxed{8}", "7"]) == [1.05, 0.05, 0.0]
+    assert reward.verified_rewards(INTEGRAL)(integrands, responses) == list(expected)
+    assert reward.verified_rewards(ANSWER)(["7"] * 3, [r"\boxed{7}", r"\boxed{8}", "7"]) == [1.05, 0.05, 0.0]
 
 
 MAJORITIES = [
@@ -152,11 +152,11 @@ MAJORITIES = [
 
 @pytest.mark.parametrize(("answers", "expected"), MAJORITIES)
 def test_the_majority_is_the_most_frequent_answer(answers, expected):
-    assert rewards.majority(answers) == expected
+    assert reward.majority(answers) == expected
 
 
 def test_the_majoritys_reward_knows_no_answer():
     responses = [r"\boxed{5}", r"\boxed{5}", r"\boxed{1/2}", r"\boxed{0.5}", r"\boxed{\frac12}", r"\boxed{7}"]
-    assert rewards.majority_rewards(responses, 3) == [1.0, 1.0, 0.0, 1.0, 1.0, 0.0]
-    assert rewards.majority_rewards(["5", "6"], 2) == [0.0, 0.0]
-    assert rewards.majority_rewards([r"\boxed{1}", "none", "none"], 3) == [1.0, 0.0, 0.0]
+    assert reward.majority_rewards(responses, 3) == [1.0, 1.0, 0.0, 1.0, 1.0, 0.0]
+    assert reward.majority_rewards(["5", "6"], 2) == [0.0, 0.0]
+    assert reward.majority_rewards([r"\boxed{1}", "none", "none"], 3) == [1.0, 0.0, 0.0]

@@ -13,9 +13,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from soar_lib import runs
 from soar_lib.engine import base as policy_base
 from soar_lib.problems import filtering
-from soar_lib.problems.filtering import doubling, fail_at_k, hard_sets, run, split, totals
+from soar_lib.problems.filtering import doubling, fail_at_k, run, split, totals
 from soar_lib.problems.load import load
-from soar_lib.problems.rows import LoadError
+from soar_lib.problems.rows import LoadError, hard_sets
 from soar_lib.records import Problem
 from soar_lib.runs import RunError, read_jsonl
 from soar_lib.settings.student import FilterConfig

@@ -1,0 +1,57 @@
+"""LADDER's rewards (3.1.3), by a check that needs no answers, and the reward of the majority's vote beside them."""
+
+import re
+from collections.abc import Sequence
+
+from soar_lib.problems.checks import Check
+from soar_lib.student.train import StudentReward
+from soar_lib.verifier.spelling import clean
+from soar_lib.verifier.verify import check_many, extract_boxed
+
+CORRECT, READABLE = 1.0, 0.05  # accuracy and format, as LADDER's released code weighs them
+
+
+def accuracy_and_format(verdicts: Sequence[str]) -> list[float]:
+    """LADDER's reward of each verdict: nothing for an answer that cannot be read.
+
+    >>> accuracy_and_format(["right", "wrong", "timeout", "unparsed"])
+    [1.05, 0.05, 0.05, 0.0]
+    """
+    return [0.0 if verdict == "unparsed" else READABLE + CORRECT * (verdict == "right") for verdict in verdicts]
+
+
+def verified_rewards(check: Check) -> StudentReward:
+    """LADDER's reward as `student.train` takes it: accuracy and format by `check`'s verdicts on its references."""
+    return lambda golds, responses: accuracy_and_format(check.verdicts(list(zip(golds, responses, strict=True))))
+
+
+def majority(answers: Sequence[str | None]) -> tuple[str, float]:
+    """The most frequent answer (the content of a box, None where there is none), in its first spelling and the first of
+    equals, and its share of all: what self-consistency takes for right. ("", 0.0) where no answer was given.
+
+    >>> majority(["2x", "x", "2 x", None]), majority([None, None])
+    (('2x', 0.5), ('', 0.0))
+    """
+    spellings: dict[str, list[str]] = {}
+    for answer in answers:
+        if answer is not None:
+            spellings.setdefault(re.sub(r"\s+", "", clean(answer)), []).append(answer)
+    if not spellings:
+        return "", 0.0
+    most = max(spellings.values(), key=len)
+    return most[0], len(most) / len(answers)
+
+
+def majority_rewards(responses: Sequence[str], group: int) -> list[float]:
+    r"""The reward of the other method named TTRL (arXiv 2504.16084): 1 for the answer that most of a problem's `group`
+    responses give, which follow each other, else 0. No reference and no verifier.
+
+    >>> majority_rewards([r"\boxed{2}", r"\boxed{2}", r"\boxed{3}", "2", r"\boxed{5}", "no"], 3)
+    [1.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+    """
+    golds = []
+    for start in range(0, len(responses), group):
+        answer, _ = majority([extract_boxed(response) for response in responses[start : start + group]])
+        golds += [answer] * group
+    verdicts = check_many(list(zip(golds, responses, strict=True)))
+    return [float(verdict == "right" and gold != "") for gold, verdict in zip(golds, verdicts, strict=True)]
