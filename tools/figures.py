@@ -103,11 +103,12 @@ def _quality_bars(data: pd.DataFrame) -> Figure:
 
 def of_ladder(folder: str | Path) -> Tables:
     """Every figure and table of a LADDER run."""
+    variants, scores = ladder_report.read_variants(folder), ladder_report.read_scores(folder)
     return {
         "ladder_nano": (ladder_report.table(folder), ladder_plots.arms),
         "ladder_claims": (ladder_report.claims(folder), partial(plots.forest, of=ladder_report.CLAIMS)),
-        "ladder_levels": (ladder_report.levels(folder), ladder_plots.levels),
-        "ladder_variants": (ladder_report.trees(folder), ladder_plots.variants),
+        "ladder_levels": (ladder_report.levels(variants, scores), ladder_plots.levels),
+        "ladder_variants": (ladder_report.trees(variants), ladder_plots.variants),
         "ladder_ttrl": (ladder_report.ttrl(folder), ladder_plots.ttrl),
     }
 

@@ -87,7 +87,7 @@ def tree_page(run: LadderFolder, tree: str, seed: int, root: str, shown: str = "
     kept = with_parents(own, SHOWN[shown])
     if kept.empty:
         return para(f"No variant of this tree is {shown}.")
-    counts = report.counted(own).drop(columns="tree")
+    counts = report.trees(own).drop(columns="tree")
     counts["distance"] = ["–" if pd.isna(value) else f"{value:.2f}" for value in counts["distance"]]
     names = {fate: text for fate, (text, _) in FATE_LOOKS.items()}
     counted = table(counts.rename(columns=names | {"distance": "mean distance to a test problem"}))
@@ -152,7 +152,7 @@ def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> str:
     if not seeds:
         return para("Choose at least one seed.")
     chosen = run.variants[run.variants["seed"].isin(seeds)]
-    counts, found = report.counted(chosen[chosen["tree"] == tree]), _by_level(run, tuple(sorted(seeds)), chosen)
+    counts, found = report.trees(chosen[chosen["tree"] == tree]), _by_level(run, tuple(sorted(seeds)), chosen)
     measured = para("Accuracy on the variants was not measured in this run.")
     if len(found):
         cells = list(map(percent, found["mean"], found["low"], found["high"]))
@@ -166,7 +166,7 @@ def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> str:
 def _by_level(run: LadderFolder, seeds: tuple[int, ...], variants: pd.DataFrame) -> pd.DataFrame:
     if seeds not in run.known:
         runs = {f"seed{seed}" for seed in seeds}
-        run.known[seeds] = report.by_level(variants, [score for score in run.scores if score.run in runs])
+        run.known[seeds] = report.levels(variants, [score for score in run.scores if score.run in runs])
     return run.known[seeds]
 
 

@@ -34,8 +34,8 @@ PAPER = {
     ("ladder_ttrl", "any step"): 0.90,
 }  # fmt: skip
 FEW = 10  # section 4.1 gives the base's pass@10
-# What may become of a variant, and the first word of why it was rejected.
-FATES = {"usable": "", "repeats": "repeats", "unsolvable": "unsolvable:", "test_problems": "test", "no_question": "no"}
+# What may become of a variant, by the first word of why it was rejected.
+FATES = {"": "usable", "repeats": "repeats", "unsolvable:": "unsolvable", "test": "test_problems", "no": "no_question"}
 WRITTEN = [
     "tree", "seed", "id", "root", "parent", "level", "prompt", "question", "effect", "temperature", "persona",
     "suggestions", "rejected", "answer", "nearest", "distance", "fate",
@@ -46,9 +46,10 @@ STEPS = ["arm", "step", "problems", "right", "low", "high", "solved", "solved_lo
 
 def write(folder: str | Path) -> pd.DataFrame:
     """Write the run's tables anew, ladder.csv last; returns that one."""
-    folder = Path(folder)
-    tables = {"variants": trees(folder), "levels": levels(folder), "claims": claims(folder), "ladder": table(folder)}
-    write_tables(folder, tables)
+    variants, scores = read_variants(folder), read_scores(folder)
+    tables = {"variants": trees(variants), "levels": levels(variants, scores)}
+    tables |= {"claims": claims(folder), "ladder": table(folder)}
+    write_tables(Path(folder), tables)
     return tables["ladder"]
 
 
@@ -141,48 +142,35 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
 def read_variants(folder: str | Path) -> pd.DataFrame:
     """Every variant of one run, columns `WRITTEN`; fate is what became of it, one of `FATES`."""
     rows = read_jsonl(Path(folder) / "problems.jsonl")
-    return pd.DataFrame([row | {"fate": _fate(row["rejected"])} for row in rows], columns=WRITTEN)
+    return pd.DataFrame([row | {"fate": FATES[row["rejected"].partition(" ")[0]]} for row in rows], columns=WRITTEN)
 
 
-def _fate(rejected: str) -> str:
-    return next(fate for fate, word in FATES.items() if word == rejected.partition(" ")[0])
-
-
-def trees(folder: str | Path) -> pd.DataFrame:
-    """What became of the variants; the table of `counted`."""
-    return counted(read_variants(folder))
-
-
-def counted(variants: pd.DataFrame) -> pd.DataFrame:
-    """Columns tree, level, prompts, written (variants), usable, repeats, unsolvable, test_problems, no_question
-    (prompts that gave none), distance (mean of usable ones to the nearest test problem)."""
+def trees(variants: pd.DataFrame) -> pd.DataFrame:
+    """What became of the variants: columns tree, level, prompts, written (variants), usable, repeats, unsolvable,
+    test_problems, no_question (prompts that gave none), distance (mean of usable ones to the nearest test problem)."""
     rows = []
     for (tree, level), part in variants.groupby(["tree", "level"], sort=True):
-        count = {fate: int((part["fate"] == fate).sum()) for fate in FATES}
+        count = {fate: int((part["fate"] == fate).sum()) for fate in FATES.values()}
         far = part.loc[part["fate"] == "usable", "distance"]
         rows.append({
             "tree": tree, "level": level, "prompts": len(part.groupby(["seed", "root", "prompt"])),
             "written": len(part) - count["no_question"], **count, "distance": fmean(far) if len(far) else math.nan,
         })  # fmt: skip
-    return pd.DataFrame(rows, columns=["tree", "level", "prompts", "written", *FATES, "distance"])
+    return pd.DataFrame(rows, columns=["tree", "level", "prompts", "written", *FATES.values(), "distance"])
 
 
-def levels(folder: str | Path) -> pd.DataFrame:
-    """Accuracy on the usable variants of the trees by level, before and after; the table of `by_level`."""
-    return by_level(read_variants(folder), read_scores(folder))
-
-
-def by_level(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
-    """Columns arm (base, ladder), level, problems (all seeds), mean, low, high, of the scores on `VARIANTS`."""
+def levels(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
+    """Accuracy on the usable variants of the trees by level, before and after: columns arm (base, ladder), level,
+    problems (all seeds), mean, low, high, of the scores on `VARIANTS`."""
     own = variants[variants["tree"] == "ladder"]
     level = {(f"seed{row.seed}", row.id): row.level for row in own.itertuples()}
     scores = [score for score in scores if score.set == VARIANTS]
     rows = []
     for depth in sorted({level[score.run, score.problem] for score in scores}):
         mine = [score for score in scores if level[score.run, score.problem] == depth]
-        counts = pd.Series([score.arm for score in mine]).value_counts()
-        for row in pass_table(mine, [1], set=VARIANTS).to_dict("records"):
-            rows.append([row["arm"], depth, int(counts[row["arm"]]), row["mean"], row["low"], row["high"]])
+        for row in pass_table(mine, [1], set=VARIANTS).itertuples():
+            count = sum(score.arm == row.arm for score in mine)
+            rows.append([row.arm, depth, count, row.mean, row.low, row.high])
     return pd.DataFrame(rows, columns=["arm", "level", "problems", "mean", "low", "high"])
 
 
@@ -211,18 +199,17 @@ def probes(folder: str | Path) -> pd.DataFrame:
 def ttrl(folder: str | Path) -> pd.DataFrame:
     """TTRL over its steps, columns `STEPS`: the mean share of right probes of the test problems that were probed, the
     share of all test problems with a right probe so far, both with 95 % intervals, and the mean reward."""
-    frame = probes(folder)
     rows = []
-    for arm, own in frame.groupby("arm", sort=False):
+    for arm, own in probes(folder).groupby("arm", sort=False):
         wide = own.pivot(index=["seed", "problem"], columns="step", values="right")
         solved = wide.fillna(0).cumsum(axis=1) > 0
         for step, part in own.groupby("step"):
-            right = [_probe(arm, row.seed, row.problem, row.probes, row.right) for row in part.itertuples()]
-            so_far = [_probe(arm, *place, 1, int(found)) for place, found in solved[step].items()]
-            shares = (pass_table(scores, [1]).iloc[0][["mean", "low", "high"]] for scores in (right, so_far))
-            rows.append([arm, step, len(part), *(value for share in shares for value in share), part["reward"].mean()])
+            right = [_probe(row.seed, row.problem, row.probes, row.right) for row in part.itertuples()]
+            so_far = [_probe(*place, 1, int(found)) for place, found in solved[step].items()]
+            shares = pd.concat([pass_table(scores, [1])[["mean", "low", "high"]] for scores in (right, so_far)])
+            rows.append([arm, step, len(part), *shares.to_numpy().flatten(), part["reward"].mean()])
     return pd.DataFrame(rows, columns=STEPS)
 
 
-def _probe(arm: str, seed: int, problem: str, n: int, c: int) -> Score:
-    return Score(arm, f"seed{seed}", 0, problem, n, c, 0)
+def _probe(seed: int, problem: str, n: int, c: int) -> Score:
+    return Score("", f"seed{seed}", 0, problem, n, c, 0)

@@ -115,18 +115,14 @@ def _prompt(parent: Variant, number: int, settings: VariantSettings, key: Key) -
     turn, place = divmod(number, len(settings.temperatures))
     persona, suggestions = "", ()
     if settings.prompt == "transformations":
-        persona, suggestions = prompts.PERSONAS[turn % len(prompts.PERSONAS)], suggest(effect, settings, draw)
+        persona, texts = prompts.PERSONAS[turn % len(prompts.PERSONAS)], prompts.TRANSFORMATIONS[effect]
+        low, high = settings.suggestions
+        size = int(torch.randint(low, high + 1, (), generator=draw))
+        suggestions = tuple(texts[i] for i in torch.randperm(len(texts), generator=draw)[:size].tolist())
     return Variant(
         "", parent.root, parent.id, parent.level + 1, number, parent.question, effect, settings.temperatures[place],
         persona, suggestions,
     )  # fmt: skip
-
-
-def suggest(effect: str, settings: VariantSettings, draw: torch.Generator) -> tuple[str, ...]:
-    """Some transformations with this effect, none twice."""
-    texts, (low, high) = prompts.TRANSFORMATIONS[effect], settings.suggestions
-    size = int(torch.randint(low, high + 1, (), generator=draw))
-    return tuple(texts[i] for i in torch.randperm(len(texts), generator=draw)[:size].tolist())
 
 
 def _messages(asked: Variant, settings: VariantSettings) -> list[dict]:

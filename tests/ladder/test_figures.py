@@ -7,7 +7,7 @@ from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.figures import FATE_LOOKS
 from soar_lib.ladder.names import TIMES
-from tests.ladder.test_report import write_measured
+from tests.ladder.test_report import levels, trees, write_measured
 from tests.measure.test_plots import assert_labelled, lines
 
 TREE = pd.DataFrame(
@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def test_every_fate_has_a_name_and_a_colour():
-    assert list(FATE_LOOKS) == list(ladder_report.FATES)
+    assert list(FATE_LOOKS) == list(ladder_report.FATES.values())
     assert len({colour for _, colour in FATE_LOOKS.values()}) == len(FATE_LOOKS)
 
 
@@ -39,7 +39,7 @@ def test_arms_stand_beside_the_paper(folder):
 
 
 def test_levels_before_and_after(folder):
-    (axes,) = ladder_plots.levels(ladder_report.levels(folder)).axes
+    (axes,) = ladder_plots.levels(levels(folder)).axes
     drawn = lines(axes)
     assert drawn[TIMES["base"]][:, 1].tolist() == [50, 0] and drawn[TIMES["ladder"]][:, 1].tolist() == [100, 75]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1\n(3)", "2\n(6)"]
@@ -47,7 +47,7 @@ def test_levels_before_and_after(folder):
 
 
 def test_bars_of_variants_are_whole(folder):
-    data = ladder_report.trees(folder)
+    data = trees(folder)
     (axes,) = ladder_plots.variants(data).axes
     parts = [bar for (bar,) in axes.containers]
     assert len(parts) == len(data) * len(FATE_LOOKS)

@@ -99,6 +99,14 @@ def write_measured(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def trees(folder: Path) -> pd.DataFrame:
+    return report.trees(report.read_variants(folder))
+
+
+def levels(folder: Path) -> pd.DataFrame:
+    return report.levels(report.read_variants(folder), report.read_scores(folder))
+
+
 def mean_pass(arm: str, k: int) -> float:
     n, right = RIGHT[arm, "hard_test"]
     values = [pass_at_k(n, c, k) for seed in right for c in seed]
@@ -174,7 +182,7 @@ def test_a_claim_about_an_arm_that_was_not_run_is_undecided(folder):
 
 
 def test_what_became_of_the_variants(folder):
-    table = report.trees(folder).to_dict("records")
+    table = trees(folder).to_dict("records")
     assert [{name: row[name] for name in row if name != "distance"} for row in table] == [
         {"tree": "ladder", "level": 1, "prompts": 9, "written": 6, "usable": 3, "repeats": 3, "unsolvable": 0,
          "test_problems": 0, "no_question": 3},
@@ -185,7 +193,7 @@ def test_what_became_of_the_variants(folder):
 
 
 def test_the_levels_before_and_after(folder):
-    table = report.levels(folder)
+    table = levels(folder)
     assert table[["arm", "level", "problems"]].values.tolist() == [
         ["base", 1, 3], ["ladder", 1, 3], ["base", 2, 6], ["ladder", 2, 6],
     ]  # fmt: skip
@@ -196,8 +204,8 @@ def test_a_folder_without_variants_has_empty_tables(folder):
     (folder / "problems.jsonl").write_text("")
     rows = [row for row in runs.read_jsonl(folder / "scores.jsonl") if row["set"] != "variants"]
     runs.write_text_atomic(folder / "scores.jsonl", runs.jsonl(rows))
-    assert report.trees(folder).empty and report.levels(folder).empty
-    assert "usable" in report.trees(folder).columns and "mean" in report.levels(folder).columns
+    assert trees(folder).empty and levels(folder).empty
+    assert "usable" in trees(folder).columns and "mean" in levels(folder).columns
 
 
 def test_probes_and_what_they_solved_so_far(folder):
