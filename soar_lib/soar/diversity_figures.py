@@ -1,6 +1,6 @@
 """Figures of what teachers write: its diversity (SOAR Table 1, appendix E), its quality (Table 7), its map.
 
-As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `study_tables` and, for the map, of
+As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `soar.report` and, for the map, of
 `question_points.points`. Diversity tables of several embeddings may be put one under another: each gets its panel.
 """
 

@@ -1,7 +1,7 @@
 """Where the questions that a study's teachers wrote lie on a map: like questions near each other (SOAR section 5.2).
 
 `points` gives every question its place, once, so that nothing moves when a reader looks at other rounds or arms;
-`question_map.question_map` is the widget, `diversity_plots.question_map_figure` the picture on paper. Both draw
+`question_map.question_map` is the widget, `diversity_figures.question_map_figure` the picture on paper. Both draw
 `circles`: questions that fall into one small square of the map are one circle, whose area is their number and whose
 rings share that area among the colours. Small circles lie on large ones, and no point is moved to be seen.
 
@@ -72,7 +72,7 @@ def counted(count: int) -> str:
 def points(
     problems: pd.DataFrame, embed: Embedding | None = None, most: int = 2000, landmarks: int = 600, seed: int = 0
 ) -> pd.DataFrame:
-    """The map of the problems of `study_tables.problems`: the same columns and x, y, written, projection, trust.
+    """The map of the problems of `soar.report.problems`: the same columns and x, y, written, projection, trust.
 
     Of an arm's seed at most `most` problems are taken, drawn evenly from the `written` ones; equal questions share
     their place. `embed` None: character n-grams. `projection` says how the places were found and `trust` is their
