@@ -25,8 +25,8 @@ from soar_lib.engine.backends import choose_device
 from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.lora import Adapters
 from soar_lib.runs import RunError
+from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import first_line
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
 LOSSES = 3  # actors that one slice may cost before it is to blame
 POLL_SECONDS = 1.0
@@ -52,7 +52,7 @@ def unpack(packed: Packed, base: Base) -> Adapters:
 class Holder:
     """What an actor is: it holds the base, and what its present work has told so far."""
 
-    def begin(self, config: SoarConfig | EvaluateConfig, device: str, threads: int) -> str:
+    def begin(self, config: BaseSettings, device: str, threads: int) -> str:
         """Load the base; returns where this is. As many threads as the driver, because their number rounds."""
         import ray
 
@@ -92,7 +92,7 @@ class Cluster:
 @contextmanager
 def opened(
     address: str,
-    config: SoarConfig | EvaluateConfig,
+    config: BaseSettings,
     students: int,
     count: int | None = None,
     say: Callable[[str], None] = print,
@@ -132,7 +132,7 @@ def opened(
             ray.shutdown()
 
 
-def _anywhere(config: SoarConfig | EvaluateConfig) -> SoarConfig | EvaluateConfig:
+def _anywhere(config: BaseSettings) -> BaseSettings:
     """The settings for a process in another folder."""
     folder = Path(config.model).expanduser()
     return replace(config, model=str(folder.absolute())) if config.model != "nano" and folder.is_dir() else config

@@ -18,6 +18,7 @@ from soar_lib.engine import base as bases
 from soar_lib.records import Draw
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import ConfigError
+from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
 HELLO = [{"role": "user", "content": "2+2"}]
@@ -103,14 +104,14 @@ def test_a_commands_settings_say_how_its_base_is_loaded(folder, monkeypatch, kin
 def test_the_command_line_names_one_base_for_all_that_a_command_does():
     words = ["--model", "acme/other", "--set", "four_bit=true", "--set", "backend=unsloth"]
     arguments = cli.parser().parse_args(["study", *words])
-    study = cli.grouped_settings(arguments)
-    parts = (study.filter, study.transfer, study.soar, study.evaluate)
+    found = cli.grouped_settings(arguments, study.preset)
+    parts = (found.filter, found.transfer, found.soar, found.evaluate)
     assert {(p.model, p.backend, p.four_bit) for p in parts} == {("acme/other", "unsloth", True)}
     arguments = cli.parser().parse_args(["soar", *words, "--set", "rounds=9"])
     first, then = cli.preset_of(arguments, FilterConfig), cli.settings(arguments, SoarConfig)
     assert (first.backend, first.four_bit, then.rounds) == (then.backend, then.four_bit, 9) == ("unsloth", True, 9)
     with refused("four_bit = False and True: all parts of a study must have the same"):
-        cli.grouped_settings(cli.parser().parse_args(["study", "--set", "soar.four_bit=true"]))
+        cli.grouped_settings(cli.parser().parse_args(["study", "--set", "soar.four_bit=true"]), study.preset)
 
 
 # ------------------------------------------------------------------ what is missing
