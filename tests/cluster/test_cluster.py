@@ -4,6 +4,8 @@ import csv
 import os
 import signal
 import socket
+import sys
+import types
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -311,11 +313,11 @@ def test_actors_that_cannot_be_had_are_refused(resources, gpu, asked, message):
 # ------------------------------------------------------------------ errors from actors: these come last, as actors die
 
 
-def nothing(base, adapters, tell):
-    """Here only: actors cannot import test modules."""
+def test_an_error_of_the_work_is_raised_as_it_is(actors, monkeypatch):
+    here_only = types.ModuleType("here_only")  # which actors cannot import
+    exec("def nothing(base, adapters, tell): pass", vars(here_only))
+    monkeypatch.setitem(sys.modules, "here_only", here_only)
 
-
-def test_an_error_of_the_work_is_raised_as_it_is(actors):
     def work(base, adapters, tell, error):
         raise error
 
@@ -324,7 +326,7 @@ def test_an_error_of_the_work_is_raised_as_it_is(actors):
     with pytest.raises(runs.RunError, match="ran out of GPU memory .no more.; lower rows"):
         cluster.run(actors, work, [(None, (torch.OutOfMemoryError("no more"),))])
     with pytest.raises(runs.RunError, match="could not read what it was sent .*install the same soar-lib"):
-        cluster.run(actors, nothing, [(None, ())])
+        cluster.run(actors, here_only.nothing, [(None, ())])
 
 
 def test_a_slice_that_kills_every_actor_ends_the_run(actors, monkeypatch):
