@@ -101,14 +101,17 @@ def test_a_commands_settings_say_how_its_base_is_loaded(folder, monkeypatch, kin
         replace(config, backend="tensorflow")
 
 
-def test_the_command_line_names_one_base_for_all_that_a_command_does():
+def test_the_command_line_names_one_base_for_all_that_a_command_does(monkeypatch):
     words = ["--model", "acme/other", "--set", "four_bit=true", "--set", "backend=unsloth"]
     arguments = cli.parser().parse_args(["study", *words])
     found = cli.grouped_settings(arguments, study.preset)
     parts = (found.filter, found.transfer, found.soar, found.evaluate)
     assert {(p.model, p.backend, p.four_bit) for p in parts} == {("acme/other", "unsloth", True)}
     arguments = cli.parser().parse_args(["soar", *words, "--set", "rounds=9"])
-    first, then = cli.preset_of(arguments, FilterConfig), cli.settings(arguments, SoarConfig)
+    then, filtered = cli.settings(arguments, SoarConfig), []
+    monkeypatch.setattr(cli, "_filtered", lambda config, out, resume: filtered.append(config))
+    cli._filtered_first(then, arguments)
+    (first,) = filtered
     assert (first.backend, first.four_bit, then.rounds) == (then.backend, then.four_bit, 9) == ("unsloth", True, 9)
     with refused("four_bit = False and True: all parts of a study must have the same"):
         cli.grouped_settings(cli.parser().parse_args(["study", "--set", "soar.four_bit=true"]), study.preset)
