@@ -36,7 +36,7 @@ import torch
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
 from soar_lib.measure.bootstrap import bootstrap_interval
-from soar_lib.nano import world
+from soar_lib.nano import antiderivatives, world
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.verifier.decision import decide
@@ -135,7 +135,7 @@ def _endings() -> tuple[str, ...]:
 
     So a proper prefix of any well-posed question is well posed with one of them added.
     """
-    first, *leads = world.INTEGRAL_LEADS
+    first, *leads = antiderivatives.LEADS
     groups = [
         ("chain_sum", [[1, 1]]),
         ("leg_counting", [[(count, name)] for name in ANIMALS for count in (1, 2)]),

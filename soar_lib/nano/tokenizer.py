@@ -9,7 +9,7 @@ from reasoning_gym.arithmetic.leg_counting import ANIMALS
 from tokenizers import AddedToken, Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
-from soar_lib.nano import world
+from soar_lib.nano import antiderivatives, world
 from soar_lib.problems import prompts
 
 PAD, END, USER, ASSISTANT, UNKNOWN = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|unknown|>"
@@ -26,7 +26,7 @@ def phrases() -> list[str]:
     """Every text that is one token: prompts, statement openings, animals, tags and frequent joints."""
     instructions = [prompts.SOLVE + "\n", prompts.TEACHER, prompts.EASIER + "\n"]
     instructions += [prompts.RECONSTRUCT + "\n<response>\n", "\n</response>"]
-    openings = [world.CHAIN, world.LEGS, world.BASES, world.SPELL, *world.INTEGRAL_LEADS]
+    openings = [world.CHAIN, world.LEGS, world.BASES, world.SPELL, *antiderivatives.LEADS]
     openings += [world.SORT.format(direction) for direction in ("ascending", "descending")]
     endings = [" to binary", " dx", " + C"]
     animals = sorted(f" {name}{plural}" for name in ANIMALS for plural in ("", "s"))

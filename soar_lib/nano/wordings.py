@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from soar_lib.nano import world
+from soar_lib.nano import antiderivatives, world
 
 
 def rephrased(question: str, rng: random.Random) -> str:
@@ -12,7 +12,7 @@ def rephrased(question: str, rng: random.Random) -> str:
     family, content = world.understand(question)
     if family.name in ("spell_backward", "base_conversion"):
         return question
-    heads = {"number_sorting": content[:1], "simple_integration": [rng.choice(world.INTEGRAL_LEADS)]}
+    heads = {"number_sorting": content[:1], "simple_integration": [rng.choice(antiderivatives.LEADS)]}
     head = heads.get(family.name, [])
     items = content[len(head) :]
     rng.shuffle(items)

@@ -60,7 +60,7 @@ def _write_chain(terms: list) -> str:
     return CHAIN + str(terms[0]) + "".join(f" {'-' if t < 0 else '+'} {abs(t)}" for t in terms[1:]) + " ="
 
 
-def _running_sum(terms: list, slips: Collection[int]) -> tuple[str, str]:
+def _running_sum(terms: list, slips: Collection[int] = ()) -> tuple[str, str]:
     """`42-25=17+73=90`: each partial result is the left operand of the next step.
 
     A slip forgets a carry (10 too few) or counts a subtraction's first number (1 too many): the two never cancel soon.
@@ -70,10 +70,6 @@ def _running_sum(terms: list, slips: Collection[int]) -> tuple[str, str]:
         total += term + (-10 if term > 0 else 1) * (step in slips)
         text += f"{term:+d}={total}"
     return text, str(total)
-
-
-def _solve_chain(terms: list, slips: Collection[int] = ()) -> tuple[str, str]:
-    return _running_sum(terms, slips)
 
 
 # ------------------------------------------------------------------ word problems: legs of animals
@@ -129,8 +125,6 @@ def _solve_base(bits: list, slips: Collection[int] = ()) -> tuple[str, str]:
 # ------------------------------------------------------------------ data: sorting
 
 SORT = "Sort these numbers in {} order: "
-
-
 _SORT = re.compile(r"Sort these numbers in (ascending|descending) order: (-?\d{1,4}(?:, -?\d{1,4})+)")
 
 
@@ -177,8 +171,6 @@ def _solve_spell(letters: list, slips: Collection[int] = ()) -> tuple[str, str]:
     return "", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"
 
 
-INTEGRAL_LEADS = antiderivatives.LEADS
-
 # ------------------------------------------------------------------ the six families
 
 FAMILIES = {
@@ -186,7 +178,7 @@ FAMILIES = {
     for family in (
         Family(
             "chain_sum", "Arithmetic", lambda d: dict(min_terms=d + 1, max_terms=d + 1, min_digits=2, max_digits=2),
-            _parse_chain, _write_chain, _solve_chain, lambda d: d + 1,
+            _parse_chain, _write_chain, _running_sum, lambda d: d + 1,
         ),
         Family(
             "leg_counting", "Word problems", lambda d: dict(min_animals=d, max_animals=d, max_instances=20),
