@@ -20,7 +20,6 @@ Log = Callable[[Sequence[dict]], None]  # told the rows of one commit, in order
 Write = Callable[[str, int, dict[str, float]], None]  # (curve, place, values)
 LOGGERS = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}  # name -> package
 # Columns that name a curve.
-# Columns that name a curve.
 WHO = ("policy", "dataset", "repeat", "phase", "arm", "source", "student", "seed", "problem")
 WHEN = ("round", "step")
 
@@ -53,13 +52,12 @@ def opened(name: str | Log | None, folder: str | Path, settings: dict[str, Any])
     def log(rows: Sequence[dict]) -> None:
         if not writers:  # the folder is the run's to make, so nothing is opened before it has rows
             writers.append(_tensorboard(folder) if name == "tensorboard" else _tracker(name, folder, settings))
-            places.update(_earlier(folder / "metrics.csv", len(rows)))
+        places = _earlier(folder / "metrics.csv", len(rows))
         for row in rows:
             curve = curve_name(row)
             writers[0][0](curve, places[curve], values(row))
             places[curve] += 1
 
-    places: Counter[str] = Counter()
     try:
         yield log
     finally:

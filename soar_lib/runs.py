@@ -18,7 +18,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -269,6 +269,19 @@ def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
         return _reopen(folder)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
+    """Begin a run whose settings name its `arms`, or go on with it and add those it lacks, in the order of `known`.
+    Raises `RunError` as `open_run`."""
+    if not (folder / "config.json").is_file():
+        open_run(folder, config)
+        return
+    began = tuple(read_json(folder / "config.json")["arms"])
+    check_same(folder, replace(config, arms=began))
+    if not {*config.arms} <= {*began}:
+        arms = tuple(name for name in known if name in {*began, *config.arms})
+        write_json(folder / "config.json", to_values(replace(config, arms=arms)))
 
 
 def _create(folder: Path, config: Any) -> None:

@@ -26,7 +26,7 @@ from soar_lib.problems.likeness import Known, canonical, overlap
 from soar_lib.problems.load import EMBEDDED, load
 from soar_lib.problems.prompts import student_messages, teacher_messages
 from soar_lib.problems.rows import hard_sets
-from soar_lib.records import Problem, SyntheticProblem
+from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import ConfigError, from_values
 from soar_lib.soar import run as soar
@@ -35,7 +35,7 @@ from soar_lib.soar.settings import SoarConfig
 ADAPTERS = {"promoted_student": student_messages("PROBLEM"), "teacher": teacher_messages()}  # and their prompts
 OWN = "apache-2.0"  # of the shipped model and its problems, and of reasoning-gym, whose generators wrote them
 LICENCES = {"nano": OWN, "meta-llama/Llama-3.2-3B-Instruct": "llama3.2"}  # of the presets' bases
-HARD_TEST = "hard test"  # the set whose questions nothing may be trained on
+TESTED = "hard test"  # the set whose questions nothing may be trained on
 REPORT = "contamination.json"
 
 
@@ -65,7 +65,7 @@ def model_repository(
         library_name="peft", pipeline_tag="text-generation", tags=["lora", "reinforcement-learning", "math", "soar"],
     )  # fmt: skip
     peft = runs.read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}
-    train, test = _hard(run)
+    train, test = (runs.read_problems(Path(run), name) for name in (HARD_TRAIN, HARD_TEST))
     card = cards.card(
         "adapter", data, config, adapter=adapter, base=base, rank=peft["r"], result=result, train=train, test=test,
         sources=", ".join(dict.fromkeys(cards.named(problem.source) or "no source named" for problem in train)),
@@ -85,8 +85,8 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
     result, config = _soar_run(run)
     names = [name for name in ("problems", "promotion_questions") if runs.read_jsonl(Path(run) / f"{name}.jsonl")]
     written = [SyntheticProblem(**row) for row in runs.read_jsonl(Path(run) / "problems.jsonl")]
-    test = _hard(run)[1]
-    others = ({HARD_TEST: test} if test else {}) | _sets(against)
+    test = runs.read_problems(Path(run), HARD_TEST)
+    others = ({TESTED: test} if test else {}) | _sets(against)
     report = contamination(written, others)
     data = DatasetCardData(
         license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {cards.named(config.model)}"),
@@ -106,8 +106,8 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     Raises as `questions_repository`."""
     train, test = hard_sets(filtered)
     config = from_values(FilterConfig, runs.read_json(Path(filtered) / "config.json"))
-    report = contamination(train, {HARD_TEST: test}) + contamination([*train, *test], _sets(against))
-    splits = [{"split": part, "path": f"hard_{part}.jsonl"} for part in ("train", "test")]
+    report = contamination(train, {TESTED: test}) + contamination([*train, *test], _sets(against))
+    splits = [{"split": name.removeprefix("hard_"), "path": f"{name}.jsonl"} for name in (HARD_TRAIN, HARD_TEST)]
     data = DatasetCardData(
         license=_licence(licence, _stated(config.problems), f"the pool {cards.named(config.problems)}"),
         task_categories=["text-generation"], tags=["math", "soar"],
@@ -115,7 +115,7 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     )  # fmt: skip
     found = filtering.read_filtered(filtered)
     card = cards.card("hard", data, config, filtered=found, home=_home(config.problems), report=report)
-    files = _contents(filtered, ["hard_train", "hard_test"])
+    files = _contents(filtered, [HARD_TRAIN, HARD_TEST])
     return _write(folder, files | {REPORT: report, "README.md": card})
 
 
@@ -140,12 +140,6 @@ def contamination(
 
 def _soar_run(run: str | Path) -> tuple[soar.Result, SoarConfig]:
     return soar.read_result(run), from_values(SoarConfig, runs.read_json(Path(run) / "config.json"))
-
-
-def _hard(run: str | Path) -> tuple[list[Problem], list[Problem]]:
-    """Hard train and hard test (none, where it was given a file) that a SOAR run began with."""
-    train, test = (runs.read_jsonl(Path(run) / f"hard_{part}.jsonl") for part in ("train", "test"))
-    return [Problem(**row) for row in train], [Problem(**row) for row in test]
 
 
 def _sets(names: Sequence[str]) -> dict[str, list[Problem]]:
@@ -230,7 +224,7 @@ def push(folder: str | Path, repository: str, kind: str, private: bool = True, o
 
 
 def _check_overlap(folder: Path) -> None:
-    shared = [pair for row in runs.read_json(folder / REPORT) if row["against"] == HARD_TEST for pair in row["shared"]]
+    shared = [pair for row in runs.read_json(folder / REPORT) if row["against"] == TESTED for pair in row["shared"]]
     if shared:
         ids = ", ".join(here for here, _ in shared[:5]) + (", ..." if len(shared) > 5 else "")
         raise runs.RunError(

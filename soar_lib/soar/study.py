@@ -16,8 +16,6 @@ is measured, and no test score chooses anything. Arms that decide claims run on 
 none, on `sweep_seeds`.
 """
 
-import functools
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from soar_lib import runs
 from soar_lib.settings.cost import Part
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
-from soar_lib.settings.values import ConfigError, change, require, require_one_base, to_values
+from soar_lib.settings.values import ConfigError, change, require, require_one_base
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
@@ -181,43 +179,21 @@ def left(config: StudyConfig, out: Path) -> dict[str, Part]:
 
     pools = {name: part for name, part in (("filter", config.filter), ("transfer", config.transfer)) if part.problems}
     sizes = {name: len(load(part.problems, seed=part.seed, size=part.size or None)) for name, part in pools.items()}
-    found: dict[str, Part] = {name: (pools[name], sizes[name], 1) for name in pools if not _filtered(out / name)}
+    found: dict[str, Part] = {
+        name: (part, sizes[name], 1) for name, part in pools.items() if not (out / name / "hard_train.jsonl").is_file()
+    }
     measured = round(sizes.get("filter", 0) * (1 - config.filter.train_fraction)) + sizes.get("transfer", 0)
     for arm in config.chosen():
-        for seed, folder in zip(config.seeds_of(arm), soar_folders(config, arm, out)):
-            if not arm.runs and not _taught(folder):
+        seeds = config.seeds_of(arm)
+        for seed, folder in zip(seeds, soar_folders(config, arm, out)):
+            if not arm.runs and not (folder / "result.json").is_file():
                 found[f"{arm.name}/seed{seed}"] = (soar_config(config, arm, seed, out), 0, 1)
-        if not _evaluated(out / arm.name / "evaluate"):
-            found[f"{arm.name}/evaluate"] = (evaluate_config(config, arm, out), measured, len(config.seeds_of(arm)))
+        if not (out / arm.name / "evaluate" / "pass_at_k.csv").is_file():
+            found[f"{arm.name}/evaluate"] = (evaluate_config(config, arm, out), measured, len(seeds))
     return found
 
 
-def _filtered(folder: Path) -> bool:
-    return (folder / "hard_train.jsonl").is_file()
-
-
-def _taught(folder: Path) -> bool:
-    return (folder / "result.json").is_file()
-
-
-def _evaluated(folder: Path) -> bool:
-    return (folder / "pass_at_k.csv").is_file()
-
-
 # ------------------------------------------------------------------ the run
-
-
-@dataclass(frozen=True)
-class Study:
-    """What every part of a study needs; `base` loads the model once, where a part still needs it."""
-
-    config: StudyConfig
-    out: Path
-    hooks: runs.Hooks
-    base: "Callable[[], Base]"
-
-    def says(self, line: str) -> None:
-        self.hooks.say(f"study: {line}")
 
 
 def run(
@@ -233,58 +209,36 @@ def run(
     ConfigError, LoadError and RunError (before anything is written) and TeacherError.
     """
     from soar_lib.engine.base import load_for as load_base
+    from soar_lib.problems import filtering
     from soar_lib.settings.memory import announce
     from soar_lib.soar import report
 
     out = Path(out)
     runs.check_folder(out, resume)
-    announce("study", left(config, out), hooks.say)
-    _open(config, out, resume)
-    study = Study(config, out, hooks, functools.cache(lambda: load_base(config.soar)))
-    _filter(study)
+    parts = left(config, out)
+    announce("study", parts, hooks.say)
+    runs.open_arms(out, config, ARMS)
+    for name, part in (("filter", config.filter), ("transfer", config.transfer)):
+        if part.problems:
+            hooks.say(f"study: {name}: {filtering.run(part, out / name, resume=True, progress=hooks.progress)}")
+    base = load_base(config.soar) if {*parts} - {"filter", "transfer"} else None
     for arm in config.chosen():
-        _teach(study, arm)
-        _evaluate(study, arm, judge)
+        _run_arm(config, arm, out, base, judge, hooks)
     claims = report.write(out)
     for claim in claims.query("seeds == 0")["claim"]:
-        study.says(f"not measured (an arm was left out, or no run of it gave it problems): {claim}")
+        hooks.say(f"study: not measured (an arm was left out, or no run of it gave it problems): {claim}")
     return claims
 
 
-def _open(config: StudyConfig, out: Path, resume: bool) -> None:
-    """Begin the folder, or check that it began with these settings; arms may be added to it."""
-    if not (out / "config.json").is_file():
-        runs.open_run(out, config, resume)
-        return
-    began = tuple(runs.read_json(out / "config.json")["arms"])
-    runs.check_same(out, replace(config, arms=began))
-    arms = tuple(name for name in ARMS if name in {*began, *config.arms})
-    if arms != began:
-        runs.write_json(out / "config.json", to_values(replace(config, arms=arms)))
-
-
-def _filter(study: Study) -> None:
-    from soar_lib.problems import filtering
-
-    for name, part in (("filter", study.config.filter), ("transfer", study.config.transfer)):
-        if part.problems:
-            found = filtering.run(part, study.out / name, resume=True, progress=study.hooks.progress)
-            study.says(f"{name}: {found}")
-
-
-def _teach(study: Study, arm: StudyArm) -> None:
+def _run_arm(
+    config: StudyConfig, arm: StudyArm, out: Path, base: "Base | None", judge: "Judge | None", hooks: runs.Hooks
+) -> None:
+    """An arm's SOAR runs, then their evaluation; what is finished is only read, and needs no base."""
+    from soar_lib.soar import evaluate
     from soar_lib.soar import run as soar
 
-    folders = [] if arm.runs else soar_folders(study.config, arm, study.out)
-    for seed, folder in zip(study.config.seeds_of(arm), folders):
-        settings = soar_config(study.config, arm, seed, study.out)
-        study.says(str(soar.run(settings, folder, True, None if _taught(folder) else study.base(), hooks=study.hooks)))
-
-
-def _evaluate(study: Study, arm: StudyArm, judge: "Judge | None") -> None:
-    from soar_lib.soar import evaluate
-
-    folder, settings = study.out / arm.name / "evaluate", evaluate_config(study.config, arm, study.out)
-    base = None if _evaluated(folder) else study.base()
-    evaluate.run(settings, soar_folders(study.config, arm, study.out), folder, True, base, judge, study.hooks)
-    study.says(f"{arm.name} is evaluated; everything is in {folder}")
+    folders, evaluation = soar_folders(config, arm, out), out / arm.name / "evaluate"
+    for seed, folder in zip(config.seeds_of(arm), [] if arm.runs else folders):
+        hooks.say(f"study: {soar.run(soar_config(config, arm, seed, out), folder, True, base, hooks=hooks)}")
+    evaluate.run(evaluate_config(config, arm, out), folders, evaluation, True, base, judge, hooks)
+    hooks.say(f"study: {arm.name} is evaluated; everything is in {evaluation}")

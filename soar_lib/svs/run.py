@@ -32,7 +32,7 @@ from soar_lib.randomness import generator
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
 from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.values import ConfigError, to_values
+from soar_lib.settings.values import ConfigError
 from soar_lib.student.train import problem_order
 from soar_lib.svs.settings import MEASURED_TOGETHER, SVS_ARMS, SvsConfig
 from soar_lib.svs.step import play
@@ -52,16 +52,9 @@ def run(
     runs.check_folder(folder, resume)
     sets = problem_sets(config, folder)
     rephrase = rephraser(config.rephrasings, sets[TRAIN]) if "rephrasings" in config.arms else None
-    begun = tuple(runs.read_json(folder / "config.json")["arms"]) if (folder / "config.json").is_file() else ()
-    if begun:
-        runs.check_same(folder, replace(config, arms=begun))
     check_memory(sized(config, sets), loaded=base is not None)
     base = base or load_base(config)
-    if not begun:
-        runs.open_run(folder, config, resume)
-    elif not {*config.arms} <= {*begun}:
-        arms = tuple(name for name in SVS_ARMS if name in (*begun, *config.arms))
-        runs.write_json(folder / "config.json", to_values(replace(config, arms=arms)))
+    runs.open_arms(folder, config, SVS_ARMS)
     runs.write_problems(folder, sets)
     for name in (name for name in SVS_ARMS if name in config.arms):
         train_arm(config.of_arm(name), folder / name, sets, base, hooks, rephrase)
