@@ -3,7 +3,6 @@
 Pages of HTML come from pure functions; the widget only chooses.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,20 +12,17 @@ import pandas as pd
 
 from soar_lib import runs
 from soar_lib.measure import widgets
-from soar_lib.measure.quality import Verdict
 from soar_lib.measure.tables import name, plus_minus, score_rows
 from soar_lib.measure.widgets import choice, para, picture, table
 from soar_lib.svs import figures, report
 from soar_lib.svs.names import MAIN
+from soar_lib.svs.report import AnswerJudge
 
-AnswerJudge = Callable[[str, str], Verdict]  # a question and the answer that it should have
 CURVES = {
     "entropy": "entropy on the step's problems", "test_entropy": "entropy on the test problems",
     "accuracy": "accuracy on the step's problems", "passes": "pass@k",
 }  # fmt: skip
-CONTROLS = {  # what applies to which view
-    "entropy": ("x", "smoothing"), "test_entropy": ("x",), "accuracy": ("x", "smoothing"), "passes": ("set",),
-}  # fmt: skip
+CONTROLS = dict(zip(CURVES, (("x", "smoothing"), ("x",), ("x", "smoothing"), ("set",))))  # what applies to which
 SETS = {"hard": "the hard set", "test": "the test problems", "other": "answers of another type"}
 ONLY = {"": "all", "reward": "rewarded", "leak": "giving something away", "duplicate": "near duplicates"}
 LEVELS = {"arm": "arm", "seed": "seed", "step": "step", "problem": "original"}
@@ -34,18 +30,13 @@ LEVELS = {"arm": "arm", "seed": "seed", "step": "step", "problem": "original"}
 
 @dataclass(frozen=True)
 class SvsFolder:
-    """An SvS folder, read once: `report.table`, `report.steps` and `report.written`, the judge of its world if there is
-    one, and the settings of each arm."""
+    """An SvS folder, read once: `report.table`, `steps` and `written`, its judge, and the settings of each arm."""
 
     numbers: pd.DataFrame
     steps: pd.DataFrame
     written: pd.DataFrame
     judge: AnswerJudge | None
     settings: dict[str, dict]
-
-    @property
-    def arms(self) -> list[str]:
-        return list(self.settings)
 
 
 def read(folder: str | Path) -> SvsFolder:
@@ -127,33 +118,25 @@ def curves_page(
         return para("Choose at least one arm.")
     smoothing = smoothing if "smoothing" in CONTROLS[view] else 1
     passed = view == "passes"
-    frame = report.passes(run.numbers, set) if passed else run.steps
+    frame = report.passes(run.numbers, set) if passed else figures.along(run.steps, view, smoothing)
     frame = frame[frame["arm"].isin(arms)]
-    frame = frame if passed else figures.along(frame, view, smoothing)
     if frame.empty:
         return para("Nothing to show: of these arms nothing was measured there (the untrained model has no steps).")
     absent = ", ".join(name(arm) for arm in arms if arm not in {*frame["arm"]})
     note = para(f"Not measured there: {absent}.") if absent else ""
     if passed:
-        return picture(figures.pass_at_k(frame, SETS[set]), "pass@k") + note + table(_scores(frame))
+        scores = score_rows(frame, "seeds").fillna("–")
+        return picture(figures.pass_at_k(frame, SETS[set]), "pass@k") + note + table(scores)
     return picture(figures.curve(frame, x, view, smoothing), CURVES[view]) + note + table(_points(frame, view))
-
-
-def _scores(frame: pd.DataFrame) -> pd.DataFrame:
-    return score_rows(frame, "seeds").fillna("–")
 
 
 def _points(frame: pd.DataFrame, view: str) -> pd.DataFrame:
     """One row per arm and step."""
     (label, factor), digits = figures.QUANTITIES[view], 1 if view == "accuracy" else 3
     values = [plus_minus(factor * m, factor * sd, digits) for m, sd in zip(frame[view], frame["sd"], strict=True)]
-    spent = frame["rollouts"].round().astype(int)
-    return pd.DataFrame(
-        {
-            "arm": frame["arm"].map(name), "updates": frame["step"], "completions": spent,
-            label.replace("\n", " "): values, "seeds": frame["seeds"],
-        }
-    )  # fmt: skip
+    columns = {"arm": frame["arm"].map(name), "updates": frame["step"]}
+    columns |= {"completions": frame["rollouts"].round().astype(int), label.replace("\n", " "): values}
+    return pd.DataFrame(columns | {"seeds": frame["seeds"]})
 
 
 # ------------------------------------------------------------------ the widget
@@ -171,13 +154,7 @@ def _variants(run: SvsFolder) -> ipywidgets.VBox:
     controls = {level: choice(text, []) for level, text in LEVELS.items()}
     only = choice("show", [(text, key) for key, text in ONLY.items()])
 
-    def chosen() -> pd.DataFrame:
-        own = run.written
-        for level, control in controls.items():
-            own = own[own[level] == control.value]
-        return own
-
-    def prepare() -> None:
+    def prepare() -> pd.DataFrame:
         own = run.written
         for level, control in controls.items():
             if control.options != (options := _options(own, level)):
@@ -185,10 +162,9 @@ def _variants(run: SvsFolder) -> ipywidgets.VBox:
                 control.options = options
                 control.value = kept if kept in values else next(iter(values), None)
             own = own[own[level] == control.value]
+        return own
 
-    return widgets.controlled(
-        controls | {"only": only}, lambda **values: variants_page(run, chosen(), only.value), prepare
-    )
+    return widgets.controlled(controls | {"only": only}, lambda **chosen: variants_page(run, prepare(), only.value))
 
 
 def _options(own: pd.DataFrame, level: str) -> tuple[tuple[str, int | str], ...]:
@@ -200,7 +176,7 @@ def _options(own: pd.DataFrame, level: str) -> tuple[tuple[str, int | str], ...]
 
 
 def _curves(run: SvsFolder) -> ipywidgets.VBox:
-    arms = [(name(arm), arm) for arm in run.arms]
+    arms = [(name(arm), arm) for arm in run.settings]
     controls = {
         "view": choice("show", [(text, key) for key, text in CURVES.items()]),
         "x": choice("against", [(text, key) for key, text in figures.AXES.items()]),

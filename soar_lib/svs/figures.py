@@ -1,31 +1,22 @@
 """Figures of SvS and its controls: entropy and pass@k, the arms beside the paper, what became of the variants.
 
-As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `svs.report`; an
-arm looks the same in every figure.
+As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `svs.report`; an arm looks the same
+in every figure.
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soar_lib.measure import plots
-from soar_lib.measure.drawing import (
-    averaged,
-    dots,
-    draw_means,
-    looks,
-    means,
-    name_rows,
-    panels,
-    side_legend,
-    top_legend,
-)
+from soar_lib.measure import drawing, plots
+from soar_lib.measure.drawing import averaged, draw_means, means, panels
 from soar_lib.measure.tables import name, percent, signed
 from soar_lib.svs.names import MAIN, NAMES
 from soar_lib.svs.report import passes
 
-LOOK = looks(NAMES)
+LOOK = drawing.looks(NAMES)
 CONTROLS = (*MAIN, "rlvr_equal_updates")  # arms of the static figure of entropy
 # What the y axis says, and the factor to its unit.
 QUANTITIES = {
@@ -47,8 +38,9 @@ def along(data: pd.DataFrame, y: str, smoothing: int = 1) -> pd.DataFrame:
     """The mean over seeds of each arm after each update where y was measured: columns arm, step, rollouts (mean over
     seeds), y, sd, seeds. `data` is a table of `svs.report.steps`; smoothing is that of `drawing.means`."""
     known = data.dropna(subset=[y])
-    frame, spent = means(known, "step", y, smoothing), known.groupby(["arm", "step"])["rollouts"].mean().reset_index()
-    return frame.merge(spent, on=["arm", "step"], how="left")[["arm", "step", "rollouts", y, "sd", "seeds"]]
+    spent = known.groupby(["arm", "step"])["rollouts"].mean()
+    frame = means(known, "step", y, smoothing).join(spent, on=["arm", "step"])
+    return frame[["arm", "step", "rollouts", y, "sd", "seeds"]]
 
 
 def curve(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> Figure:
@@ -66,21 +58,18 @@ def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int =
     chosen = data[data["arm"].isin(arms)]
     last = chosen.loc[chosen["arm"] == "svs", "step"].max()
     figure, grid = panels(2, 2, (10.0, 6.4), sharex="col", sharey="row")
-    for axes, y, x in zip(grid, ("entropy", "entropy", "test_entropy", "test_entropy"), (*AXES, *AXES), strict=True):
+    for axes, (y, x) in zip(grid, product(("entropy", "test_entropy"), AXES), strict=True):
         part = chosen[chosen["step"] <= last] if x == "step" and pd.notna(last) else chosen
-        frame = along(part, y, smoothing if y == "entropy" else 1)
-        draw_means(axes, frame, x, y, LOOK)
+        draw_means(axes, along(part, y, smoothing if y == "entropy" else 1), x, y, LOOK)
+    for axes, y in zip(grid[::2], ("entropy", "test_entropy"), strict=True):
         axes.set_ylabel(QUANTITIES[y][0])
+        axes.set_ylim(bottom=0)  # once all is drawn, as both panels of a row share it
     for axes, x in zip(grid[2:], AXES, strict=True):
         axes.set_xlabel(AXES[x])
         axes.locator_params(axis="x", nbins=6)
-    for axes in (grid[1], grid[3]):
-        axes.set_ylabel("")
-    for axes in grid:
-        axes.set_ylim(bottom=0)
     heading = averaged(1, "± 1 SD") + (f"; above a moving average of {smoothing}" if smoothing > 1 else "")
     grid[0].set_title(heading, loc="left")  # over both columns; a title of the figure would reach the legend
-    side_legend(figure, grid[0])
+    drawing.side_legend(figure, grid[0])
     return figure
 
 
@@ -93,22 +82,22 @@ def rows(data: pd.DataFrame) -> pd.DataFrame:
     entropy on test."""
     hard = [metric for metric in dict.fromkeys(data["metric"]) if metric.startswith("hard pass@")]
     known = {*data.loc[data["paper"].notna(), "metric"], max(hard, key=lambda metric: int(metric.partition("@")[2]))}
-    cells, found = data.set_index(["arm", "metric"]), []
-    for arm in dict.fromkeys(data["arm"]):
-        row = {"arm": name(arm), "completions": f"{data.loc[data['arm'] == arm, 'rollouts'].iloc[0]:,}"}
+    found = []
+    for arm, part in data.groupby("arm", sort=False):
+        own = {row.metric: row for row in part.itertuples(index=False)}
+        row = {"arm": name(arm), "completions": f"{part['rollouts'].iloc[0]:,}"}
         for metric in (metric for metric in hard if metric in known):
-            own = cells.loc[(arm, metric)] if (arm, metric) in cells.index else None
-            k = metric.removeprefix("hard ")
-            row[f"{k}, %"] = "–" if own is None else percent(own["mean"], own["low"], own["high"])
+            one, k = own.get(metric), metric.removeprefix("hard ")
+            row[f"{k}, %"] = percent(one.mean, one.low, one.high) if one else "–"
             if data.loc[data["metric"] == metric, "paper"].notna().any():
-                row[f"paper's {k}"] = "–" if own is None or pd.isna(own["paper"]) else f"{100 * own['paper']:.1f}"
-        own = cells.loc[(arm, "test entropy")]
-        found.append(row | {"entropy on test, nats": signed(own["mean"], own["low"], own["high"], 3)})
+                row[f"paper's {k}"] = f"{100 * one.paper:.1f}" if one and pd.notna(one.paper) else "–"
+        left = own["test entropy"]
+        found.append(row | {"entropy on test, nats": signed(left.mean, left.low, left.high, 3)})
     return pd.DataFrame(found)
 
 
 def pass_at_k(data: pd.DataFrame, where: str = "the hard set") -> Figure:
-    """pass@k of each arm with its 95 % interval; the columns of `passk.COLUMNS`, as `svs.report.passes` gives them."""
+    """pass@k of each arm with its 95 % interval; a table of `svs.report.passes`."""
     return plots.pass_at_k(data, where, LOOK, "seeds")
 
 
@@ -121,13 +110,14 @@ def beside_paper(data: pd.DataFrame) -> Figure:
     ks = sorted({1, int(largest)})
     figure, grid = panels(1, len(ks), (4.8 * len(ks) + 0.4, 1.4 + 0.34 * len(arms)), sharey=True)
     for axes, k in zip(grid, ks, strict=True):
-        dots(axes, data[data["metric"] == f"hard pass@{k}"].set_index("arm").reindex(arms), [LOOK[arm] for arm in arms])
+        own = data[data["metric"] == f"hard pass@{k}"].set_index("arm").reindex(arms)
+        drawing.dots(axes, own, [LOOK[arm] for arm in arms])
         axes.set_xlabel(f"pass@{k} on the hard set (%)")
         axes.set_xlim(left=0)
-    name_rows(grid[0], list(map(name, arms)))
+    drawing.name_rows(grid[0], list(map(name, arms)))
     grid[0].set_ylabel("arm")
     labels = ("paper (another model, other problems)", "ours, 95 % interval")
-    top_legend(figure, (grid[0].lines[-1], grid[0].containers[-1]), labels, ncols=2)
+    drawing.top_legend(figure, (grid[0].lines[-1], grid[0].containers[-1]), labels, ncols=2)
     return figure
 
 
@@ -148,5 +138,5 @@ def shares(data: pd.DataFrame) -> Figure:
         axes.xaxis.set_tick_params(labelbottom=True)
     figure.supxlabel("first step of those counted together; mean over seeds, band: ± 1 SD", fontsize=10)
     figure.supylabel("share of the written problems (%)", fontsize=10)
-    side_legend(figure, grid[0])
+    drawing.side_legend(figure, grid[0])
     return figure

@@ -10,22 +10,20 @@ where that is the original's.
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from statistics import mean
 
-import numpy as np
 import pandas as pd
 
 from soar_lib import runs
 from soar_lib.measure import claims, passk
 from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds
+from soar_lib.measure.quality import Verdict, exact_verdict, topic
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Score
 
-if TYPE_CHECKING:
-    from soar_lib.measure.quality import Verdict
-
+AnswerJudge = Callable[[str, str], Verdict]  # a question and the answer that it should have
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
 STEPS = ["arm", "seed", "step", "rollouts", "accuracy", "entropy", "test_entropy"]
 WRITTEN = [
@@ -72,9 +70,10 @@ def finished(folder: str | Path) -> list[str]:
 def curves(folder: str | Path) -> pd.DataFrame:
     """Every step of every seed: arm, then the columns of the arms' metrics.csv (`svs.step.play`)."""
     paths = {arm: Path(folder) / arm / "metrics.csv" for arm in finished(folder)}
-    parts = [pd.read_csv(path).assign(arm=arm) for arm, path in paths.items() if path.is_file()]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["arm", "seed", "step"])
-    return frame[["arm", *(name for name in frame.columns if name != "arm")]]
+    parts = {arm: pd.read_csv(path) for arm, path in paths.items() if path.is_file()}
+    if not parts:
+        return pd.DataFrame(columns=["arm", "seed", "step"])
+    return pd.concat(parts, names=["arm"]).reset_index("arm").reset_index(drop=True)
 
 
 def steps(folder: str | Path) -> pd.DataFrame:
@@ -117,11 +116,8 @@ def written(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=WRITTEN)
 
 
-def exact_judge(folder: str | Path) -> Callable[[str, str], "Verdict"] | None:
-    """The verdict on a question and the answer that it should have; None where the training problems are of no known
-    world."""
-    from soar_lib.measure.quality import exact_verdict, topic  # the world's word lists are slow to import
-
+def exact_judge(folder: str | Path) -> AnswerJudge | None:
+    """The judge of the world that the training problems are of, None where it is unknown."""
     train = runs.read_problems(Path(folder), TRAIN)
     return exact_verdict if train and all(topic(problem.question) for problem in train) else None
 
@@ -129,17 +125,17 @@ def exact_judge(folder: str | Path) -> Callable[[str, str], "Verdict"] | None:
 def _by_kind(folder: str | Path) -> pd.DataFrame:
     """What was written, with a column kind, one of `KINDS`."""
     frame, judge = written(folder), exact_judge(folder)
-    return frame.assign(kind=[_kind(row, judge) for row in frame.itertuples(index=False)])
 
+    def kind(row: tuple) -> str:
+        if not row.question:
+            return UNREADABLE
+        if judge is None:
+            return UNJUDGED
+        if not judge(row.question, row.answer).correct:
+            return INVALID
+        return NEAR if row.duplicate else NEW
 
-def _kind(row: tuple, judge: Callable[[str, str], "Verdict"] | None) -> str:
-    if not row.question:
-        return UNREADABLE
-    if judge is None:
-        return UNJUDGED
-    if not judge(row.question, row.answer).correct:
-        return INVALID
-    return NEAR if row.duplicate else NEW
+    return frame.assign(kind=list(map(kind, frame.itertuples(index=False))))
 
 
 def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
@@ -235,37 +231,32 @@ def claims_of(few: int) -> tuple[Claim, ...]:
 
 
 def table(folder: str | Path) -> pd.DataFrame:
-    """svs.csv: one row per arm and metric, columns `COLUMNS`; shares and pass@k are fractions, entropy in nats.
-
-    pass@k on each set, entropy per token after training, and shares of the variants. `rollouts` are those that trained
-    a seed, on average.
-    """
+    """svs.csv: one row per arm and metric, columns `COLUMNS`; pass@k on each set and shares of the variants are
+    fractions, entropy per token after training is in nats. `rollouts` are those that trained a seed, on average."""
     measured, ks = read(folder), runs.read_json(Path(folder) / "config.json")["ks"]
     frame, rows = variants(folder), []
     for arm in finished(folder):
-        spent = round(np.mean(runs.read_json(measured.folder / arm / "result.json")["rollouts"]))
-        entropy_left = ("test entropy", over_seeds(entropies(folder, arm)))
-        for metric, found in (*_passes(measured, arm, ks), entropy_left, *_shares(frame, arm)):
-            paper = PAPER.get((arm, metric), math.nan)
-            rows.append([arm, metric, found.ours, found.low, found.high, found.seeds, spent, paper])
+        spent = round(mean(runs.read_json(measured.folder / arm / "result.json")["rollouts"]))
+        found = _passes([score for score in measured.scores if score.arm == arm], ks)
+        found |= {"test entropy": over_seeds(entropies(folder, arm))} | _shares(frame, arm)
+        rows += [[arm, name, *astuple(its), spent, PAPER.get((arm, name), math.nan)] for name, its in found.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _passes(measured: Measured, arm: str, ks: Sequence[int]) -> list[tuple[str, Estimate]]:
-    rows = []
+def _passes(scores: Sequence[Score], ks: Sequence[int]) -> dict[str, Estimate]:
+    """pass@k of one arm on each set, as far as it has samples."""
+    found = {}
     for name in (TEST, HARD, OTHER):
-        mine = [score for score in measured.scores if score.arm == arm and score.set == name]
-        within = [k for k in ks if mine and k <= min(score.n for score in mine)]
-        for row in passk.table(mine, within, set=name).itertuples(index=False):
-            rows.append((f"{name} pass@{row.k}", Estimate(row.mean, row.low, row.high, row.seeds)))
-    return rows
+        most = min((score.n for score in scores if score.set == name), default=0)
+        for row in passk.table(scores, [k for k in ks if k <= most], set=name).itertuples(index=False):
+            found[f"{name} pass@{row.k}"] = Estimate(row.mean, row.low, row.high, row.seeds)
+    return found
 
 
-def _shares(frame: pd.DataFrame, arm: str) -> list[tuple[str, Estimate]]:
+def _shares(frame: pd.DataFrame, arm: str) -> dict[str, Estimate]:
     """The shares that are known, their intervals clipped to [0, 1]."""
     found = {f"variants {name}": _share(frame, arm, name) for name in SHARES}
-    clipped = {name: replace(e, low=max(e.low, 0.0), high=min(e.high, 1.0)) for name, e in found.items()}
-    return [(name, clipped[name] if e.seeds > 1 else e) for name, e in found.items() if e.seeds]
+    return {name: replace(e, low=max(e.low, 0.0), high=min(e.high, 1.0)) for name, e in found.items() if e.seeds}
 
 
 def passes(table: pd.DataFrame, set: str = HARD) -> pd.DataFrame:
