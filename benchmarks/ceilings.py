@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from soar_lib.engine.backends import choose_dtype
+from soar_lib.engine.base import choose_dtype
 from soar_lib.settings.memory import adapter_bytes
 from soar_lib.settings.shape import Shape
 

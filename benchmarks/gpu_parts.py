@@ -87,7 +87,7 @@ def random_base(model: str, backend: str = "transformers") -> Base:
     config = AutoConfig.for_model(values.pop("model_type"), **values)
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(derive("gpu", "weights"))
-        weights = AutoModelForCausalLM.from_config(config, dtype=backends.choose_dtype(device))
+        weights = AutoModelForCausalLM.from_config(config, dtype=base.choose_dtype(device))
     if backend == "transformers":
         return replace(base.assemble(weights, tokenizer, model), stop=(-1,))
     with tempfile.TemporaryDirectory() as folder:

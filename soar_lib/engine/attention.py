@@ -62,12 +62,12 @@ class Decoding:
     prompts nobody continues. Query heads that share a key head are treated as further queries of it.
 
     A forward between `prepare` and `advance` takes where to write from `column`, a tensor, and allocates no buffer but
-    in the first one, so that it can be recorded (recorded.py).
+    in the first one, so that it can be recorded (graphs.py).
     """
 
-    def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor, block: int = BLOCK):
+    def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor):
         self.prompt_keys, self.prompt_values = prefill.keys, prefill.values
-        self.lengths, self.length, self.block = lengths, 0, block
+        self.lengths, self.length, self.block = lengths, 0, BLOCK
         self.column = torch.zeros(1, dtype=torch.long, device=owner.device)  # `length` on the device
         self.keys, self.values = {}, {}
         self.future = None

@@ -58,12 +58,6 @@ def choose_device(device: str | torch.device | None, backend: str, four_bit: boo
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU that computes in it, float32 elsewhere: older ones, such as a T4, only emulate it, slowly."""
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if native else torch.float32
-
-
 def read(
     name: str, source: str, device: torch.device, dtype: torch.dtype, backend: str, four_bit: bool, remote_code: bool
 ) -> tuple[torch.nn.Module, object]:

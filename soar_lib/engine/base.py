@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from soar_lib.engine import backends
 from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import ConfigError
 
@@ -54,9 +53,11 @@ def load(
     """
     if graphs and backend == "vllm":
         raise ConfigError("graphs = True: with backend = 'vllm' the decoding steps are vLLM's; set graphs = false")
+    from soar_lib.engine import backends  # a run imports it only to read a base
+
     source = _source(name)
     device = backends.choose_device(device, backend, four_bit)
-    dtype = dtype or backends.choose_dtype(device)
+    dtype = dtype or choose_dtype(device)
     if graphs and device.type != "cuda":
         raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")
     model, tokenizer = backends.read(name, source, device, dtype, backend, four_bit, remote_code)
@@ -71,6 +72,12 @@ def load(
 def load_for(config: BaseSettings, device: str | torch.device | None = None) -> Base:
     """The base that a command's settings name; `device` as for `load`."""
     return load(config.model, device, None, config.backend, config.four_bit, config.remote_code, config.graphs)
+
+
+def choose_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU that computes in it, float32 elsewhere: older ones, such as a T4, only emulate it, slowly."""
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if native else torch.float32
 
 
 def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:

@@ -21,20 +21,17 @@ Logits = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (token [N], pos
 
 
 class Recorded:
-    """`logits` on `layout` as it was recorded last; `forget` where anything but tokens and positions has changed."""
+    """`logits` on `layout` as it was recorded last, and anew where rows have left or buffers have grown."""
 
     def __init__(self, logits: Logits, layout: Decoding):
         self.logits, self.layout = logits, layout
-        self.forget()
-
-    def forget(self) -> None:
         self.token = self.position = self.replay = None
+        layout.block = BLOCK
 
     def __call__(self, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         """Logits [N, V], which the next call overwrites; afterwards the token is part of the layout."""
-        if self.layout.prepare():
-            self.forget()
-        if self.replay is None:
+        if self.layout.prepare() or self.replay is None or len(token) != len(self.token):
+            self.replay = None  # frees the former recording's memory
             self.token, self.position = token.clone(), position.clone()
             self.replay = self._record() if recordable(token) else self._step
         self.token.copy_(token)
@@ -77,9 +74,9 @@ def record(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = first_line(error)
-        message = f"graphs = True: the model's step cannot be recorded ({reason}); set graphs = false"
-        raise ConfigError(message) from error
+        raise ConfigError(
+            f"graphs = True: the model's step cannot be recorded ({first_line(error)}); set graphs = false"
+        ) from error
 
     def replay() -> torch.Tensor:
         graph.replay()

@@ -1,9 +1,13 @@
 """Log-probabilities of completions under adapters, differentiable, in little memory.
 
-Completions of a prompt share its forward and backward pass and nothing is padded (`packing`). Logits are formed for
-completion tokens alone and never for more than LOGITS entries at once: beyond that the head is applied in parts, each
-of which is formed again in the backward pass. A Llama 3 vocabulary has 128,256 entries, so that a micro-batch of 4,096
-tokens would hold 2 GB of logits and four times that in its backward pass.
+Completions are packed: one row of tokens per slot, each prompt once, no padding inside. The tokens that predict a
+completion token come first in a row (the last token of each prompt, then the completions without their last token), so
+that logits are computed for them alone; the rest of the prompts follows. Attention finds the sequences again by the
+places in `layout`.
+
+Logits are never more than LOGITS entries at once: beyond that the head is applied in parts, each of which is formed
+again in the backward pass. A Llama 3 vocabulary has 128,256 entries, so that a micro-batch of 4,096 tokens would hold
+2 GB of logits and four times that in its backward pass.
 
 `checkpointing` keeps of each layer its input only and computes the rest again in the backward pass (gradient
 checkpointing, Chen et al. 2016, arXiv 1604.06174): a third more time, about a tenth of the activations.
@@ -11,6 +15,7 @@ checkpointing, Chen et al. 2016, arXiv 1604.06174): a third more time, about a t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -18,16 +23,83 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from soar_lib.engine import lora
-from soar_lib.engine.attention import shared_prompts
+from soar_lib.engine.attention import Packed, shared_prompts
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
-from soar_lib.engine.packing import Packing, pack
 from soar_lib.engine.sampling import Samples
 
 LOGITS = 2**26  # 256 MB in float32
 BEYOND_THE_HEAD = ("final_logit_softcapping", "logit_scale", "logits_scaling")  # what some models do to logits after it
 
 _again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # nothing here is random
+
+
+@dataclass(frozen=True)
+class Packing:
+    slots: torch.Tensor  # [B] the slot of each packed row
+    ids: torch.Tensor  # [B, L] tokens; rows with fewer are padded at the end
+    positions: torch.Tensor  # [B, L] each token's position in its own sequence
+    keep: torch.Tensor  # [K] the columns that predict something, 0 to K - 1
+    predictor: torch.Tensor  # [N, T] where in the flattened B * K each completion token is predicted
+    layout: Packed
+
+
+def pack(samples: Samples) -> Packing:
+    """Lay out all tokens of `samples`; every step is a tensor operation, none a loop over rows."""
+    slots, row = torch.unique(samples.slots, return_inverse=True)
+    prompts, lengths, home, owner = _distinct_prompts(samples, row)
+    inputs = samples.mask.sum(1) - 1  # a completion's last token predicts nothing
+    shared = torch.bincount(home)  # prompts of each row
+    last = _offsets(torch.ones_like(home), home)
+    start = shared[row] + _offsets(inputs, row)
+    keep = int(shared.index_add(0, row, inputs).max())
+    body = keep + _offsets(lengths - 1, home)
+    shape = (len(slots), keep + int(torch.zeros_like(slots).index_add(0, home, lengths - 1).max()))
+
+    column = torch.arange(prompts.shape[1], device=row.device)
+    real = column < lengths[:, None]
+    place = torch.where(column < lengths[:, None] - 1, body[:, None] + column, last[:, None])
+    prompt_place = torch.where(real, place + home[:, None] * shape[1], 0)
+    positions, ids = torch.zeros(2, *shape, dtype=torch.long, device=row.device)
+    positions.view(-1)[prompt_place[real]] = column.expand_as(real)[real]
+    ids.view(-1)[prompt_place[real]] = prompts[real]
+
+    column = torch.arange(max(1, int(inputs.max())), device=row.device)
+    real = column < inputs[:, None]
+    place = torch.where(real, row[:, None] * shape[1] + start[:, None] + column, 0)
+    positions.view(-1)[place[real]] = (lengths[owner][:, None] + column)[real]
+    ids.view(-1)[place[real]] = samples.completion[:, : len(column)][real]
+
+    layout = Packed(prompt_place, lengths, place, inputs, owner, ids.numel())
+    follow = start[:, None] + torch.arange(samples.mask.shape[1] - 1, device=row.device)
+    predictor = torch.cat([last[owner][:, None], follow], 1) + row[:, None] * keep
+    return Packing(slots, ids, positions, torch.arange(keep, device=row.device), predictor, layout)
+
+
+def _distinct_prompts(samples: Samples, row: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The distinct (packed row, prompt) pairs: ids [U, P], padded right, lengths [U], packed rows [U], and the pair
+    [N] of each completion."""
+    lengths = samples.prompt_mask.sum(1)
+    pairs = torch.cat([row[:, None], lengths[:, None], samples.prompt * samples.prompt_mask], 1)
+    pairs, owner = torch.unique(pairs, dim=0, return_inverse=True)
+    row, lengths, ids = pairs[:, 0], pairs[:, 1], pairs[:, 2:]
+    column = torch.arange(ids.shape[1], device=row.device)
+    shift = (ids.shape[1] - lengths)[:, None] + column  # from padded left to padded right
+    return ids.gather(1, shift.clamp(max=ids.shape[1] - 1)), lengths, row, owner
+
+
+def _offsets(counts: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+    """Where each item starts in its row when a row's items are laid end to end."""
+    order = torch.argsort(row, stable=True)
+    starts = counts[order].cumsum(0) - counts[order]
+    sizes = torch.bincount(row)
+    first = (sizes.cumsum(0) - sizes)[row[order]]
+    result = torch.empty_like(counts)
+    result[order] = starts - starts[first]
+    return result
+
+
+# ------------------------------------------------------------------ log-probabilities
 
 
 def completion_logprobs(
@@ -65,9 +137,7 @@ def _checkpointed(model: torch.nn.Module, wanted: bool) -> Iterator[None]:
 
 
 def _logprobs(model: torch.nn.Module, packing: Packing, samples: Samples, temperature: float) -> torch.Tensor:
-    inputs = dict(
-        input_ids=packing.ids, position_ids=packing.positions, layout=packing.layout, use_cache=False,
-    )  # fmt: skip
+    inputs = dict(input_ids=packing.ids, position_ids=packing.positions, layout=packing.layout, use_cache=False)
     real = samples.mask.bool()
     place, token = packing.predictor[real], samples.completion[real]
     size = model.get_output_embeddings().weight.shape[0]

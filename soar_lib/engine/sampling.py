@@ -7,17 +7,16 @@ With the back end "vllm" all this is vLLM's part (vllm.py).
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
 
 from soar_lib import meter
-from soar_lib.engine import attention, lora
-from soar_lib.engine import graphs as recorded
+from soar_lib.engine import lora
 from soar_lib.engine.attention import Decoding, Prefill, shared_prompts
 from soar_lib.engine.base import Base
-from soar_lib.engine.graphs import Recorded
 from soar_lib.engine.lora import Adapters
 from soar_lib.records import Draw
 
@@ -84,7 +83,11 @@ def sample(
     out = _blank(base, prompts, slots, group, draw.max_new_tokens)
     if base.engine is None:
         uniforms = None if uniforms is None else uniforms.to(base.device)
-        _complete(base, _Asked(adapters, prompts, slots, group, uniforms, draw), out)
+        asked = _Asked(base, adapters, prompts, slots, group, uniforms, draw)
+        with shared_prompts(base.model):
+            for part in _parts(group, draw.rows):
+                for chunk in _chunks(slots, max(1, draw.rows // len(part))):
+                    _sample_chunk(asked, part, chunk, out)
     else:
         _fill(out, base.engine.complete(adapters, prompts, slots, group, uniforms, draw))
     lengths = out.mask.sum(1)
@@ -95,8 +98,9 @@ def sample(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What `sample` is to draw; its arguments."""
+    """The arguments of `sample`."""
 
+    base: Base
     adapters: Adapters | None
     prompts: list[list[int]]
     slots: list[int]
@@ -159,17 +163,9 @@ def _fill(out: Samples, completions: list[tuple[list[int], list[float]]]) -> Non
     out.logprobs.masked_scatter_(written, logprobs.to(out.logprobs))
 
 
-def _complete(base: Base, asked: _Asked, out: Samples) -> None:
-    """Draw all completions into `out`, at most `rows` at a time."""
-    rows = asked.draw.rows
-    with shared_prompts(base.model):
-        for part in _parts(asked.group, rows):
-            for chunk in _chunks(asked.slots, max(1, rows // len(part))):
-                _sample_chunk(base, asked, part, chunk, out)
-
-
-def _sample_chunk(base: Base, asked: _Asked, part: range, chunk: list[int], out: Samples) -> None:
+def _sample_chunk(asked: _Asked, part: range, chunk: list[int], out: Samples) -> None:
     """Draw the completions `part` of each of the prompts in `chunk` into `out`."""
+    base = asked.base
     wanted = sorted((asked.slots[index], tuple(asked.prompts[index]), index) for index in chunk)
     number = {key: i for i, key in enumerate(dict.fromkeys((slot, prompt) for slot, prompt, _ in wanted))}
     columns = (
@@ -180,12 +176,12 @@ def _sample_chunk(base: Base, asked: _Asked, part: range, chunk: list[int], out:
     owner, row, slot, lengths, last = (torch.tensor(column, device=base.device) for column in columns)
     with lora.use(base.model, asked.adapters, slot) as population:
         prefill = _prefill(base, [prompt[:-1] for _, prompt in number])
-        block = recorded.BLOCK if base.graphs else attention.BLOCK
-        layout = Decoding(prefill, lengths, torch.arange(len(slot)).to(slot), block)
-        logits = _forward(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
+        layout = Decoding(prefill, lengths, torch.arange(len(slot)).to(slot))
+        stepping = _stepping(base, layout)
+        logits = _step(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
         state = dict(row=row, slot=slot[owner], position=lengths[owner], alive=torch.ones_like(row, dtype=torch.bool))
         _keep(owner, layout, population, state["slot"])
-        _generate(base, asked, layout, population, state, logits[owner], out)
+        _generate(asked, layout, population, stepping, state, logits[owner], out)
 
 
 def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
@@ -198,33 +194,38 @@ def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
     return layout
 
 
-def _logits(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """Logits [N, V] after one more token [N] per row."""
-    return base.model(
-        input_ids=token[:, None], position_ids=position[:, None], layout=layout, use_cache=False, logits_to_keep=1
-    ).logits[:, -1]
+def _stepping(base: Base, layout: Decoding) -> tuple[Callable, float]:
+    """The function that steps, and the share of unfinished rows at which the others leave."""
+    if not base.graphs:
+        return partial(_step, base, layout), SHRINK
+    from soar_lib.engine import graphs  # for GPUs alone
+
+    return graphs.Recorded(partial(_logits, base, layout), layout), graphs.SHRINK
 
 
-def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
-    """The same; afterwards the token is part of the layout."""
+def _step(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    """Logits [N, V] after one more token [N] per row, which is part of the layout afterwards."""
     layout.prepare()
     logits = _logits(base, layout, token, position)
     layout.advance()
     return logits
 
 
-def _generate(base, asked: _Asked, layout, population, state: dict, logits: torch.Tensor, out: Samples) -> None:
+def _logits(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+    inputs = dict(input_ids=token[:, None], position_ids=position[:, None], layout=layout)
+    return base.model(**inputs, use_cache=False, logits_to_keep=1).logits[:, -1]
+
+
+def _generate(asked: _Asked, layout, population, stepping, state: dict, logits: torch.Tensor, out: Samples) -> None:
     """Draw tokens until every row has ended; `state` holds row (of `out`), slot, position and alive, each [R]."""
-    stop = torch.tensor(base.stop, device=base.device)
-    recorder = Recorded(partial(_logits, base, layout), layout) if base.graphs else None
-    forward, shrink = (recorder, recorded.SHRINK) if recorder else (partial(_forward, base, layout), SHRINK)
+    stop, (forward, shrink) = torch.tensor(asked.base.stop, device=logits.device), stepping
     for step in range(out.mask.shape[1]):
         if step:
             logits = forward(state["token"], state["position"])
         numbers = None if asked.uniforms is None else asked.uniforms[state["row"], step]
         token, logprob = choose_tokens(logits, numbers, asked.draw.temperature)
         place, alive = (state["row"], step), state["alive"]
-        out.completion[place], out.mask[place] = torch.where(alive, token, base.pad), alive.long()
+        out.completion[place], out.mask[place] = torch.where(alive, token, asked.base.pad), alive.long()
         out.logprobs[place] = torch.where(alive, logprob, 0.0)
         alive = alive & ~torch.isin(token, stop)
         state = state | dict(token=token, alive=alive, position=state["position"] + 1)
@@ -235,8 +236,6 @@ def _generate(base, asked: _Asked, layout, population, state: dict, logits: torc
             rows = alive.nonzero()[:, 0]
             state = {key: value[rows] for key, value in state.items()}
             _keep(rows, layout, population, state["slot"])
-            if recorder:
-                recorder.forget()
 
 
 def _keep(rows: torch.Tensor, layout: Decoding, population: lora.Population | None, slots: torch.Tensor) -> None:

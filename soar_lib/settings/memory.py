@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from soar_lib.engine.attention import BLOCK
-from soar_lib.engine.backends import choose_dtype
+from soar_lib.engine.base import choose_dtype
 from soar_lib.engine.logprobs import LOGITS
 from soar_lib.settings.cost import Part, by_trl, describe, size, total
 from soar_lib.settings.shape import Shape, shape

@@ -295,5 +295,5 @@ def test_a_model_without_network(hub):
 @pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_a_gpu_that_only_emulates_bfloat16_gets_float32(monkeypatch, native, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
-    assert backends.choose_dtype(torch.device("cuda")) == dtype
-    assert backends.choose_dtype(torch.device("cpu")) == torch.float32
+    assert bases.choose_dtype(torch.device("cuda")) == dtype
+    assert bases.choose_dtype(torch.device("cpu")) == torch.float32

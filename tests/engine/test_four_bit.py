@@ -8,8 +8,8 @@ import tiny
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from soar_lib.engine import backends, lora, sampling
 from soar_lib.engine import base as bases
-from soar_lib.engine import lora, sampling
 from soar_lib.engine.update import completion_logprobs
 from soar_lib.records import Draw
 from soar_lib.settings.student import BACKENDS
@@ -110,4 +110,4 @@ def test_three_steps_move_every_adapter_tensor_and_not_the_base(base):
 def test_a_model_of_which_nothing_can_be_quantised_is_refused(tmp_path):
     model = tiny.model()
     with pytest.raises(ConfigError, match="four_bit = True: no layer of model 'tiny' could be read in 4 bits"):
-        bases.backends._check_four_bit(model, "tiny")
+        backends._check_four_bit(model, "tiny")

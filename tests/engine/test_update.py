@@ -10,7 +10,7 @@ from peft import LoraConfig
 from transformers import get_cosine_schedule_with_warmup
 from trl import RLOOConfig, RLOOTrainer
 
-from soar_lib.engine import lora, packing, sampling, update
+from soar_lib.engine import logprobs, lora, sampling, update
 from soar_lib.engine.lora import TARGETS
 from soar_lib.records import Draw
 from soar_lib.settings.student import OptimiserSettings
@@ -62,7 +62,7 @@ def test_grpo_advantage_is_standardised():
 def test_packed_logprobs_and_their_gradients_equal_the_padded_forward(kind):
     base = tiny.base(kind)
     samples = rollouts(base, tiny.adapters(base, 3), [2, 0, 0, 1, 0], group=12)
-    assert len(packing.pack(samples).layout.buckets) > 1
+    assert len(logprobs.pack(samples).layout.buckets) > 1
     weights = torch.randn(samples.mask.shape, generator=torch.Generator().manual_seed(3))
     gradients, values = [], []
     for compute in (update.completion_logprobs, plain_logprobs):
