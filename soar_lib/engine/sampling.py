@@ -178,7 +178,7 @@ def _sample_chunk(asked: _Asked, part: range, chunk: list[int], out: Samples) ->
         prefill = _prefill(base, [prompt[:-1] for _, prompt in number])
         layout = Decoding(prefill, lengths, torch.arange(len(slot)).to(slot))
         stepping = _stepping(base, layout)
-        logits = _step(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
+        logits = _forward(base, layout, last, lengths)  # once per prompt; from here on a row is a completion
         state = dict(row=row, slot=slot[owner], position=lengths[owner], alive=torch.ones_like(row, dtype=torch.bool))
         _keep(owner, layout, population, state["slot"])
         _generate(asked, layout, population, stepping, state, logits[owner], out)
@@ -197,13 +197,13 @@ def _prefill(base: Base, prompts: list[tuple[int, ...]]) -> Prefill:
 def _stepping(base: Base, layout: Decoding) -> tuple[Callable, float]:
     """The function that steps, and the share of unfinished rows at which the others leave."""
     if not base.graphs:
-        return partial(_step, base, layout), SHRINK
+        return partial(_forward, base, layout), SHRINK
     from soar_lib.engine import graphs  # for GPUs alone
 
     return graphs.Recorded(partial(_logits, base, layout), layout), graphs.SHRINK
 
 
-def _step(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+def _forward(base: Base, layout: Decoding, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
     """Logits [N, V] after one more token [N] per row, which is part of the layout afterwards."""
     layout.prepare()
     logits = _logits(base, layout, token, position)

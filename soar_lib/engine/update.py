@@ -3,8 +3,9 @@
 RLOO is REINFORCE with a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740); GRPO standardises the rewards
 of a group (Shao et al. 2024, arXiv 2402.03300). SOAR names RLOO and AdamW (Table 3) and leaves open, so we chose:
 
-- one update per batch, so the policy that learns is the one that sampled: the ratio is exactly 1 and the clip is idle
-  unless the caller passes `old` log-probabilities;
+- one update per batch, so the policy that learns is the one that sampled: the ratio to it is 1 and no clip acts, which
+  leaves the advantage times the log-probability (`clip_low` and `clip_high` are for TRL's trainers, where none acts
+  either);
 - normalisation "sequence": minus advantage times the sum of a completion's log-probabilities, averaged over a slot's
   completions, as TRL's RLOOTrainer;
 - KL: the k3 estimator per token, in the loss, against `Learner.reference` (a student's own start, a teacher's
@@ -74,24 +75,14 @@ def policy_gradient_loss(
     mask: torch.Tensor,
     settings: OptimiserSettings,
     reference: torch.Tensor | None = None,
-    old: torch.Tensor | None = None,
-    ratio: str = "token",
 ) -> torch.Tensor:
-    """The loss [N] of each completion: the sum over its tokens of (clipped ratio x -advantage + kl x k3).
+    """The loss [N] of each completion: the sum over its tokens of (-advantage x log-probability + kl x k3).
 
-    `logprobs`, `reference`, `old`, `mask` are [N, T], `advantage` is [N]. Without `old` the ratio is to the present
-    policy, hence 1. `ratio` "sequence" clips one ratio per completion (TRL's RLOO) instead of one per token.
+    `logprobs`, `reference`, `mask` are [N, T], `advantage` is [N].
     """
     if settings.kl and reference is None:
         raise ValueError(f"kl = {settings.kl} needs reference log-probabilities")
-    difference = (logprobs - (logprobs.detach() if old is None else old)) * mask
-    if ratio == "sequence":
-        difference = difference.sum(1, keepdim=True)
-    r, a = difference.exp(), advantage[:, None]
-    objective = torch.minimum(r * a, r.clamp(1 - settings.clip_low, 1 + settings.clip_high) * a)
-    if ratio == "token":
-        objective = objective * mask
-    terms = -objective.sum(1)
+    terms = -(advantage[:, None] * (logprobs * mask)).sum(1)
     return terms + settings.kl * (k3(logprobs, reference) * mask).sum(1) if settings.kl else terms
 
 
@@ -176,8 +167,7 @@ def update(
             parameter.grad = torch.zeros_like(parameter)
     advantage = advantage.to(samples.mask.device, torch.float32)
     weights = row_weights(samples.mask, samples.slots, normalisation)
-    ratio, anchor = "sequence" if normalisation == "sequence" else "token", None
-    divergence = torch.zeros(adapters.size, device=samples.mask.device)
+    anchor, divergence = None, torch.zeros(adapters.size, device=samples.mask.device)
     learnt = torch.arange(len(samples), device=advantage.device) if settings.kl else advantage.nonzero()[:, 0]
     for rows in _micro_batches(samples, learnt, settings.max_tokens):
         part = samples.select(rows)
@@ -187,7 +177,7 @@ def update(
         with differentiable(base, adapters, part, temperature, settings.gradient_checkpointing) as logprobs:
             if settings.kl:
                 divergence.index_add_(0, part.slots, (k3(logprobs.detach(), anchor) * part.mask).sum(1))
-            losses = policy_gradient_loss(logprobs, advantage[rows], part.mask, settings, anchor, ratio=ratio)
+            losses = policy_gradient_loss(logprobs, advantage[rows], part.mask, settings, anchor)
             (losses * weights[rows]).sum().backward()
     norms = clip_per_adapter(adapters, settings.max_grad_norm)
     rate = learning_rate(settings, step, learner.steps)

@@ -116,7 +116,7 @@ def test_the_gradient_equals_trl(beta):
     advantage = update.advantages((torch.tensor(rewards) - beta * kl).view(4, 4)).flatten()
     logprobs = update.completion_logprobs(base, adapters, samples)
     weights = update.row_weights(samples.mask, samples.slots)
-    losses = update.policy_gradient_loss(logprobs, advantage, samples.mask, PLAIN, ratio="sequence")
+    losses = update.policy_gradient_loss(logprobs, advantage, samples.mask, PLAIN)
     (losses * weights).sum().backward()
     size = max(gradient.abs().max() for gradient in expected.values())
     assert size > 0.1
@@ -127,19 +127,26 @@ def test_the_gradient_equals_trl(beta):
         torch.testing.assert_close(mine[name][0] / size, gradient / size, atol=2e-5, rtol=1e-3)
 
 
-def test_clipping_and_normalisation_by_hand():
-    logprobs = torch.log(torch.tensor([[0.6, 0.5], [0.2, 0.9]]))
-    old, mask = torch.log(torch.tensor([[0.4, 0.5], [0.4, 0.9]])), torch.tensor([[1, 1], [1, 0]])
-    advantage, slots = torch.tensor([2.0, -1.0]), torch.tensor([0, 0])
+@pytest.mark.parametrize(("normalisation", "rows", "kl"), [("sequence", 2, 0.0), ("token", 3, 0.0), ("token", 3, 0.1)])
+def test_the_loss_and_its_normalisation_by_hand(normalisation, rows, kl):
+    logprobs, mask = torch.log(torch.tensor([[0.6, 0.5], [0.2, 0.9]])), torch.tensor([[1, 1], [1, 0]])
+    reference, settings = torch.full((2, 2), 0.5).log(), OptimiserSettings(kl=kl)
+    losses = update.policy_gradient_loss(logprobs, torch.tensor([2.0, -1.0]), mask, settings, reference)
+    weights = update.row_weights(mask, torch.tensor([0, 0]), normalisation)
+    k3 = sum(0.5 / p - 1 - math.log(0.5 / p) for p in (0.6, 0.5, 0.2))
+    expected = (-2 * math.log(0.6 * 0.5) + math.log(0.2) + kl * k3) / rows
+    assert (losses * weights).sum().item() == pytest.approx(expected)
 
-    def loss(ratio, normalisation):
-        weights = update.row_weights(mask, slots, normalisation)
-        losses = update.policy_gradient_loss(logprobs, advantage, mask, PLAIN, old=old, ratio=ratio)
-        return (losses * weights).sum().item()
 
-    # ratios 1.5 (clipped to 1.2) and 1 in the first row, 0.5 (clipped to 0.8, for a negative advantage) in the second
-    assert loss("token", "token") == pytest.approx(-(2 * 1.2 + 2 - 0.8) / 3)
-    assert loss("sequence", "sequence") == pytest.approx(-(2 * 1.2 - 0.8) / 2)
+def test_the_gradient_is_that_of_the_clipped_ratio_to_the_policy_that_sampled():
+    draw = torch.Generator().manual_seed(0)
+    logprobs, advantage = -torch.rand(4, 6, generator=draw).requires_grad_(), torch.randn(4, generator=draw)
+    mask = (torch.rand(4, 6, generator=draw) < 0.7).long()
+    ratio = (logprobs - logprobs.detach()).exp()  # PPO's loss, as GRPO and DAPO have it
+    clipped = torch.minimum(ratio * advantage[:, None], ratio.clamp(0.8, 1.28) * advantage[:, None])
+    losses = update.policy_gradient_loss(logprobs, advantage, mask, PLAIN)
+    both = [torch.autograd.grad(loss.sum(), logprobs)[0] for loss in (-(clipped * mask), losses)]
+    assert torch.equal(*both) and both[0].any()
 
 
 def test_k3_is_a_divergence():
