@@ -1,8 +1,4 @@
-"""Which Ray cluster, and how many actors on it: what `cluster` asks before it begins.
-
-Ray tries an address where nothing is for minutes, so we try it first. What is set in Ray's environment here can be
-overruled there: no usage reports, and patience with a busy machine.
-"""
+"""Which Ray cluster, and how many actors on it: what is asked before they begin."""
 
 import importlib.util
 import logging

@@ -107,6 +107,11 @@ class Adapters:
         b = {name: state[f"{name}.b"].to(t.device, copy=True) for name, t in self.b.items()}
         return _leaves(a, b, self.rank, self.alpha)
 
+    def to(self, device: str | torch.device) -> "Adapters":
+        """A copy on a device."""
+        a, b = ({name: t.detach().to(device, copy=True) for name, t in half.items()} for half in (self.a, self.b))
+        return _leaves(a, b, self.rank, self.alpha)
+
 
 def stack(parts: list[Adapters]) -> Adapters:
     """One population of all the parts' slots, in order (a copy)."""
