@@ -1,7 +1,7 @@
-"""The LADDER explorer: trees of variants, accuracy by level, and TTRL on each test problem, by what is chosen.
+"""The LADDER explorer: trees of variants, accuracy by level, and TTRL on each test problem. Reads a folder, no model.
 
-It reads a run's folder once, loads no model and trains nothing. A page is a figure, its table, and for trees every
-variant with its prompt, why it was rejected, its nearest test problem and how often it was solved before and after.
+A page is a figure, its table, and for trees every variant with its prompt, why it was rejected, its nearest test
+problem and how often it was solved before and after.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ NO_TREE = "No variant was asked for there: this run has no such tree."
 
 @dataclass(frozen=True)
 class LadderFolder:
-    """A LADDER run's folder, read once. `variants` are the rows of `report.read_variants` with before and after: right
-    ones of the samples as text, "" where not measured; `probes` those of `report.probes`; `known` keeps the accuracy
-    by level of each choice of seeds, whose intervals take a moment."""
+    """A LADDER run's folder, read once. `variants` are those of `report.read_variants` with before and after, right
+    ones of the samples as text; `probes` those of `report.probes`; `known` keeps the accuracy by level of each choice
+    of seeds, whose intervals take a moment."""
 
     variants: pd.DataFrame
     questions: dict[str, str]  # by Problem.id
@@ -153,14 +153,13 @@ def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> str:
         return para("Choose at least one seed.")
     chosen = run.variants[run.variants["seed"].isin(seeds)]
     counts, found = report.trees(chosen[chosen["tree"] == tree]), _by_level(run, tuple(sorted(seeds)), chosen)
-    measured = para("Accuracy on the variants was not measured in this run.")
-    if len(found):
-        cells = list(map(percent, found["mean"], found["low"], found["high"]))
-        text = found.assign(model=found["arm"].map(TIMES), variants=found["problems"], **{"right (%)": cells})
-        measured = picture(figures.levels(found), "accuracy by level of the variant")
-        measured += table(text[["level", "model", "variants", "right (%)"]])
     became = para(NO_TREE) if counts.empty else picture(figures.variants(counts), "what became of the variants")
-    return measured + became
+    if found.empty:
+        return para("Accuracy on the variants was not measured in this run.") + became
+    cells = list(map(percent, found["mean"], found["low"], found["high"]))
+    text = found.assign(model=found["arm"].map(TIMES), variants=found["problems"], **{"right (%)": cells})
+    rows = table(text[["level", "model", "variants", "right (%)"]])
+    return picture(figures.levels(found), "accuracy by level of the variant") + rows + became
 
 
 def _by_level(run: LadderFolder, seeds: tuple[int, ...], variants: pd.DataFrame) -> pd.DataFrame:
@@ -188,13 +187,13 @@ def ttrl_page(run: LadderFolder, arm: str, seed: int, problem: str) -> str:
 
 def _solved(run: LadderFolder, seed: int, problem: str) -> pd.DataFrame:
     """How often each student of this seed solved the problem."""
-    names = {HARD_TEST: "samples", ANY_STEP: "probes at any step"}
+    names, arms = {HARD_TEST: "samples", ANY_STEP: "probes at any step"}, ("base", "ladder", *TTRL_ARMS)
+    own = [score for score in run.scores if (score.run, score.problem) == (f"seed{seed}", problem)]
     rows = [
         {"arm": name(s.arm), "measured on": names[s.set], "right": f"{s.c} of {s.n}", "completions spent": s.rollouts}
-        for s in run.scores
-        if (s.run, s.problem) == (f"seed{seed}", problem) and s.set in names
-        and s.arm in ("base", "ladder", *TTRL_ARMS)
-    ]  # fmt: skip
+        for s in own
+        if s.set in names and s.arm in arms
+    ]
     return pd.DataFrame(rows)
 
 
@@ -211,23 +210,20 @@ def _trees(run: LadderFolder) -> ipywidgets.VBox:
     """The trees one by one."""
     tree = widgets.choice("kind", run.trees())
     root = widgets.choice("problem", run.listed(run.roots(tree.value)))
-    controls = {
-        "tree": tree, "seed": widgets.choice("seed", range(run.seeds)), "root": root,
-        "shown": widgets.choice("variants", list(SHOWN)),
-    }  # fmt: skip
+    seed, shown = widgets.choice("seed", range(run.seeds)), widgets.choice("variants", list(SHOWN))
 
     def prepare() -> None:
         options = tuple(run.listed(run.roots(tree.value)))
         if root.options != options:
             root.options = options
 
+    controls = {"tree": tree, "seed": seed, "root": root, "shown": shown}
     return widgets.controlled(controls, partial(tree_page, run), prepare)
 
 
 def _levels(run: LadderFolder) -> ipywidgets.VBox:
     """Accuracy by level, and what became of the variants."""
-    every = tuple(range(run.seeds))
-    seeds = ipywidgets.SelectMultiple(options=every, value=every, description="seeds", rows=min(5, run.seeds))
+    seeds = widgets.several("seeds", [(str(seed), seed) for seed in range(run.seeds)], rows=min(5, run.seeds))
     controls = {"seeds": seeds, "tree": widgets.choice("kind", run.trees())}
     return widgets.controlled(controls, partial(levels_page, run))
 
@@ -235,8 +231,6 @@ def _levels(run: LadderFolder) -> ipywidgets.VBox:
 def _ttrl(run: LadderFolder) -> ipywidgets.VBox:
     """TTRL on each test problem."""
     arms = [(name(arm), arm) for arm in TTRL_ARMS if arm in {*run.probes["arm"]}] or [("none", TTRL_ARMS[0])]
-    controls = {
-        "arm": widgets.choice("arm", arms), "seed": widgets.choice("seed", range(run.seeds)),
-        "problem": widgets.choice("problem", run.listed(run.tests)),
-    }  # fmt: skip
+    seed, problem = widgets.choice("seed", range(run.seeds)), widgets.choice("problem", run.listed(run.tests))
+    controls = {"arm": widgets.choice("arm", arms), "seed": seed, "problem": problem}
     return widgets.controlled(controls, partial(ttrl_page, run))

@@ -1,7 +1,6 @@
 """Figures of a LADDER run: its arms beside the paper, its variants, what they are worth, and TTRL step by step.
 
-As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `ladder.report`; fractions of 1 are
-drawn as percent.
+As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `ladder.report`.
 """
 
 from statistics import fmean
@@ -26,17 +25,13 @@ def rows(data: pd.DataFrame) -> pd.DataFrame:
     """The table of `ladder.report.table` as text: arm, measure, ours with its 95 % interval, the paper's, seeds,
     completions that made one student; what the paper lacks is a dash."""
     found = [
-        {
-            "arm": name(row.arm),
-            "measure": row.metric,
-            "ours, %": percent(row.mean, row.low, row.high),
-            "paper, %": "–" if pd.isna(row.paper) else f"{100 * row.paper:.0f}",
-            "seeds": row.seeds,
-            "completions": f"{row.rollouts:,}",
-        }
+        [
+            name(row.arm), row.metric, percent(row.mean, row.low, row.high),
+            "–" if pd.isna(row.paper) else f"{100 * row.paper:.0f}", row.seeds, f"{row.rollouts:,}",
+        ]
         for row in data.itertuples(index=False)
-    ]
-    return pd.DataFrame(found)
+    ]  # fmt: skip
+    return pd.DataFrame(found, columns=["arm", "measure", "ours, %", "paper, %", "seeds", "completions"])
 
 
 def arms(data: pd.DataFrame) -> Figure:
@@ -75,8 +70,8 @@ def levels(data: pd.DataFrame) -> Figure:
 def variants(data: pd.DataFrame) -> Figure:
     """What became of the variants, a bar for each kind of tree and level; the table of `ladder.report.trees`."""
     figure, (axes,) = panels(size=(9.0, 1.6 + 0.42 * len(data)))
-    for place, (_, row) in enumerate(data.iterrows()):
-        shares = 100 * row[list(FATE_LOOKS)] / row[list(FATE_LOOKS)].sum()
+    counts = data[list(FATE_LOOKS)]
+    for place, shares in enumerate((100 * counts.div(counts.sum(axis=1), axis=0)).to_dict("records")):
         parts = [(text, shares[fate], colour, "white") for fate, (text, colour) in FATE_LOOKS.items()]
         drawing.stack(axes, place, parts)
     drawing.name_rows(axes, [f"{TREES[row.tree]}, level {row.level} ({row.prompts:,})" for row in data.itertuples()])
@@ -108,9 +103,7 @@ def ttrl(data: pd.DataFrame) -> Figure:
 
 def tree(data: pd.DataFrame) -> Figure:
     """The tree of one problem from left to right: each variant in the colour of what became of it, the root in black.
-
-    `data` has the columns id, parent, level and fate (a key of `FATE_LOOKS`), parents before their children.
-    """
+    `data` has the columns id, parent, level and fate (a key of `FATE_LOOKS`), parents before their children."""
     places = _places(data)
     figure, (axes,) = panels(size=(9.0, 1.2 + 0.1 * max(12, len(places))))
     points = {node: (level, places[node]) for node, level in zip(data["id"], data["level"], strict=True)}
@@ -147,14 +140,12 @@ def _places(data: pd.DataFrame) -> dict[str, float]:
 
 
 def one_problem(data: pd.DataFrame) -> Figure:
-    """TTRL on one test problem: right probes after each step above, the reward on its variants below.
-
-    `data` is a part of `ladder.report.probes`.
-    """
+    """TTRL on one test problem, a part of `ladder.report.probes`: right probes after each step above, the reward on its
+    variants below."""
     figure, (right, reward) = panels(2, size=(9.0, 4.6), sharex=True)
-    colours = [COLOURS[2] if share else COLOURS[3] for share in data["right"]]
-    right.vlines(data["step"], 0, data["right"] / data["probes"], color="#bbbbbb", lw=1, zorder=1)
-    right.scatter(data["step"], data["right"] / data["probes"], c=colours, s=30)
+    shares, colours = data["right"] / data["probes"], [COLOURS[2] if count else COLOURS[3] for count in data["right"]]
+    right.vlines(data["step"], 0, shares, color="#bbbbbb", lw=1, zorder=1)
+    right.scatter(data["step"], shares, c=colours, s=30)
     right.set(ylabel="share of right probes", ylim=(-0.1, 1.1))
     reward.plot(data["step"], data["reward"], color=COLOURS[0], marker="o", ms=4)
     reward.set(ylabel="reward on the variants", xlabel="step of TTRL (0: before the first)")

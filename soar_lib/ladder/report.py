@@ -1,16 +1,16 @@
 """A LADDER run's folder as tables: the paper's numbers beside ours, its claims with verdicts, the trees, the levels.
 
-Only the folder is read. Each seed is a run with one student, so intervals are those of `passk` over seeds and problems,
-and arms are compared on the same seeds and problems. pass@k is at the number of samples that TTRL spends on a test
-problem, or that LADDER and TTRL spend (LADDER's training divided by the test problems): the same samples without
-learning. TTRL's "any step" is the paper's success, a right answer at any time during training. It is chosen by the
-verifier, as pass@k is.
+Only the folder is read. Each seed is a run with one student: intervals are those of `passk` over seeds and problems,
+which all arms share. pass@k is at the number of samples that TTRL spends on a test problem, or that LADDER and TTRL
+spend (LADDER's training divided by the test problems): the same samples without learning. TTRL's "any step" is the
+paper's success, a right answer at any time during training, chosen by the verifier as pass@k is.
 
-Verdicts follow the rule of `measure.claims`, fixed before any run. The paper's numbers are those of
-Llama-3.2-3B-Instruct on its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee.
+Verdicts follow the rule of `measure.claims`. The paper's numbers are those of Llama-3.2-3B-Instruct on its 100
+integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -140,7 +140,7 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
 
 
 def read_variants(folder: str | Path) -> pd.DataFrame:
-    """Every variant of one run, columns `WRITTEN`; fate is what became of it, one of `FATES`."""
+    """Every variant of one run, columns `WRITTEN`; what became of it is one of `FATES`."""
     rows = read_jsonl(Path(folder) / "problems.jsonl")
     return pd.DataFrame([row | {"fate": FATES[row["rejected"].partition(" ")[0]]} for row in rows], columns=WRITTEN)
 
@@ -149,13 +149,12 @@ def trees(variants: pd.DataFrame) -> pd.DataFrame:
     """What became of the variants: columns tree, level, prompts, written (variants), usable, repeats, unsolvable,
     test_problems, no_question (prompts that gave none), distance (mean of usable ones to the nearest test problem)."""
     rows = []
-    for (tree, level), part in variants.groupby(["tree", "level"], sort=True):
-        count = {fate: int((part["fate"] == fate).sum()) for fate in FATES.values()}
+    for place, part in variants.groupby(["tree", "level"]):
+        counts = [int((part["fate"] == fate).sum()) for fate in FATES.values()]
         far = part.loc[part["fate"] == "usable", "distance"]
-        rows.append({
-            "tree": tree, "level": level, "prompts": len(part.groupby(["seed", "root", "prompt"])),
-            "written": len(part) - count["no_question"], **count, "distance": fmean(far) if len(far) else math.nan,
-        })  # fmt: skip
+        prompts = part.groupby(["seed", "root", "prompt"]).ngroups
+        written = int((part["fate"] != "no_question").sum())
+        rows.append([*place, prompts, written, *counts, fmean(far) if len(far) else math.nan])
     return pd.DataFrame(rows, columns=["tree", "level", "prompts", "written", *FATES.values(), "distance"])
 
 
@@ -168,9 +167,8 @@ def levels(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
     rows = []
     for depth in sorted({level[score.run, score.problem] for score in scores}):
         mine = [score for score in scores if level[score.run, score.problem] == depth]
-        for row in pass_table(mine, [1], set=VARIANTS).itertuples():
-            count = sum(score.arm == row.arm for score in mine)
-            rows.append([row.arm, depth, count, row.mean, row.low, row.high])
+        counts, found = Counter(score.arm for score in mine), pass_table(mine, [1], set=VARIANTS)
+        rows += [[row.arm, depth, counts[row.arm], row.mean, row.low, row.high] for row in found.itertuples()]
     return pd.DataFrame(rows, columns=["arm", "level", "problems", "mean", "low", "high"])
 
 
