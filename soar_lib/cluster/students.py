@@ -36,7 +36,7 @@ def on(cluster: Sequence) -> InnerLoop:
 
         def hear(told: list[list[dict]]) -> None:
             for row in list(zip(*told))[len(history) :]:  # steps that all slices have taken
-                history.append(merge(row))
+                history.append(student.merge(row))
                 if watch is not None:
                     watch(len(history) - 1, history[-1], None)
 
@@ -69,18 +69,3 @@ def _train_slice(base: Base, adapters: Adapters, tell: Callable, *arguments) -> 
 
 def _measure_slice(base: Base, adapters: Adapters | None, tell: Callable, *arguments) -> torch.Tensor:
     return student.accuracy(base, adapters, *arguments)
-
-
-def merge(rows: Sequence[dict]) -> dict:
-    """One step's row of all students from those of the slices (`student.metrics`).
-
-    >>> low = {"step": 0, "learning_rate": 0.1, "top": 20.0, "top_reward": [0.5], "reward": [15.0]}
-    >>> merge([low, low | {"top": 120.0, "top_reward": [0.25], "reward": [40.0]}])
-    {'step': 0, 'learning_rate': 0.1, 'top': 120.0, 'top_reward': [0.0, 0.25], 'reward': [15.0, 40.0]}
-    """
-    top = max(row["top"] for row in rows)
-    found = rows[0] | {"top": top}
-    for name in rows[0].keys() - {"step", "learning_rate", "top"}:
-        found[name] = [value for row in rows for value in row[name]]
-    found["top_reward"] = [share if row["top"] == top else 0.0 for row in rows for share in row["top_reward"]]
-    return found

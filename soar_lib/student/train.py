@@ -131,6 +131,21 @@ def metrics(step: int, rewards: torch.Tensor, lengths: torch.Tensor, measured: d
     )
 
 
+def merge(rows: Sequence[dict]) -> dict:
+    """One step's row of `train`'s history from those of the students' parts.
+
+    >>> low = {"step": 0, "learning_rate": 0.1, "top": 20.0, "top_reward": [0.5], "reward": [15.0]}
+    >>> merge([low, low | {"top": 120.0, "top_reward": [0.25], "reward": [40.0]}])
+    {'step': 0, 'learning_rate': 0.1, 'top': 120.0, 'top_reward': [0.0, 0.25], 'reward': [15.0, 40.0]}
+    """
+    top = max(row["top"] for row in rows)
+    found = rows[0] | {"top": top}
+    for name in rows[0].keys() - {"step", "learning_rate", "top"}:
+        found[name] = [value for row in rows for value in row[name]]
+    found["top_reward"] = [share if row["top"] == top else 0.0 for row in rows for share in row["top_reward"]]
+    return found
+
+
 def accuracy(
     base: Base,
     adapters: Adapters | None,

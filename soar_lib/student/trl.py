@@ -1,25 +1,22 @@
 """`student.trainer = "trl"`: the loop of `student.train` by TRL's RLOOTrainer and GRPOTrainer on a PEFT adapter.
 
 It is for few students that learn long, as in evaluation and in LADDER's RL; many train one after another here, so the
-population of `student.train` is the faster one wherever there are several (benchmarks/inner_loop.py). What goes in and
-what comes out is the same: problems and their order, prompts, rewards, the adapters to start from, settings, history.
+population of `student.train` is the faster one wherever there are several (benchmarks/inner_loop.py). Problems and
+their order, prompts, rewards, the adapters to start from, settings and history are the same.
 
 So is the step. RLOOTrainer's loss is ours (`update`, "sequence"). GRPOTrainer's "dr_grpo" is ours divided by
 max_new_tokens, and so are the gradient norm to clip at and AdamW's epsilon, which leaves AdamW's step unchanged. On the
-same completions both move the adapter as `update.update` does, up to rounding.
+same completions both move the adapter as `update.update` does, up to rounding. Not the same:
 
-Not the same:
-
-- completions: TRL draws them from torch's global generator, seeded by the student's key, and all of a step at once,
+- completions: TRL draws them from torch's global generator, seeded by the student's key, all of a step at once,
   whatever `rows` says;
 - KL with RLOO: TRL subtracts the k1 estimate per completion from its reward, where ours adds k3 per token to the loss;
-  with GRPO it is ours. The reference is ours in both: the adapter that the student starts from. The `kl` of the history
-  is TRL's own: k1 with RLOO, and a mean over backward passes instead of tokens;
+  with GRPO it is ours. The reference is the adapter that the student starts from, as in ours. The history's `kl` is
+  TRL's own: k1 with RLOO, and a mean over backward passes instead of tokens;
 - a 4-bit base: TRL keeps its adapter in bfloat16.
 
-TRL's trainers change the model they are given (use_cache, token ids); it is put back as it was. A run is one process:
-several, as `accelerate launch` can start, would all write the same run folder, so they are refused. Bases by Unsloth
-were tried on CPU alone.
+A run is one process: several, as `accelerate launch` can start, would all write the same run folder, so they are
+refused. Bases by Unsloth were tried on CPU alone.
 """
 
 import copy
@@ -40,28 +37,22 @@ from soar_lib.engine.lora import Adapters, stack
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import Key, derive
 from soar_lib.settings.student import StudentSettings
-from soar_lib.student.train import Lesson, StudentReward, Watch, in_order, metrics
+from soar_lib.student.train import Lesson, StudentReward, Watch, in_order, merge, metrics
 
 EPSILON = 1e-8  # AdamW's, as torch has it
 
 
 def train(
-    base: Base,
-    adapters: Adapters,
-    lessons: Sequence[Lesson],
-    settings: StudentSettings,
-    reward: StudentReward,
+    base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,
     watch: Watch | None = None,
-) -> tuple[Adapters, list[dict]]:
-    """`student.train` by TRL, one student after another: the same arguments and results. `watch(step, metrics, None)`
-    is called after each step of each student, with that student's metrics."""
-    trained, told = [], []
-    for slot, lesson in enumerate(lessons):
-        log = _Log(settings, reward, watch)
+) -> tuple[Adapters, list[dict]]:  # fmt: skip
+    """`student.train` by TRL, one student after another: the same arguments and results, but `watch(step, metrics,
+    None)` is called after each step of each student, with that student's metrics."""
+    trained, logs = [], [_Log(settings, reward, watch) for _ in lessons]
+    for slot, (lesson, log) in enumerate(zip(lessons, logs, strict=True)):
         with _put_back(base):
             trained.append(_learn(base, adapters.select([slot]), lesson, log))
-        told.append(log.steps)
-    return stack(trained), [metrics(step, *map(_together, zip(*row))) for step, row in enumerate(zip(*told))]
+    return stack(trained), [merge(rows) for rows in zip(*(log.history for log in logs))]
 
 
 def _learn(base: Base, start: Adapters, lesson: Lesson, log: "_Log") -> Adapters:
@@ -90,9 +81,8 @@ def arguments(settings: StudentSettings, key: Key, device: torch.device, folder:
     """The settings as TRL's RLOOConfig or GRPOConfig; the module's docstring says why `scale`."""
     from trl import GRPOConfig, RLOOConfig
 
-    optimiser, completions = settings.optimiser, settings.batch * settings.group
+    optimiser, completions, scale = settings.optimiser, settings.batch * settings.group, _scale(settings)
     rows = rows_per_pass(completions, settings.max_new_tokens, optimiser.max_tokens)
-    scale = _scale(settings)
     shared = dict(
         output_dir=folder, seed=derive(*key, "trl") % 2**31, use_cpu=device.type == "cpu", bf16=False,
         max_steps=settings.steps, num_generations=settings.group, per_device_train_batch_size=rows,
@@ -106,10 +96,8 @@ def arguments(settings: StudentSettings, key: Key, device: torch.device, folder:
         gradient_checkpointing=optimiser.gradient_checkpointing, logging_steps=1, report_to="none", save_strategy="no",
         disable_tqdm=True,
     )  # fmt: skip
-    if settings.advantage == "rloo":
-        found = RLOOConfig(**shared)
-    else:
-        found = GRPOConfig(**shared, loss_type="dr_grpo", scale_rewards="group", use_bias_correction_kl=False)
+    grpo = dict(loss_type="dr_grpo", scale_rewards="group", use_bias_correction_kl=False)
+    found = RLOOConfig(**shared) if settings.advantage == "rloo" else GRPOConfig(**shared, **grpo)
     found._n_gpu = min(1, found.n_gpu)  # else transformers splits the batch over all GPUs in sight
     return found
 
@@ -134,10 +122,8 @@ def rows_per_pass(completions: int, length: int, max_tokens: int) -> int:
 
 @contextmanager
 def _as_peft(base: Base, start: Adapters) -> Iterator[torch.nn.Module]:
-    """The base as a PEFT model whose adapter has the values of `start`; TRL copies it as the reference for KL.
-
-    PEFT's layers lie inside ours, around each base linear layer.
-    """
+    """The base as a PEFT model, its layers inside ours, whose adapter has the values of `start`; TRL copies that as the
+    reference for KL."""
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     layers = [f"{name}.base" for name in lora.wrap(base.model)]
@@ -162,7 +148,8 @@ def _of_peft(name: str) -> str:
 
 @contextmanager
 def _put_back(base: Base) -> Iterator[None]:
-    """Undo what TRL leaves behind: the model's settings, mode and hooks, and the state of global random numbers."""
+    """Undo what TRL leaves behind: the model's settings (use_cache, token ids), mode and hooks, and the state of global
+    random numbers."""
     parts, hooks = [base.model.config, base.model.generation_config], base.model.get_input_embeddings()._forward_hooks
     known = set(hooks)
     values, numbers, arrays = [dict(vars(part)) for part in parts], random.getstate(), np.random.get_state()
@@ -185,13 +172,12 @@ def _put_back(base: Base) -> Iterator[None]:
 
 
 class _Log(TrainerCallback):
-    """What one student's steps gave, as `metrics` takes it: rewards [1, batch, group], lengths [1, N], and
-    numbers [1] by name."""
+    """One student's history; `drawn` of the present step are rewards [1, batch, group] and lengths [1, N]."""
 
     def __init__(self, settings: StudentSettings, reward: StudentReward, watch: Watch | None):
         self.settings, self.reward, self.watch = settings, reward, watch
-        self.drawn: tuple[torch.Tensor, torch.Tensor] = ()
-        self.steps: list[tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]] = []
+        self.drawn: tuple[torch.Tensor, ...] = ()
+        self.history: list[dict] = []
 
     def reward_of_trl(self, completions, completion_ids, gold, **_) -> list[float]:
         """TRL's call: all completions of a step, problem by problem."""
@@ -206,16 +192,9 @@ class _Log(TrainerCallback):
         """transformers' call after each step, and once more at the end."""
         if "grad_norm" not in logs:
             return
-        norm, rate = float(logs["grad_norm"]) * _scale(self.settings), logs["learning_rate"]
-        measured = dict(grad_norm=norm, learning_rate=rate, kl=logs.get("kl", 0.0))
-        self.steps.append((*self.drawn, {name: torch.tensor([value]) for name, value in measured.items()}))
+        norm, step = float(logs["grad_norm"]) * _scale(self.settings), len(self.history)
+        measured = dict(grad_norm=norm, learning_rate=logs["learning_rate"], kl=logs.get("kl", 0.0))
+        row = metrics(step, *self.drawn, {name: torch.tensor([value]) for name, value in measured.items()})
+        self.history.append(row)
         if self.watch is not None:
-            step = len(self.steps) - 1
-            self.watch(step, metrics(step, *self.steps[-1]), None)
-
-
-def _together(parts: Sequence) -> torch.Tensor | dict[str, torch.Tensor]:
-    """The same of all students, one after another."""
-    if isinstance(parts[0], dict):
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    return torch.cat(parts)
+            self.watch(step, row, None)
