@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from soar_lib.engine.base import choose_dtype
-from soar_lib.settings.memory import adapter_bytes
-from soar_lib.settings.shape import Shape
+from soar_lib.settings.memory import Shape, adapter_bytes
 
 LARGE = {"cuda": (2**30, 8192), "cpu": (2**28, 512)}  # bytes to copy, beyond any cache; rows of the square matrices
 WARM_UP, REPEATS = 3, 10

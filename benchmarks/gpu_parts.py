@@ -29,7 +29,7 @@ from soar_lib.meter import Meter, metered
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import derive, generator, uniforms
 from soar_lib.records import Draw, Problem
-from soar_lib.settings.shape import KNOWN, shape_of
+from soar_lib.settings.memory import KNOWN, shape_of
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher

@@ -9,48 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from soar_lib.engine.sampling import Meter, counting
 from soar_lib.runs import read_json, write_json
-from soar_lib.settings.cost import duration, size
-
-
-@dataclass
-class Meter:
-    """What has been drawn, sessions and wall time, and the highest peak of memory (bytes) of all sessions."""
-
-    rollouts: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    sessions: int = 0
-    peak_bytes: int = 0
-
-
-_running: ContextVar[Meter | None] = ContextVar("meter", default=None)
-
-
-def count(rollouts: int, tokens: int) -> None:
-    """Add completions and their tokens to the meter that runs, if one does."""
-    meter = _running.get()
-    if meter is not None:
-        meter.rollouts += rollouts
-        meter.tokens += tokens
-
-
-@contextmanager
-def counting() -> Iterator[Meter]:
-    """A meter of its own for what is drawn inside, as one session."""
-    meter = Meter(sessions=1)
-    token = _running.set(meter)
-    try:
-        yield meter
-    finally:
-        _running.reset(token)
+from soar_lib.settings.cost import duration
+from soar_lib.settings.memory import size
 
 
 @contextmanager

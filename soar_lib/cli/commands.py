@@ -110,7 +110,7 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
 @contextlib.contextmanager
 def _announced(name: str, out: Path, part: Part) -> Iterator[None]:
     """Say what a run will cost, measure it, and say what it has cost."""
-    from soar_lib.settings.memory import describe_memory
+    from soar_lib.settings.cost import describe_memory
 
     config, problems, count = part
     each = " for each SOAR run" if count > 1 else ""
@@ -123,7 +123,7 @@ def _announced(name: str, out: Path, part: Part) -> Iterator[None]:
 def _metered(name: str, out: Path, *parts: Part) -> Iterator[None]:
     """Measure what a run costs and say it."""
     from soar_lib import meter
-    from soar_lib.settings.memory import predicted
+    from soar_lib.settings.cost import predicted
 
     with meter.metered(out, predicted(*parts)):
         yield

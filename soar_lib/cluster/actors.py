@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from soar_lib import meter
 from soar_lib.cluster.joining import check_address, choose_count, connect
+from soar_lib.engine import sampling
 from soar_lib.engine.backends import choose_device
 from soar_lib.engine.base import load_for
 from soar_lib.engine.lora import Adapters
@@ -54,7 +54,7 @@ class Holder:
     def work(self, function: Work, adapters: Adapters | None, arguments: tuple) -> tuple[Any, int, int]:
         """The function's result, and how many completions and tokens it drew."""
         try:
-            with meter.counting() as counted:
+            with sampling.counting() as counted:
                 adapters = adapters and adapters.to(self.base.device)
                 result = function(self.base, adapters, self.told.append, *arguments)
             return result, counted.rollouts, counted.tokens
@@ -156,7 +156,7 @@ def run(
             found, error = _result(call)
             if error is None:
                 results[number], *drawn = found
-                meter.count(*drawn)
+                sampling.count(*drawn)
                 free.append((actor, place))
                 continue
             losses[number] += 1

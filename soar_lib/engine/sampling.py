@@ -7,13 +7,14 @@ With the back end "vllm" all this is vLLM's part (vllm.py).
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
 
-from soar_lib import meter
 from soar_lib.engine import lora
 from soar_lib.engine.attention import Decoding, Prefill, shared_prompts
 from soar_lib.engine.base import Base
@@ -64,6 +65,45 @@ def decode(base: Base, samples: Samples) -> list[str]:
     return base.tokenizer.batch_decode(ids, skip_special_tokens=True)
 
 
+# ------------------------------------------------------------------ what has been drawn
+
+
+@dataclass
+class Meter:
+    """What has been drawn, sessions and wall time, and the highest peak of memory (bytes) of all sessions."""
+
+    rollouts: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    sessions: int = 0
+    peak_bytes: int = 0
+
+
+_running: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+def count(rollouts: int, tokens: int) -> None:
+    """Add completions and their tokens to the meter that runs, if one does."""
+    meter = _running.get()
+    if meter is not None:
+        meter.rollouts += rollouts
+        meter.tokens += tokens
+
+
+@contextmanager
+def counting() -> Iterator[Meter]:
+    """A meter of its own for what is drawn inside, as one session."""
+    meter = Meter(sessions=1)
+    token = _running.set(meter)
+    try:
+        yield meter
+    finally:
+        _running.reset(token)
+
+
+# ------------------------------------------------------------------ sampling
+
+
 @torch.no_grad()
 def sample(
     base: Base,
@@ -91,7 +131,7 @@ def sample(
     else:
         _fill(out, base.engine.complete(adapters, prompts, slots, group, uniforms, draw))
     lengths = out.mask.sum(1)
-    meter.count(len(out), int(lengths.sum()))
+    count(len(out), int(lengths.sum()))
     drawn = (t[:, : max(1, int(lengths.max()))].clone() for t in (out.completion, out.mask, out.logprobs))
     return replace(out, **dict(zip(("completion", "mask", "logprobs"), drawn, strict=True)))
 

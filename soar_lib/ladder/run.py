@@ -42,8 +42,8 @@ from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Problem, Score
 from soar_lib.runs import Hooks, RunError
-from soar_lib.settings.cost import by_trl
 from soar_lib.settings.memory import check_memory
+from soar_lib.settings.student import by_trl
 from soar_lib.settings.values import ConfigError
 from soar_lib.student import inner_loop
 from soar_lib.student import train as student

@@ -16,20 +16,18 @@ a CPU (tests/settings/test_memory.py). Left out: CUDA's own memory (about 0.5 GB
 between allocations, and completions of earlier rows.
 """
 
-import contextlib
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from soar_lib.engine.attention import BLOCK
-from soar_lib.engine.base import choose_dtype
+from soar_lib.engine.base import NANO, choose_dtype
 from soar_lib.engine.logprobs import LOGITS
-from soar_lib.settings.cost import Part, by_trl, describe, size, total
-from soar_lib.settings.shape import Shape, shape
-from soar_lib.settings.student import BaseSettings, Phase
-from soar_lib.settings.values import ConfigError
+from soar_lib.engine.lora import TARGETS
+from soar_lib.settings.student import BaseSettings, Phase, by_trl
+from soar_lib.settings.values import ConfigError, first_line
 
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: NF4 with a scale of 8 bits per 64, and theirs of 32 bits per 256
 
@@ -57,6 +55,7 @@ class Memory:
     cache: int = 0  # keys and values
     logits: int = 0
     activations: int = 0
+    lower: str = "rows"  # the setting that makes them smaller
 
     @property
     def certain(self) -> int:
@@ -69,10 +68,9 @@ class Memory:
 
     def __str__(self) -> str:
         """The phase and its three largest parts."""
-        parts = {"keys and values": self.cache, "logits": self.logits, "activations": self.activations}
-        parts |= {"weights": self.weights, "adapters": self.adapters}
-        largest = sorted(parts.items(), key=lambda part: -part[1])[:3]
-        return f"{self.phase}: {', '.join(f'{name} {size(count)}' for name, count in largest)}"
+        names = ("weights", "adapters", "cache", "logits", "activations")
+        largest = sorted(names, key=lambda name: -getattr(self, name))[:3]
+        return f"{self.phase}: {', '.join(f'{name} {size(getattr(self, name))}' for name in largest)}"
 
 
 def here() -> Machine:
@@ -86,6 +84,67 @@ def here() -> Machine:
         return Machine(4, False, int(lines["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError):
         return Machine(4, False, None)
+
+
+# The paper's model by its public config.json, which is behind a licence: predicted before it is downloaded.
+KNOWN = {
+    "meta-llama/Llama-3.2-3B-Instruct": {
+        "model_type": "llama", "vocab_size": 128_256, "hidden_size": 3072, "intermediate_size": 8192,
+        "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 128,
+        "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A causal language model's sizes."""
+
+    vocabulary: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    linears: tuple[tuple[int, int], ...]  # (inputs, outputs) of each layer that gets an adapter
+    parameters: int  # tied ones once
+    linear_weights: int  # in linear layers but the head: what 4 bits hold
+
+
+@functools.cache
+def shape(model: str) -> Shape:
+    """The shape of a model that is on this machine (nano, a folder, a downloaded Hub id) or known here.
+
+    Raises ConfigError with the reason why it cannot be told.
+    """
+    if model in KNOWN:
+        values = dict(KNOWN[model])
+        return shape_of(AutoConfig.for_model(values.pop("model_type"), **values))
+    source = NANO if model == "nano" else model
+    try:
+        return shape_of(AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False))
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        reason = first_line(error)
+        raise ConfigError(f"memory not predicted: {model} cannot be inspected on this machine ({reason})") from None
+
+
+def shape_of(config) -> Shape:
+    """The shape behind a transformers configuration, counted on a model without storage. Raises ValueError."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    head = model.get_output_embeddings()
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+    targets = {name: m for name, m in linear.items() if name.rpartition(".")[2] in TARGETS}
+    keys = next((m.out_features for name, m in targets.items() if name.endswith("k_proj")), None)
+    if keys is None:
+        raise ValueError(f"{type(model).__name__} has no linear layer named k_proj")
+    return Shape(
+        config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers,
+        config.num_attention_heads, config.num_key_value_heads, keys // config.num_key_value_heads,
+        tuple((m.in_features, m.out_features) for m in targets.values()),
+        sum(p.numel() for p in model.parameters()), sum(m.weight.numel() for m in linear.values()),
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------ bytes
@@ -135,7 +194,8 @@ def hold(config: BaseSettings, phase: Phase, number: int) -> Memory:
     """What one phase of a command holds, with `number` bytes per number of the base. Raises ConfigError."""
     known = shape(config.model)
     kept = weight_bytes(known, number, config.four_bit), adapter_bytes(known, phase.ranks)
-    return Memory(phase.name, *kept, **(learning_bytes if phase.optimiser else sampling_bytes)(known, number, phase))
+    parts = (learning_bytes if phase.optimiser else sampling_bytes)(known, number, phase)
+    return Memory(phase.name, *kept, **parts, lower=phase.lower)
 
 
 def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Machine | None = None) -> Memory:
@@ -147,9 +207,6 @@ def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Mac
         raise ConfigError("memory not predicted: not worked out for backend = 'vllm', which holds the weights twice")
     number = (machine or here()).number
     return max((hold(config, phase, number) for phase in config.phases(problems, runs)), key=lambda held: held.total)
-
-
-# ------------------------------------------------------------------ said before a run, or refused
 
 
 def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded: bool = False) -> None:
@@ -164,59 +221,18 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
     needed = most.total if machine.gpu else most.certain
     if machine.free is None or needed <= (free := machine.free + most.weights * loaded):
         return
+    advice = f"lower {most.lower}"
+    if most.certain > free:
+        advice = "use a smaller model, four_bit = true on a GPU, or adapters that are fewer or of a smaller rank"
     raise ConfigError(
-        f"{config.model} does not fit: {size(needed)} of {machine.kind} needed ({most}), {size(free)} to be had; "
-        f"{_advice(config, config.phases(problems, runs), machine.number, free)}"
+        f"{config.model} does not fit: {size(needed)} of {machine.kind} needed ({most}), {size(free)} free; {advice}"
     )
 
 
-def _advice(config: BaseSettings, phases: list[Phase], number: int, free: int) -> str:
-    """The settings with which each phase fits: fewer completions at a time, if that is enough."""
-    values: dict[str, int] = {}
-    for phase in phases:
-        if hold(config, phase, number).total <= free:
-            continue
-        fewer = (phase.cut(rows) for rows in range(phase.rows - 1, 0, -1))
-        fits = next((part for part in fewer if hold(config, part, number).total <= free), None)
-        if fits is None:
-            return "use a smaller model, four_bit = true on a GPU, or adapters that are fewer or of a smaller rank"
-        value = fits.rows * (fits.tokens if fits.optimiser else 1)
-        values[phase.lower] = min(value, values.get(phase.lower, value))
-    return f"set {' and '.join(f'{name} = {value}' for name, value in values.items())}"
+def size(count: float) -> str:
+    """Bytes for people.
 
-
-def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> str:
-    """The predicted peak as part of a line, or why there is none; arguments as for `predict`."""
-    machine = here()
-    try:
-        found = predict(config, problems, runs, machine)
-    except ConfigError as error:
-        return str(error)
-    there = "" if machine.free is None else f", of {size(machine.free)} free"
-    return f"at most {size(found.total)} of {machine.kind} for tensors{there} ({found})"
-
-
-def predicted(*parts: Part) -> dict[str, Any]:
-    """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
-    unknown."""
-    whole, peaks = total(parts), [0]
-    for part in parts:
-        with contextlib.suppress(ConfigError):
-            peaks.append(predict(*part).total)
-    return {
-        "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
-        "peak_bytes": max(peaks) or None,
-    }  # fmt: skip
-
-
-def announce(name: str, parts: dict[str, Part], say: Callable[[str], None]) -> None:
-    """Say what each part of a whole will cost, then all together, and what the largest part holds in memory. Raises
-    ConfigError where a part cannot fit."""
-    for part in parts.values():
-        check_memory(*part)
-    for part, settings in parts.items():
-        say(f"{name}: {part}: {describe(total([settings]), settings[0].model)}")
-    if parts:
-        largest = max(parts.values(), key=lambda part: predicted(part)["peak_bytes"] or 0)
-        say(f"{name}: in all {describe(total(parts.values()), largest[0].model)}")
-        say(f"{name}: its largest part: {describe_memory(*largest)}")
+    >>> size(61_540_000_000), size(3_200_000)
+    ('61.5 GB', '3 MB')
+    """
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"

@@ -4,7 +4,7 @@ Each comment says where SOAR states a value (Table 3, sections B.2 to B.8), and 
 we chose and why.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from soar_lib.records import Draw
 from soar_lib.settings.presets import T4
@@ -76,10 +76,6 @@ class Phase:
     lower: str = "rows"  # the setting that makes it smaller
     prompt: int = PROMPT  # tokens of one
 
-    def cut(self, rows: int) -> "Phase":
-        """The same with fewer completions at a time."""
-        return replace(self, rows=rows, prompts=-(-self.prompts * rows // self.rows))
-
 
 def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int) -> Phase:
     """`rows` completions, `group` of each prompt, `at_once` of them together."""
@@ -97,8 +93,10 @@ def learning(
 
 @dataclass(frozen=True)
 class BaseSettings:
-    """The base model under a command. What a command's settings must know beside: what each preset changes in them
-    (`presets`), what a run draws (`counts`), and what it holds in memory (`phases`)."""
+    """The base model under a command. A command's settings know three things more: what each preset changes in them
+    (`presets`); `counts(problems)`, what a run draws (a `Cost` without hours, `problems` as for `cost.cost`); and
+    `phases(problems, runs)`, what it holds in memory, one after another, where an evaluation stands on `runs` SOAR
+    runs."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # SOAR section 4.1, and LADDER's; any causal model that can chat
     backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
@@ -110,15 +108,6 @@ class BaseSettings:
 
     def __post_init__(self) -> None:
         require_one_of(self, backend=BACKENDS)
-
-    def counts(self, problems: int = 0) -> Cost:
-        """Without hours; `problems` as for `cost.cost`."""
-        raise NotImplementedError
-
-    def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
-        """One after another, nothing but weights, adapters and optimisers kept between them; an evaluation stands on
-        `runs` SOAR runs."""
-        raise NotImplementedError
 
 
 BASE_SETTINGS = tuple(item.name for item in fields(BaseSettings))  # the same in all that belongs together
@@ -165,6 +154,12 @@ class StudentSettings:
             sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
             learning("learning", ranks, rows, self.group, self.max_new_tokens, self.optimiser, "student."),
         ]
+
+
+def by_trl(config: BaseSettings) -> bool:
+    """Whether TRL's trainers train the students, one after another."""
+    student = vars(config).get("student")
+    return student is not None and student.trainer == "trl"
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,8 @@ from soar_lib.measure.quality import Judge, exact
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
 from soar_lib.runs import Commit, Hooks
-from soar_lib.settings.cost import by_trl
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.student import StudentSettings
+from soar_lib.settings.student import StudentSettings, by_trl
 from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source
 from soar_lib.soar.names import row_name

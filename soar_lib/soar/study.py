@@ -210,7 +210,7 @@ def run(
     """
     from soar_lib.engine.base import load_for as load_base
     from soar_lib.problems import filtering
-    from soar_lib.settings.memory import announce
+    from soar_lib.settings.cost import announce
     from soar_lib.soar import report
 
     out = Path(out)

@@ -30,8 +30,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from soar_lib import meter
-from soar_lib.engine import lora
+from soar_lib.engine import lora, sampling
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
 from soar_lib.problems.prompts import student_messages
@@ -183,7 +182,7 @@ class _Log(TrainerCallback):
         """TRL's call: all completions of a step, problem by problem."""
         values = self.reward(gold, [messages[0]["content"] for messages in completions])
         lengths = [len(ids) for ids in completion_ids]
-        meter.count(len(lengths), sum(lengths))
+        sampling.count(len(lengths), sum(lengths))
         rewards = torch.tensor(values, dtype=torch.float32).view(1, -1, self.settings.group)
         self.drawn = rewards, torch.tensor([lengths], dtype=torch.float32)
         return values

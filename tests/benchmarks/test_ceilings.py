@@ -4,7 +4,7 @@ import ceilings
 import tiny
 import torch
 
-from soar_lib.settings.shape import shape_of
+from soar_lib.settings.memory import shape_of
 
 
 def test_the_least_work_of_decoding_is_the_sum_over_its_steps():

@@ -13,8 +13,7 @@ import words
 from soar_lib import runs
 from soar_lib.problems import filtering
 from soar_lib.runs import Hooks, RunError
-from soar_lib.settings.cost import cost, total
-from soar_lib.settings.memory import announce
+from soar_lib.settings.cost import announce, cost, total
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.soar import study
 from soar_lib.soar.names import row_name

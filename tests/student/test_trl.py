@@ -22,8 +22,8 @@ from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.prompts import student_messages
 from soar_lib.runs import Hooks
-from soar_lib.settings.cost import describe_cost
-from soar_lib.settings.memory import check_memory, describe_memory
+from soar_lib.settings.cost import describe_cost, describe_memory
+from soar_lib.settings.memory import check_memory
 from soar_lib.settings.presets import preset  # fmt: skip
 from soar_lib.settings.student import OptimiserSettings, StudentSettings
 from soar_lib.settings.values import ConfigError
