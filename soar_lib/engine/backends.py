@@ -3,7 +3,7 @@
     transformers    any causal model; float32 on a CPU, bfloat16 on a GPU that has it
     four_bit        its linear layers in 4 bits by bitsandbytes (NF4 with double quantisation: QLoRA, arXiv 2305.14314)
     unsloth         the same weights, in 4 bits too, loaded by Unsloth with its patches for small GPUs
-    vllm            as transformers for learning, and once more by vLLM for sampling (vllm_sampling.py)
+    vllm            as transformers for learning, and once more by vLLM for sampling (engine/vllm.py)
 
 Our adapters and our shared-prompt attention sit on all of them alike. Of Unsloth that asks for `FastModel`, uncompiled:
 it keeps transformers' attention interface, where FastLanguageModel replaces the attention of Llama and its kin by
@@ -51,10 +51,8 @@ def choose_device(device: str | torch.device | None, backend: str, four_bit: boo
         )
     if four_bit:
         _installed("bitsandbytes", "four_bit = True", "four-bit", "four_bit = false")
-    if backend == "unsloth":
-        _installed("unsloth", "backend = 'unsloth'", "unsloth", "backend = 'transformers'")
-    if backend == "vllm":
-        _installed("vllm", "backend = 'vllm'", "vllm", "backend = 'transformers'")
+    if backend != "transformers":
+        _installed(backend, f"backend = {backend!r}", backend, "backend = 'transformers'")
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -152,7 +150,7 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _reason(name: str, error: BaseException) -> str:
-    chain = list(_chain(error))
+    chain, text = list(_chain(error)), str(error)
     if any(isinstance(link, GatedRepoError) for link in chain):
         page = f"https://huggingface.co/{name}"
         if get_token() is None:
@@ -162,7 +160,6 @@ def _reason(name: str, error: BaseException) -> str:
         return "is not on the Hub, or private; check its name, and for a private one hf auth login or set HF_TOKEN"
     if any(isinstance(link, LocalEntryNotFoundError | ConnectionError) for link in chain):
         return "was not downloaded before, and the Hub cannot be reached; connect once, or name a local folder"
-    text = str(error)
     if "model.safetensors" in text:
         return (
             "has no safetensors weights, and none other are read, as a pickle (pytorch_model.bin) can run code; "

@@ -4,7 +4,6 @@ transformers loads the base for learning, and an engine in the same process load
 so they are in memory twice. On a GPU the engine takes GPU_SHARE of the memory when it starts; what learning needs must
 fit into the rest, and is not predicted. Adapters go to the engine as PEFT folders, written anew for each call under
 numbers that were never used before: they change with every step, and the engine keeps what it has computed under one.
-
 Not as with the other back ends:
 
 - random numbers are vLLM's; a row's uniform numbers only give its seed. A call repeats with the same rows in it; among
@@ -15,8 +14,8 @@ Not as with the other back ends:
 - `Draw.rows` has no effect: the engine admits rows as its memory allows;
 - a prompt and its completion must fit into the context that the model was made for.
 
-An engine is built for a rank, a number of slots and a length, and anew where a call needs more; a run's first calls
-settle that. Tried on a CPU in float32, never on a GPU, and not with Ray, whose actors would start an engine each.
+An engine is built for a rank, a number of slots and a length, and anew where a call needs more. Tried on a CPU in
+float32, never on a GPU, and not with Ray, whose actors would start an engine each.
 """
 
 import gc
@@ -87,9 +86,8 @@ class Engine:
                 "change it, or set backend = 'transformers'"
             )
         self._prepare(size(adapters, max(map(len, prompts)) + tokens, self.context, self.name))
-        shared = dict(
-            max_tokens=tokens, stop_token_ids=list(self.stop), ignore_eos=True, logprobs=0, detokenize=False
-        )  # ignore_eos, as the end token is one of `stop`
+        shared = dict(max_tokens=tokens, stop_token_ids=list(self.stop), logprobs=0, detokenize=False)
+        shared["ignore_eos"] = True  # as the end token is one of `stop`
         if uniforms is None:
             params = [SamplingParams(temperature=0.0, **shared)] * (len(prompts) * group)
         else:
@@ -99,7 +97,8 @@ class Engine:
             named = self._write(adapters, sorted(set(slots)), Path(folder))
             owners = None if adapters is None else [named[slot] for slot in slots for _ in range(group)]
             outputs = self.llm.generate(asked, params, lora_request=owners, use_tqdm=False)
-        return [_completion(output.outputs[0]) for output in outputs]
+        drawn = [(list(output.outputs[0].token_ids), output.outputs[0].logprobs) for output in outputs]
+        return [(ids, [found[token].logprob for token, found in zip(ids, rest, strict=True)]) for ids, rest in drawn]
 
     def _write(self, adapters: Adapters | None, slots: list[int], folder: Path) -> dict:
         """Slots as vLLM's LoRARequests, on PEFT folders inside `folder`."""
@@ -115,18 +114,16 @@ class Engine:
 
     def _prepare(self, needed: Size) -> None:
         """See to an engine of the size needed."""
-        if self.llm is None or self.size.grown(needed) != self.size:
-            self.close()
-            self.size = self.size.grown(needed)
-            self.llm = self._start()
-
-    def _start(self):
         from vllm import LLM
 
-        threads = torch.set_num_threads
+        grown, threads = self.size.grown(needed), torch.set_num_threads
+        if self.llm is not None and grown == self.size:
+            return
+        self.close()
+        self.size = grown
         try:
             with _explained(self.name):
-                return LLM(
+                self.llm = LLM(
                     self.source, dtype=self.dtype, trust_remote_code=self.remote_code, load_format="safetensors",
                     skip_tokenizer_init=True, max_model_len=self.size.length, gpu_memory_utilization=GPU_SHARE,
                     enable_lora=True, max_lora_rank=self.size.rank, max_loras=self.size.slots, use_tqdm_on_load=False,
@@ -141,8 +138,7 @@ class Engine:
             self.llm.llm_engine.engine_core.shutdown()
             self.llm = None
             gc.collect()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
 
 
 def size(adapters: Adapters | None, length: int, context: int, name: str) -> Size:
@@ -166,11 +162,6 @@ def size(adapters: Adapters | None, length: int, context: int, name: str) -> Siz
 def seed(uniforms: torch.Tensor) -> int:
     """A row's seed from its first uniform numbers, of 24 random bits each; four, so that no two rows share one."""
     return derive("vllm", *(int(number * 2**24) for number in uniforms[:4].tolist()))
-
-
-def _completion(output) -> Completion:
-    tokens = list(output.token_ids)
-    return tokens, [found[token].logprob for token, found in zip(tokens, output.logprobs, strict=True)]
 
 
 @contextmanager
