@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from soar_lib.settings.functions import label as label_of
+from soar_lib.settings.values import label as label_of
 from soar_lib.soar.settings import SoarConfig
 
 STUDENTS = {

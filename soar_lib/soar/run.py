@@ -32,9 +32,8 @@ from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, SyntheticProblem
 from soar_lib.runs import Commit, Hooks
-from soar_lib.settings import functions
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.values import ConfigError
+from soar_lib.settings.values import ConfigError, chosen
 from soar_lib.soar import teacher
 from soar_lib.soar.reward import Measured, OuterStep, TeacherReward
 from soar_lib.soar.settings import STUDENT_REWARDS, TEACHER_REWARDS, SoarConfig
@@ -104,8 +103,8 @@ def run(
     """
     folder = Path(folder)
     runs.check_folder(folder, resume)
-    config, pay_teacher = functions.chosen(config, "reward", teacher_reward, TEACHER_REWARDS)
-    config, pay_student = functions.chosen(config, "student_reward", student_reward, STUDENT_REWARDS)
+    config, pay_teacher = chosen(config, "reward", teacher_reward, TEACHER_REWARDS)
+    config, pay_student = chosen(config, "student_reward", student_reward, STUDENT_REWARDS)
     train, test = problems(config, folder)
     if (folder / "result.json").exists():
         runs.check_same(folder, config)

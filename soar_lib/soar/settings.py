@@ -6,10 +6,9 @@ what we chose and why.
 
 from dataclasses import dataclass, field, replace
 
-from soar_lib.settings import functions
 from soar_lib.settings.presets import NANO_STUDENT, T4
 from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings, learning, sampling
-from soar_lib.settings.values import require, require_at_least_zero, require_positive
+from soar_lib.settings.values import RECORDED, require, require_at_least_zero, require_positive
 
 # ------------------------------------------------------------------ presets
 
@@ -145,7 +144,7 @@ class SoarConfig(BaseSettings):
         require_positive(self, "rounds", "repeats", "dataset_size", "intrinsic_samples", "reward_set", "window", "rows")
         require_at_least_zero(self, "reward_samples", "extra_steps", "threshold")
         for name, table in (("reward", TEACHER_REWARDS), ("student_reward", STUDENT_REWARDS)):
-            known = getattr(self, name) in table or functions.RECORDED.fullmatch(getattr(self, name))
+            known = getattr(self, name) in table or RECORDED.fullmatch(getattr(self, name))
             require(self, name, bool(known), f"one of {', '.join(table)}, or a function given to run()")
         rule = f"False where reward = {self.reward!r}: it trains no student to be promoted; set promotion to false"
         require(self, "promotion", self.trains_students or not self.promotion, rule)

@@ -18,8 +18,7 @@ from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
 from soar_lib.randomness import uniforms
 from soar_lib.records import Draw
 from soar_lib.runs import Hooks
-from soar_lib.settings import functions
-from soar_lib.settings.values import ConfigError, from_values
+from soar_lib.settings.values import ConfigError, chosen, described, from_values
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
 from soar_lib.soar.reward import Measured, OuterStep
@@ -52,11 +51,11 @@ def intrinsic(tiny_world, tmp_path_factory) -> soar.Result:
 
 def test_every_reward_of_the_settings_has_its_function():
     for name in TEACHER_REWARDS:
-        chosen, function = functions.chosen(SoarConfig(promotion=False), "reward", name, TEACHER_REWARDS)
-        assert chosen.reward == name and function.__name__ == name
+        config, function = chosen(SoarConfig(promotion=False), "reward", name, TEACHER_REWARDS)
+        assert config.reward == name and function.__name__ == name
     for name in STUDENT_REWARDS:
-        chosen, function = functions.chosen(SoarConfig(), "student_reward", name, STUDENT_REWARDS)
-        assert chosen.student_reward == name and function(["7"], [r"\boxed{7}"]) > function(["7"], [r"\boxed{8}"])
+        config, function = chosen(SoarConfig(), "student_reward", name, STUDENT_REWARDS)
+        assert config.student_reward == name and function(["7"], [r"\boxed{7}"]) > function(["7"], [r"\boxed{8}"])
 
 
 def test_the_intrinsic_reward_is_the_samples_counted_by_hand(intrinsic, base, tiny_world):
@@ -100,7 +99,7 @@ def test_rewards_of_the_callers_own_are_used_and_recorded(tiny_world, tmp_path):
     result = soar.run(config, tmp_path / "run", **rewards, hooks=QUIET)
     assert result.rounds[0].rewards == ((1.0,), (0.0,)) and heard == []  # no student was trained
     recorded = runs.read_json(tmp_path / "run" / "config.json")
-    assert recorded["reward"] == functions.describe(constant)
+    assert recorded["reward"] == described(constant)
     assert recorded["reward"].startswith("tests.soar.test_arms.constant sha256:")
     assert "<lambda> sha256:" in recorded["student_reward"]
 
