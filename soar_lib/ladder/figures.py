@@ -3,6 +3,7 @@
 As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `ladder.report`.
 """
 
+from itertools import count
 from statistics import fmean
 
 import pandas as pd
@@ -124,18 +125,15 @@ def tree(data: pd.DataFrame) -> Figure:
 
 def _places(data: pd.DataFrame) -> dict[str, float]:
     """The height of each node: leaves one under another in the order written, parents in the middle of their own."""
-    children = data.groupby("parent", sort=False)["id"].apply(list).to_dict()
+    children, leaves = data.groupby("parent", sort=False)["id"].apply(list).to_dict(), count()
     places: dict[str, float] = {}
 
-    def put(node: str, free: int) -> int:
-        """Give places to a node and all below it from `free` on; returns the first one that is left."""
-        own = children.get(node, [])
-        for child in own:
-            free = put(child, free)
-        places[node] = fmean(places[child] for child in own) if own else free
-        return free if own else free + 1
+    def put(node: str) -> float:
+        own = [put(child) for child in children.get(node, [])]
+        places[node] = fmean(own) if own else next(leaves)
+        return places[node]
 
-    put(data["parent"].iloc[0], 0)
+    put(data["parent"].iloc[0])
     return places
 
 

@@ -14,10 +14,8 @@ The model comes from one filter run: what it never solves in k samples, cut into
                    al. 2025, arXiv 2504.16084), which needs no verifier
 
 All that are trained but TTRL take the same number of rollouts. Students of all arms and seeds train as one population;
-seed s starts alike in every arm and has trees of its own, so seeds are whole repetitions on one set of problems.
-
-The folder of a run (`runs`) holds hard_train.jsonl, hard_test.jsonl, problems.jsonl (every variant), metrics.csv and
-scores.jsonl; `report.write` adds its tables.
+seed s starts alike in every arm and has trees of its own, so seeds are whole repetitions on one set of problems. The
+folder (`runs`) also holds hard_train.jsonl and hard_test.jsonl; `report.write` adds its tables.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,9 +55,8 @@ Records = dict[str, list[dict]]  # rows for each log
 
 @dataclass
 class Climb:
-    """What the stages of a run share. `students` are those of all seeds of the arms of `RL_ARMS` that the last stage
-    left, None before any was trained; all else is from the settings and the folder, so that a stage that was
-    interrupted can be done again from its start."""
+    """What the stages of a run share. `students` are those of all seeds of `RL_ARMS` that the last stage left, None
+    before any was trained; all else is from the settings and the folder, so an interrupted stage can be done again."""
 
     config: LadderConfig
     base: Base
@@ -102,8 +99,8 @@ def run(
     this = runs.open_run(folder, config, resume)
     runs.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train})
     climb = Climb(config, base, train, test, folder, hooks.progress)
-    tensors = this.load()[0] if this.round else {}
-    climb.students = climb.fresh(0).load(tensors["students"]) if tensors else None
+    if this.round and (tensors := this.load()[0]):
+        climb.students = climb.fresh(0).load(tensors["students"])
 
     def stage(do: Callable[[Climb], Records]) -> runs.Commit:
         records = do(climb)
@@ -114,11 +111,8 @@ def run(
 
 def problems(config: LadderConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:
     """The hard problems to learn from and to test on: those that the run in `folder` began with, else of the filter run
-    that the settings name, as many as they ask for, drawn at random.
-
-    A problem to learn from that is also a test problem, in other words or another notation, is left out (of the
-    published lists two in ten are). Raises ConfigError and LoadError.
-    """
+    that the settings name, as many as they ask for, drawn at random. One to learn from that is a test problem in other
+    words or notation is left out (of the published lists two in ten are). Raises ConfigError and LoadError."""
     if (folder / f"{HARD_TRAIN}.jsonl").is_file():
         return runs.read_problems(folder, HARD_TRAIN), runs.read_problems(folder, HARD_TEST)
     if not config.problems:
@@ -263,11 +257,8 @@ def _sampled(climb: Climb, arm: str, seed: int, asked: list[Problem], count: int
     key = climb.key("levels" if set == VARIANTS else "score", arm, seed)
     draw, check = config.student.draw(config.rows), CHECKS[config.check]
     (shares,) = student.accuracy(climb.base, policy, asked, draw, count, [key], check).tolist()
-    rollouts = 0 if set == VARIANTS else _spent(climb, arm, seed)
-    return [
-        _score(arm, seed, problem.id, count, round(share * count), rollouts, set)
-        for problem, share in zip(asked, shares, strict=True)
-    ]
+    rollouts, pairs = 0 if set == VARIANTS else _spent(climb, arm, seed), zip(asked, shares, strict=True)
+    return [_score(arm, seed, problem.id, count, round(share * count), rollouts, set) for problem, share in pairs]
 
 
 def _score(arm: str, seed: int, problem: str, n: int, c: int, rollouts: int, set: str = HARD_TEST) -> dict:

@@ -165,12 +165,12 @@ def _screened(variant: Variant, seen: dict[str, str], known: Known) -> Variant:
 
 def _solvable(base: Base, variants: list[Variant], config: LadderConfig, key: Key) -> list[Variant]:
     """The variants, those marked that nothing could show to be solved; without a verifier with their answers."""
-    good = [variant for variant in variants if not variant.rejected]
+    good, check = [variant for variant in variants if not variant.rejected], CHECKS[config.check]
     if config.check == "answer":
         judged = _voted(base, good, config, key)
     else:
-        reasons = [CHECKS[config.check].unsolvable(variant.question) for variant in good]
-        judged = [replace(v, rejected=why and f"unsolvable: {why}") for v, why in zip(good, reasons, strict=True)]
+        reasons = [(variant, check.unsolvable(variant.question)) for variant in good]
+        judged = [replace(variant, rejected=why and f"unsolvable: {why}") for variant, why in reasons]
     found = {variant.id: variant for variant in judged}
     return [found.get(variant.id, variant) for variant in variants]
 

@@ -71,10 +71,10 @@ def problem_sets(config: SvsConfig, folder: Path) -> Sets:
     settings name. Raises ConfigError and LoadError."""
     if (folder / f"{OTHER}.jsonl").exists():  # written last
         return {name: runs.read_problems(folder, name) for name in (TRAIN, *SETS)}
-    named = {name: (vars(config)[name], vars(config)[f"{name}_size"] or None) for name in SETS}
-    sets = {
-        name: load(where, seed=config.seed + 1, size=size) if where else [] for name, (where, size) in named.items()
-    }
+    sets = {}
+    for name in SETS:
+        where, size = getattr(config, name), getattr(config, f"{name}_size") or None
+        sets[name] = load(where, seed=config.seed + 1, size=size) if where else []
     pool = load(config.problems, seed=config.seed, size=config.size or None)
     seen = {first for first, _ in overlap(pool, sum(sets.values(), [])).shared}
     train = [problem for problem in pool if problem.id not in seen]
@@ -211,12 +211,12 @@ def _scores(base: Base, arm: ArmRun, part: str) -> Commit:
     """One measured set; the student is a seed's only one. Notes the entropy on `test`."""
     many = part == HARD and arm.folder.name in arm.config.large_k
     n = arm.config.hard_samples if many else arm.config.samples
-    (shares, entropy), spent = measure(base, arm, part, n), arm.spent
+    shares, entropy = measure(base, arm, part, n)
     if part == TEST:
         arm.entropy = entropy
     scores = [
-        Score(arm.folder.name, f"seed{seed}", 0, problem.id, n, round(share * n), spent[slot], part)
-        for slot, seed in enumerate(arm.seeds)
-        for problem, share in zip(arm.sets[part], shares[slot].tolist(), strict=True)
+        asdict(Score(arm.folder.name, f"seed{seed}", 0, problem.id, n, round(share * n), spent, part))
+        for seed, spent, own in zip(arm.seeds, arm.spent, shares.tolist(), strict=True)
+        for problem, share in zip(arm.sets[part], own, strict=True)
     ]
-    return _commit(arm, scores=list(map(asdict, scores)))
+    return _commit(arm, scores=scores)

@@ -5,11 +5,10 @@ a seed: from the solution alone the policy writes variants of the problem, and s
 answer (`synthesis`). Writing is paid where some but not most solvers agree (1 to 5 of 8). All groups with unequal
 rewards make one GRPO update, token-mean and without KL, and are thrown away.
 
-Every completion has its own mask (the released trainer gives variants their seed's). Where it differs from the paper,
-or the paper is silent: one optimiser step per step whatever the number of rows, so the clip is idle (the released code
-takes several where there are more than 2,048 rows); a step without any signal still counts. Slots of the adapters are
-seeds of one arm; their rows differ in number, and a slot's numbers come from its own key, so it is the same alone and
-among others. The controls share the step: `config.further` says what the further rollouts are spent on.
+Every completion has its own mask (the released trainer gives variants their seed's). One optimiser step per step
+whatever the number of rows, so the clip is idle (the released code takes several where there are more than 2,048 rows);
+a step without any signal still counts. Slots of the adapters are seeds of one arm; a slot's numbers come from its own
+key, so it is the same alone and among others. In controls `config.further` says what more is drawn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -105,12 +104,10 @@ def play(
     groups = drawn.groups()
     learned = [group for slot, seed in enumerate(batches) for group in _learned(groups, slot, config, (seed, step))]
     measured = learn(base, learner, drawn.samples(), learned, config, step)
-    rows = [
-        {"seed": seed, "step": step}
-        | _measures(slot, seed, drawn, groups, learned)
-        | {name: value[slot].item() for name, value in measured.items() if name != "kl"}
-        for slot, seed in enumerate(batches)
-    ]
+    rows = []
+    for slot, seed in enumerate(batches):
+        row = {"seed": seed, "step": step} | _measures(slot, seed, drawn, groups, learned)
+        rows.append(row | {name: value[slot].item() for name, value in measured.items() if name != "kl"})
     return rows, drawn.written
 
 

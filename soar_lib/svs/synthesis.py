@@ -2,7 +2,7 @@ r"""The rollouts of SvS: solutions, the problems written from correct ones, and 
 
 SvS Algorithm 1 lines 4 to 24. Every completion is read by itself: one without a question is no problem at all (the
 released code then takes the problem before it). The paper's only guard is the accuracy band. The guards here look at
-the texts alone, so they hold for any model and err both ways; they note what they see, and act where a setting says so.
+texts alone and err both ways; they note what they see, and act where a setting says so.
 """
 
 import random
@@ -97,10 +97,9 @@ def solve(base: Base, adapters: Adapters, tasks: list[Task], config: SvsConfig) 
 
 
 def _draw(base: Base, adapters: Adapters, tasks: list[Task], messages: list, count: int, config: SvsConfig) -> Samples:
-    numbers = torch.cat([uniforms((count, config.max_new_tokens), *task.key) for task in tasks])
-    prompts, slots = [base.encode(message) for message in messages], [task.slot for task in tasks]
     draw = Draw(config.max_new_tokens, config.temperature, config.rows)
-    return sample(base, adapters, prompts, slots, count, numbers, draw)
+    numbers = torch.cat([uniforms((count, draw.max_new_tokens), *task.key) for task in tasks])
+    return sample(base, adapters, list(map(base.encode, messages)), [task.slot for task in tasks], count, numbers, draw)
 
 
 def seeds(solved: Solved, config: SvsConfig) -> list[Seed]:
@@ -145,9 +144,8 @@ def judge(
 ) -> VariationalProblem:
     """A variant as it was read, with what the guards note about it; `earlier` are the original's other variants."""
     original, guards, run = seed.task.problem, config.guards, int(seed.task.key[0])
-    written = VariationalProblem(
-        step, run, original.id, original.question, original.answer, seed.number, index, question
-    )
+    asked = original.id, original.question, original.answer
+    written = VariationalProblem(step, run, *asked, seed.number, index, question)
     if question is None:
         return replace(written, dropped="unreadable")
     given_away = leak(question, original.answer, seed.solution, original.question)
@@ -191,8 +189,7 @@ def synthesis_reward(right: int | None, paid: range) -> float:
 
 def leak(question: str, answer: str, solution: str, original: str) -> str:
     r"""What a variant `question` gives away: "answer" (the answer stands in it, or a box does), "hint" (HINT tokens in
-    a row are the solution's), or "" for nothing. What stands in the `original` question gives nothing away: a small
-    answer may stand there by chance.
+    a row are the solution's), or "" for nothing, as what stands in the `original` question too.
 
     >>> leak("Double 21, which is 42.", "42", "21+21=42", "What is 21 + 21?")
     'answer'
