@@ -4,9 +4,9 @@ Each draw takes runs (teacher seeds) with replacement, students within each run 
 right shape, but their spread is wrong in two ways: they count the noise of single measurements up to three times, and a
 handful of runs varies too little among its own resamples. So deviations from the mean are rescaled to the variance of a
 mean over two crossed kinds of units, runs and problems (the two-way clustered variance of Cameron, Gelbach and Miller
-2011), and stretched from normal to Student's t quantiles, whose degrees of freedom follow from both variances as
-Satterthwaite's do. tests/test_bootstrap.py measures the result: with five runs a true null is rejected in about 5 % of
-experiments (with two in about 10 %), where the plain percentile interval rejects between 0 and 16 %.
+2011), and stretched from normal to Student's t quantiles, with Satterthwaite's degrees of freedom. Measured
+(tests/measure/test_bootstrap.py): with five runs a true null is rejected in about 5 % of experiments (with two in about
+10 %), where the plain percentile interval rejects between 0 and 16 %.
 """
 
 from collections.abc import Hashable, Sequence
@@ -53,28 +53,15 @@ def bootstrap(
 
     Runs with the same entry in `problem_sets` (all of them by default) were measured on the same problems, in the same
     order. Runs count equally, whatever their number of students.
+
+    >>> bootstrap([np.full((4, 8), 0.25)]).interval()
+    (0.25, 0.25)
     """
     sets = list(problem_sets) if problem_sets is not None else [0] * len(runs)
     means, (variance, freedom) = _draws(runs, sets, seed, draws), _variance(runs, sets)
     mean, spread = float(np.mean([values.mean() for values in runs])), means.std()
-    # Where nothing varies, rounding errors are left.
-    scale = variance**0.5 / spread if spread > 1e-12 else 0.0
+    scale = variance**0.5 / spread if spread > 1e-12 else 0.0  # where nothing varies, rounding errors are left
     return Spread(mean, np.sort((means - mean) * scale), freedom)
-
-
-def bootstrap_interval(
-    runs: Sequence[np.ndarray],
-    problem_sets: Sequence[Hashable] | None = None,
-    seed: int = 0,
-    level: float = LEVEL,
-    draws: int = DRAWS,
-) -> tuple[float, float]:
-    """The interval of the mean over runs, students and problems; see `bootstrap`.
-
-    >>> bootstrap_interval([np.full((4, 8), 0.25)])
-    (0.25, 0.25)
-    """
-    return bootstrap(runs, problem_sets, seed, draws).interval(level)
 
 
 def _draws(runs: Sequence[np.ndarray], sets: list[Hashable], seed: int, draws: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from soar_lib.measure.bootstrap import bootstrap_interval
+from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.measure.passk import compare
 from soar_lib.records import HARD_TEST, Score
 
@@ -119,5 +119,5 @@ def over_seeds(values: Sequence[float]) -> Estimate:
     """The mean of one number per seed with its interval (none for a lone seed)."""
     if len(values) < 2:
         return Estimate(*values, seeds=len(values))
-    low, high = bootstrap_interval([np.array([[value]]) for value in values])
-    return Estimate(float(np.mean(values)), low, high, len(values))
+    found = bootstrap([np.array([[value]]) for value in values])
+    return Estimate(found.mean, *found.interval(), len(values))

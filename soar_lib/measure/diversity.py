@@ -25,7 +25,10 @@ import pandas as pd
 import torch
 from scipy.sparse import csr_matrix, issparse
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics.pairwise import linear_kernel
 from sklearn.preprocessing import normalize
+from sklearn.utils import check_array
+from sklearn.utils.extmath import row_norms
 from vendi_score.vendi import score_dual, score_K
 
 from soar_lib.engine.base import Base
@@ -134,7 +137,7 @@ def vendi(vectors: Vectors, q: float = 1.0) -> float:
         return float(score_dual(units, q=order))
     with warnings.catch_warnings():  # vendi-score 0.0.3 asks for csr_matrix by its old name
         warnings.simplefilter("ignore", DeprecationWarning)
-        return float(score_K(_cosines(units), q=order))
+        return float(score_K(linear_kernel(units), q=order))
 
 
 def distance(vectors: Vectors) -> float:
@@ -154,7 +157,7 @@ def near_duplicates(vectors: Vectors, near: float = 0.9) -> float:
     >>> near_duplicates(np.array([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0]]))
     0.3333333333333333
     """
-    close = np.tril(_cosines(_units(vectors)) >= near - 1e-9, k=-1)  # equal texts have cosine 1 up to rounding
+    close = np.tril(linear_kernel(_units(vectors)) >= near - 1e-9, k=-1)  # equal texts have cosine 1 up to rounding
     return float(close.any(axis=1).mean())
 
 
@@ -176,17 +179,11 @@ def _order(q: float) -> float | str:
 
 def _units(vectors: Vectors) -> Vectors:
     """The rows at length 1, in float64. Raises ValueError for a row without direction."""
-    units = normalize(csr_matrix(vectors, dtype=float) if issparse(vectors) else np.asarray(vectors, dtype=float))
-    lengths = np.asarray(units.multiply(units).sum(axis=1)).ravel() if issparse(units) else (units**2).sum(axis=1)
+    units = normalize(check_array(vectors, accept_sparse="csr", dtype=float))
+    lengths = row_norms(units)
     if not np.isclose(lengths, 1).all():
         raise ValueError(f"text {int(np.argmin(lengths))}: its embedding is zero; leave out empty texts")
     return units
-
-
-def _cosines(units: Vectors) -> np.ndarray:
-    """[N, N] of rows at length 1."""
-    product = units @ units.T
-    return product.toarray() if issparse(product) else product
 
 
 # ------------------------------------------------------------------ tables
@@ -207,12 +204,12 @@ def by_round(
     problems: Sequence[SyntheticProblem], embed: Embedding, settings: DiversitySettings = DiversitySettings()
 ) -> pd.DataFrame:
     """One row per round of a run: column `round`, then `COLUMNS`. Raises ValueError for problems without a round."""
-    groups: dict[int, list[SyntheticProblem]] = {}
-    for problem in problems:
-        if problem.round is None:
-            raise ValueError(f"problem {problem.id}: belongs to no round; use per_arm")
-        groups.setdefault(problem.round, []).append(problem)
-    return per_arm(dict(sorted(groups.items())), embed, settings, "round")
+    lost = [problem.id for problem in problems if problem.round is None]
+    if lost:
+        raise ValueError(f"problem {lost[0]}: belongs to no round; use per_arm")
+    rounds = sorted({problem.round for problem in problems})
+    groups = {number: [problem for problem in problems if problem.round == number] for number in rounds}
+    return per_arm(groups, embed, settings, "round")
 
 
 def per_arm(

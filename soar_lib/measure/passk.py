@@ -1,10 +1,8 @@
 """pass@k, its interval, and the table of arms: numbers in, numbers out.
 
-SOAR sections 4.3 and B.8 report pass@k of 32 samples per problem as mean and standard deviation over seeds, with
-neither the estimator nor the nesting of the seeds stated. Here the estimator is the unbiased one of Chen et al. 2021
-("Evaluating Large Language Models Trained on Code"), and the interval is a bootstrap over all three sources of
-chance: SOAR runs (teacher seeds), students within a run, problems (`soar_lib.measure.bootstrap`). Two arms are
-compared on the same runs, students and problems.
+SOAR sections 4.3 and B.8 report mean and standard deviation over seeds and state neither the estimator nor how seeds
+nest. Here the estimator is the unbiased one of Chen et al. 2021 ("Evaluating Large Language Models Trained on Code"),
+and the interval a bootstrap over SOAR runs (teacher seeds), students within a run and problems (`measure.bootstrap`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +13,7 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 
-from soar_lib.measure.bootstrap import bootstrap, bootstrap_interval
+from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.records import HARD_TEST, Score
 from soar_lib.runs import read_jsonl
 
@@ -79,7 +77,7 @@ def table(
         part = frame[frame["arm"] == arm]
         for k in ks if len(part) else ():
             values, sets = _matrices(part, k)
-            low, high = bootstrap_interval(values, sets, seed)
+            low, high = bootstrap(values, sets, seed).interval()
             mean = fmean(float(run.mean()) for run in values)
             seeds = sum(len(run) for run in values)
             rows.append([arm, k, mean, max(low, 0.0), min(high, 1.0), seeds, round(part["rollouts"].mean())])

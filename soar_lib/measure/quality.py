@@ -3,7 +3,7 @@ r"""How good the written problems are, by the paper's taxonomy (SOAR section C.4
 Each problem gets one label. Well posed: `correct`, `arithmetic` or `logic` (the answer is wrong). Not well posed:
 `ill_posed` or `ambiguous` (something is missing). `unjudged`: no verdict; never a share of anything, but counted.
 
-`exact` judges the embedded world's problems without a model. Decided exactly there:
+`exact` judges the embedded world's problems without a model. There it is exact that a problem is
 
 - well posed: one of the world's families reads the question; correct: the verifier finds the answer equal to the
   family's own;
@@ -11,8 +11,8 @@ Each problem gets one label. Well posed: `correct`, `arithmetic` or `logic` (the
   of a well-posed one), or with one number or item inserted at one place; ill_posed: every other question, also one
   that a lenient reader could solve ("1 dogs", or two terms of one power in an integral).
 
-Not decidable from question and answer is why an answer is wrong: one value can come from many mistakes. So the border
-between arithmetic and logic is a rule, tried in this order, and `reason` says which case held:
+Why an answer is wrong cannot be decided: one value can come from many mistakes. So the border between arithmetic and
+logic is a rule, tried in this order, and `reason` says which case held:
 
 1. arithmetic: the right method with the family's usual slip at one step gives the answer;
 2. logic: the answer is right for another reading of the data, with one item left out or taken twice, in reverse order,
@@ -35,7 +35,7 @@ import pandas as pd
 import torch
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
-from soar_lib.measure.bootstrap import bootstrap_interval
+from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.nano import antiderivatives, world
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
@@ -215,9 +215,9 @@ def _percent(runs: list[list[bool]], seed: int) -> tuple[float, float, float]:
     """Mean over runs and its interval, in percent. Each run has problems of its own."""
     if not runs:
         return math.nan, math.nan, math.nan
-    values = [np.array([run], dtype=float) for run in runs]
-    low, high = bootstrap_interval(values, range(len(values)), seed)
-    return 100 * float(np.mean([value.mean() for value in values])), 100 * max(0.0, low), 100 * min(1.0, high)
+    found = bootstrap([np.array([run], dtype=float) for run in runs], range(len(runs)), seed)
+    low, high = found.interval()
+    return 100 * found.mean, 100 * max(0.0, low), 100 * min(1.0, high)
 
 
 # ------------------------------------------------------------------ agreement of two judges

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import stats
 
 from soar_lib.measure import claims as measures
-from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds
+from soar_lib.measure.claims import Claim, Estimate, Measured, gain, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 from soar_lib.runs import RunError, read_json, read_jsonl
@@ -62,12 +62,8 @@ def problem_of(row: dict) -> SyntheticProblem:
 # ------------------------------------------------------------------ measures
 
 
-def spread(arm: str, other: str) -> Measure:
+def spread(arm: str, other: str, study: Measured) -> Estimate:
     """The standard deviation over seeds of `other`'s pass@k over that of `arm`, with the interval of the F test."""
-    return partial(_spread, arm, other)
-
-
-def _spread(arm: str, other: str, study: Measured) -> Estimate:
     mine, theirs = (_per_seed(study, name) for name in (arm, other))
     seeds = min(len(mine), len(theirs))
     if seeds < 2 or np.std(mine) == 0:
@@ -86,13 +82,9 @@ def _per_seed(study: Measured, arm: str) -> list[float]:
     return [float(np.mean(values)) for values in found.values()]
 
 
-def diversity_ratio(arm: str, other: str) -> Measure:
+def diversity_ratio(arm: str, other: str, study: Measured) -> Estimate:
     """The Vendi Score of `arm`'s sampled problems over that of `other`'s, each a study arm's folder: the geometric mean
     over seeds. Embedding: character n-grams, which need no model."""
-    return partial(_diversity_ratio, arm, other)
-
-
-def _diversity_ratio(arm: str, other: str, study: Measured) -> Estimate:
     from soar_lib.measure import diversity  # scikit-learn is slow to import
 
     texts = {name: _sampled(study.folder / name / "evaluate") for name in (arm, other)}
@@ -129,13 +121,13 @@ CLAIMS = (
     Claim("Grounded-T beats Intrinsic-T in the mean (points of pass@{k})", gain("grounded_t", "intrinsic_t"), 5.0),
     Claim(
         "Grounded-T beats Intrinsic-T in spread (SD over seeds of pass@{k}: Intrinsic-T's over Grounded-T's, above 1)",
-        spread("grounded_t", "intrinsic_t"), 2.0, null=1.0,
+        partial(spread, "grounded_t", "intrinsic_t"), 2.0, null=1.0,
     ),
     Claim("Promotion helps Grounded-T (points of pass@{k})", gain("grounded_t", "grounded_t_no_promotion")),
     Claim("Multi-turn generation is worse (points of pass@{k})", gain("grounded_t", "grounded_t_multi_turn"), 11.1),
     Claim(
         "Vendi Score of Grounded-T at least twice Intrinsic-T's (ratio; character n-grams, q = 1)",
-        diversity_ratio("grounded", "intrinsic"), 2.96, null=2.0,
+        partial(diversity_ratio, "grounded", "intrinsic"), 2.96, null=2.0,
     ),
     Claim(
         "Structure beats correctness at equal size (points of pass@{k}: well-posed less correct-only problems)",

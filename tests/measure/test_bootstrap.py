@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from soar_lib.measure.bootstrap import Spread, bootstrap, bootstrap_interval
+from soar_lib.measure.bootstrap import Spread, bootstrap
 
 
 def test_interval_of_problems_alone_has_the_known_width():
     # One run, one student, 400 problems of which a quarter are solved: the standard error is sqrt(.25 * .75 / 400).
     values = np.zeros((1, 400))
     values[:, :100] = 1.0
-    low, high = bootstrap_interval([values])
+    low, high = bootstrap([values]).interval()
     assert high - low == pytest.approx(2 * 1.96 * (0.25 * 0.75 / 400) ** 0.5, rel=0.08)
     assert low < 0.25 < high
 
@@ -18,9 +18,9 @@ def test_interval_of_problems_alone_has_the_known_width():
 def test_runs_and_students_add_to_the_interval():
     even = np.full((4, 50), 0.5)
     students = even + np.array([[-0.2], [-0.1], [0.1], [0.2]])
-    lone = bootstrap_interval([students])
-    nested = bootstrap_interval([students - 0.2, students + 0.2])
-    assert bootstrap_interval([even, even]) == pytest.approx((0.5, 0.5))
+    lone = bootstrap([students]).interval()
+    nested = bootstrap([students - 0.2, students + 0.2]).interval()
+    assert bootstrap([even, even]).interval() == pytest.approx((0.5, 0.5))
     assert lone[1] - lone[0] > 0.1
     assert nested[1] - nested[0] > 1.5 * (lone[1] - lone[0])
 
@@ -29,28 +29,28 @@ def test_runs_measured_on_the_same_problems_share_the_draw():
     # With other problems their chance averages out; with the same problems it does not.
     rng = np.random.default_rng(0)
     values = np.repeat(rng.integers(0, 2, size=(1, 60)).astype(float), 2, axis=0)
-    shared = bootstrap_interval([values] * 4, ["a"] * 4)
-    apart = bootstrap_interval([values] * 4, ["a", "b", "c", "d"])
+    shared = bootstrap([values] * 4, ["a"] * 4).interval()
+    apart = bootstrap([values] * 4, ["a", "b", "c", "d"]).interval()
     assert shared[1] - shared[0] > 1.25 * (apart[1] - apart[0])
 
 
 def test_interval_is_seeded():
     values = [np.random.default_rng(1).random((3, 20))]
-    assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)
-    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values, seed=2)
+    assert bootstrap(values, seed=1).interval() == bootstrap(values, seed=1).interval()
+    assert bootstrap(values, seed=1).interval() != bootstrap(values, seed=2).interval()
 
 
 def test_few_runs_widen_the_interval_as_students_t_does():
     # Five runs that differ, problems that do not: the interval of a mean of five numbers is known.
     means = np.array([0.1, 0.3, 0.2, 0.25, 0.4])
-    low, high = bootstrap_interval([np.full((2, 30), mean) for mean in means])
+    low, high = bootstrap([np.full((2, 30), mean) for mean in means]).interval()
     assert high - low == pytest.approx(2 * 2.776 * means.std(ddof=1) / 5**0.5, rel=0.08)
 
 
 def test_runs_with_problems_of_their_own_need_no_common_shape():
     rng = np.random.default_rng(2)
     runs = [rng.random((1, size)) for size in (4, 9, 6)]
-    low, high = bootstrap_interval(runs, range(3))
+    low, high = bootstrap(runs, range(3)).interval()
     assert low < np.mean([run.mean() for run in runs]) < high
 
 
@@ -105,7 +105,7 @@ def test_the_interval_of_a_pass_rate_covers_it():
 
     truth = np.mean([rates(200, 1, 200).mean() for _ in range(20)])
     for _ in range(count):
-        low, high = bootstrap_interval(list(rates(5, 2, 40)), draws=400)
+        low, high = bootstrap(list(rates(5, 2, 40)), draws=400).interval()
         covered += low <= truth <= high
     assert 0.95 - 3 * (0.05 * 0.95 / count) ** 0.5 <= covered / count <= 1.0
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from soar_lib.measure import quality
-from soar_lib.measure.bootstrap import bootstrap_interval
+from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.measure.quality import Verdict, agreement, exact, exact_verdict, summary
 from soar_lib.nano import world
 from soar_lib.records import SyntheticProblem
@@ -166,7 +166,7 @@ def test_summary_gives_percent_interval_and_counts():
     assert (base["low"] < base["percent"]).all() and (base["percent"] < base["high"]).all()
     assert base["low"].min() >= 0 and base["high"].max() <= 100
     runs = [np.repeat([[1, 0, 0, 0]], 20, 0).reshape(1, -1), np.repeat([[1, 1, 1, 1, 0]], 20, 0).reshape(1, -1)]
-    expected = np.clip([100 * x for x in bootstrap_interval(runs, [0, 1])], 0, 100)
+    expected = np.clip([100 * x for x in bootstrap(runs, [0, 1]).interval()], 0, 100)
     assert base.loc["correct", ["low", "high"]].tolist() == pytest.approx(expected)
     assert table.equals(summary({"base": [verdicts("caliu" * 20), verdicts("ccccm" * 20)],
                                  "pq": [verdicts("ccla" * 5)]}, "exact"))  # fmt: skip
