@@ -14,14 +14,14 @@
     self_answer    the trained teacher itself answers the test problems, no further training
 
 The paper's oracle takes real problems of another split. Ours, unless the settings name a set: the problems of the
-filtered pool that the untrained model solved at least once, real and within reach; sources.csv says how many there are.
-The paper compared correct with well-posed problems of PQ, in sets of unequal size; we take grounded_t's, of which every
-run has some, and equal sizes. A SOAR run that has no problems of a kind (nobody promoted, no wrong answer) has no such
-arm.
+filtered pool that the untrained model solved at least once; sources.csv says how many there are. The paper compared
+correct with well-posed problems of PQ, in sets of unequal size; we take grounded_t's, of which every run has some, and
+equal sizes. A SOAR run that has no problems of a kind (nobody promoted, no wrong answer) has no such arm.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import pandas as pd
@@ -76,20 +76,18 @@ class Source:
     @property
     def teacher_rollouts(self) -> int:
         """Accepted completions that trained the teacher."""
-        config = self.config
-        return config.rounds * config.datasets * config.dataset_size * config.teacher.turns
+        return self.config.counts().teacher_samples * self.config.teacher.turns
 
 
 def plan(config: EvaluateConfig, sources: Sequence[Source], written: Sequence[dict]) -> list[Entry]:
     """All students of an evaluation, arm by arm, without arms for which a SOAR run has no problems; `written` are the
     problems that the teachers wrote."""
     given = {(row["arm"], row["source"]) for row in written}
-    given |= {("pq", number) for number, source in enumerate(sources) if source.promotion_questions}
     return [
         Entry(arm, number, index)
         for arm in config.arms
-        for number in range(len(sources))
-        if (arm, number) in given or arm not in (*WRITTEN, "pq")
+        for number, source in enumerate(sources)
+        if (arm, number) in given or arm not in WRITTEN and (arm != "pq" or source.promotion_questions)
         for index in range(config.students)
     ]
 
@@ -107,12 +105,8 @@ def write(base: Base, config: EvaluateConfig, sources: Sequence[Source], judge: 
             verdicts = judge(found["grounded_t"])
             if 0 < sum(verdict.correct for verdict in verdicts) < sum(verdict.well_posed for verdict in verdicts):
                 found |= equal_size_sets(found["grounded_t"], verdicts, config.seed, "evaluate", number)
-        rows += [
-            {"source": number, "arm": arm, **asdict(problem)}
-            for arm, problems in found.items()
-            for problem in problems
-            if arm in config.arms
-        ]
+        kept = [(arm, problem) for arm, problems in found.items() if arm in config.arms for problem in problems]
+        rows += [{"source": number, "arm": arm, **asdict(problem)} for arm, problem in kept]
     return rows
 
 
@@ -146,10 +140,10 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
     if settings.model != config.model:
         raise runs.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
     if settings.four_bit != config.four_bit:
-        form = {True: "a base in 4 bits", False: "the full base"}
+        taught, taken = (("the full base", "a base in 4 bits")[part.four_bit] for part in (settings, config))
         raise runs.RunError(
-            f"{folder}: its adapters were trained on {form[settings.four_bit]}, and the evaluation takes "
-            f"{form[config.four_bit]}; evaluate with --set four_bit={str(settings.four_bit).lower()}"
+            f"{folder}: its adapters were trained on {taught}, and the evaluation takes {taken}; "
+            f"evaluate with --set four_bit={str(settings.four_bit).lower()}"
         )
     if not (folder / "adapters").is_dir():
         raise runs.RunError(f"{folder}: its adapters are missing, as in published runs; run it anew to evaluate it")
@@ -217,21 +211,16 @@ def line_rollouts(config: SoarConfig, promotions: int) -> int:
 
 
 def spent(config: SoarConfig, rounds: Sequence[dict]) -> int:
-    """All student completions of a run: training of g*r students and their and the baseline's reward, each round; with
-    the intrinsic reward the samples per question and the baseline's accuracy.
+    """All student completions of a run: what its settings say of each round, and the longer training after promotions.
 
-    >>> spent(SoarConfig(), [{"promoted": False}]), spent(SoarConfig(reward="intrinsic", promotion=False), [{}])
-    (42048, 8256)
+    >>> spent(SoarConfig(), [{"promoted": True}]), spent(SoarConfig(), [{"promoted": True}] * 2)
+    (42048, 104576)
     """
-    if not config.trains_students:
-        written = config.datasets * config.dataset_size
-        return len(rounds) * (written * config.intrinsic_samples + config.reward_set)
-    students, total, promotions = config.datasets * config.repeats, 0, 0
-    for record in rounds:
-        training = students * config.inner_steps(promotions) * config.student.batch * config.student.group
-        total += training + (students + 1) * config.reward_set * max(1, config.reward_samples)
-        promotions += record["promoted"]
-    return total
+    promotions = accumulate((record["promoted"] for record in rounds[:-1]), initial=0)
+    longer = sum(config.inner_steps(done) - config.student.steps for done in promotions)
+    students = config.datasets * config.repeats
+    each = config.counts().rollouts // config.rounds
+    return len(rounds) * each + longer * students * config.student.batch * config.student.group
 
 
 def describe(sources: Sequence[Source]) -> pd.DataFrame:

@@ -1,10 +1,9 @@
 """Fresh students on each data set, then pass@k on the held-out hard problems (SOAR sections 4.3, B.6, B.8).
 
-What the arms are is said in soar/arms.py. Trained arms start from the base and get equal rollouts:
-`synthetic_steps` on their own problems, then hard train for the rest (the paper's curriculum for MATH), with a fresh
-AdamW and cosine in each phase for all arms alike. All arms, SOAR runs and students train as one population, or in parts
-of `together` students, or with student.trainer = "trl" one after another, each a part of its own. Test problems never
-choose anything: the last step is measured (`checkpoint` in config.json).
+soar/arms.py says what the arms are. Trained arms start from the base and get equal rollouts: `synthetic_steps` on
+their own problems, then hard train for the rest (the paper's curriculum for MATH), each phase with a fresh AdamW and
+cosine. All students train as one population, or in parts of `together`, or with student.trainer = "trl" one after
+another. The last step is measured; test problems never choose anything.
 
 base, ps and self_answer are inference only: `students` inference seeds of one model. A table's `rollouts` are those
 that trained the measured policy itself (for ps along its line of promotions); what the SOAR run spent to make the data
@@ -146,9 +145,8 @@ def _stages(evaluation: Evaluation) -> list[runs.Stage]:
 
 def parts(trained: Sequence[Entry], together: int = 0) -> list[list[Entry]]:
     """The students that train together: of one budget, and at most `together` of them (0: all)."""
-    found = []
-    for factor in sorted({FACTORS.get(entry.arm, 1) for entry in trained}):
-        alike = [entry for entry in trained if FACTORS.get(entry.arm, 1) == factor]
+    found, budgets = [], sorted({FACTORS.get(entry.arm, 1) for entry in trained})
+    for alike in ([entry for entry in trained if FACTORS.get(entry.arm, 1) == budget] for budget in budgets):
         size = together or len(alike)
         found += [alike[i : i + size] for i in range(0, len(alike), size)]
     return found
@@ -170,18 +168,15 @@ def _commit(evaluation: Evaluation, students: Adapters | None, **records: list[d
 
 
 def _students(evaluation: Evaluation) -> Adapters | None:
-    """The population as the last stage left it."""
+    """The population as the last stage left it. The same student number starts alike in every arm, so that arms differ
+    in data alone."""
     if not evaluation.trained:
         return None
-    tensors, fresh = evaluation.run.load()[0], _fresh(evaluation)
-    return fresh.load(tensors["students"]) if tensors else fresh
-
-
-def _fresh(evaluation: Evaluation) -> Adapters:
-    """Untrained students. The same student number starts alike in every arm, so that arms differ in data alone."""
     model, settings, seed = evaluation.base.model, evaluation.config.student, evaluation.config.seed
     draws = [generator(seed, "evaluate", "start", entry.source, entry.student) for entry in evaluation.trained]
-    return stack([Adapters.create(model, 1, settings.rank, settings.alpha, draw) for draw in draws])
+    fresh = stack([Adapters.create(model, 1, settings.rank, settings.alpha, draw) for draw in draws])
+    tensors, _ = evaluation.run.load()
+    return fresh.load(tensors["students"]) if tensors else fresh
 
 
 def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
@@ -200,7 +195,12 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
             evaluation.base, everyone.select(slots), lessons, settings, student_rewards, config.rows,
             lambda *_: bar.update(),
         )  # fmt: skip
-    rows = [row for step in history for row in _metrics(part, phase, step)]
+    named = ("reward", "top_reward", "length", "signal", "grad_norm")
+    rows = [
+        {"phase": phase, "step": step["step"], **asdict(entry), **{name: step[name][slot] for name in named}}
+        for step in history
+        for slot, entry in enumerate(part)
+    ]
     return _commit(evaluation, _placed(everyone, slots, trained), metrics=rows)
 
 
@@ -211,23 +211,14 @@ def _placed(everyone: Adapters, slots: list[int], some: Adapters) -> Adapters:
     return everyone.load({name: t.index_copy(0, index.to(t.device), new[name]) for name, t in state.items()})
 
 
-def _metrics(part: list[Entry], phase: str, step: dict) -> list[dict]:
-    """One row per student of a step's metrics."""
-    named = ("reward", "top_reward", "length", "signal", "grad_norm")
-    return [
-        {"phase": phase, "step": step["step"], **asdict(entry), **{name: step[name][slot] for name in named}}
-        for slot, entry in enumerate(part)
-    ]
-
-
 def _score(evaluation: Evaluation, arm: str) -> Commit:
     """Count the right samples of all students of an arm on each problem of hard test and of the transfer set."""
     students, scores = _students(evaluation), []
     for number, source in enumerate(evaluation.sources):
         mine = [entry for entry in evaluation.entries if (entry.arm, entry.source) == (arm, number)]
-        if mine:
-            scores += _counts(evaluation, mine, source, students, source.test, HARD_TEST)
-            scores += _counts(evaluation, mine, source, students, evaluation.transfer, TRANSFER)
+        for set, problems in ((HARD_TEST, source.test), (TRANSFER, evaluation.transfer)):
+            if mine and problems:
+                scores += _counts(evaluation, mine, source, students, problems, set)
     return _commit(evaluation, students, scores=list(map(asdict, scores)))
 
 
@@ -235,8 +226,6 @@ def _counts(
     evaluation: Evaluation, mine: list[Entry], source: Source, students: Adapters, problems: list[Problem], set: str
 ) -> list[Score]:
     """Scores of an arm's students of one SOAR run."""
-    if not problems:
-        return []
     config, arm = evaluation.config, mine[0].arm
     policy = {"base": None, "ps": source.promoted, "self_answer": source.teacher}.get(arm)
     if arm in TRAINED_ARMS:
@@ -246,17 +235,11 @@ def _counts(
         evaluation.base, policy, problems, config.student.draw(config.rows), config.samples,
         [entry.key(config.seed, purpose) for entry in mine],
     )  # fmt: skip
-    name, rollouts = row_name(arm, source.config, config.label), _rollouts(config, source, arm)
+    inference = {"base": 0, "ps": source.promoted_rollouts, "self_answer": source.teacher_rollouts}
+    rollouts = inference.get(arm, config.student.rollouts * FACTORS.get(arm, 1))
+    name, n = row_name(arm, source.config, config.label), config.samples
     return [
-        Score(
-            name, source.name, entry.student, problem.id, config.samples, round(share * config.samples), rollouts, set
-        )
+        Score(name, source.name, entry.student, problem.id, n, round(share * n), rollouts, set)
         for entry, row in zip(mine, shares.tolist(), strict=True)
         for problem, share in zip(problems, row, strict=True)
     ]
-
-
-def _rollouts(config: EvaluateConfig, source: Source, arm: str) -> int:
-    """Completions that trained the measured policy itself."""
-    inference = {"base": 0, "ps": source.promoted_rollouts, "self_answer": source.teacher_rollouts}
-    return inference.get(arm, config.student.rollouts * FACTORS.get(arm, 1))
