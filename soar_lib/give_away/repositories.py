@@ -6,8 +6,8 @@
     push                  one of these folders to the Hub
 
 The cards (README.md) say what the run itself knows. A data set also gets a contamination report, in the card and as
-contamination.json: which of its questions stand in the hard test set, or in a set that the caller names, where a model
-trained on them would be measured on what it has seen. `push` refuses those of the hard test set unless told otherwise.
+contamination.json: which of its questions stand in the hard test set, or in a set that the caller names. `push` refuses
+those of the hard test set unless told otherwise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -106,15 +106,16 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     Raises as `questions_repository`."""
     train, test = hard_sets(filtered)
     config = from_values(FilterConfig, runs.read_json(Path(filtered) / "config.json"))
+    pool = config.problems
+    home = hub.find(pool.removeprefix("hub:")) if pool.startswith("hub:") else None
     report = contamination(train, {TESTED: test}) + contamination([*train, *test], _sets(against))
     splits = [{"split": name.removeprefix("hard_"), "path": f"{name}.jsonl"} for name in (HARD_TRAIN, HARD_TEST)]
     data = DatasetCardData(
-        license=_licence(licence, _stated(config.problems), f"the pool {cards.named(config.problems)}"),
+        license=_licence(licence, _stated(pool, home), f"the pool {cards.named(pool)}"),
         task_categories=["text-generation"], tags=["math", "soar"],
         configs=[{"config_name": "default", "data_files": splits}],
     )  # fmt: skip
-    found = filtering.read_filtered(filtered)
-    card = cards.card("hard", data, config, filtered=found, home=_home(config.problems), report=report)
+    card = cards.card("hard", data, config, filtered=filtering.read_filtered(filtered), home=home, report=report)
     files = _contents(filtered, [HARD_TRAIN, HARD_TEST])
     return _write(folder, files | {REPORT: report, "README.md": card})
 
@@ -154,15 +155,10 @@ def _licence(given: str, known: str, of: str) -> str:
     return (given or known).lower()
 
 
-def _home(pool: str) -> hub.HubSet | None:
-    return hub.find(pool.removeprefix("hub:")) if pool.startswith("hub:") else None
-
-
-def _stated(pool: str) -> str:
+def _stated(pool: str, home: hub.HubSet | None) -> str:
     """The licence that a pool's publisher states, empty where none does or the pool is a file."""
     if pool in EMBEDDED or pool.startswith("rg:") or pool in DATASETS:
         return OWN
-    home = _home(pool)
     return "" if home is None or home.licence.startswith("not stated") else home.licence
 
 

@@ -4,9 +4,8 @@
 for a loaded base (greedy), `endpoint` for any server that speaks OpenAI's chat completions.
 
 The content of the prompt (judge.md) is the paper's, the words are ours. A reply ends in one JSON object of four fields;
-one that is anything else, or contradicts itself, is `unjudged` with the reason, never guessed at. How far such a judge
-can be trusted is to be measured on problems with exact verdicts (`quality.exact`, `quality.agreement`); the paper
-reports no validation.
+any other, or one that contradicts itself, is `unjudged` with the reason. The paper reports no validation of its judge;
+`quality.agreement` measures one on problems with exact verdicts (`quality.exact`).
 """
 
 import json
@@ -51,7 +50,6 @@ def judge(problems: Sequence[SyntheticProblem | Problem], ask: Ask, workers: int
 
     A reply that cannot be read, and a `NoReply`, is `unjudged`; any other error of `ask` ends the judging.
     """
-
     failed = Event()  # asking costs: after an error nobody is asked any more
 
     def one(problem: SyntheticProblem | Problem) -> Verdict:
@@ -135,9 +133,8 @@ def judge_in_batches(
 
 def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: int = 64) -> list[str]:
     """Greedy replies of a base to several conversations."""
-    prompts = [base.encode(conversation) for conversation in asked]
-    draw = Draw(max_new_tokens, rows=rows)
-    return decode(base, sample(base, None, prompts, [0] * len(prompts), 1, None, draw))
+    prompts = list(map(base.encode, asked))
+    return decode(base, sample(base, None, prompts, [0] * len(prompts), 1, None, Draw(max_new_tokens, rows=rows)))
 
 
 # ------------------------------------------------------------------ a server as judge
@@ -154,10 +151,10 @@ def endpoint(
 ) -> Ask:
     """`ask` for a server that speaks OpenAI's chat completions, at `url` (such as https://host/v1).
 
-    What is not given is taken from OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY; a server of one's own needs no
-    key. `timeout` is in seconds of silence; a request that failed for a reason that can pass is sent again up to
-    `retries` times, after `pause` seconds, then twice as long. `options` join the request (temperature is 0 unless
-    given). Raises ConfigError for settings that are missing; the function raises NoReply and JudgeError.
+    What is not given is taken from OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY (a server of one's own needs no
+    key). `timeout` is in seconds of silence; a failure that can pass is tried again up to `retries` times, after
+    `pause` seconds, then twice as long. `options` join the request (temperature is 0 unless given). Raises ConfigError
+    for settings that are missing; the function raises NoReply and JudgeError.
     """
     model = model or os.environ.get("OPENAI_MODEL")
     url = (url or os.environ.get("OPENAI_BASE_URL", "")).rstrip("/")
