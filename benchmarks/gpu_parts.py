@@ -34,7 +34,7 @@ from soar_lib.settings.values import ConfigError
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
 from soar_lib.soar.settings import SoarConfig
-from soar_lib.student import inner_loop, rewards
+from soar_lib.student import rewards
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson
 
@@ -245,7 +245,7 @@ def one_by_one(on: Base, config: SoarConfig, options: argparse.Namespace, clock:
             clock.stop()
 
     asked = questions(on, config.dataset_size, options.prompt)
-    inner_loop.train(on, adapters, [Lesson(asked, ("gpu", "trl"))], settings, random_rewards, watch=watch)
+    student.train(on, adapters, [Lesson(asked, ("gpu", "trl"))], settings, random_rewards, watch=watch)
     count, rows = config.datasets * config.repeats, options.steps * batch * settings.group
     note = f"one student's {rows:,} completions, scaled to {count} students one after another"
     return {"TRL": Done(clock.total("TRL").tokens, training(config) * config.student.max_new_tokens, None, note)}

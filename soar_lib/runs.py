@@ -220,7 +220,7 @@ def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> No
 class Hooks:
     """What a caller hooks into a run: progress bars, a logger (one of `loggers.LOGGERS` by name, or a function that is
     told the rows of metrics.csv), who hears the lines of text, and who trains SOAR's students (a
-    `student.inner_loop.InnerLoop`; None: this process)."""
+    `student.train.InnerLoop`; None: this process)."""
 
     progress: bool = True
     log: str | loggers.Log | None = None

@@ -17,8 +17,7 @@ from soar_lib.randomness import Key
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.student import StudentSettings
 from soar_lib.student import train as student
-from soar_lib.student.inner_loop import InnerLoop
-from soar_lib.student.train import Lesson, StudentReward, Watch
+from soar_lib.student.train import InnerLoop, Lesson, StudentReward, Watch
 
 
 def on(cluster: Sequence) -> InnerLoop:

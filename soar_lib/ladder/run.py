@@ -43,10 +43,8 @@ from soar_lib.runs import Hooks, RunError
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import by_trl
 from soar_lib.settings.values import ConfigError
-from soar_lib.student import inner_loop
 from soar_lib.student import train as student
-from soar_lib.student.inner_loop import check_trainer
-from soar_lib.student.train import Lesson, StudentReward
+from soar_lib.student.train import Lesson, StudentReward, check_trainer
 
 RL_ARMS = ("originals", "one_level", "ladder", "majority")  # of one student per seed
 MEASURED = ("reward", "top_reward", "length", "signal", "grad_norm", "kl")
@@ -196,7 +194,7 @@ def _learn(climb: Climb, sets: dict[tuple[str, int], list[Problem]], reward: Stu
     lessons = [Lesson(problems, climb.key("train", *slot)) for slot, problems in sets.items()]
     steps = config.student.steps * (len(sets) if by_trl(config) else 1)
     with tqdm(total=steps, desc="students", unit="step", leave=False, disable=not climb.progress) as bar:
-        trained, history = inner_loop.train(
+        trained, history = student.train(
             climb.base, start, lessons, config.student, reward, config.rows, lambda *_: bar.update()
         )
     climb.students = stack([climb.students, trained]) if climb.students else trained

@@ -35,9 +35,8 @@ from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source
 from soar_lib.soar.names import row_name
 from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
-from soar_lib.student.inner_loop import HERE, InnerLoop, check_trainer
 from soar_lib.student.rewards import student_rewards
-from soar_lib.student.train import Lesson
+from soar_lib.student.train import HERE, InnerLoop, Lesson, check_trainer
 
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 

@@ -16,8 +16,7 @@ from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import rewards
 from soar_lib.student import train as student
-from soar_lib.student.inner_loop import HERE, InnerLoop
-from soar_lib.student.train import Lesson, StudentReward, Watch
+from soar_lib.student.train import HERE, InnerLoop, Lesson, StudentReward, Watch
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,7 @@ from soar_lib.soar.reward import Measured, OuterStep, TeacherReward
 from soar_lib.soar.settings import STUDENT_REWARDS, TEACHER_REWARDS, SoarConfig
 from soar_lib.student import rewards
 from soar_lib.student import train as student
-from soar_lib.student.inner_loop import HERE, InnerLoop
-from soar_lib.student.train import StudentReward, Watch
+from soar_lib.student.train import HERE, InnerLoop, StudentReward, Watch
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The inner loop (SOAR section 3.3): S students, each by RLOO on its own problems, sampled and trained as one.
 
 LADDER's RL is the same loop with group-standardised advantages (`StudentSettings.advantage`), and problems whose answer
-is what its check compares with (`with_references`). Who runs the loop otherwise is in inner_loop.py.
+is what its check compares with (`with_references`). TRL's trainers (trl.py) or a cluster (`cluster.students`) can take
+its place.
 
 A student's numbers come from its own key: the order of its problems (a fresh permutation per epoch) and its uniform
 numbers for sampling. So a student is the same alone and among others, and one student of a run can be replayed.
@@ -11,13 +12,15 @@ promotion students stay close to the promoted baseline. The optimiser's state is
 is thrown away after it.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from soar_lib.engine.base import Base
-from soar_lib.engine.lora import Adapters
+from soar_lib.engine.lora import Adapters, stack
 from soar_lib.engine.sampling import Samples, decode, sample
 from soar_lib.engine.update import advantages, make_learner, update
 from soar_lib.problems.checks import ANSWER, Check
@@ -25,6 +28,7 @@ from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import Key, generator, uniforms
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.student import StudentSettings
+from soar_lib.settings.values import ConfigError, first_line
 
 StudentReward = Callable[[list[str], list[str]], list[float]]  # of answers and responses, one number per response
 Watch = Callable[[int, dict, Adapters | None], None]  # told step, metrics and the students, None where out of sight
@@ -70,9 +74,14 @@ def train(
     reward, top_reward (share of rollouts at the highest reward that any student saw in that step), length (tokens),
     signal (share of groups with unequal rewards), grad_norm, kl; and with numbers: learning_rate, top (that highest
     reward).
+
+    With `settings.trainer` "trl" students learn by TRL's trainers, one after another: then `rows` has no effect, and
+    `watch` is called for each student in turn and shown none. Raises ConfigError as `check_trainer`.
     """
     if len(lessons) != adapters.size:
         raise ValueError(f"{adapters.size} students, {len(lessons)} lessons: must be equal")
+    if settings.trainer == "trl":
+        return _train_by_trl(base, adapters, lessons, settings, reward, watch)
     trained = adapters.select(range(adapters.size))
     learner = make_learner(trained, settings.optimiser, settings.steps, adapters)
     asked = [in_order(lesson, settings) for lesson in lessons]
@@ -146,6 +155,53 @@ def merge(rows: Sequence[dict]) -> dict:
     return found
 
 
+# ------------------------------------------------------------------ by TRL
+
+
+def check_trainer(settings: StudentSettings) -> None:
+    """Raise ConfigError where the settings ask for TRL and it cannot be used here; imports it only then."""
+    if settings.trainer != "trl":
+        return
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise ConfigError(
+            f"student.trainer = 'trl': {processes} processes would write one run folder; start one "
+            "(accelerate launch --num_processes 1 -m soar_lib ...)"
+        )
+    try:
+        from peft import get_peft_model  # noqa: F401
+        from trl import GRPOTrainer, RLOOTrainer  # noqa: F401
+    except Exception as error:  # absent, or whatever a version for another transformers or torch raises
+        raise ConfigError(
+            f"student.trainer = 'trl': trl cannot be imported ({type(error).__name__}: {first_line(error)}); "
+            'install the versions that pyproject.toml pins (pip install "soar-lib"), or set student.trainer = "stack"'
+        ) from error
+
+
+def _train_by_trl(
+    base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,
+    watch: Watch | None,
+) -> tuple[Adapters, list[dict]]:  # fmt: skip
+    check_trainer(settings)
+    from soar_lib.student import trl  # transformers' trainers are slow to import
+
+    trained, told = [], [[] for _ in lessons]
+    for slot, (lesson, history) in enumerate(zip(lessons, told, strict=True)):
+        start, asked, tell = adapters.select([slot]), in_order(lesson, settings), partial(_note, history, watch)
+        trained.append(trl.learn(base, start, asked, lesson.key, settings, reward, tell))
+    return stack(trained), [merge(rows) for rows in zip(*told, strict=True)]
+
+
+def _note(history: list[dict], watch: Watch | None, *measured) -> None:
+    """One student's next step, measured as `metrics` takes it."""
+    history.append(metrics(len(history), *measured))
+    if watch is not None:
+        watch(len(history) - 1, history[-1], None)
+
+
+# ------------------------------------------------------------------ accuracy
+
+
 def accuracy(
     base: Base,
     adapters: Adapters | None,
@@ -194,3 +250,14 @@ def _shares(check: Check, problems: Sequence[Problem], responses: list[str]) -> 
     verdicts = check.verdicts(list(zip(golds, responses, strict=True)))
     right = torch.tensor([verdict == "right" for verdict in verdicts], dtype=torch.float32)
     return right.view(len(problems), -1).mean(-1)
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """Who trains and measures the students: two functions with the call forms of `train` and `accuracy`."""
+
+    train: Callable[..., tuple[Adapters, list[dict]]] = train
+    accuracy: Callable[..., torch.Tensor] = accuracy
+
+
+HERE = InnerLoop()

@@ -22,7 +22,7 @@ refused. Bases by Unsloth were tried on CPU alone.
 import copy
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -32,42 +32,33 @@ from transformers.trainer_callback import PrinterCallback
 
 from soar_lib.engine import lora, sampling
 from soar_lib.engine.base import Base
-from soar_lib.engine.lora import Adapters, stack
+from soar_lib.engine.lora import Adapters
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import Key, derive
+from soar_lib.records import Problem
 from soar_lib.settings.student import StudentSettings
-from soar_lib.student.train import Lesson, StudentReward, Watch, in_order, merge, metrics
 
 EPSILON = 1e-8  # AdamW's, as torch has it
 
 
-def train(
-    base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,
-    watch: Watch | None = None,
-) -> tuple[Adapters, list[dict]]:  # fmt: skip
-    """`student.train` by TRL, one student after another: the same arguments and results, but `watch(step, metrics,
-    None)` is called after each step of each student, with that student's metrics."""
-    trained, logs = [], [_Log(settings, reward, watch) for _ in lessons]
-    for slot, (lesson, log) in enumerate(zip(lessons, logs, strict=True)):
-        with _put_back(base):
-            trained.append(_learn(base, adapters.select([slot]), lesson, log))
-    return stack(trained), [merge(rows) for rows in zip(*(log.history for log in logs))]
-
-
-def _learn(base: Base, start: Adapters, lesson: Lesson, log: "_Log") -> Adapters:
-    """One student's run: `start`'s only slot as it is afterwards."""
+def learn(
+    base: Base, start: Adapters, asked: Sequence[Problem], key: Key, settings: StudentSettings, reward: Callable,
+    tell: Callable,
+) -> Adapters:  # fmt: skip
+    """One student's run on the problems `asked`, `settings.batch` per step: `start`'s only slot as it is afterwards.
+    `reward` is as for `student.train`; `tell` is told after each step what `student.metrics` takes: rewards [1, batch,
+    group], lengths [1, batch x group] and numbers [1] by name."""
     from datasets import Dataset
     from peft import get_peft_model_state_dict
     from trl import GRPOTrainer, RLOOTrainer
 
-    asked = in_order(lesson, log.settings)
     rows = [dict(prompt=student_messages(problem.question), gold=problem.answer) for problem in asked]
     tokenizer = copy.deepcopy(base.tokenizer)  # TRL sets padding and may align special tokens
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(base.pad)
-    kind = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[log.settings.advantage]
-    with _as_peft(base, start) as model, tempfile.TemporaryDirectory() as folder:
+    kind, log = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[settings.advantage], _Log(settings, reward, tell)
+    with _put_back(base), _as_peft(base, start) as model, tempfile.TemporaryDirectory() as folder:
         trainer = kind(
-            model, log.reward_of_trl, arguments(log.settings, lesson.key, base.device, folder), Dataset.from_list(rows),
+            model, log.reward_of_trl, arguments(settings, key, base.device, folder), Dataset.from_list(rows),
             processing_class=tokenizer, callbacks=[log],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
@@ -171,12 +162,11 @@ def _put_back(base: Base) -> Iterator[None]:
 
 
 class _Log(TrainerCallback):
-    """One student's history; `drawn` of the present step are rewards [1, batch, group] and lengths [1, N]."""
+    """Pays for completions and tells what each step gave."""
 
-    def __init__(self, settings: StudentSettings, reward: StudentReward, watch: Watch | None):
-        self.settings, self.reward, self.watch = settings, reward, watch
-        self.drawn: tuple[torch.Tensor, ...] = ()
-        self.history: list[dict] = []
+    def __init__(self, settings: StudentSettings, reward: Callable, tell: Callable):
+        self.settings, self.reward, self.tell = settings, reward, tell
+        self.drawn: tuple[torch.Tensor, torch.Tensor] = ()
 
     def reward_of_trl(self, completions, completion_ids, gold, **_) -> list[float]:
         """TRL's call: all completions of a step, problem by problem."""
@@ -191,9 +181,6 @@ class _Log(TrainerCallback):
         """transformers' call after each step, and once more at the end."""
         if "grad_norm" not in logs:
             return
-        norm, step = float(logs["grad_norm"]) * _scale(self.settings), len(self.history)
-        measured = dict(grad_norm=norm, learning_rate=logs["learning_rate"], kl=logs.get("kl", 0.0))
-        row = metrics(step, *self.drawn, {name: torch.tensor([value]) for name, value in measured.items()})
-        self.history.append(row)
-        if self.watch is not None:
-            self.watch(step, row, None)
+        norm, rate = float(logs["grad_norm"]) * _scale(self.settings), logs["learning_rate"]
+        measured = dict(grad_norm=norm, learning_rate=rate, kl=logs.get("kl", 0.0))
+        self.tell(*self.drawn, {name: torch.tensor([value]) for name, value in measured.items()})

@@ -30,7 +30,6 @@ from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
 from soar_lib.soar.reward import Measured, OuterStep, grounded
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
-from soar_lib.student import inner_loop
 from soar_lib.student import train as student
 from soar_lib.student.rewards import student_rewards
 from soar_lib.student.train import Lesson
@@ -87,7 +86,7 @@ def generous(step: OuterStep) -> Measured:
     return replace(found, gains=tuple(tuple(gain + 0.5 for gain in row) for row in found.gains))
 
 
-def play(world: Path, folder: Path, base, where=inner_loop.HERE, log=None) -> Path:
+def play(world: Path, folder: Path, base, where=student.HERE, log=None) -> Path:
     hooks = Hooks(progress=False, log=log, inner_loop=where)
     with meter.metered(folder, {}):
         soar.run(settings(world), folder, True, base, teacher_reward=generous, hooks=hooks)
@@ -177,7 +176,7 @@ def test_a_shared_evaluation_equals_one_in_this_process(world, base, actors, sha
     config = preset("smoke", EvaluateConfig, arms=("base", "ps", "hard_only", "pq"), students=2, problems=str(world))
     tables = [
         evaluate.run(config, [shared], tmp_path / name, base=base, hooks=Hooks(progress=False, inner_loop=where))
-        for name, where in (("here", inner_loop.HERE), ("there", shared_out.on(actors)))
+        for name, where in (("here", student.HERE), ("there", shared_out.on(actors)))
     ]
     assert tables[0].equals(tables[1])
     assert set(tables[0]["arm"]) == {"base", "ps_generous", "hard_only", "pq_generous"}

@@ -20,7 +20,6 @@ from soar_lib.engine import base as bases
 from soar_lib.engine import lora, sampling
 from soar_lib.engine.update import completion_logprobs
 from soar_lib.records import Draw
-from soar_lib.student import inner_loop
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson
 from tests.student.test_train import letters, problems, settings
@@ -99,7 +98,7 @@ def test_trl_trains_as_on_the_transformers_base(pair):
     found = []
     for base in pair:
         chosen = replace(settings(kl=0.01, steps=2), trainer="trl")
-        found.append(inner_loop.train(base, tiny.adapters(base, 1), [Lesson(problems(4), (0,))], chosen, letters))
+        found.append(student.train(base, tiny.adapters(base, 1), [Lesson(problems(4), (0,))], chosen, letters))
     (one, first), (other, second) = found
     assert [row["reward"] for row in first] == [row["reward"] for row in second]
     for name, tensor in one.state_dict().items():

@@ -23,7 +23,7 @@ from soar_lib.settings.memory import check_memory
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
-from soar_lib.student import inner_loop
+from soar_lib.student import train as student
 from soar_lib.student.train import Lesson
 from tests.student.test_train import problems, settings
 
@@ -155,7 +155,7 @@ def test_students_learn_from_what_it_samples(pair, trainer, calls):
     population = tiny.adapters(base, 2, spread=0.02)
     chosen = replace(settings(kl=0.01, steps=3), trainer=trainer, temperature=1.5)
     lessons = [Lesson(problems(4), (slot,)) for slot in range(2)]
-    trained, history = inner_loop.train(base, population, lessons, chosen, variety)
+    trained, history = student.train(base, population, lessons, chosen, variety)
     assert len(history) == 3 and base.engine.written == before + 2 * calls
     assert all(row["grad_norm"][slot] > 0 for row in history for slot in range(2))
     for name, tensor in trained.state_dict().items():

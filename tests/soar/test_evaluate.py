@@ -24,7 +24,7 @@ from soar_lib.soar.evaluate import parts, phases, read_scores
 from soar_lib.soar.names import row_name
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import train as student
-from soar_lib.student.inner_loop import InnerLoop
+from soar_lib.student.train import InnerLoop
 
 QUIET = Hooks(progress=False)
 STUDENT = {

@@ -25,7 +25,7 @@ def letters(golds: list[str], responses: list[str]) -> list[float]:
     ]
 
 
-def settings(kl: float = 0.0, steps: int = 10) -> StudentSettings:
+def settings(kl: float = 0.0, steps: int = 5) -> StudentSettings:
     optimiser = OptimiserSettings(learning_rate=2e-3, kl=kl, warmup=2)
     return StudentSettings(
         steps=steps, batch=2, group=4, max_new_tokens=16, rank=4, alpha=8.0, optimiser=optimiser

@@ -32,8 +32,7 @@ from soar_lib.soar import run as soar
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student import trl as trl_student
-from soar_lib.student.inner_loop import check_trainer, train
-from soar_lib.student.train import Lesson
+from soar_lib.student.train import Lesson, check_trainer, train
 from tests.student.test_train import TWO, letters, problems
 
 ARMS = ("base", "hard_only", "grounded_t")
@@ -44,7 +43,7 @@ def settings(advantage: str, kl: float, trainer: str = "trl", **changes) -> Stud
     optimiser = OptimiserSettings(
         learning_rate=2e-3, kl=kl, warmup=1, weight_decay=0.01, max_grad_norm=0.5, max_tokens=40
     )
-    values = dict(steps=4, batch=2, group=4, max_new_tokens=16, rank=4, alpha=8.0, optimiser=optimiser)
+    values = dict(steps=3, batch=2, group=4, max_new_tokens=16, rank=4, alpha=8.0, optimiser=optimiser)
     return StudentSettings(**values | changes, advantage=advantage, trainer=trainer)
 
 
@@ -86,7 +85,7 @@ def test_on_the_same_completions_trl_steps_as_we_do(monkeypatch, advantage, kl):
     asked = [
         base.encode(student_messages(lesson.problems[i].question))
         for lesson in lessons
-        for i in student.problem_order(len(lesson.problems), 4 * 2, lesson.key)
+        for i in student.problem_order(len(lesson.problems), 3 * 2, lesson.key)
         for _ in range(4)
     ]
     assert script.prompts == asked
@@ -118,7 +117,7 @@ def test_rloo_of_trl_pays_for_leaving_the_start_and_the_base_comes_back_as_it_wa
             base, start, [Lesson(problems(4), (1,))], chosen, letters, watch=lambda *told: seen.append(told)
         )
         assert torch.initial_seed() == 3 and torch.equal(torch.rand(2), torch.rand(2, generator=_seeded(3)))
-        assert seen == [(step, row, None) for step, row in enumerate(history)] and len(seen) == 4
+        assert seen == [(step, row, None) for step, row in enumerate(history)] and len(seen) == 3
         assert (history[-1]["kl"][0] != 0) == (kl > 0)
         seen.clear()
         if kl == 0.0:
@@ -216,9 +215,9 @@ def test_an_evaluation_by_trl_has_the_same_folder_our_rewards_and_resumes(nano, 
             raise KeyboardInterrupt
         return learn(*arguments)
 
-    learn = trl_student.train
+    learn = trl_student.learn
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trl_student, "train", interrupted)
+        patch.setattr(trl_student, "learn", interrupted)
         run("killed")
     assert len(pd.read_csv(tmp_path / "killed" / "metrics.csv")) == 2
     pd.testing.assert_frame_equal(run("killed", resume=True), table)
