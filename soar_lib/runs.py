@@ -128,9 +128,8 @@ def _text(path: Path) -> str:
 
 def check_folder(folder: str | Path, resume: bool) -> None:
     """Raise `RunError` where a run could not begin or go on in `folder`; touches nothing, loads nothing."""
-    folder = Path(folder)
     try:
-        _check(folder, resume)
+        _check(Path(folder), resume)
     except OSError as error:
         raise RunError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
 

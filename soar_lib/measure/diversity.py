@@ -4,14 +4,13 @@ The text of a problem is its question. Three embeddings: the mean hidden state o
 (no model at all), and a sentence-embedding model by name (the paper's is Qwen3-Embedding-8B).
 
 The paper brings all sets to 128 problems by 100 bootstrap subsamples and leaves kernel, q and repeats within a
-subsample open. Ours: cosine kernel, q = 1, subsamples without repeats, since a repeat lowers the score by itself, and
-more so in a small set. Scores of sets of different size do not compare, so one table has one size: `size`, or
-that of its smallest group where that is less. A group of that size is scored whole, once, and its vendi_sd is NaN.
+subsample open. Ours: cosine kernel, q = 1, subsamples without repeats, since a repeat lowers the score by itself.
+Scores of sets of different size do not compare, so one table has one size: `size`, or that of its smallest group where
+that is less. A group of that size is scored whole, once, and its vendi_sd is NaN.
 
-A near-duplicate has an earlier problem in the subsample with a cosine of at least `near` between their n-gram TF-IDF
-vectors, whatever the row's embedding: mean hidden states put all problems of one template close together.
-A duplicate has an earlier problem with the very same question. Both rates grow with the size of a set, so they are
-means over the same subsamples. TF-IDF weights come from all problems of the table.
+A duplicate has an earlier problem in the subsample with the very same question, a near-duplicate one at a cosine of at
+least `near` between n-gram TF-IDF vectors (of weights from the whole table), whatever the row's embedding: mean hidden
+states put all problems of one template close together. Both rates are means over the same subsamples.
 """
 
 import math

@@ -270,24 +270,18 @@ def cohen(counts: np.ndarray) -> tuple[float, float]:
 
 
 def equal_size_sets(
-    problems: Sequence[SyntheticProblem], verdicts: Sequence[Verdict], *key: int | str, size: int | None = None
+    problems: Sequence[SyntheticProblem], verdicts: Sequence[Verdict], *key: int | str
 ) -> dict[str, list[SyntheticProblem]]:
-    """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5).
+    """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5), none where
+    no well-posed problem, or every one, is correct, so that both would be of one kind.
 
-    `correct_only` against `well_posed`, drawn from all well-posed problems, correct ones included. The paper compared
-    82 with 144 problems, so that size and correctness could not be told apart. `size` problems each (all correct ones
-    by default), drawn without replacement from the random `key`, in the order written. Raises ValueError where there
-    are too few, or where no answer is wrong, so that both sets are of one kind.
+    `correct_only` are all of those, `well_posed` as many from all well-posed problems, drawn without replacement from
+    the random `key`, in the order written. The paper compared 82 with 144 problems, so that size and correctness could
+    not be told apart.
     """
     correct = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.correct]
     posed = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.well_posed]
-    size = len(correct) if size is None else size
-    if not 1 <= size <= len(correct):
-        raise ValueError(f"size {size}: must lie between 1 and {len(correct)}, the number of correct problems")
-    if len(posed) == len(correct):
-        raise ValueError(f"all {len(posed)} well-posed problems are correct: both sets would be of one kind")
-    drawn = {}
-    for name, found in {"correct_only": correct, "well_posed": posed}.items():
-        order = torch.randperm(len(found), generator=generator(*key, "quality", name))
-        drawn[name] = [found[i] for i in sorted(order[:size].tolist())]
-    return drawn
+    if not 0 < len(correct) < len(posed):
+        return {}
+    order = torch.randperm(len(posed), generator=generator(*key, "quality", "well_posed"))
+    return {"correct_only": correct, "well_posed": [posed[i] for i in sorted(order[: len(correct)].tolist())]}

@@ -102,9 +102,7 @@ def write(base: Base, config: EvaluateConfig, sources: Sequence[Source], judge: 
                 key = (config.seed, "evaluate", name, number)
                 found[arm] = teacher.propose(base, policy, config.teacher_samples, source.config.teacher, key).problems
         if pair:
-            verdicts = judge(found["grounded_t"])
-            if 0 < sum(verdict.correct for verdict in verdicts) < sum(verdict.well_posed for verdict in verdicts):
-                found |= equal_size_sets(found["grounded_t"], verdicts, config.seed, "evaluate", number)
+            found |= equal_size_sets(found["grounded_t"], judge(found["grounded_t"]), config.seed, "evaluate", number)
         kept = [(arm, problem) for arm, problems in found.items() if arm in config.arms for problem in problems]
         rows += [{"source": number, "arm": arm, **asdict(problem)} for arm, problem in kept]
     return rows

@@ -102,11 +102,9 @@ def swept(folder: str | Path) -> list[str]:
 def problems(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
     """Every problem that a teacher wrote in the outer loop, columns `PROBLEMS`; reward is its data set's, label the
     judge's, topic the family that reads the question ("" where none does)."""
-    rows = [
-        row | {"arm": arm, "seed": seed}
-        for arm, seed, path in runs_of(folder)
-        for row in read_jsonl(path / "problems.jsonl")
-    ]
+    rows = []
+    for arm, seed, path in runs_of(folder):
+        rows += [row | {"arm": arm, "seed": seed} for row in read_jsonl(path / "problems.jsonl")]
     return _judged(rows, judge, PROBLEMS)
 
 

@@ -10,10 +10,9 @@ set of transfer problems and one evaluation protocol. Its folder:
     pass_at_k.csv  transfer.csv             the tables of all evaluations together
     comparisons.csv  claims.csv             every arm against Hard-Only; the paper's claims (soar/claims.py)
 
-Everything is a run folder that resumes by itself: finished ones are skipped and never touched, so a killed study goes
-on where it stopped, and arms may be added to a study later. The protocol is fixed before the first run: the last step
-is measured, and no test score chooses anything. Arms that decide claims run on `seeds` seeds, sweeps, which decide
-none, on `sweep_seeds`.
+Everything is a run folder that resumes by itself: finished ones are never touched, so a killed study goes on where it
+stopped, and arms may be added later. No test score chooses anything. Arms that decide claims run on `seeds` seeds,
+sweeps, which decide none, on `sweep_seeds`.
 """
 
 from dataclasses import dataclass, field, replace
