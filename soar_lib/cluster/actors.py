@@ -181,7 +181,7 @@ def run(
 def _listen(working: dict, told: list[list], hear: Callable[[list[list]], None]) -> None:
     """Ask the actors at work for what is new; one that does not answer is lost, which its work will say."""
     for actor, _, number in working.values():
-        rows, error = _result(actor.heard.remote(), POLL_SECONDS)
+        rows, error = _result(actor.heard.options(max_task_retries=0).remote(), POLL_SECONDS)
         if error is None and len(rows) > len(told[number]):  # fewer, from one that does another's work again
             told[number] = rows
             hear(told)

@@ -140,14 +140,13 @@ def _of_peft(name: str) -> str:
 def _put_back(base: Base) -> Iterator[None]:
     """Undo what TRL leaves behind: the model's settings (use_cache, token ids), mode and hooks, and the state of global
     random numbers."""
-    parts, hooks = [base.model.config, base.model.generation_config], base.model.get_input_embeddings()._forward_hooks
-    known = set(hooks)
-    values, numbers, arrays = [dict(vars(part)) for part in parts], random.getstate(), np.random.get_state()
+    hooks, numbers, arrays = base.model.get_input_embeddings()._forward_hooks, random.getstate(), np.random.get_state()
+    known, kept = set(hooks), [(part, dict(vars(part))) for part in (base.model.config, base.model.generation_config)]
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        for part, before in zip(parts, values, strict=True):
+        for part, before in kept:
             vars(part).clear()
             vars(part).update(before)
         base.model.eval().requires_grad_(False)
