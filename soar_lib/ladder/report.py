@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -105,25 +106,23 @@ def outcomes(scores: Sequence[Score]) -> list[Score]:
 # ------------------------------------------------------------------ claims
 
 
+_LADDER, _TTRL = partial(gain, "ladder"), partial(gain, "ladder_ttrl", set=ANY_STEP)
 CLAIMS = (
-    Claim(
-        "RL without variants does not learn: it gains less than 5 points of pass@1 on the untrained model",
-        gain("originals", "base"), 2.0, no_effect=True,
-    ),
-    Claim("LADDER learns (points of pass@1 on the untrained model)", gain("ladder", "base"), 81.0),
-    Claim("LADDER beats RL without variants at equal rollouts (points of pass@1)", gain("ladder", "originals"), 79.0),
-    Claim("The tree helps: LADDER beats variants of one level (points of pass@1)", gain("ladder", "one_level")),
-    Claim("LADDER beats the majority's vote, which needs no verifier (points of pass@1)", gain("ladder", "majority")),
-    Claim("TTRL adds to LADDER (points: any step less LADDER's pass@1)",
-          gain("ladder_ttrl", "ladder", ANY_STEP, HARD_TEST), 17.0),
+    Claim("RL without variants does not learn: it gains less than 5 points of pass@1 on the untrained model",
+          gain("originals", "base"), 2.0, no_effect=True),
+    Claim("LADDER learns (points of pass@1 on the untrained model)", _LADDER("base"), 81.0),
+    Claim("LADDER beats RL without variants at equal rollouts (points of pass@1)", _LADDER("originals"), 79.0),
+    Claim("The tree helps: LADDER beats variants of one level (points of pass@1)", _LADDER("one_level")),
+    Claim("LADDER beats the majority's vote, which needs no verifier (points of pass@1)", _LADDER("majority")),
+    Claim("TTRL adds to LADDER (points: any step less LADDER's pass@1)", _TTRL("ladder", other_set=HARD_TEST), 17.0),
     Claim("TTRL adds to LADDER without a choice of the step (points of pass@1 after the last)",
           gain("ladder_ttrl", "ladder")),
     Claim("TTRL beats as many samples of LADDER's student (points: any step less pass@{ladder})",
-          gain("ladder_ttrl", "ladder", ANY_STEP, SOLVED)),
+          _TTRL("ladder", other_set=SOLVED)),
     Claim("LADDER and TTRL beat as many samples of the untrained model (points: any step less pass@{base})",
-          gain("ladder_ttrl", "base", ANY_STEP, SOLVED)),
+          _TTRL("base", other_set=SOLVED)),
     Claim("TTRL needs LADDER first (points of any step, from LADDER's student less from the untrained model)",
-          gain("ladder_ttrl", "base_ttrl", ANY_STEP, ANY_STEP)),
+          _TTRL("base_ttrl")),
 )  # fmt: skip
 
 

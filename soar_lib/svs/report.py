@@ -1,10 +1,9 @@
 """SvS's tables from its folder: numbers per arm beside the paper's, curves, the variants, and claims with verdicts.
 
-Only files are read. The verdicts follow the rule of `measure.claims`; every interval rests on the seeds (and the
-problems, where scores have them). Claims on entropy are of that on the test problems, where all arms compare, before
-training (arm base) and after it; curves.csv has it on each step's own problems, as the paper's Fig. 5. Validity is
-judged where the training problems are the embedded world's, whose questions have one exact answer: a variant is valid
-where that is the original's.
+Only files are read. Every interval rests on the seeds (and the problems, where scores have them). Claims on entropy are
+of that on the test problems, where all arms compare, before training (arm base) and after it; curves.csv has it on each
+step's own problems, as the paper's Fig. 5. Validity is judged where the training problems are the embedded world's,
+whose questions have one exact answer: a variant is valid where that is the original's.
 """
 
 import math
@@ -196,31 +195,31 @@ def claims_of(few: int) -> tuple[Claim, ...]:
     The paper's numbers are differences of Table 3 (Qwen2.5-32B-Instruct, DAPO-17k, mean of six hard sets), of Table 2
     (pass@1 on MATH-500 after integer answers alone) and the shares of appendix E.5.
     """
-    hard, plain, equal = partial(gain, set=HARD), ("svs", "rlvr"), ("svs", "rlvr_equal_rollouts")
+    beats = partial(gain, "svs", set=HARD)
     return (
         Claim("RLVR's entropy falls (nats per token lost)", entropy("base", "rlvr")),
         Claim("SvS keeps its entropy: more than 0.9 of the untrained model's is left (ratio)",
               entropy("svs", "base", operator.truediv), null=KEPT),
-        Claim("SvS ends with more entropy than RLVR (nats per token)", entropy(*plain)),
-        Claim("SvS ends with more entropy than RLVR with equal rollouts (nats per token)", entropy(*equal)),
+        Claim("SvS ends with more entropy than RLVR (nats per token)", entropy("svs", "rlvr")),
+        Claim("SvS ends with more entropy than RLVR with equal rollouts (nats per token)",
+              entropy("svs", "rlvr_equal_rollouts")),
         Claim("RLVR does not raise pass@{k}: it gains less than 5 points on the untrained model",
-              hard("rlvr", "base"), no_effect=True),
-        Claim("SvS raises pass@{k} above the untrained model's (points)", hard("svs", "base")),
-        Claim("SvS beats RLVR at pass@{k} (points)", hard(*plain)),
-        Claim(f"SvS beats RLVR at pass@{few} (points)", hard(*plain, k=few), 8.5),
-        Claim("SvS beats RLVR at pass@1 (points)", hard(*plain, k=1), 5.4),
-        Claim("At equal rollouts SvS beats RLVR at pass@{k} (points)", hard(*equal)),
-        Claim(f"At equal rollouts SvS beats RLVR at pass@{few} (points)", hard(*equal, k=few), 6.8),
-        Claim("At equal rollouts SvS beats RLVR at pass@1 (points)", hard(*equal, k=1), 3.3),
+              gain("rlvr", "base", HARD), no_effect=True),
+        Claim("SvS raises pass@{k} above the untrained model's (points)", beats("base")),
+        Claim("SvS beats RLVR at pass@{k} (points)", beats("rlvr")),
+        Claim(f"SvS beats RLVR at pass@{few} (points)", beats("rlvr", k=few), 8.5),
+        Claim("SvS beats RLVR at pass@1 (points)", beats("rlvr", k=1), 5.4),
+        Claim("At equal rollouts SvS beats RLVR at pass@{k} (points)", beats("rlvr_equal_rollouts")),
+        Claim(f"At equal rollouts SvS beats RLVR at pass@{few} (points)", beats("rlvr_equal_rollouts", k=few), 6.8),
+        Claim("At equal rollouts SvS beats RLVR at pass@1 (points)", beats("rlvr_equal_rollouts", k=1), 3.3),
         Claim(f"At equal rollouts and updates SvS beats RLVR at pass@{few} (points)",
-              hard("svs", "rlvr_equal_updates", k=few)),
-        Claim("SvS beats a second rollout on the same problems at pass@{k} (points)", hard("svs", "second_rollout")),
+              beats("rlvr_equal_updates", k=few)),
+        Claim("SvS beats a second rollout on the same problems at pass@{k} (points)", beats("second_rollout")),
         Claim(f"SvS beats a second rollout on the same problems at pass@{few} (points)",
-              hard("svs", "second_rollout", k=few), 2.2),
-        Claim(f"SvS beats rephrasings at pass@{few} (points)", hard("svs", "rephrasings", k=few)),
-        Claim(f"Seeds from easier problems are worse at pass@{few} (points)",
-              hard("svs", "svs_easier_seeds", k=few), 10.3),
-        Claim(f"The reward for writing helps at pass@{few} (points)", hard("svs", "svs_no_reward", k=few)),
+              beats("second_rollout", k=few), 2.2),
+        Claim(f"SvS beats rephrasings at pass@{few} (points)", beats("rephrasings", k=few)),
+        Claim(f"Seeds from easier problems are worse at pass@{few} (points)", beats("svs_easier_seeds", k=few), 10.3),
+        Claim(f"The reward for writing helps at pass@{few} (points)", beats("svs_no_reward", k=few)),
         Claim("SvS over-fits the type of answer: RLVR beats it on another type at pass@1 (points)",
               gain("rlvr", "svs", OTHER, k=1), 11.4),
         Claim("More than 80 % of SvS's readable variants are valid (percent)", share("svs", "valid"), 84.1, null=VALID),

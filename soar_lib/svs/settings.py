@@ -142,12 +142,11 @@ class SvsConfig(BaseSettings):
         require_at_least_zero(self, "size", "test_size", "hard_size", "other_size", "steps", "measure_every")
         for name in ("group", "variants"):
             require(self, name, getattr(self, name) >= 2, "2 or more: a lone completion has no baseline")
-        for low, high in (("seed_low", "seed_high"), ("reward_low", "reward_high")):
-            edges = getattr(self, low), getattr(self, high)
-            require(self, high, 0 <= edges[0] <= edges[1] <= 1, f"between {low} = {edges[0]} and 1")
+        for part in ("seed", "reward"):
+            low, high = getattr(self, f"{part}_low"), getattr(self, f"{part}_high")
+            require(self, f"{part}_high", 0 <= low <= high <= 1, f"between {part}_low = {low} and 1")
         require_one_of(self, further=FURTHER, budget=BUDGETS)
-        warmup = self.optimiser.warmup <= self.steps
-        require(self, "optimiser.warmup", warmup, f"at most steps = {self.steps}")
+        require(self, "optimiser.warmup", self.optimiser.warmup <= self.steps, f"at most steps = {self.steps}")
         ks = 1 in self.ks and 1 <= min(self.ks) and max(self.ks) <= self.hard_samples
         require(self, "ks", ks, f"between 1 and hard_samples = {self.hard_samples}, 1 among them")
         self._check_arms()
@@ -184,12 +183,12 @@ class SvsConfig(BaseSettings):
         for name in self.arms:
             arm = self.of_arm(name)
             spends = arm if arm.budget == "steps" else self
-            likely, highest = spends.beyond()
             between = max(0, arm.steps - 1) // arm.measure_every if arm.measure_every else 0  # before the last step
             hard = arm.hard_samples if name in self.large_k else arm.samples
             measured = (arm.test_size * (1 + between) + arm.other_size) * arm.samples + arm.hard_size * hard
-            rollouts += self.seeds * (spends.steps * spends.batch * (spends.group + likely) + measured)
-            most += self.seeds * (spends.steps * spends.batch * (spends.group + highest) + measured)
+            likely, highest = (spends.steps * spends.batch * (spends.group + more) for more in spends.beyond())
+            rollouts += self.seeds * (likely + measured)
+            most += self.seeds * (highest + measured)
         return Cost(round(rollouts), 0, most * self.max_new_tokens, most_rollouts=round(rollouts))
 
     def beyond(self) -> tuple[float, int]:
