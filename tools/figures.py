@@ -17,16 +17,16 @@ from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
 from soar_lib.measure.claims import judged
 from soar_lib.measure.drawing import ROOT, Draw, Tables, looks, panels, save_all
+from soar_lib.measure.names import MAIN
 from soar_lib.records import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl
 from soar_lib.soar import claims, question_points
 from soar_lib.soar import diversity_figures as diversity_plots
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
-from soar_lib.soar.names import MAIN
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
-from soar_lib.svs.names import MAIN as SVS_MAIN
+from soar_lib.svs.settings import MAIN as SVS_MAIN
 from tools import methods_report
 
 REFERENCE = Path("runs") / "reference"

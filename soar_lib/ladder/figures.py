@@ -9,9 +9,9 @@ from statistics import fmean
 import pandas as pd
 from matplotlib.figure import Figure
 
-from soar_lib.ladder.names import TIMES, TREES
 from soar_lib.measure import drawing, plots
 from soar_lib.measure.drawing import COLOURS, looks, panels
+from soar_lib.measure.names import TIMES, TREES
 from soar_lib.measure.tables import name, percent
 
 # What became of a variant (`ladder.report.FATES`) for readers, and its colour.

@@ -2,11 +2,7 @@
 
 import pandas as pd
 
-from soar_lib.ladder import names as ladder
-from soar_lib.soar import names as soar
-from soar_lib.svs import names as svs
-
-NAMES = svs.NAMES | ladder.NAMES | soar.NAMES
+from soar_lib.measure.names import NAMES
 
 
 def name(arm: str) -> str:

@@ -38,11 +38,33 @@ from soar_lib.problems.rows import LoadError, hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.settings.values import from_values
+from soar_lib.settings.values import label as label_of
 from soar_lib.soar import teacher
 from soar_lib.soar.run import read_result
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
 WRITTEN = ("grounded_t", "base_t", "correct_only", "well_posed")  # on problems that a teacher wrote for the evaluation
+STANDING_ON_NO_RUN = ("base", "hard_only", "hard_only_x4", "oracle_small", "oracle_full")
+
+
+def row_name(arm: str, config: SoarConfig, label: str = "") -> str:
+    """The arm's name in tables, which says what kind of SOAR run it stands on; `label` tells further settings apart.
+
+    >>> row_name("grounded_t", SoarConfig()), row_name("grounded_t", SoarConfig(reward="intrinsic", promotion=False))
+    ('grounded_t', 'intrinsic_t')
+    >>> row_name("pq", SoarConfig(promotion=False), "n_half"), row_name("hard_only", SoarConfig(), "n_half")
+    ('pq_no_promotion_n_half', 'hard_only')
+    """
+    if arm in STANDING_ON_NO_RUN:
+        return arm
+    turns = ["multi_turn"] if config.teacher.turns == 2 else []
+    if arm == "base_t":
+        return "_".join([arm, *turns])
+    paid = label_of(config.reward)
+    name = f"{paid}_t" if arm == "grounded_t" else arm
+    marks = [paid] if paid != "grounded" and arm != "grounded_t" else []
+    marks += ["no_promotion"] if config.trains_students and not config.promotion else []
+    return "_".join([name, *marks, *turns, *([label] if label else [])])
 
 
 @dataclass(frozen=True)

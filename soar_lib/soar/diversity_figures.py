@@ -15,9 +15,9 @@ from scipy.stats import spearmanr
 from soar_lib.measure import diversity, drawing
 from soar_lib.measure.diversity import Embedding
 from soar_lib.measure.drawing import looks, panels
+from soar_lib.measure.names import ordered
 from soar_lib.measure.quality import LABELS
 from soar_lib.measure.tables import name
-from soar_lib.soar.names import ordered
 from soar_lib.soar.question_points import LABEL_COLOURS, circles, classes, counted, families, fullest, named
 
 GAINING = ("grounded", "no_promotion", "multi_turn")  # arms paid by their students' gain, with data sets of one size

@@ -32,8 +32,7 @@ from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import StudentSettings, by_trl
 from soar_lib.soar import arms
-from soar_lib.soar.arms import Entry, Source
-from soar_lib.soar.names import row_name
+from soar_lib.soar.arms import Entry, Source, row_name
 from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.student.rewards import student_rewards
 from soar_lib.student.train import HERE, InnerLoop, Lesson, check_trainer

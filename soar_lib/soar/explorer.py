@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 
 from soar_lib.measure import passk, plots, widgets
 from soar_lib.measure.drawing import Looks, looks, means
+from soar_lib.measure.names import MAIN, ordered
 from soar_lib.measure.quality import LABELS, UNJUDGED, Judge, Verdict, exact
 from soar_lib.measure.tables import name, plus_minus, score_rows
 from soar_lib.measure.widgets import para
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 from soar_lib.runs import read_json
 from soar_lib.soar import figures, report
-from soar_lib.soar.names import MAIN, ordered
 
 ALL = 0  # as k: every k
 FIRST = (*MAIN, "intrinsic_t")  # the arms of the first look, if measured

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 
 from soar_lib.measure import drawing, passk, plots
 from soar_lib.measure.drawing import COLOURS, Looks, Tables, looks, panels
+from soar_lib.measure.names import ordered
 from soar_lib.measure.tables import name, percent
 from soar_lib.records import Score
 from soar_lib.runs import read_jsonl
-from soar_lib.soar.names import ordered
 
 # Columns that become axes: what they say, and the factor to their unit.
 QUANTITIES = {
@@ -142,7 +142,7 @@ def by_topic(data: pd.DataFrame) -> Figure:
 
 def arms(data: pd.DataFrame, k: int | None = None, where: str = "", look: Looks | None = None) -> Figure:
     """pass@k of every arm at one k (None: the largest) with its interval, one row each, in the order of
-    `names.STUDENTS`.
+    `measure.names.STUDENTS`.
 
     `data` has the columns `passk.COLUMNS`; names end in how many students were measured. Raises ValueError
     where nothing was measured at k.

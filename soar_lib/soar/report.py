@@ -1,7 +1,7 @@
 """A study's folder as tables: what its teachers earned and wrote, and how its students learned and scored.
 
 Only files are read; nothing is trained and no model is loaded. `arm` is the study's own name of a group of SOAR runs
-(`study.ARMS`) in `rounds` and `problems`, and the evaluation's name of a kind of student (`names.STUDENTS`) in
+(`study.ARMS`) in `rounds` and `problems`, and the evaluation's name of a kind of student (`measure.names.STUDENTS`) in
 `curves`, `scores` and `sampled`. `seed` is the SOAR run's. Rewards and accuracies are fractions of 1.
 """
 
@@ -18,7 +18,7 @@ from soar_lib.records import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl, write_tables
 from soar_lib.settings.values import from_values
 from soar_lib.soar import claims
-from soar_lib.soar.names import row_name
+from soar_lib.soar.arms import row_name
 from soar_lib.soar.settings import SoarConfig
 
 ROUNDS = [

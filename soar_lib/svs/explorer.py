@@ -15,8 +15,8 @@ from soar_lib.measure import widgets
 from soar_lib.measure.tables import name, plus_minus, score_rows
 from soar_lib.measure.widgets import choice, para, picture, table
 from soar_lib.svs import figures, report
-from soar_lib.svs.names import MAIN
 from soar_lib.svs.report import AnswerJudge
+from soar_lib.svs.settings import MAIN
 
 CURVES = {
     "entropy": "entropy on the step's problems", "test_entropy": "entropy on the test problems",

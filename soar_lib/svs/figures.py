@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from soar_lib.measure import drawing, plots
 from soar_lib.measure.drawing import averaged, draw_means, means, panels
 from soar_lib.measure.tables import name, percent, signed
-from soar_lib.svs.names import MAIN, NAMES
 from soar_lib.svs.report import passes
+from soar_lib.svs.settings import MAIN, SVS_ARMS
 
-LOOK = drawing.looks(NAMES)
+LOOK = drawing.looks(SVS_ARMS)
 CONTROLS = (*MAIN, "rlvr_equal_updates")  # arms of the static figure of entropy
 # What the y axis says, and the factor to its unit.
 QUANTITIES = {

@@ -11,9 +11,9 @@ from typing import Any
 from soar_lib.settings.presets import T4
 from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, learning, sampling
 from soar_lib.settings.values import change, require, require_at_least_zero, require_one_of, require_positive
-from soar_lib.svs.names import MAIN
 
 # What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.
+MAIN = ("base", "rlvr", "svs", "rlvr_equal_rollouts", "second_rollout")  # those of the paper's main claims
 SVS_ARMS: dict[str, dict[str, Any]] = {
     "base": {"steps": 0},
     "rlvr": {"further": "nothing"},

@@ -6,7 +6,8 @@ import pytest
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.figures import FATE_LOOKS
-from soar_lib.ladder.names import TIMES
+from soar_lib.ladder.settings import LADDER_ARMS
+from soar_lib.measure.names import LADDER, TIMES
 from tests.ladder.test_report import levels, trees, write_measured
 from tests.measure.test_plots import assert_labelled, lines
 
@@ -25,6 +26,10 @@ def folder(tmp_path):
 def test_every_fate_has_a_name_and_a_colour():
     assert list(FATE_LOOKS) == list(ladder_report.FATES.values())
     assert len({colour for _, colour in FATE_LOOKS.values()}) == len(FATE_LOOKS)
+
+
+def test_every_arm_has_a_name():
+    assert tuple(LADDER) == LADDER_ARMS and not any("_" in each for each in LADDER.values())
 
 
 def test_arms_stand_beside_the_paper(folder):

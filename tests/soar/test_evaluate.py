@@ -19,9 +19,8 @@ from soar_lib.settings.presets import preset
 from soar_lib.settings.values import change, from_values
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
-from soar_lib.soar.arms import Entry, line_rollouts, plan, read_source, spent
+from soar_lib.soar.arms import Entry, line_rollouts, plan, read_source, row_name, spent
 from soar_lib.soar.evaluate import parts, phases, read_scores
-from soar_lib.soar.names import row_name
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student.train import InnerLoop

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from soar_lib.measure import drawing, plots
 from soar_lib.measure.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
+from soar_lib.measure.names import STUDENTS, ordered
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.tables import name
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar.claims import CLAIMS
-from soar_lib.soar.names import STUDENTS, ordered
 from soar_lib.soar.study import ARMS as STUDY_ARMS
 from tests.measure.test_plots import assert_labelled
 from tests.measure.test_plots import lines as drawn_lines

@@ -8,10 +8,10 @@ import svs_folder
 from matplotlib.text import Text
 
 from soar_lib.measure import plots
+from soar_lib.measure.names import SVS
 from soar_lib.measure.tables import name
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
-from soar_lib.svs.names import NAMES
 from soar_lib.svs.settings import SVS_ARMS
 from tests.soar.test_figures import assert_apart, legend, lines
 
@@ -27,7 +27,7 @@ def numbers(folder):
 
 
 def test_every_arm_has_an_own_name_and_look():
-    assert list(NAMES) == list(SVS_ARMS)
+    assert list(SVS) == list(SVS_ARMS)
     names = [name(arm) for arm in SVS_ARMS]
     assert len({*names}) == len(SVS_ARMS) and not any("_" in each for each in names)
     assert len({(look["color"], look["ls"]) for look in svs_plots.LOOK.values()}) == len(SVS_ARMS)
