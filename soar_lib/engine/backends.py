@@ -150,16 +150,22 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _reason(name: str, error: BaseException) -> str:
-    chain, text = list(_chain(error)), str(error)
-    if any(isinstance(link, GatedRepoError) for link in chain):
+    def came_of(*kinds: type) -> bool:
+        link = error
+        while link is not None and not isinstance(link, kinds):
+            link = link.__cause__ or link.__context__
+        return link is not None
+
+    if came_of(GatedRepoError):
         page = f"https://huggingface.co/{name}"
         if get_token() is None:
             return f"is gated; accept its licence at {page}, then hf auth login or set HF_TOKEN"
         return f"is gated, and your token has no access to it; accept its licence at {page} with the same account"
-    if any(isinstance(link, RepositoryNotFoundError) for link in chain):
+    if came_of(RepositoryNotFoundError):
         return "is not on the Hub, or private; check its name, and for a private one hf auth login or set HF_TOKEN"
-    if any(isinstance(link, LocalEntryNotFoundError | ConnectionError) for link in chain):
+    if came_of(LocalEntryNotFoundError, ConnectionError):
         return "was not downloaded before, and the Hub cannot be reached; connect once, or name a local folder"
+    text = str(error)
     if "model.safetensors" in text:
         return (
             "has no safetensors weights, and none other are read, as a pickle (pytorch_model.bin) can run code; "
@@ -168,10 +174,3 @@ def _reason(name: str, error: BaseException) -> str:
     if "trust_remote_code" in text:
         return "needs code from its repository, which is not run; set remote_code = true if you trust that code"
     return f"cannot be loaded ({first_line(error)}); choose another model or the folder of one"
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what led to it."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -87,8 +87,7 @@ def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"model {name!r}: its tokenizer has no end-of-sequence token; set tokenizer.eos_token")
     declared = model.generation_config.eos_token_id
-    declared = declared if isinstance(declared, list) else [declared]
-    stop = {tokenizer.eos_token_id, *(token for token in declared if token is not None)}
+    stop = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])} - {None}
     rows = model.get_input_embeddings().num_embeddings
     if tokenizer.eos_token_id >= rows:
         raise ConfigError(

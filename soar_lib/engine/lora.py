@@ -100,9 +100,8 @@ class Adapters:
 
     def load(self, state: dict[str, torch.Tensor]) -> "Adapters":
         """New adapters of the same layers, rank and scale with the values of `state` (copied; any number of slots)."""
-        expected = self.state_dict()
-        if expected.keys() != state.keys():
-            raise ValueError(f"adapter tensors differ from the model's: {sorted(expected.keys() ^ state.keys())[:4]}")
+        if differing := self.state_dict().keys() ^ state.keys():
+            raise ValueError(f"adapter tensors differ from the model's: {sorted(differing)[:4]}")
         a = {name: state[f"{name}.a"].to(t.device, copy=True) for name, t in self.a.items()}
         b = {name: state[f"{name}.b"].to(t.device, copy=True) for name, t in self.b.items()}
         return _leaves(a, b, self.rank, self.alpha)
@@ -123,30 +122,6 @@ def _leaves(a: dict, b: dict, rank: int, alpha: float) -> Adapters:
     for tensor in (*a.values(), *b.values()):
         tensor.requires_grad_(True)
     return Adapters(a, b, rank, alpha)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Batch rows by slot: `slots` [S'] ascending with so many rows each, and where needed the order that sorts rows."""
-
-    slots: torch.Tensor
-    counts: tuple[int, ...]
-    order: torch.Tensor | None  # [N]; None where rows are sorted already
-    back: torch.Tensor | None  # [N], undoes `order`
-
-    @property
-    def even(self) -> bool:
-        return len(set(self.counts)) == 1
-
-
-def plan(rows: torch.Tensor) -> Plan:
-    """The plan of a batch whose row i belongs to slot rows[i]."""
-    slots, counts = torch.unique(rows, return_counts=True)
-    order = back = None
-    if (rows[1:] < rows[:-1]).any():
-        order = torch.argsort(rows, stable=True)
-        back = torch.argsort(order)
-    return Plan(slots, tuple(counts.tolist()), order, back)
 
 
 class Population:
@@ -171,13 +146,16 @@ class Population:
         return (torch.baddbmm(frozen, b, a, alpha=self.adapters.scale).to(base.weight.dtype),)
 
     def assign(self, rows: torch.Tensor) -> None:
-        now = plan(rows)
-        subset = None if torch.equal(now.slots, self.slots) else torch.searchsorted(self.slots, now.slots)
+        slots, counts = torch.unique(rows, return_counts=True)
+        subset = None if torch.equal(slots, self.slots) else torch.searchsorted(self.slots, slots)
+        order = torch.argsort(rows, stable=True) if (rows[1:] < rows[:-1]).any() else None
+        counts = counts.tolist()
+        places = None if order is None else (order, torch.argsort(order))  # to rows sorted by slot, and back
         for name, layer in self.layers.items():
             weights = self.weights[name]
             if subset is not None:
                 weights = tuple(w.index_select(0, subset.to(w.device)) for w in weights)
-            layer.active = _delta(layer.base, weights, self.adapters.scale, now)
+            layer.active = _delta(layer.base, weights, self.adapters.scale, counts, places)
 
 
 @contextmanager
@@ -197,45 +175,42 @@ def use(model: nn.Module, adapters: Adapters | None, rows: torch.Tensor):
             layer.active = before[name]
 
 
-def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], scale: float, rows: Plan):
-    """The function x [N, ..., in] -> [N, ..., out] of one layer under the active adapters."""
+def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], scale: float, counts: list[int], places: tuple | None):
+    """The function x [N, ..., in] -> [N, ..., out] of one layer under the active adapters, the first counts[0] of the
+    sorted rows under the first."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
-        if rows.order is not None:
-            x = x.index_select(0, rows.order)
+        if places is not None:
+            x = x.index_select(0, places[0])
         if len(weights) == 1:
-            y = _merged(x, weights[0], base.bias, rows)
+            y = _merged(x, weights[0], base.bias, counts)
         else:
-            y = base(x) + _thin(x, *weights, rows) * scale
-        return y if rows.back is None else y.index_select(0, rows.back)
+            y = base(x) + _thin(x, *weights, counts) * scale
+        return y if places is None else y.index_select(0, places[1])
 
     return forward
 
 
-def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, rows: Plan) -> torch.Tensor:
+def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, counts: list[int]) -> torch.Tensor:
     """x W^T + bias with each slot's own W [S', out, in]."""
     if len(weight) == 1:
         return nn.functional.linear(x, weight[0], bias)
-    if not rows.even:  # one product per slot: on a CPU nearly as fast as a batched one, and without padding
-        parts = zip(x.split(rows.counts), weight.unbind(), strict=True)
+    if min(counts) < max(counts):  # a product per slot: on a CPU nearly as fast as a batched one, and without padding
+        parts = zip(x.split(counts), weight.unbind(), strict=True)
         return torch.cat([nn.functional.linear(part, w, bias) for part, w in parts])
     flat = x.reshape(len(weight), -1, x.shape[-1])
     y = torch.bmm(flat, weight.mT) if bias is None else torch.baddbmm(bias, flat, weight.mT)
     return y.view(*x.shape[:-1], -1)
 
 
-def _thin(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, rows: Plan) -> torch.Tensor:
+def _thin(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, counts: list[int]) -> torch.Tensor:
     """x A^T B^T with each slot's own A and B; short slots are padded to the longest for one batched product."""
-    parts = x.split(rows.counts)
-    if rows.even:
-        flat = x.reshape(len(a), -1, x.shape[-1])
-    else:
-        flat = nn.utils.rnn.pad_sequence(parts, batch_first=True).flatten(1, -2)
+    even = min(counts) == max(counts)
+    padded = x if even else nn.utils.rnn.pad_sequence(x.split(counts), batch_first=True)
+    flat = padded.reshape(len(a), -1, x.shape[-1])
     y = torch.bmm(torch.bmm(flat, a.to(x.dtype).mT), b.to(x.dtype).mT)
     y = y.view(len(a), -1, *x.shape[1:-1], y.shape[-1])
-    if rows.even:
-        return y.flatten(0, 1)
-    return torch.cat([y[slot, :count] for slot, count in enumerate(rows.counts)])
+    return y.flatten(0, 1) if even else torch.cat([y[slot, :count] for slot, count in enumerate(counts)])
 
 
 def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str) -> None:

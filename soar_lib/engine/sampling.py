@@ -51,9 +51,9 @@ def concatenate(parts: list[Samples]) -> Samples:
 
     def widen(part: Samples) -> list[torch.Tensor]:
         left, right = (prompt - part.prompt.shape[1], 0), (0, completion - part.completion.shape[1])
-        pads = (left, left, right, right, right)
-        tensors = (part.prompt, part.prompt_mask, part.completion, part.mask, part.logprobs)
-        return [torch.nn.functional.pad(t, pad) for t, pad in zip(tensors, pads, strict=True)] + [part.slots]
+        pads = (left, left, right, right, right, (0, 0))
+        tensors = (getattr(part, item.name) for item in fields(part))
+        return [torch.nn.functional.pad(tensor, pad) for tensor, pad in zip(tensors, pads, strict=True)]
 
     return Samples(*(torch.cat(column) for column in zip(*map(widen, parts), strict=True)))
 
