@@ -122,9 +122,8 @@ def test_variants_of_another_world_are_not_judged(tmp_path):
 
 def test_curves_show_the_chosen_arms_and_name_the_others(tables):
     page = svs_views.curves_page(tables, "test_entropy", ("base", "rlvr", "svs"), "rollouts")
-    assert (
-        page.startswith('<img alt="entropy on the test problems"') and "Not measured there: Base (no training)." in page
-    )
+    assert page.startswith('<img alt="entropy on the test problems"')
+    assert "Not measured there: Base (no training)." in page
     head, *found = cells(page)
     assert head[0] == "arm" and "nats" in head[3] and {row[0] for row in found} == {"RLVR", "SvS"}
     assert found[-1] == ["SvS", "3", "45", "0.360 ± 0.014", "2"]

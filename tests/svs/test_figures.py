@@ -51,7 +51,8 @@ def test_curves_are_means_over_seeds_beside_what_they_spent(folder):
 
 def test_entropy_compares_updates_as_far_as_svs_has_them_and_completions_in_full(folder):
     steps = svs_report.steps(folder)
-    longer = steps[steps["arm"] == "rlvr"].assign(arm="rlvr_equal_rollouts", step=lambda own: 2 * own["step"])
+    risen = {"entropy": lambda own: own["entropy"] + own["step"], "step": lambda own: 2 * own["step"]}
+    longer = steps[steps["arm"] == "rlvr"].assign(arm="rlvr_equal_rollouts", **risen)
     figure = svs_plots.entropy(pd.concat([steps, longer]), smoothing=1)
     above, spent, below, _ = map(lines, figure.axes)
     assert list(above) == ["RLVR", "SvS", "RLVR, equal rollouts"] == legend(figure)
@@ -59,10 +60,9 @@ def test_entropy_compares_updates_as_far_as_svs_has_them_and_completions_in_full
     assert spent["RLVR, equal rollouts"][:, 0].tolist() == [0, 15, 30]
     assert below["SvS"].ravel() == pytest.approx([0, 0.41, 2, 0.25, 3, 0.36])
     assert all(axes.get_ylim()[0] == 0 for axes in figure.axes)
-    highest = [
-        max(path.vertices[:, 1].max() for c in axes.collections for path in c.get_paths()) for axes in figure.axes
-    ]
-    assert all(axes.get_ylim()[1] >= top for axes, top in zip(figure.axes, highest))
+    bands = [[path.vertices for band in axes.collections for path in band.get_paths()] for axes in figure.axes]
+    highest = [max(corners[:, 1].max() for corners in own) for own in bands]
+    assert highest[1] > highest[0] and all(axes.get_ylim()[1] >= top for axes, top in zip(figure.axes, highest))
     figure.draw_without_rendering()
     texts = [*figure.texts, *(text for axes in figure.axes for text in axes.findobj(Text) if text.get_text())]
     heading = next(text for text in texts if text.get_text().startswith("Mean over seeds"))

@@ -236,24 +236,16 @@ def test_steps_together_weigh_by_what_they_wrote(tmp_path):
 def test_bins_of_the_folder_agree_with_its_variants(planted):
     frame = report.variants(planted, 5)
     first = frame[(frame["arm"] == "svs") & (frame["seed"] == 0)].iloc[0]
-    expected = {
-        "written": 6,
-        "readable": 5 / 6,
-        "valid": 3 / 5,
-        "leaking": 1 / 6,
-        "duplicate": 1 / 6,
-        "rewarded": 3 / 6,
-    }
+    assert first["written"] == 6
+    expected = {"readable": 5 / 6, "valid": 3 / 5, "leaking": 1 / 6, "duplicate": 1 / 6, "rewarded": 3 / 6}
     assert first[list(expected)].to_dict() == pytest.approx(expected, abs=1e-5)
 
 
 def test_written_has_every_variant_of_every_arm(planted):
     frame = report.written(planted)
     assert list(frame.columns) == report.WRITTEN and len(frame) == sum(map(len, svs_folder.WRITTEN.values()))
-    assert (frame["question"] == "").sum() == 1 and frame["arm"].value_counts().to_dict() == {
-        "svs": 7,
-        "svs_guarded": 1,
-    }
+    assert (frame["question"] == "").sum() == 1
+    assert frame["arm"].value_counts().to_dict() == {"svs": 7, "svs_guarded": 1}
 
 
 def test_kinds_are_counted_with_how_often_they_are_paid(planted, tmp_path):
