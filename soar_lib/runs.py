@@ -5,9 +5,8 @@
     checkpoint/round_0007/                 tensors as safetensors, everything else in state.json
 
 Every file is replaced whole (temporary file, fsync, rename, fsync of the folder), so a reader never sees half a line.
-A round counts from the moment its checkpoint is renamed into place; `state.json` remembers how long each log was then,
-and `open_run` cuts what a killed round wrote beyond it. All randomness comes from keys (`soar_lib.randomness`), so
-there is no generator state to save.
+A round counts once its checkpoint is renamed into place; `state.json` remembers how long each log was then, and
+`open_run` cuts what a killed round wrote beyond it. Randomness comes from keys: no generator state needs saving.
 """
 
 import csv
@@ -18,6 +17,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -93,9 +93,8 @@ def append_csv(path: Path, rows: Sequence[dict]) -> None:
     """Add rows to a CSV file, all of them at once; the first row ever gives the header."""
     if not rows:
         return
-    old = _text(path)
+    old, buffer = _text(path), io.StringIO()
     columns = next(csv.reader(io.StringIO(old))) if old else list(rows[0])
-    buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     if not old:
         writer.writeheader()
@@ -128,17 +127,15 @@ def _text(path: Path) -> str:
 
 def check_folder(folder: str | Path, resume: bool) -> None:
     """Raise `RunError` where a run could not begin or go on in `folder`; touches nothing, loads nothing."""
+    folder = Path(folder)
     try:
-        _check(Path(folder), resume)
+        begun = (folder / "config.json").is_file()
+        foreign = not begun and folder.is_dir() and any(folder.iterdir())
     except OSError as error:
         raise RunError(f"{folder}: cannot be used ({error.strerror}); choose another folder") from error
-
-
-def _check(folder: Path, resume: bool) -> None:
-    if (folder / "config.json").is_file():
-        if not resume:
-            raise RunError(f"{folder}: there is a run in it already; choose another folder or add --resume")
-    elif folder.is_dir() and any(folder.iterdir()):
+    if begun and not resume:
+        raise RunError(f"{folder}: there is a run in it already; choose another folder or add --resume")
+    if foreign:
         raise RunError(f"{folder}: not empty and not a run folder (no config.json); choose another folder")
     there = next(parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent))
     if not there.is_dir():
@@ -149,19 +146,17 @@ def _check(folder: Path, resume: bool) -> None:
 
 def versions() -> dict[str, str]:
     """What a result depends on beside the settings; a library that is absent is "absent"."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+    found = {"python": platform.python_version(), "machine": platform.machine()} | dict.fromkeys(VERSIONED, "absent")
     for name in VERSIONED:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
     return found
 
 
 @dataclass
 class Run:
-    """An open run folder. `round` is the last round that counts (0: none yet); `logs` maps a log's name to its length
-    in characters at that time; `log`, where there is one, is told the metrics of each round that has come to count."""
+    """An open run folder: the last round that counts (0: none yet), each log's length in characters at that time, and
+    who is told the metrics of each round that comes to count."""
 
     folder: Path
     round: int = 0
@@ -217,9 +212,8 @@ def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> No
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a caller hooks into a run: progress bars, a logger (one of `loggers.LOGGERS` by name, or a function that is
-    told the rows of metrics.csv), who hears the lines of text, and who trains SOAR's students (a
-    `student.train.InnerLoop`; None: this process)."""
+    """What a caller hooks into a run: progress bars, a logger (of `loggers.LOGGERS`, or a function that is told rows
+    of metrics.csv), who hears lines of text, who trains SOAR's students (a `student.train.InnerLoop`; None: here)."""
 
     progress: bool = True
     log: str | loggers.Log | None = None
@@ -296,8 +290,8 @@ def _create(folder: Path, config: Any) -> None:
 
 
 def check_same(folder: Path, config: Any) -> None:
-    """Raise `RunError` where the run in `folder` began with other settings; a setting that its config.json does not
-    name, because it is newer than the run, had its default. Warns of other library versions. Touches nothing."""
+    """Raise `RunError` where the run in `folder` began with other settings (one newer than the run had its default).
+    Warns of other library versions. Touches nothing."""
     began = read_json(folder / "config.json")
     changed = differences(_defaults(to_values(type(config)()), began), json.loads(json.dumps(to_values(config))))
     if changed:
