@@ -39,9 +39,8 @@ from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.nano import antiderivatives, world
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
-from soar_lib.verifier.decision import decide
 from soar_lib.verifier.spelling import MAX_CHARACTERS
-from soar_lib.verifier.verify import equal
+from soar_lib.verifier.verify import decide, equal
 
 WELL_POSED = ("correct", "arithmetic", "logic")
 LABELS = (*WELL_POSED, "ill_posed", "ambiguous")

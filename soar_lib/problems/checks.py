@@ -2,7 +2,8 @@ r"""What counts as right, as an argument: a problem's reference answer, or the i
 
 Filtering, accuracy and rewards take a `Check`. With "answer", the default, a response is held against the reference
 answer (`verify`). With "integral" its boxed antiderivative is differentiated and compared with the integrand
-(`integrals`), so nobody need know an answer: that is how LADDER rewards variants that a model has made up (3.1.3).
+(`integrals`, loaded with the first of them), so nobody need know an answer: that is how LADDER rewards variants that a
+model has made up (3.1.3).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
-from soar_lib.verifier import integrals, verify
+from soar_lib.verifier import verify
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ def _answer(problem: Problem) -> str:
 
 
 def _integrand(problem: Problem) -> str:
+    from soar_lib.verifier import integrals
+
     found = integrals.integrand_of(problem.question)
     if found is None:
         raise LoadError(
@@ -39,12 +42,16 @@ def _integrand(problem: Problem) -> str:
 
 def _antiderivatives(pairs: Sequence[tuple[str, str]]) -> list[str]:
     """Verdicts on the last box of each response."""
+    from soar_lib.verifier import integrals
+
     return integrals.check_many([(integrand, verify.extract_boxed(text) or "") for integrand, text in pairs])
 
 
 def _no_integral(question: str) -> str:
     """An integral can be checked where its integrand can be read and has enough points to compare at: then 0, which is
     no antiderivative of anything else, is refuted. Whether the antiderivative is elementary is not decided."""
+    from soar_lib.verifier import integrals
+
     integrand = integrals.integrand_of(question)
     if integrand is None:
         return "no integral"

@@ -1,7 +1,7 @@
 r"""Whether an answer is an antiderivative of an integrand (LADDER section 3.1.3).
 
 Integrand and answer are read by a whitelist (`formulas`). Two rational expressions with exact coefficients are compared
-in this process, by the derivative's residue (`residues`); everything else goes to a process that can be killed
+in this process, by the derivative's residue (`answers`); everything else goes to a process that can be killed
 (`integral_worker`). The verdicts are those of `verify`:
 
 - right, wrong; an answer that cannot be compared at 20 points of its domain is not shown right, hence wrong;
@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from soar_lib.verifier import formulas, workers
+from soar_lib.verifier.answers import residue, slope
 from soar_lib.verifier.formulas import Formula, Unreadable, letters
-from soar_lib.verifier.residues import residue, slope
 from soar_lib.verifier.spelling import clean, split_top
 
 DEADLINE = 5.0  # seconds per pair in the worker; ordinary pairs take a hundredth

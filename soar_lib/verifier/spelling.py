@@ -1,11 +1,21 @@
-r"""One spelling for the many ways to write the same answer: text in, text out, whatever it means (see `answers`)."""
+r"""The answer that a response states, what stands in its last \boxed{}, and one spelling for the many ways to write it.
+
+A box counts wherever it stands, in unfinished thinking too: `problems.prompts` asks for it as the last thing written.
+Text in, text out; `answers` tells what it means.
+"""
 
 import functools
 import re
 import unicodedata
 from fractions import Fraction
 
-from soar_lib.verifier.extraction import boxes
+BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+# What may stand between two boxes of one list: \boxed{1}, \boxed{2} papers and \( n = \boxed{3} \).
+DELIMITERS = re.compile(r"\\[\[\]()]|\\(?:quad|qquad|text|textbf|mbox|,|;|!| )|[$&{}]")
+GAP = re.compile(r"[\s,;.]*|[^.!?\n\\]{0,30}\b(?:and|or)\b[^.!?\n\\]{0,10}")
+CORRECTION = re.compile(
+    r"\b(?:rather|no|not|wait|actually|instead|sorry|mean|correct\w*|should|better)\b", re.IGNORECASE
+)
 
 MAX_CHARACTERS = 2000  # no answer is as long; beyond nothing is cleaned or read
 PLAIN = re.compile(r"(?:[-+*/^(),\d]|\.(?!\.)|(?<![\d ]) | (?!\d)|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))*")
@@ -161,3 +171,49 @@ def split_top(text: str, separators: str) -> list[str]:
             pieces.append(text[start : match.start()].strip())
             start = match.end()
     return [*pieces, text[start:].strip()]
+
+
+# ------------------------------------------------------------------ boxes
+
+
+def boxes(text: str) -> list[tuple[int, int, str]]:
+    r"""Start, end and content of every balanced \boxed{} or \fbox{} that is in no other, in order."""
+    found, opened = [], []
+    for match in BRACE.finditer(text):
+        if match.group()[-1] == "{" and match.group() != "\\{":
+            opened.append(match)
+        elif match.group() == "}" and opened:
+            start = opened.pop()
+            if start.group() != "{":
+                while found and found[-1][0] > start.start():
+                    found.pop()
+                found.append((start.start(), match.end(), text[start.end() : match.start()]))
+    return found
+
+
+def extract_boxed(text: str) -> str | None:
+    r"""The stripped content of the last balanced \boxed{} or \fbox{}; None where there is none or it is empty.
+
+    >>> extract_boxed("\\boxed{4}, no: \\boxed{\\frac{1}{2}}")
+    '\\frac{1}{2}'
+    """
+    found = boxes(text)
+    return found[-1][2].strip() or None if found else None
+
+
+def boxed_answer(text: str) -> str | None:
+    r"""The answer a response states: its last box, joined with the boxes it forms one list with.
+
+    `\boxed{2} and \boxed{3}` is the list `2,3`; `\boxed{2} wait no, \boxed{3}` is 3.
+    """
+    found = boxes(text)
+    if not found or not found[-1][2].strip():
+        return None
+    contents = [found[-1][2].strip()]
+    for (_, end, content), (start, _, _) in zip(found[-2::-1], found[:0:-1]):
+        gap = text[end:start]
+        if not content.strip() or CORRECTION.search(gap) or not GAP.fullmatch(DELIMITERS.sub("", gap)):
+            break
+        if content.strip() != contents[0]:
+            contents.insert(0, content.strip())
+    return ",".join(contents)

@@ -1,30 +1,44 @@
 r"""One function decides equality for rewards, filtering and evaluation alike (design: verifier).
 
-`check` takes the answer out of the last balanced \boxed{} (`extraction`), reads and compares it where that is cheap
-(`answers`, `decision`), and only then asks Math-Verify in a process that can be killed (`workers`). Model text is never
+`check` takes the answer out of the last balanced \boxed{} (`spelling`), reads it (`answers`), compares it where that is
+cheap (`same`), and only then asks Math-Verify in a process that can be killed (`workers`). Model text is never
 evaluated. The verdicts:
 
 - right, wrong;
 - unparsed: the response has no balanced box, or an empty one;
 - timeout: Math-Verify ran out of time or memory. No reward either, but counted apart.
 
+What `same` decides must be sound: False is given only where both sides were understood, or where one side cannot be
+read by anybody. POLICY is a careful human grader's; beside it:
+
+- a decimal stands for a value that it is not equal to only with ten significant digits or more;
+- `1000,99` is `1000.99`; `1e3` and `4.2e-5` are powers of ten, unless both answers hold an e.
+
 Importing this module imports neither sympy nor Math-Verify; this process never does.
 """
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 from soar_lib.verifier import workers
-from soar_lib.verifier.answers import read, understood
-from soar_lib.verifier.decision import cleaned, decide
-from soar_lib.verifier.extraction import boxed_answer, extract_boxed
-from soar_lib.verifier.spelling import MAX_CHARACTERS
+from soar_lib.verifier.answers import LEFT_SIDE, PRIME, Form, point, read, understood
+from soar_lib.verifier.formulas import symbols
+from soar_lib.verifier.spelling import MAX_CHARACTERS, boxed_answer, clean, extract_boxed
 
-__all__ = ["VERDICTS", "check", "check_many", "equal", "extract_boxed", "parses", "verdict_counts"]
+__all__ = ["VERDICTS", "check", "check_many", "decide", "equal", "extract_boxed", "parses", "verdict_counts"]
 
 VERDICTS = ("right", "wrong", "unparsed", "timeout")
 DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseconds
+NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
+DECIMAL = re.compile(r"-?\d*\.\d+")
+DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+POWER_OF_TEN = re.compile(rf"(?<![\w.\\/^])({NUMBER})[eE]([-+]?\d{{1,3}})(?![\w.])")
+LETTER_E = re.compile(r"(?<![a-zA-Z])[eE](?![a-zA-Z])")
+ROUNDED_DIGITS = 10
+LETTER_UNIT = re.compile(rf"({NUMBER})\s*([cdghlmst]|[a-zA-Z]{{2,}})")  # 5 m, 5 s, 5 cm
 
 
 def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
@@ -87,3 +101,189 @@ def _asked(gold: str, answer: str, deadline: float) -> str:
 def _for_algebra(text: str) -> str:
     """A cleaned answer in LaTeX that Math-Verify reads."""
     return text.replace("°", "^{\\circ}").replace("%", "\\%").replace("*", "\\cdot ")
+
+
+# ------------------------------------------------------------------ deciding without computer algebra
+
+
+def decide(gold: str, answer: str) -> bool | None:
+    r"""Whether `answer` (content of a box) states the same as `gold`; None where only computer algebra can tell.
+
+    >>> decide("\\frac{1}{2}", "0.5"), decide("1, 2", "2, 1"), decide("(1, 2)", "(2, 1)"), decide("2", "\\sqrt{4}")
+    (True, True, False, None)
+    """
+    if max(len(gold), len(answer)) > MAX_CHARACTERS:
+        return gold == answer
+    left, right = cleaned(gold, answer)
+    if _unspaced(left) == _unspaced(right) or _decimal_comma(left, right):
+        return True
+    return same(read(left), read(right))
+
+
+def cleaned(gold: str, answer: str) -> tuple[str, str]:
+    """Both answers in one spelling."""
+    left, right = clean(gold), clean(answer)
+    if LETTER_E.search(left) and LETTER_E.search(right):
+        return left, right
+    return tuple(POWER_OF_TEN.sub(r"\1*10^{\2}", text) if "e" in text.lower() else text for text in (left, right))
+
+
+def _unspaced(text: str) -> str:
+    return re.sub(r"(?<!\d) | (?!\d)", "", text)
+
+
+def _decimal_comma(a: str, b: str) -> bool:
+    if DECIMAL_COMMA.fullmatch(a):
+        a, b = b, a
+    return bool(DECIMAL.fullmatch(a) and DECIMAL_COMMA.fullmatch(b)) and Fraction(a) == Fraction(b.replace(",", "."))
+
+
+def same(gold: Form, answer: Form) -> bool | None:
+    """Whether two forms state the same; None where unknown."""
+    if gold == answer and gold.kind != "malformed":
+        return True
+    if "malformed" in (gold.kind, answer.kind):
+        return None if gold.kind in ("malformed", "unclear") else False
+    rule = _rule(gold.kind, answer.kind)
+    return rule(gold, answer) if callable(rule) else rule
+
+
+# ------------------------------------------------------------------ rules
+
+
+def _equations(gold: Form, answer: Form) -> bool | None:
+    """Right sides; a left side that is no letter, as in 6 + 6 = 12, must be equal to its right side."""
+    if answer.kind != "equation":
+        return same(gold.items[1], answer) if LEFT_SIDE.fullmatch(gold.text) else None
+    if gold.kind == "equation":
+        return same(gold.items[1], answer.items[1]) if gold.text == answer.text else None
+    first, last = answer.items
+    if LEFT_SIDE.fullmatch(last.text):  # 12 = x
+        return None
+    verdict = same(gold, last)
+    sound = LEFT_SIDE.fullmatch(answer.text) or same(first, last)
+    return verdict if sound or verdict is False else None
+
+
+def _pieces(gold: Form, answer: Form) -> bool | None:
+    if gold.kind != answer.kind:
+        return False if gold.kind == "text" and len(gold.text) > 1 else None
+    if len(gold.items) != len(answer.items):
+        return None
+    values = _all(same(a, b) for a, b in zip(gold.items, answer.items))
+    return gold.text == answer.text if values else values
+
+
+def _letters(gold: Form, answer: Form) -> bool | None:
+    """Letter by letter; a word is no number, but bare letters may also be a product."""
+    kinds = {gold.kind, answer.kind}
+    if kinds <= TEXTS or any(form.kind == "value" and len(form.text) == 1 for form in (gold, answer)):
+        equal = gold.text.casefold() == answer.text.casefold()
+        return True if equal else None if kinds == {"words"} else False
+    other = answer if gold.kind in TEXTS else gold
+    if other.kind == "value" and ("text" in kinds or not symbols(other.formula)):
+        return False
+    if gold.kind == "text" and gold.text not in ("nosolution", ""):
+        bare = re.sub(r"\\[a-zA-Z]+|[^a-zA-Z]", "", answer.text).casefold()
+        return None if sorted(bare) == sorted(gold.text) else False
+    return None
+
+
+def _in_order(gold: Form, answer: Form) -> bool | None:
+    if len(gold.items) != len(answer.items) or gold.kind == answer.kind == "tuple" and gold.text != answer.text:
+        return False
+    return _all(same(a, b) for a, b in zip(gold.items, answer.items))
+
+
+def _members(gold: Form, answer: Form) -> bool | None:
+    """Equality as sets: everything on either side is also on the other. With `...` the order counts."""
+    if answer.kind == "tuple" and answer.text not in ("()", "[]"):
+        return False
+    given, found = (form.items if form.kind in COLLECTIONS else (form,) for form in (gold, answer))
+    if any(item.kind == "dots" for item in given + found):
+        return _in_order(gold, answer)
+    if all(item.kind == "value" and item.formula.head == "number" for item in given + found):
+        if not any(DECIMAL.fullmatch(item.text) for item in given + found):
+            return {item.residue for item in given} == {item.residue for item in found}
+    table = [[same(a, b) for b in found] for a in given]
+    return _all([_any(row) for row in table] + [_any(column) for column in zip(*table)])
+
+
+def _all(verdicts: Iterable[bool | None]) -> bool | None:
+    verdicts = list(verdicts)
+    return False if False in verdicts else None if None in verdicts else True
+
+
+def _any(verdicts: Iterable[bool | None]) -> bool | None:
+    return True if True in verdicts else None if None in verdicts else False
+
+
+def _based(gold: Form, answer: Form) -> bool:
+    digits, base = zip(*((form.text.lstrip("0") + "_").split("_")[:2] for form in (gold, answer)))
+    return digits[0] == digits[1] and (not all(base) or base[0] == base[1])
+
+
+def _numbers(gold: Form, answer: Form) -> bool | None:
+    """Both as written, both as fractions of 100 and of pi."""
+    a, b = (form.items[0] if form.items else form for form in (gold, answer))
+    if a.residue == b.residue:
+        return True
+    if gold.kind == answer.kind == "value":
+        return _values(a, b)
+    pi = point("pi") if "degrees" in (gold.kind, answer.kind) else 1
+    scale = {"value": 1, "percent": pow(100, -1, PRIME), "degrees": pow(180, -1, PRIME) * pi}
+    return (a.residue * scale[gold.kind] - b.residue * scale[answer.kind]) % PRIME == 0
+
+
+def _values(gold: Form, answer: Form) -> bool | None:
+    """Different residues are different values, but for units written as letters and for long rounded decimals."""
+    if bool(symbols(gold.formula)) != bool(symbols(answer.formula)):
+        number, other = (answer, gold) if symbols(gold.formula) else (gold, answer)
+        unit = LETTER_UNIT.fullmatch(other.text)
+        long = _digits(number) >= ROUNDED_DIGITS and symbols(other.formula) <= {"pi", "exp"}
+        return None if long or unit and read(unit.group(1)).residue == number.residue else False
+    for decimal, other in ((gold, answer), (answer, gold)):
+        if _digits(decimal) >= ROUNDED_DIGITS and other.formula.head == "number":
+            half = Fraction(1, 2 * 10 ** len(decimal.text.split(".")[1]))
+            if abs(decimal.formula.number - other.formula.number) <= half:
+                return True
+    return False
+
+
+def _digits(form: Form) -> int:
+    """The significant digits of a decimal, 0 of anything else."""
+    return len(form.text.lstrip("-0.").replace(".", "")) if DECIMAL.fullmatch(form.text) else 0
+
+
+# ------------------------------------------------------------------ the policy
+
+ANY = None
+TEXTS, COLLECTIONS = {"text", "words"}, {"list", "set", "tuple"}
+NUMBERS = {"value", "percent", "degrees"}
+SIMPLE = NUMBERS | {"infinity", "dots"}
+POLICY = [  # kinds of the gold answer, kinds of the given one, rule or verdict; the first row that fits decides
+    ({"equation"}, ANY, _equations),  # x = 5 is 5 and x = 10/2; x = 5 against y = 5 is for computer algebra
+    (ANY, {"equation"}, _equations),  # 12 is x = 12 and 6 + 6 = 12
+    ({"pieces"}, ANY, _pieces),  # 133 Ps, 134 Qs: words and values in order
+    (ANY, {"pieces"}, _pieces),
+    (TEXTS, ANY, _letters),  # east is East and \text{(E)} is E
+    (ANY, TEXTS, _letters),
+    (COLLECTIONS, {"unclear", "chain"}, None),
+    ({"unclear", "chain"}, COLLECTIONS, None),
+    ({"tuple"}, {"tuple", "list"}, _in_order),  # (1, 2) is 1, 2 without brackets, but neither 2, 1 nor [1, 2)
+    ({"tuple"}, {"set"}, False),
+    ({"set"}, {"tuple"}, False),
+    (COLLECTIONS, ANY, _members),  # a list is a set: unordered, a repetition counts once; 1, 2 is (2, 1) too
+    (ANY, COLLECTIONS, _members),
+    ({"based", "value"}, {"based"}, _based),  # 506_7 is 506 without its base, but neither 506_8 nor 251
+    ({"based"}, {"value"}, _based),
+    (NUMBERS, NUMBERS, _numbers),  # 28% is 28 and 0.28; 60 degrees are 60 and pi/3
+    ({"ratio"}, {"ratio"}, _in_order),  # 3:4 is not 6:8: a ratio is asked for in lowest terms, or as it was given
+    (SIMPLE, SIMPLE, False),
+    (ANY, ANY, None),
+]
+
+
+@functools.cache
+def _rule(gold: str, answer: str):
+    return next(rule for a, b, rule in POLICY if (a is ANY or gold in a) and (b is ANY or answer in b))

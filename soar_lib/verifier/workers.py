@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ MAX_WORKERS = 8
 MEMORY_BYTES = 2 * 2**30  # address space of one worker; sympy and the grammar alone map about 0.5 GB
 START_SECONDS = 120
 PATIENCE = 10  # a deadline of processor time ends after so many times as long by the clock
+GRACE = 60  # seconds beyond, after which the parent ends a worker that cannot end itself: a stopped one
 
 
 class Worker:
@@ -40,7 +42,7 @@ class Worker:
         code = START.format(seconds=START_SECONDS, root=ROOT, module=module, own=__name__)
         command = [sys.executable, "-P", "-c", code]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        if self.process.stdout.readline() != b'"ready"\n':
+        if self._line(START_SECONDS) != b'"ready"\n':
             self.kill()
             raise RuntimeError(
                 "the verifier's worker process did not start: its own message is on standard error; "
@@ -57,8 +59,12 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps([seconds, question]).encode() + b"\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
+            line = self._line(PATIENCE * seconds)
         return json.loads(line) if line.endswith(b"\n") else None
+
+    def _line(self, seconds: float) -> bytes:
+        """The next line, empty where the process ended or wrote none within `seconds` and GRACE."""
+        return self.process.stdout.readline() if wait([self.process.stdout], seconds + GRACE) else b""
 
     def alive(self) -> bool:
         return self.process.poll() is None

@@ -13,12 +13,9 @@ from pathlib import Path
 import pytest
 
 from soar_lib.verifier import integrals, workers
-from soar_lib.verifier.answers import read, understood
-from soar_lib.verifier.decision import decide
-from soar_lib.verifier.extraction import boxed_answer, boxes
-from soar_lib.verifier.residues import MAX_EXPONENT
-from soar_lib.verifier.spelling import clean
-from soar_lib.verifier.verify import VERDICTS, check, check_many, equal, extract_boxed, parses, verdict_counts
+from soar_lib.verifier.answers import MAX_EXPONENT, read, understood
+from soar_lib.verifier.spelling import boxed_answer, boxes, clean
+from soar_lib.verifier.verify import VERDICTS, check, check_many, decide, equal, extract_boxed, parses, verdict_counts
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HANG = r"\boxed{\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}}"
@@ -220,7 +217,7 @@ def test_cases_agree_but_for_the_listed_ones():
     assert len(different) == len(DISAGREEMENTS) == 10
 
 
-# The table's second part: what it calls policies are choices, and these are made otherwise (see `decision.POLICY`).
+# The table's second part: what it calls policies are choices, and these are made otherwise (see `verify.POLICY`).
 CHOICES = {
     "choice-with-text": "a letter with its text is not the letter: a prompt that wants the letter says so",
     "interval-vs-list": "[1,2] may be a list, as reasoning-gym writes them: 1, 2 in this order is right",
@@ -392,6 +389,16 @@ def test_a_worker_that_had_to_wait_is_not_out_of_time():
     worker.process.send_signal(signal.SIGSTOP)
     threading.Timer(1.0, worker.process.send_signal, [signal.SIGCONT]).start()
     assert check("5/15", r"\boxed{\frac{\sqrt{25}}{15}}", deadline=0.5) == "right"
+
+
+def test_a_worker_that_stays_stopped_is_a_timeout_and_is_replaced(monkeypatch):
+    monkeypatch.setattr(workers, "GRACE", 0.5)
+    workers.stop()
+    assert check("2/4", r"\boxed{\frac{\sqrt{4}}{4}}") == "right"
+    (worker,) = workers._started
+    worker.process.send_signal(signal.SIGSTOP)
+    assert check("5/15", r"\boxed{\frac{\sqrt{25}}{15}}", deadline=0.1) == "timeout"
+    assert not worker.alive() and check("5/15", r"\boxed{\frac{\sqrt{25}}{15}}") == "right"
 
 
 def test_an_interrupt_is_not_the_workers_to_answer():
