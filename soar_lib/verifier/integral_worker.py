@@ -21,6 +21,7 @@ from statistics import median
 import mpmath
 from mpmath import mp
 
+from soar_lib.verifier.answers import MAX_EXPONENT
 from soar_lib.verifier.formulas import Formula, letters
 from soar_lib.verifier.integrals import read
 
@@ -33,7 +34,6 @@ STABLE = 1e-12  # they agree to this, relative to the value, or are both below N
 NOTHING = 1e-15
 SMALLEST = 1e-20  # an integrand of this size is 0
 MAX_MAGNITUDE = 256  # bits before the point in an argument of a function
-MAX_EXPONENT = 10**12
 MPMATH = {"abs": "fabs", "Si": "si", "Ci": "ci", "Ei": "ei"}  # names that differ from ours
 
 
@@ -74,12 +74,8 @@ def value(formula: Formula, at: dict, m=mp):
 
 
 def derivative(formula: Formula, at: dict, variable: str):
-    """The derivative to the working precision, from two values that are computed with three times the digits."""
-    digits = mp.dps
-    with mp.workdps(3 * digits):
-        step = mp.mpf(10) ** -digits
-        low, high = (value(formula, at | {variable: at[variable] + sign * step}) for sign in (-1, 1))
-        return (high - low) / (2 * step)
+    """The derivative to the working precision, from two values near by with more than twice the digits."""
+    return mp.diff(lambda x: value(formula, at | {variable: x}), at[variable])
 
 
 def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | str:
