@@ -23,9 +23,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
-from soar_lib import loggers
 from soar_lib.records import Problem
 from soar_lib.settings.values import differences, to_values
 
@@ -208,37 +205,6 @@ def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> No
     os.rename(temporary, folder)
     sync_folder(folder.parent)
     sync_folder(folder.parent.parent)
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What a caller hooks into a run: progress bars, a logger (of `loggers.LOGGERS`, or a function that is told rows
-    of metrics.csv), who hears lines of text, who trains SOAR's students (a `student.train.InnerLoop`; None: here)."""
-
-    progress: bool = True
-    log: str | loggers.Log | None = None
-    say: Callable[[str], None] = print
-    inner_loop: Any = None
-
-    def __post_init__(self) -> None:
-        loggers.check_logger(self.log)
-
-
-Commit = tuple[dict[str, dict], dict[str, Any], dict[str, Sequence[dict]]]  # tensors, state, rows for each log
-Stage = Callable[[], Commit]
-
-
-def run_stages(
-    this: Run, stages: Sequence[Stage], hooks: Hooks, title: str, unit: str = "stage", note: Callable[[], dict] = dict
-) -> None:
-    """Do the stages of a run that are left, each ended by the commit it returns; the bar shows what `note` says."""
-    bar = tqdm(total=len(stages), initial=this.round, desc=title, unit=unit, disable=not hooks.progress)
-    with bar, loggers.opened(hooks.log, this.folder, read_json(this.folder / "config.json")) as this.log:
-        for stage in stages[this.round :]:
-            tensors, state, records = stage()
-            this.commit(tensors, state, **records)
-            bar.set_postfix(note(), refresh=False)
-            bar.update()
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:

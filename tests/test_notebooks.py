@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 import soar_lib
 from soar_lib import runs
 from soar_lib.engine.lora import stack
+from soar_lib.hooks import Hooks
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -130,7 +131,7 @@ def test_the_round_by_hand_is_the_first_round_of_a_run(tmp_path):
     names = {"RUNS": tmp_path}
     exec(source.replace(plain, f"{plain[:-1]}, **{changes})"), names)
     config = soar_lib.preset("smoke", soar_lib.SoarConfig, problems=str(tmp_path / "smoke_filter"), rounds=1, **changes)
-    result = soar_lib.run(config, tmp_path / "run", hooks=runs.Hooks(progress=False))
+    result = soar_lib.run(config, tmp_path / "run", hooks=Hooks(progress=False))
     first = result.rounds[0]
     assert (first.rewards, first.baseline_accuracy) == (names["gains"], names["before"])
     assert first.promoted and names["promoted"] and first.chosen == (names["k"], names["j"]) == (1, 0)

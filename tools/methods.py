@@ -38,6 +38,7 @@ import pandas as pd
 from soar_lib import meter, runs
 from soar_lib.cli.arguments import grouped_settings, known_settings
 from soar_lib.engine.base import Base, load_for
+from soar_lib.hooks import Hooks
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LadderConfig
@@ -120,7 +121,7 @@ def run(
     out: str | Path,
     resume: bool = False,
     base: Base | None = None,
-    hooks: runs.Hooks = runs.Hooks(),
+    hooks: Hooks = Hooks(),
 ) -> pd.DataFrame:
     """Run all methods into a folder, or go on with what is there; returns the table (methods.csv).
 
@@ -177,7 +178,7 @@ def announce(config: MethodsConfig, say: Callable[[str], None]) -> dict[str, Any
 # ------------------------------------------------------------------ the parts
 
 
-def _filter(config: MethodsConfig, out: Path, hooks: runs.Hooks) -> None:
+def _filter(config: MethodsConfig, out: Path, hooks: Hooks) -> None:
     """Hard train and hard test, and the pool that RLVR and SvS learn from: all but hard test."""
     hooks.say(f"filter: {filtering.run(config.filter, out / 'filter', resume=True, progress=hooks.progress)}")
     train, _ = hard_sets(out / "filter")
@@ -205,7 +206,7 @@ def soar_folders(config: MethodsConfig, out: Path) -> list[Path]:
     return [out / "soar" / f"seed{seed}" for seed in range(config.seeds)]
 
 
-def _fresh(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: runs.Hooks) -> None:
+def _fresh(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: Hooks) -> None:
     """Hard-Only on the whole budget, and SOAR's fresh students on what its runs have left of it."""
     folders = soar_folders(config, out)
     left = budget - config.evaluate.teacher_samples - max(map(methods_report.spent_by_soar, folders))
@@ -241,7 +242,7 @@ def _steps(rollouts: int, student: Any, least: int, what: str, setting: str) -> 
     return steps
 
 
-def _trees(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: runs.Hooks) -> int:
+def _trees(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: Hooks) -> int:
     """Grow LADDER's trees once, to see what they cost; its run grows the same ones."""
     trees = ladder_config(config, out, budget, spent=0)
     shortest = replace(trees.student, steps=trees.student.optimiser.warmup + 1)
@@ -290,7 +291,7 @@ def main(argv: list[str] | None = None) -> int:
         config = grouped_settings(arguments, preset)
         runs.check_folder(out, arguments.resume)
         with meter.metered(out, announce(config, say)):
-            table = run(config, out, arguments.resume, hooks=runs.Hooks(say=say))
+            table = run(config, out, arguments.resume, hooks=Hooks(say=say))
     except (ConfigError, LoadError, runs.RunError, OSError) as error:
         print(f"methods: {first_line(error)}", file=sys.stderr)
         return 2

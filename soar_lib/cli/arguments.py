@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from soar_lib import loggers
+from soar_lib import hooks
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.settings.presets import PRESETS, preset
 from soar_lib.settings.student import BASE_SETTINGS, BaseSettings, FilterConfig
@@ -76,7 +76,7 @@ def _add_options(add: Callable[..., Any], name: str) -> None:
     add("--out", type=Path, default=out, metavar="FOLDER", help=f"run folder (default: {out})")
     add("--resume", action="store_true", help="go on with the run in FOLDER, or begin it")
     if name in LOGGED:
-        add("--log", metavar="LOGGER", help=f"show the metrics elsewhere too: {', '.join(loggers.LOGGERS)}")
+        add("--log", metavar="LOGGER", help=f"show the metrics elsewhere too: {', '.join(hooks.LOGGERS)}")
     if name in SHARED:
         add("--ray", metavar="ADDRESS", help=RAY)
         add("--actors", type=int, metavar="N", help="Ray actors (default: one per GPU)")

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from soar_lib import loggers, runs
+from soar_lib import hooks, runs
 from soar_lib.cli.arguments import KINDS, check_ray, grouped_settings, parser, settings
+from soar_lib.hooks import Hooks
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.rows import LoadError
 from soar_lib.settings.cost import Part, describe_cost
@@ -69,9 +70,9 @@ def _taught(config: SoarConfig, out: Path, arguments: argparse.Namespace) -> Non
 
 
 @contextlib.contextmanager
-def _hooks(arguments: argparse.Namespace, config: Any, students: int | None = None) -> Iterator[runs.Hooks]:
+def _hooks(arguments: argparse.Namespace, config: Any, students: int | None = None) -> Iterator[Hooks]:
     """What a command hooks into its run; with --ray its students (a SOAR run's) are trained on the actors."""
-    hooks = runs.Hooks(log=arguments.log, say=say)
+    hooks = Hooks(log=arguments.log, say=say)
     if vars(arguments).get("ray") is None:
         yield hooks
         return
@@ -202,7 +203,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 2 for a mistake of the user's, 130 for an interrupt."""
     arguments = parser().parse_args(argv)
     try:
-        loggers.check_logger(vars(arguments).get("log"))
+        hooks.check_logger(vars(arguments).get("log"))
         check_ray(arguments)
         COMMANDS[arguments.command](arguments)
     except (ConfigError, LoadError, runs.RunError, OSError) as error:

@@ -31,6 +31,7 @@ from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, stack
+from soar_lib.hooks import Commit, Hooks, run_stages
 from soar_lib.ladder import ttrl, variants
 from soar_lib.ladder.reward import majority_rewards, verified_rewards
 from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
@@ -39,7 +40,7 @@ from soar_lib.problems.likeness import Known, canonical
 from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Problem, Score
-from soar_lib.runs import Hooks, RunError
+from soar_lib.runs import RunError
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import by_trl
 from soar_lib.settings.values import ConfigError
@@ -100,11 +101,11 @@ def run(
     if this.round and (tensors := this.load()[0]):
         climb.students = climb.fresh(0).load(tensors["students"])
 
-    def stage(do: Callable[[Climb], Records]) -> runs.Commit:
+    def stage(do: Callable[[Climb], Records]) -> Commit:
         records = do(climb)
         return {"students": climb.students.state_dict()} if climb.students else {}, {}, records
 
-    runs.run_stages(this, [partial(stage, do) for do in plan(config, test)], hooks, "LADDER")
+    run_stages(this, [partial(stage, do) for do in plan(config, test)], hooks, "LADDER")
 
 
 def problems(config: LadderConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:

@@ -44,7 +44,10 @@ def load_file(path: str | Path) -> list[Problem]:
 
 def hard_sets(folder: str | Path) -> tuple[list[Problem], list[Problem]]:
     """Hard train and hard test of a finished filter run. Raises LoadError where it has not ended or kept nothing."""
-    return load_file(Path(folder) / "hard_train.jsonl"), load_file(Path(folder) / "hard_test.jsonl")
+    train, test = (Path(folder) / f"hard_{part}.jsonl" for part in ("train", "test"))
+    if not train.is_file():
+        raise LoadError(f"{folder}: no folder of a finished filter run (no {train.name}); finish it with --resume")
+    return load_file(train), load_file(test)
 
 
 def problems_of(rows: Iterable[tuple[int, dict]], source: str, place: str) -> list[Problem]:

@@ -24,11 +24,11 @@ from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, stack
+from soar_lib.hooks import Commit, Hooks, Stage, run_stages
 from soar_lib.measure.passk import read_scores, table
 from soar_lib.measure.quality import Judge, exact
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
-from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import StudentSettings, by_trl
 from soar_lib.soar import arms
@@ -100,8 +100,8 @@ def run(
     evaluation = Evaluation(config, base, sources, transfer, this, hooks)
     _check_sources(out, this.load()[1]["sources"] if this.round else names, names)
     writing = partial(_write, evaluation, judge or exact)
-    runs.run_stages(this, [writing], hooks, "teachers' problems")
-    runs.run_stages(this, [writing, *_stages(evaluation)], hooks, "evaluation")
+    run_stages(this, [writing], hooks, "teachers' problems")
+    run_stages(this, [writing, *_stages(evaluation)], hooks, "evaluation")
     return _finish(evaluation)
 
 
@@ -130,7 +130,7 @@ def _write(evaluation: Evaluation, judge: Judge) -> Commit:
     return _commit(evaluation, None, problems=arms.write(evaluation.base, evaluation.config, evaluation.sources, judge))
 
 
-def _stages(evaluation: Evaluation) -> list[runs.Stage]:
+def _stages(evaluation: Evaluation) -> list[Stage]:
     training = [
         partial(_train, evaluation, part, phase)
         for part in parts(evaluation.trained, 1 if by_trl(evaluation.config) else evaluation.config.together)

@@ -28,10 +28,10 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft, stack
 from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
+from soar_lib.hooks import Commit, Hooks, run_stages
 from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, SyntheticProblem
-from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError, chosen
 from soar_lib.soar import teacher
@@ -125,7 +125,7 @@ def run(
         return {"gain": f"{state.history[-1]:+.3f}", "promotions": len(state.baselines) - 1}
 
     stages = [partial(stage, number) for number in range(1, config.rounds + 1)]
-    runs.run_stages(this, stages, hooks, "SOAR", "round", note)
+    run_stages(this, stages, hooks, "SOAR", "round", note)
     _finish(loop, state, folder)
     return read_result(folder)
 

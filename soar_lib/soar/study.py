@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soar_lib import runs
+from soar_lib.hooks import Hooks
 from soar_lib.settings.cost import Part
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, change, require, require_one_base
@@ -200,7 +201,7 @@ def run(
     out: str | Path,
     resume: bool = False,
     judge: "Judge | None" = None,
-    hooks: runs.Hooks = runs.Hooks(),
+    hooks: Hooks = Hooks(),
 ) -> "pd.DataFrame":
     """Run a study into a folder, or go on with the one that is there; returns the table of claims (claims.csv).
 
@@ -230,7 +231,7 @@ def run(
 
 
 def _run_arm(
-    config: StudyConfig, arm: StudyArm, out: Path, base: "Base | None", judge: "Judge | None", hooks: runs.Hooks
+    config: StudyConfig, arm: StudyArm, out: Path, base: "Base | None", judge: "Judge | None", hooks: Hooks
 ) -> None:
     """An arm's SOAR runs, then their evaluation; what is finished is only read, and needs no base."""
     from soar_lib.soar import evaluate

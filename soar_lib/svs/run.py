@@ -26,11 +26,11 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft
 from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
+from soar_lib.hooks import Commit, Hooks, run_stages
 from soar_lib.problems.likeness import overlap
 from soar_lib.problems.load import load
 from soar_lib.randomness import generator
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
-from soar_lib.runs import Commit, Hooks
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError
 from soar_lib.student.train import problem_order
@@ -120,7 +120,7 @@ def train_arm(
     arm = restored(base, config, this, sets, rephrase)
     stages = [partial(_step, base, arm, step) for step in range(len(arm.sizes))]
     stages += [partial(_scores, base, arm, part) for part in SETS if sets[part]]
-    runs.run_stages(this, stages, hooks, folder.name, "step")
+    run_stages(this, stages, hooks, folder.name, "step")
     for slot, seed in enumerate(arm.seeds if arm.sizes else ()):
         save_peft(arm.learner.adapters, slot, folder / "adapters" / f"seed{seed}", base.name)
     result = {"steps": len(arm.sizes), "rollouts": arm.spent, "entropy": arm.entropy}

@@ -82,7 +82,7 @@ HEAVY = [
     ("soar --out new --problems bad.jsonl", "bad.jsonl:2: not JSONL"),
     ("filter --out new --problems rg:chain_summ", "rg:chain_summ: no such reasoning-gym family; did you mean"),
     ("soar --out new --problems nowhere", "nowhere: neither a file nor a reasoning-gym family"),
-    ("ladder --out new --problems nowhere", "neither a file nor a reasoning-gym family"),
+    ("ladder --out new --problems nowhere", "nowhere: no folder of a finished filter run (no hard_train.jsonl)"),
 ]
 
 

@@ -21,9 +21,9 @@ from soar_lib.cluster import joining
 from soar_lib.cluster import students as shared_out
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
+from soar_lib.hooks import Hooks
 from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
-from soar_lib.runs import Hooks
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate

@@ -16,6 +16,7 @@ import words
 from soar_lib import runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine.lora import Adapters
+from soar_lib.hooks import Hooks
 from soar_lib.ladder import report, ttrl, variants
 from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LADDER_ARMS, MIT, TTRL_ARMS, LadderConfig
@@ -36,7 +37,7 @@ SMALL = {
 }  # fmt: skip
 
 
-QUIET = runs.Hooks(progress=False)
+QUIET = Hooks(progress=False)
 
 
 def world(folder: Path) -> Path:
@@ -313,7 +314,7 @@ def test_fewer_problems_are_drawn_under_the_seed(place):
 
 def test_a_log_is_told_every_row_of_the_metrics(place, tmp_path):
     told, out = [], tmp_path / "run"
-    ladder.run(settings(place, arms=("base", "originals")), out, hooks=runs.Hooks(False, told.extend))
+    ladder.run(settings(place, arms=("base", "originals")), out, hooks=Hooks(False, told.extend))
     kept = pd.read_csv(out / "metrics.csv")
     assert len(told) == len(kept) > 0 and [row["reward"] for row in told] == pytest.approx(kept["reward"].tolist())
 

@@ -14,10 +14,10 @@ from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.engine.update import completion_logprobs, make_learner
+from soar_lib.hooks import Hooks
 from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
 from soar_lib.randomness import uniforms
 from soar_lib.records import Draw
-from soar_lib.runs import Hooks
 from soar_lib.settings.values import ConfigError, chosen, described, from_values
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher

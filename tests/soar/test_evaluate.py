@@ -12,9 +12,10 @@ import words
 
 from soar_lib import runs
 from soar_lib.engine.base import load
+from soar_lib.hooks import Hooks
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.quality import Verdict
-from soar_lib.runs import Hooks, RunError
+from soar_lib.runs import RunError
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import change, from_values
 from soar_lib.soar import evaluate

@@ -13,7 +13,7 @@ from tiny_world import settings
 from soar_lib import runs
 from soar_lib.engine import lora
 from soar_lib.engine.base import load
-from soar_lib.runs import Hooks
+from soar_lib.hooks import Hooks
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import run as soar
 from soar_lib.soar.reward import Measured, OuterStep, grounded

@@ -11,8 +11,9 @@ import pytest
 import words
 
 from soar_lib import runs
+from soar_lib.hooks import Hooks
 from soar_lib.problems import filtering
-from soar_lib.runs import Hooks, RunError
+from soar_lib.runs import RunError
 from soar_lib.settings.cost import announce, cost, total
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.soar import study

@@ -17,11 +17,11 @@ from soar_lib.cli import commands as cli
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples
+from soar_lib.hooks import Hooks
 from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.prompts import student_messages
-from soar_lib.runs import Hooks
 from soar_lib.settings.cost import describe_cost, describe_memory
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.presets import preset  # fmt: skip
@@ -230,7 +230,7 @@ def test_ladder_by_grpo_of_trl_on_integrals(nano, tmp_path):
     arms = {"arms": ("base", "originals", "ladder"), "student.trainer": "trl", "student.steps": 3}
     config = preset("smoke", LadderConfig, **where | arms)
     assert config.student.optimiser.kl > 0 and config.student.advantage == "grpo"
-    ladder.run(config, tmp_path / "run", base=nano, hooks=runs.Hooks(progress=False))
+    ladder.run(config, tmp_path / "run", base=nano, hooks=Hooks(progress=False))
     scores = runs.read_jsonl(tmp_path / "run" / "scores.jsonl")
     assert {score["arm"] for score in scores} == {"base", "originals", "ladder"}
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")

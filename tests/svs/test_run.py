@@ -14,7 +14,8 @@ from soar_lib import runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine import lora
 from soar_lib.engine.base import Base, load
-from soar_lib.runs import Hooks, Run, RunError
+from soar_lib.hooks import Hooks
+from soar_lib.runs import Run, RunError
 from soar_lib.settings.cost import cost
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError, to_values

@@ -7,13 +7,14 @@ import pytest
 
 from soar_lib import runs
 from soar_lib.engine.base import load as load_base
+from soar_lib.hooks import Hooks
 from soar_lib.problems.likeness import overlap
 from soar_lib.problems.rows import load_file
 from soar_lib.records import Problem
 from soar_lib.settings.values import ConfigError
 from tools import methods, methods_report
 
-QUIET = runs.Hooks(progress=False, say=lambda text: None)
+QUIET = Hooks(progress=False, say=lambda text: None)
 
 
 def smoke(**changes) -> methods.MethodsConfig:
@@ -24,7 +25,7 @@ def smoke(**changes) -> methods.MethodsConfig:
 def run(tmp_path_factory):
     """(folder, table, what was said) of a smoke run."""
     out, said = tmp_path_factory.mktemp("methods") / "run", []
-    frame = methods.run(smoke(), out, base=load_base("nano"), hooks=runs.Hooks(progress=False, say=said.append))
+    frame = methods.run(smoke(), out, base=load_base("nano"), hooks=Hooks(progress=False, say=said.append))
     return out, frame, said
 
 

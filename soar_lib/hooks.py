@@ -1,4 +1,5 @@
-"""Metrics of a run shown elsewhere while it goes on: TensorBoard, Weights & Biases or Trackio.
+"""What a caller hooks into a run (progress bars, TensorBoard, Weights & Biases or Trackio), and the loop of stages that
+tells it.
 
 The run folder stays the truth: a logger is told rows of metrics.csv once they count, reads nothing back and decides
 nothing. A row belongs to a curve named by who it is about (`student/0/1`, `hard/pq/0/2`), and its place on the curve
@@ -11,9 +12,13 @@ import importlib.util
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm.auto import tqdm
+
+from soar_lib.runs import Run, read_json
 from soar_lib.settings.values import ConfigError
 
 Log = Callable[[Sequence[dict]], None]  # told the rows of one commit, in order
@@ -114,3 +119,37 @@ def _tracker(name: str, folder: Path, settings: dict[str, Any]) -> tuple[Write, 
         tracker.log({f"{curve}/{key}": value for key, value in numbers.items()} | {f"{curve}/place": place})
 
     return write, tracker.finish
+
+
+# ------------------------------------------------------------------ the loop of stages
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a caller hooks into a run: progress bars, a logger (of `LOGGERS`, or a function that is told rows
+    of metrics.csv), who hears lines of text, who trains SOAR's students (a `student.train.InnerLoop`; None: here)."""
+
+    progress: bool = True
+    log: str | Log | None = None
+    say: Callable[[str], None] = print
+    inner_loop: Any = None
+
+    def __post_init__(self) -> None:
+        check_logger(self.log)
+
+
+Commit = tuple[dict[str, dict], dict[str, Any], dict[str, Sequence[dict]]]  # tensors, state, rows for each log
+Stage = Callable[[], Commit]
+
+
+def run_stages(
+    this: Run, stages: Sequence[Stage], hooks: Hooks, title: str, unit: str = "stage", note: Callable[[], dict] = dict
+) -> None:
+    """Do the stages of a run that are left, each ended by the commit it returns; the bar shows what `note` says."""
+    bar = tqdm(total=len(stages), initial=this.round, desc=title, unit=unit, disable=not hooks.progress)
+    with bar, opened(hooks.log, this.folder, read_json(this.folder / "config.json")) as this.log:
+        for stage in stages[this.round :]:
+            tensors, state, records = stage()
+            this.commit(tensors, state, **records)
+            bar.set_postfix(note(), refresh=False)
+            bar.update()

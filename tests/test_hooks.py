@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from soar_lib import loggers, runs
+from soar_lib import hooks, runs
 from soar_lib.settings.presets import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
@@ -56,39 +56,39 @@ def test_a_run_tells_its_log_what_counts_and_when_it_counts(tmp_path):
 
 def test_a_row_is_split_into_whom_it_is_about_and_what_it_says():
     evaluation = {"phase": "hard", "step": 3, "arm": "pq", "source": 0, "student": 2, "reward": 1.5, "signal": 0.25}
-    assert loggers.curve_name(evaluation) == "hard/pq/0/2"
-    assert loggers.values(evaluation) == {"step": 3.0, "reward": 1.5, "signal": 0.25}
-    assert loggers.curve_name({"step": 1, "reward": 2.0}) == "run"
+    assert hooks.curve_name(evaluation) == "hard/pq/0/2"
+    assert hooks.values(evaluation) == {"step": 3.0, "reward": 1.5, "signal": 0.25}
+    assert hooks.curve_name({"step": 1, "reward": 2.0}) == "run"
     teacher = rows(1)[-1] | {"dataset": "", "repeat": None}  # as metrics.csv has them
-    assert loggers.curve_name(teacher) == "teacher"
+    assert hooks.curve_name(teacher) == "teacher"
 
 
 def test_places_on_the_curves_go_on_where_metrics_csv_stops(tmp_path):
     play(tmp_path / "run", [1], None)
     path = tmp_path / "run" / "metrics.csv"
-    assert loggers._earlier(path, count=0) == {"student/0/0": 2, "student/1/0": 2, "teacher": 1}
-    assert loggers._earlier(path, count=len(rows(1))) == {}
+    assert hooks._earlier(path, count=0) == {"student/0/0": 2, "student/1/0": 2, "teacher": 1}
+    assert hooks._earlier(path, count=len(rows(1))) == {}
     play(tmp_path / "run", [2], None, resume=True)
-    assert loggers._earlier(path, count=len(rows(2))) == {"student/0/0": 2, "student/1/0": 2, "teacher": 1}
+    assert hooks._earlier(path, count=len(rows(2))) == {"student/0/0": 2, "student/1/0": 2, "teacher": 1}
 
 
 def test_mistakes_are_told_before_anything_is_written(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="--log paper: must be one of tensorboard, wandb, trackio"):
-        loggers.check_logger("paper")
-    monkeypatch.setitem(loggers.LOGGERS, "wandb", "a_package_that_is_not_there")
+        hooks.check_logger("paper")
+    monkeypatch.setitem(hooks.LOGGERS, "wandb", "a_package_that_is_not_there")
     with (
         pytest.raises(ConfigError, match="--log wandb: needs the package .*; pip install a_package_that_is_not_there"),
-        loggers.opened("wandb", tmp_path / "run", {}),
+        hooks.opened("wandb", tmp_path / "run", {}),
     ):
         pass
     assert not list(tmp_path.iterdir())
 
 
 def test_without_a_name_there_is_no_logger_and_without_rows_nothing_is_opened(tmp_path):
-    with loggers.opened(None, tmp_path, {}) as log:
+    with hooks.opened(None, tmp_path, {}) as log:
         assert log is None
     if importlib.util.find_spec("tensorboard"):
-        with loggers.opened("tensorboard", tmp_path, {}):
+        with hooks.opened("tensorboard", tmp_path, {}):
             pass
     assert not list(tmp_path.iterdir())
 
@@ -98,10 +98,10 @@ def test_tensorboard_shows_the_curves_of_a_run_and_of_its_resumption(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     folder = tmp_path / "run"
-    with loggers.opened("tensorboard", folder, {}) as log:
+    with hooks.opened("tensorboard", folder, {}) as log:
         play(folder, [1, 2], log)
     play(folder, [3], None, resume=True)  # a session without the logger leaves a gap
-    with loggers.opened("tensorboard", folder, {}) as log:
+    with hooks.opened("tensorboard", folder, {}) as log:
         play(folder, [4], log, resume=True)
     events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
@@ -128,8 +128,8 @@ def test_a_tracker_takes_the_rows_of_a_run(name, tmp_path, monkeypatch):
     for variable, value in {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "TRACKIO_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(variable, value)  # Trackio reads its own when it is imported
     pytest.importorskip(name, reason=f"needs the package {name}: pip install {name}")
-    with loggers.opened(name, tmp_path / "run", {"seed": 3}) as log:
+    with hooks.opened(name, tmp_path / "run", {"seed": 3}) as log:
         play(tmp_path / "run", [1, 2], log)
-    with loggers.opened(name, tmp_path / "run", {"seed": 3}) as log:
+    with hooks.opened(name, tmp_path / "run", {"seed": 3}) as log:
         play(tmp_path / "run", [3], log, resume=True)
     assert wait_for(tmp_path, b"student/1/0/reward")
