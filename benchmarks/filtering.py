@@ -14,8 +14,7 @@ import pandas as pd
 from soar_lib.engine import base
 from soar_lib.problems.filtering import Outcome, fail_at_k
 from soar_lib.problems.load import load
-from soar_lib.settings.presets import preset
-from soar_lib.settings.student import FilterConfig
+from soar_lib.settings.student import FilterConfig, preset
 
 TABLE = Path(__file__).parent / "results" / "filtering.csv"
 

@@ -59,7 +59,7 @@ from soar_lib.engine import backends
 from soar_lib.engine.base import Base
 from soar_lib.meter import Meter
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
 

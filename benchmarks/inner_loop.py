@@ -28,8 +28,7 @@ from soar_lib.problems.load import load
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import derive, generator
 from soar_lib.records import Problem
-from soar_lib.settings.presets import preset
-from soar_lib.settings.student import StudentSettings
+from soar_lib.settings.student import StudentSettings, preset
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
 from soar_lib.verifier.verify import extract_boxed

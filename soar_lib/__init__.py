@@ -41,7 +41,7 @@ PRIMITIVES = {
     "learn": "soar.teacher:learn",
     "load_model": "engine.base:load_for",
     "load_problems": "problems.load:load",
-    "preset": "settings.presets:preset",
+    "preset": "settings.student:preset",
     "promote": "student.rewards:promote",
     "propose": "soar.teacher:propose",
     "reward_set": "soar.run:reward_set",

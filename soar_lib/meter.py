@@ -1,4 +1,4 @@
-"""What a run really cost, beside what was predicted: wall time, completions, tokens and peak memory.
+"""What a run will cost and what it really cost: wall time, completions, tokens and peak memory, said and kept.
 
 Kept in the run folder's cost.json, apart from the files that a resumed run reproduces bit for bit. Sessions add up: a
 run that was interrupted and resumed has the time of all sessions that came to their end or to an interrupt.
@@ -7,8 +7,8 @@ run that was interrupted and resumed has the time of all sessions that came to t
 import resource
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ import torch
 
 from soar_lib.engine.sampling import Meter, counting
 from soar_lib.runs import read_json, write_json
-from soar_lib.settings.cost import duration
-from soar_lib.settings.memory import size
+from soar_lib.settings.cost import Part, describe, duration, total
+from soar_lib.settings.memory import check_memory, here, predict, size
+from soar_lib.settings.student import BaseSettings
+from soar_lib.settings.values import ConfigError
 
 
 @contextmanager
@@ -84,3 +86,43 @@ def report(folder: str | Path) -> str:
     }
     parts = [text if before[name] is None else f"{text} ({say(before[name])})" for name, (text, say) in shown.items()]
     return f"took {', '.join(parts)}; in brackets what was predicted"
+
+
+# ------------------------------------------------------------------ what is predicted
+
+
+def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> str:
+    """The predicted peak as part of a line, or why there is none; arguments as for `predict`."""
+    machine = here()
+    try:
+        found = predict(config, problems, runs, machine)
+    except ConfigError as error:
+        return str(error)
+    there = "" if machine.free is None else f", of {size(machine.free)} free"
+    return f"at most {size(found.total)} of {machine.kind} for tensors{there} ({found})"
+
+
+def predicted(*parts: Part) -> dict[str, Any]:
+    """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
+    unknown."""
+    whole, peaks = total(parts), [0]
+    for part in parts:
+        with suppress(ConfigError):
+            peaks.append(predict(*part).total)
+    return {
+        "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
+        "peak_bytes": max(peaks) or None,
+    }  # fmt: skip
+
+
+def announce(name: str, parts: dict[str, Part], say: Callable[[str], None]) -> None:
+    """Say what each part of a whole will cost, then all together, and what the largest part holds in memory. Raises
+    ConfigError where a part cannot fit."""
+    for part in parts.values():
+        check_memory(*part)
+    for part, settings in parts.items():
+        say(f"{name}: {part}: {describe(total([settings]), settings[0].model)}")
+    if parts:
+        largest = max(parts.values(), key=lambda part: predicted(part)["peak_bytes"] or 0)
+        say(f"{name}: in all {describe(total(parts.values()), largest[0].model)}")
+        say(f"{name}: its largest part: {describe_memory(*largest)}")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from soar_lib import hooks, runs
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
 

@@ -7,8 +7,8 @@ import torch
 from soar_lib import meter, runs
 from soar_lib.engine.sampling import sample
 from soar_lib.records import Draw
-from soar_lib.settings import cost, memory
-from soar_lib.settings.presets import preset
+from soar_lib.settings import memory
+from soar_lib.settings.student import preset
 from soar_lib.soar.settings import SoarConfig
 
 CONFIG = preset("smoke", SoarConfig)
@@ -58,6 +58,6 @@ def test_the_report_sets_the_measured_beside_the_predicted(tmp_path):
 
 
 def test_the_prediction_counts_every_soar_run_of_an_evaluation():
-    once, thrice = (cost.predicted((preset("nano", SoarConfig), 0, count)) for count in (1, 3))
+    once, thrice = (meter.predicted((preset("nano", SoarConfig), 0, count)) for count in (1, 3))
     assert thrice["rollouts"] == 3 * once["rollouts"] and thrice["tokens"] == 3 * once["tokens"]
     assert once["hours"] > 0 and once["peak_bytes"] == memory.predict(preset("nano", SoarConfig)).total

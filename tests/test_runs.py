@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from soar_lib import runs
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.soar.settings import SoarConfig
 
 SETTINGS = preset("smoke", SoarConfig)
@@ -21,7 +21,7 @@ SETTINGS = preset("smoke", SoarConfig)
 WRITER = """
 import sys, torch
 from soar_lib import runs
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.soar.settings import SoarConfig
 run = runs.open_run(sys.argv[1], preset("smoke", SoarConfig), resume=True)
 print("go", flush=True)

@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from soar_lib.problems.prompts import student_messages, teacher_messages
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.soar.settings import SoarConfig
 
 TEMPLATE = "<user>{{ messages[0]['content'][-10:] }}{% if add_generation_prompt %}<bot>{% endif %}"

@@ -42,10 +42,11 @@ from soar_lib.hooks import Hooks
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LadderConfig
+from soar_lib.meter import describe_memory, predicted
 from soar_lib.problems import filtering
 from soar_lib.problems.load import load
 from soar_lib.problems.rows import LoadError, hard_sets
-from soar_lib.settings.cost import cost, describe, describe_memory, predicted
+from soar_lib.settings.cost import cost, describe
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, change, first_line, require_one_base

@@ -10,8 +10,7 @@ from typing import Any
 
 from soar_lib import hooks
 from soar_lib.ladder.settings import LadderConfig
-from soar_lib.settings.presets import PRESETS, preset
-from soar_lib.settings.student import BASE_SETTINGS, BaseSettings, FilterConfig
+from soar_lib.settings.student import BASE_SETTINGS, PRESETS, BaseSettings, FilterConfig, preset
 from soar_lib.settings.values import ConfigError, flat, to_values
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig

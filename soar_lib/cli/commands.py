@@ -19,8 +19,7 @@ from soar_lib.hooks import Hooks
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.rows import LoadError
 from soar_lib.settings.cost import Part, describe_cost
-from soar_lib.settings.presets import preset
-from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
+from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, preset
 from soar_lib.settings.values import ConfigError, first_line
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -111,7 +110,7 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
 @contextlib.contextmanager
 def _announced(name: str, out: Path, part: Part) -> Iterator[None]:
     """Say what a run will cost, measure it, and say what it has cost."""
-    from soar_lib.settings.cost import describe_memory
+    from soar_lib.meter import describe_memory
 
     config, problems, count = part
     each = " for each SOAR run" if count > 1 else ""
@@ -124,9 +123,8 @@ def _announced(name: str, out: Path, part: Part) -> Iterator[None]:
 def _metered(name: str, out: Path, *parts: Part) -> Iterator[None]:
     """Measure what a run costs and say it."""
     from soar_lib import meter
-    from soar_lib.settings.cost import predicted
 
-    with meter.metered(out, predicted(*parts)):
+    with meter.metered(out, meter.predicted(*parts)):
         yield
     if measured := meter.report(out):
         say(f"{name}: {measured}")

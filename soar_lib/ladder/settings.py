@@ -7,8 +7,17 @@ where the paper is silent ("open") what we chose and why. `MIT` is the other run
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from soar_lib.settings.presets import NANO_STUDENT, T4
-from soar_lib.settings.student import CHECKS, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings, sampling
+from soar_lib.settings.student import (
+    CHECKS,
+    NANO_STUDENT,
+    T4,
+    BaseSettings,
+    Cost,
+    OptimiserSettings,
+    Phase,
+    StudentSettings,
+    sampling,
+)
 from soar_lib.settings.values import require, require_at_least_zero, require_one_of, require_positive
 
 LADDER_ARMS = ("base", "originals", "one_level", "ladder", "ladder_ttrl", "base_ttrl", "majority")

@@ -9,8 +9,8 @@ model has made up (3.1.3).
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
+from soar_lib.settings.values import LoadError
 from soar_lib.verifier import verify
 
 

@@ -25,11 +25,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from soar_lib.records import Problem
+from soar_lib.settings.values import LoadError
 from soar_lib.verifier.verify import extract_boxed
-
-
-class LoadError(ValueError):
-    """A problem set that cannot be read; the message is one line and says what to do."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

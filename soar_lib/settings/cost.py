@@ -1,13 +1,9 @@
 """What a run will cost, from its settings alone: what it draws, which each command's settings count, and hours."""
 
-import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from soar_lib.settings.memory import check_memory, here, predict, size
 from soar_lib.settings.student import BaseSettings, Cost, by_trl
-from soar_lib.settings.values import ConfigError
 
 Part = tuple[BaseSettings, int, int]  # settings, problems as for `cost`, and SOAR runs that an evaluation stands on
 
@@ -75,43 +71,3 @@ def duration(hours: float) -> str:
     if hours < 1 / 30:
         return f"{hours * 3600:.0f} seconds"
     return f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:,.1f} hours"
-
-
-# ------------------------------------------------------------------ memory, beside it
-
-
-def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> str:
-    """The predicted peak as part of a line, or why there is none; arguments as for `predict`."""
-    machine = here()
-    try:
-        found = predict(config, problems, runs, machine)
-    except ConfigError as error:
-        return str(error)
-    there = "" if machine.free is None else f", of {size(machine.free)} free"
-    return f"at most {size(found.total)} of {machine.kind} for tensors{there} ({found})"
-
-
-def predicted(*parts: Part) -> dict[str, Any]:
-    """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
-    unknown."""
-    whole, peaks = total(parts), [0]
-    for part in parts:
-        with contextlib.suppress(ConfigError):
-            peaks.append(predict(*part).total)
-    return {
-        "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
-        "peak_bytes": max(peaks) or None,
-    }  # fmt: skip
-
-
-def announce(name: str, parts: dict[str, Part], say: Callable[[str], None]) -> None:
-    """Say what each part of a whole will cost, then all together, and what the largest part holds in memory. Raises
-    ConfigError where a part cannot fit."""
-    for part in parts.values():
-        check_memory(*part)
-    for part, settings in parts.items():
-        say(f"{name}: {part}: {describe(total([settings]), settings[0].model)}")
-    if parts:
-        largest = max(parts.values(), key=lambda part: predicted(part)["peak_bytes"] or 0)
-        say(f"{name}: in all {describe(total(parts.values()), largest[0].model)}")
-        say(f"{name}: its largest part: {describe_memory(*largest)}")

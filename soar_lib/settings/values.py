@@ -15,6 +15,10 @@ class ConfigError(ValueError):
     """A setting is unknown, out of range or contradicts another one; the message names it and the fix."""
 
 
+class LoadError(ValueError):
+    """A problem set that cannot be read; the message is one line and says what to do."""
+
+
 def require(settings: Any, name: str, good: bool, rule: str) -> None:
     """Raise ConfigError for the setting `name`, dotted where it is nested, unless it is good."""
     if not good:

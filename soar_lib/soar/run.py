@@ -29,10 +29,8 @@ from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft, stack
 from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
 from soar_lib.hooks import Commit, Hooks, run_stages
-from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, SyntheticProblem
-from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError, chosen
 from soar_lib.soar import teacher
 from soar_lib.soar.reward import Measured, OuterStep, TeacherReward
@@ -109,6 +107,8 @@ def run(
         runs.check_same(folder, config)
         return read_result(folder)
     if hooks.inner_loop is None:
+        from soar_lib.settings.memory import check_memory  # here: where others train, no model's shape is asked for
+
         check_memory(config, loaded=base is not None)
     loop = OuterLoop(base or load_base(config), config, train, pay_teacher, pay_student, hooks.inner_loop or HERE)
     this = runs.open_run(folder, config, resume)
@@ -137,12 +137,10 @@ def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Prob
         return runs.read_problems(folder, HARD_TRAIN), runs.read_problems(folder, HARD_TEST)
     if not config.problems:
         raise ConfigError("problems = '': name the folder of a filter run, or a JSONL file of hard problems")
-    if Path(config.problems).is_dir():
-        train, test = hard_sets(config.problems)
-    else:
-        from soar_lib.problems.load import load  # reasoning-gym's families take a second to import
+    from soar_lib.problems import load, rows  # here: reasoning-gym's families take a second to import
 
-        train, test = load(config.problems), []
+    named = Path(config.problems)
+    train, test = rows.hard_sets(named) if named.is_dir() else (load.load(config.problems), [])
     if len(train) < config.reward_set:
         raise ConfigError(
             f"reward_set = {config.reward_set}: must be at most {len(train)}, the hard problems in {config.problems}"

@@ -6,8 +6,17 @@ what we chose and why.
 
 from dataclasses import dataclass, field, replace
 
-from soar_lib.settings.presets import NANO_STUDENT, T4
-from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings, learning, sampling
+from soar_lib.settings.student import (
+    NANO_STUDENT,
+    T4,
+    BaseSettings,
+    Cost,
+    OptimiserSettings,
+    Phase,
+    StudentSettings,
+    learning,
+    sampling,
+)
 from soar_lib.settings.values import RECORDED, require, require_at_least_zero, require_positive
 
 # ------------------------------------------------------------------ presets

@@ -209,8 +209,8 @@ def run(
     ConfigError, LoadError and RunError (before anything is written) and TeacherError.
     """
     from soar_lib.engine.base import load_for as load_base
+    from soar_lib.meter import announce
     from soar_lib.problems import filtering
-    from soar_lib.settings.cost import announce
     from soar_lib.soar import report
 
     out = Path(out)

@@ -8,8 +8,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from soar_lib.settings.presets import T4
-from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, learning, sampling
+from soar_lib.settings.student import T4, BaseSettings, Cost, OptimiserSettings, Phase, learning, sampling
 from soar_lib.settings.values import change, require, require_at_least_zero, require_one_of, require_positive
 
 # What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.

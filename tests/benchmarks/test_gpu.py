@@ -11,7 +11,7 @@ import torch
 
 from soar_lib.settings.cost import cost
 from soar_lib.settings.memory import KNOWN, shape, shape_of
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
 

@@ -13,7 +13,7 @@ import pytest
 from soar_lib import runs
 from soar_lib.cli import arguments
 from soar_lib.cli import commands as cli
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import EvaluateConfig
 
@@ -112,7 +112,7 @@ def test_errors_and_help_import_nothing_heavy():
     code = "import sys; from soar_lib.__main__ import main; main(['soar', '--preset', 'huge']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert {"torch", "transformers", "reasoning_gym", "pandas"}.isdisjoint(done.stdout.split())
-    assert "soar_lib.settings.presets" in done.stdout
+    assert "soar_lib.settings.student" in done.stdout
 
 
 KNOWN = {

@@ -24,7 +24,7 @@ from soar_lib.engine.lora import Adapters
 from soar_lib.hooks import Hooks
 from soar_lib.problems.load import load as load_problems
 from soar_lib.randomness import generator
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar

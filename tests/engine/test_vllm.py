@@ -16,11 +16,11 @@ from soar_lib.engine import base as bases
 from soar_lib.engine import sampling
 from soar_lib.engine import vllm as vllm_sampling
 from soar_lib.engine.update import completion_logprobs
+from soar_lib.meter import describe_memory, predicted
 from soar_lib.randomness import uniforms
 from soar_lib.records import Draw
-from soar_lib.settings.cost import describe_memory, predicted
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student

@@ -13,7 +13,7 @@ from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
 from soar_lib.ladder.variants import Variant, to_rows
 from soar_lib.measure.passk import pass_at_k
 from soar_lib.records import Problem, Score
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import to_values
 
 SEEDS, TESTS = 3, ("t0", "t1")

@@ -23,7 +23,7 @@ from soar_lib.ladder.settings import LADDER_ARMS, MIT, TTRL_ARMS, LadderConfig
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem, Score
 from soar_lib.settings.cost import cost
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError, from_values
 from soar_lib.student.train import Lesson
 

@@ -15,7 +15,7 @@ from soar_lib.problems.likeness import Known, canonical, distance
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
 from soar_lib.runs import append_jsonl
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 
 KEY = (3, "test")
 NOTHING = Known({})

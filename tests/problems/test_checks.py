@@ -18,8 +18,7 @@ from soar_lib.problems.rows import LoadError
 from soar_lib.records import Draw, Problem
 from soar_lib.runs import read_jsonl
 from soar_lib.settings import student as shared_settings
-from soar_lib.settings.presets import preset
-from soar_lib.settings.student import FilterConfig, StudentSettings
+from soar_lib.settings.student import FilterConfig, StudentSettings, preset
 from soar_lib.student import train as student
 
 

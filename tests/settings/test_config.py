@@ -4,8 +4,7 @@ import pytest
 
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.settings.cost import Speed, cost, describe
-from soar_lib.settings.presets import PRESETS, preset
-from soar_lib.settings.student import FilterConfig, StudentSettings
+from soar_lib.settings.student import PRESETS, FilterConfig, StudentSettings, preset
 from soar_lib.settings.values import ConfigError, differences, from_values, to_values
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig

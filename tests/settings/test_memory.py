@@ -10,6 +10,7 @@ import tiny
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from soar_lib import meter
 from soar_lib.engine import logprobs, lora, sampling, update
 from soar_lib.engine.attention import Decoding, shared_prompts
 from soar_lib.engine.sampling import Samples
@@ -17,8 +18,7 @@ from soar_lib.ladder.settings import LadderConfig
 from soar_lib.records import Draw
 from soar_lib.settings import cost, memory
 from soar_lib.settings.memory import Machine, predict, shape, shape_of
-from soar_lib.settings.presets import preset
-from soar_lib.settings.student import FilterConfig, OptimiserSettings, Phase, learning
+from soar_lib.settings.student import FilterConfig, OptimiserSettings, Phase, learning, preset
 from soar_lib.settings.values import ConfigError, change
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
@@ -281,16 +281,16 @@ def test_what_cannot_be_inspected_is_said_and_passes(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     for model in ("nobody/never-downloaded", str(tmp_path)):
         config = preset("nano", SoarConfig, model=model)
-        said = cost.describe_memory(config)
+        said = meter.describe_memory(config)
         assert said.startswith(f"memory not predicted: {model} cannot be inspected on this machine (")
-        assert cost.predicted((config, 0, 1))["peak_bytes"] is None
+        assert meter.predicted((config, 0, 1))["peak_bytes"] is None
         memory.check_memory(config)
-    assert cost.describe_memory(preset("nano", SvsConfig)).startswith("at most ")
+    assert meter.describe_memory(preset("nano", SvsConfig)).startswith("at most ")
 
 
 def test_this_machine_says_what_it_has():
     config, machine = preset("nano", SoarConfig), memory.here()
     assert machine.free is None or machine.free > 10**8
-    said, phase = cost.describe_memory(config), predict(config).phase
+    said, phase = meter.describe_memory(config), predict(config).phase
     assert said.startswith(f"at most {cost.size(predict(config).total)} of ") and f" free ({phase}: " in said
     assert machine.gpu == torch.cuda.is_available()

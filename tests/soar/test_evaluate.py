@@ -16,7 +16,7 @@ from soar_lib.hooks import Hooks
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.quality import Verdict
 from soar_lib.runs import RunError
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import change, from_values
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar

@@ -12,9 +12,10 @@ import words
 
 from soar_lib import runs
 from soar_lib.hooks import Hooks
+from soar_lib.meter import announce
 from soar_lib.problems import filtering
 from soar_lib.runs import RunError
-from soar_lib.settings.cost import announce, cost, total
+from soar_lib.settings.cost import cost, total
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.soar import study
 from soar_lib.soar.arms import row_name

@@ -20,12 +20,16 @@ from soar_lib.engine.sampling import Samples
 from soar_lib.hooks import Hooks
 from soar_lib.ladder import run as ladder
 from soar_lib.ladder.settings import LadderConfig
+from soar_lib.meter import describe_memory
 from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.prompts import student_messages
-from soar_lib.settings.cost import describe_cost, describe_memory
+from soar_lib.settings.cost import describe_cost
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.presets import preset  # fmt: skip
-from soar_lib.settings.student import OptimiserSettings, StudentSettings
+from soar_lib.settings.student import (
+    OptimiserSettings,
+    StudentSettings,
+    preset,  # fmt: skip
+)
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar

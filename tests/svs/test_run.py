@@ -17,7 +17,7 @@ from soar_lib.engine.base import Base, load
 from soar_lib.hooks import Hooks
 from soar_lib.runs import Run, RunError
 from soar_lib.settings.cost import cost
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.svs import report
 from soar_lib.svs import run as svs_run

@@ -11,7 +11,7 @@ from soar_lib.engine.update import Learner, completion_logprobs, make_learner
 from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.prompts import tagged
 from soar_lib.records import Draw, Problem
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.svs import step as svs
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.svs.step import FURTHER, ORIGINAL, SYNTHESIS, Group, truncate

@@ -10,7 +10,7 @@ from soar_lib.nano import world
 from soar_lib.problems.load import LoadError, load
 from soar_lib.problems.prompts import reconstruct_messages
 from soar_lib.records import Problem
-from soar_lib.settings.presets import preset
+from soar_lib.settings.student import preset
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.svs.synthesis import (
     Seed,
