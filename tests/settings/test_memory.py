@@ -16,7 +16,7 @@ from soar_lib.engine.attention import Decoding, shared_prompts
 from soar_lib.engine.sampling import Samples
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.records import Draw
-from soar_lib.settings import cost, memory
+from soar_lib.settings import memory
 from soar_lib.settings.memory import Machine, predict, shape, shape_of
 from soar_lib.settings.student import FilterConfig, OptimiserSettings, Phase, learning, preset
 from soar_lib.settings.values import ConfigError, change
@@ -292,5 +292,5 @@ def test_this_machine_says_what_it_has():
     config, machine = preset("nano", SoarConfig), memory.here()
     assert machine.free is None or machine.free > 10**8
     said, phase = meter.describe_memory(config), predict(config).phase
-    assert said.startswith(f"at most {cost.size(predict(config).total)} of ") and f" free ({phase}: " in said
+    assert said.startswith(f"at most {memory.size(predict(config).total)} of ") and f" free ({phase}: " in said
     assert machine.gpu == torch.cuda.is_available()
