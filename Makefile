@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 test: env  ## pass the tests
-	$(BIN)/python -m pytest -q -n auto --dist loadgroup
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 demo: env  ## run the whole method on the shipped model, on CPU
 	$(BIN)/python -m soar_lib demo --resume

@@ -10,7 +10,6 @@ from execute import STILL, WIDGET
 
 from tests.test_notebooks import FOLDER, LESSONS, code_cells, read
 
-pytestmark = pytest.mark.xdist_group("notebooks")
 # What code that shows a widget names.
 MADE = re.compile(r"\b(ipy)?widgets\b|\b(ablation_explorer|question_map|ladder_explorer|svs_explorer)\(")
 INTERACTIVE = [name for name in LESSONS if any(MADE.search(cell.source) for cell in code_cells(name))]

@@ -29,7 +29,6 @@ ABSOLUTE = re.compile(
     r"(?<![\w.~])/(home|root|work|tmp|usr|Users|opt|content|kaggle|mnt|media|srv|var|private)/|\b[A-Z]:[\\/]+Users\b"
 )
 ONE_ROUND = "import soar_lib as soar\n"  # opens the one long cell: a round of SOAR from its parts
-pytestmark = pytest.mark.xdist_group("notebooks")  # one process runs them all and shares what they make
 PARTS = ["What you will learn", "Setup", "A small example by hand", "What can go wrong", "Exercises"]
 
 

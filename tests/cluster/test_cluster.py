@@ -36,7 +36,6 @@ from soar_lib.student.train import Lesson
 
 ray = pytest.importorskip("ray", reason='needs Ray: pip install "soar-lib[ray]"')
 
-pytestmark = pytest.mark.xdist_group("ray")  # "auto" joins a cluster that runs here, which ends with its first process
 SETTINGS = {
     "repeats": 2, "reward_samples": 4, "student.steps": 2, "student.optimiser.kl": 0.01, "threshold": 0.0,
 }  # fmt: skip
