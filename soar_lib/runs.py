@@ -230,15 +230,23 @@ def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
 
 
+def check_arms(folder: Path, config: Any) -> tuple[str, ...]:
+    """The arms of the run in `folder`, none where there is no run yet. Raises `RunError` where it began with settings
+    that differ in more than arms; touches nothing."""
+    if not (folder / "config.json").is_file():
+        return ()
+    began = tuple(read_json(folder / "config.json")["arms"])
+    check_same(folder, replace(config, arms=began))
+    return began
+
+
 def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
     """Begin a run whose settings name its `arms`, or go on with it and add those it lacks, in the order of `known`.
     Raises `RunError` as `open_run`."""
-    if not (folder / "config.json").is_file():
+    began = check_arms(folder, config)
+    if not began:
         open_run(folder, config)
-        return
-    began = tuple(read_json(folder / "config.json")["arms"])
-    check_same(folder, replace(config, arms=began))
-    if not {*config.arms} <= {*began}:
+    elif not {*config.arms} <= {*began}:
         arms = tuple(name for name in known if name in {*began, *config.arms})
         write_json(folder / "config.json", to_values(replace(config, arms=arms)))
 

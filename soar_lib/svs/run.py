@@ -50,6 +50,7 @@ def run(
     RunError before anything is written."""
     folder = Path(folder)
     runs.check_folder(folder, resume)
+    runs.check_arms(folder, config)
     sets = problem_sets(config, folder)
     rephrase = rephraser(config.rephrasings, sets[TRAIN]) if "rephrasings" in config.arms else None
     check_memory(sized(config, sets), loaded=base is not None)
