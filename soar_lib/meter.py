@@ -15,12 +15,14 @@ from typing import Any
 
 import torch
 
-from soar_lib.engine.sampling import Meter, counting
+from soar_lib.engine.sampling import Meter, add_cut, counting
 from soar_lib.runs import read_json, write_json
 from soar_lib.settings.cost import Part, describe, duration, total
 from soar_lib.settings.memory import check_memory, here, predict, size
 from soar_lib.settings.student import BaseSettings
-from soar_lib.settings.values import ConfigError
+from soar_lib.settings.values import ConfigError, flat
+
+TOO_MANY = 1 / 3  # of all completions cut off at their limit
 
 
 @contextmanager
@@ -48,7 +50,7 @@ def _add(path: Path, meter: Meter, predicted: dict[str, Any]) -> None:
         old, predicted = Meter(**kept["measured"]), kept["predicted"]
         meter = Meter(
             old.rollouts + meter.rollouts, old.tokens + meter.tokens, old.seconds + meter.seconds,
-            old.sessions + meter.sessions, max(old.peak_bytes, meter.peak_bytes),
+            old.sessions + meter.sessions, max(old.peak_bytes, meter.peak_bytes), add_cut(old.cut, meter.cut),
         )  # fmt: skip
     meter = replace(meter, seconds=round(meter.seconds, 3))
     write_json(path, {"predicted": predicted, "measured": asdict(meter)})
@@ -72,7 +74,8 @@ def _peak() -> int:
 
 
 def report(folder: str | Path) -> str:
-    """The line that a command ends in: what was measured, what was predicted in brackets; "" without a cost.json."""
+    """The lines that a command ends in: what was measured, what was predicted in brackets, and what each limit of
+    tokens cut off; "" without a cost.json."""
     path = Path(folder) / "cost.json"
     if not path.is_file():
         return ""
@@ -85,7 +88,19 @@ def report(folder: str | Path) -> str:
         "peak_bytes": (f"{size(found.peak_bytes)} of memory", lambda count: f"tensors at most {size(count)}"),
     }
     parts = [text if before[name] is None else f"{text} ({say(before[name])})" for name, (text, say) in shown.items()]
-    return f"took {', '.join(parts)}; in brackets what was predicted"
+    lines = [f"took {', '.join(parts)}; in brackets what was predicted", *_cut_lines(found, path.parent)]
+    return "\n".join(lines)
+
+
+def _cut_lines(found: Meter, folder: Path) -> Iterator[str]:
+    """What each limit of tokens cut off, with the settings that are this limit, and what to do above TOO_MANY."""
+    settings = flat(read_json(folder / "config.json")) if (folder / "config.json").is_file() else {}
+    for limit, (drawn, cut) in found.cut.items():
+        names = [name for name, value in settings.items() if name.endswith("max_new_tokens") and str(value) == limit]
+        name = " and ".join(names) or "max_new_tokens"
+        advice = "; what is cut off before its box earns nothing: raise it" if cut > TOO_MANY * drawn else ""
+        if cut:
+            yield f"{name} = {limit} cut off {cut / drawn:.0%} of {drawn:,} completions{advice}"
 
 
 # ------------------------------------------------------------------ what is predicted

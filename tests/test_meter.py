@@ -57,6 +57,18 @@ def test_the_report_sets_the_measured_beside_the_predicted(tmp_path):
     )
 
 
+def test_the_report_names_the_setting_whose_limit_cuts_completions_off(tmp_path):
+    runs.open_run(tmp_path, CONFIG)  # the student's limit is 64, the teacher's 128
+    measured = meter.Meter(rollouts=40, tokens=900, sessions=1, cut={"64": [30, 12], "128": [10, 1], "9": [5, 0]})
+    runs.write_json(tmp_path / "cost.json", {"predicted": PREDICTED, "measured": vars(measured)})
+    first, *lines = meter.report(tmp_path).splitlines()
+    assert first.startswith("took") and lines == [
+        "student.max_new_tokens = 64 cut off 40% of 30 completions; what is cut off before its box earns nothing: "
+        "raise it",
+        "teacher.max_new_tokens = 128 cut off 10% of 10 completions",
+    ]
+
+
 def test_the_prediction_counts_every_soar_run_of_an_evaluation():
     once, thrice = (meter.predicted((preset("nano", SoarConfig), 0, count)) for count in (1, 3))
     assert thrice["rollouts"] == 3 * once["rollouts"] and thrice["tokens"] == 3 * once["tokens"]

@@ -126,8 +126,8 @@ def _metered(name: str, out: Path, *parts: Part) -> Iterator[None]:
 
     with meter.metered(out, meter.predicted(*parts)):
         yield
-    if measured := meter.report(out):
-        say(f"{name}: {measured}")
+    for line in meter.report(out).splitlines():
+        say(f"{name}: {line}")
 
 
 def _shown(table: Any, out: Path) -> Any:

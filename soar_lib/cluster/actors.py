@@ -57,7 +57,7 @@ class Holder:
             with sampling.counting() as counted:
                 adapters = adapters and adapters.to(self.base.device)
                 result = function(self.base, adapters, self.told.append, *arguments)
-            return result, counted.rollouts, counted.tokens
+            return result, counted.rollouts, counted.tokens, counted.cut
         finally:
             self.told = []
             torch.cuda.empty_cache()  # the driver's turn on a GPU that it shares

@@ -48,7 +48,7 @@ from soar_lib.student import train as student
 from soar_lib.student.train import Lesson, StudentReward, check_trainer
 
 RL_ARMS = ("originals", "one_level", "ladder", "majority")  # of one student per seed
-MEASURED = ("reward", "top_reward", "length", "signal", "grad_norm", "kl")
+MEASURED = ("reward", "top_reward", "length", "cut", "signal", "grad_norm", "kl")
 Records = dict[str, list[dict]]  # rows for each log
 
 

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
-from soar_lib.engine.sampling import decode, sample
+from soar_lib.engine.sampling import cut_off, decode, sample
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.load import load
 from soar_lib.problems.prompts import student_messages
@@ -39,7 +39,7 @@ Batch = list[tuple[Problem, int]]  # problems and the numbers of their samples
 
 @dataclass(frozen=True)
 class Outcome:
-    """What filtering found out about one problem: samples drawn, by verdict."""
+    """What filtering found out about one problem: samples drawn, by verdict, and how many were cut off."""
 
     id: str
     topic: str
@@ -48,6 +48,7 @@ class Outcome:
     wrong: int = 0
     unparsed: int = 0
     timeout: int = 0
+    cut: int = 0
 
     @property
     def samples(self) -> int:
@@ -71,10 +72,11 @@ class Filtered:
     def __str__(self) -> str:
         drawn, most = sum(outcome.samples for outcome in self.outcomes), self.k * len(self.outcomes)
         verdicts = ", ".join(f"{count:,} {name}" for name, count in totals(self.outcomes).items())
-        hard = len(self.train) + len(self.test)
+        hard, cut = len(self.train) + len(self.test), sum(outcome.cut for outcome in self.outcomes)
         return (
             f"{hard:,} of {len(self.outcomes):,} problems are never solved in {self.k} samples "
-            f"({len(self.train):,} train, {len(self.test):,} test); drew {drawn:,} of {most:,} samples: {verdicts}"
+            f"({len(self.train):,} train, {len(self.test):,} test); drew {drawn:,} of {most:,} samples: {verdicts}; "
+            f"{cut:,} were cut off at max_new_tokens"
         )
 
 
@@ -113,21 +115,23 @@ def fail_at_k(
     if sum(sizes) != k or len({problem.id for problem in problems}) != len(problems):
         raise ValueError(f"sizes {sizes} must add up to k = {k}, and the problems' ids must differ")
     drawn: Drawn = {problem.id: Counter() for problem in problems}
-    _add(drawn, runs.read_jsonl(log) if log is not None else [])
+    cut: Counter[str] = Counter()
+    _add(drawn, cut, runs.read_jsonl(log) if log is not None else [])
     with tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress) as bar:
         _show(bar, drawn, k)
         for batch in _batches(problems, drawn, sizes, config.rows):
-            records = _tally(batch, _verdicts(base, batch, config))
+            records = _tally(batch, *_verdicts(base, batch, config))
             if log is not None:
                 runs.append_jsonl(log, records)
-            _add(drawn, records)
+            _add(drawn, cut, records)
             _show(bar, drawn, k)
-    return [Outcome(p.id, p.topic, p.level, **drawn[p.id]) for p in problems]
+    return [Outcome(p.id, p.topic, p.level, **drawn[p.id], cut=cut[p.id]) for p in problems]
 
 
-def _add(drawn: Drawn, records: list[dict]) -> None:
+def _add(drawn: Drawn, cut: Counter[str], records: list[dict]) -> None:
     for record in records:
         drawn[record["id"]].update({name: record[name] for name in verdict_counts([])})
+        cut[record["id"]] += record.get("cut", 0)
 
 
 def _show(bar: tqdm, drawn: Drawn, k: int) -> None:
@@ -152,22 +156,25 @@ def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], ro
             yield batch
 
 
-def _verdicts(base: Base, batch: Batch, config: FilterConfig) -> list[str]:
+def _verdicts(base: Base, batch: Batch, config: FilterConfig) -> tuple[list[str], list[bool]]:
+    """Of each sample of the batch the verdict, and whether it was cut off."""
     draw, check = Draw(config.max_new_tokens, config.temperature, len(batch)), CHECKS[config.check]
     ids = {problem.id: base.encode(student_messages(problem.question)) for problem in {p for p, _ in batch}}
     keys = [(config.seed, "filter", problem.id, j) for problem, j in batch]
     numbers = torch.stack([uniforms((draw.max_new_tokens,), *key) for key in keys])
     samples = sample(base, None, [ids[problem.id] for problem, _ in batch], [0] * len(batch), 1, numbers, draw)
     references = [check.reference(problem) for problem, _ in batch]
-    return check.verdicts(list(zip(references, decode(base, samples), strict=True)))
+    verdicts = check.verdicts(list(zip(references, decode(base, samples), strict=True)))
+    return verdicts, cut_off(base, samples).tolist()
 
 
-def _tally(batch: Batch, verdicts: list[str]) -> list[dict]:
+def _tally(batch: Batch, verdicts: list[str], cut: list[bool]) -> list[dict]:
     """One record per problem of the batch."""
     found = defaultdict(list)
-    for (problem, _), verdict in zip(batch, verdicts, strict=True):
-        found[problem.id].append(verdict)
-    return [{"id": key, **verdict_counts(own)} for key, own in found.items()]
+    for (problem, _), *own in zip(batch, verdicts, cut, strict=True):
+        found[problem.id].append(own)
+    columns = {key: list(zip(*own, strict=True)) for key, own in found.items()}
+    return [{"id": key, **verdict_counts(own), "cut": sum(ended)} for key, (own, ended) in columns.items()]
 
 
 def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tuple[list[Problem], list[Problem]]:
@@ -206,7 +213,10 @@ def read_filtered(folder: str | Path) -> Filtered:
     """A finished filter run."""
     folder, names = Path(folder), [field.name for field in fields(Outcome)]
     parts = ([Problem(**row) for row in runs.read_jsonl(folder / f"hard_{part}.jsonl")] for part in ("train", "test"))
-    outcomes = [Outcome(**{name: row[name] for name in names}) for row in runs.read_jsonl(folder / "outcomes.jsonl")]
+    outcomes = [
+        Outcome(**{name: row[name] for name in names if name in row})
+        for row in runs.read_jsonl(folder / "outcomes.jsonl")
+    ]
     return Filtered(outcomes, *parts, runs.read_json(folder / "config.json")["k"])
 
 

@@ -120,9 +120,15 @@ def reconstruct_messages(solution: str) -> list[dict]:
     return [{"role": "user", "content": f"{RECONSTRUCT}\n<response>\n{solution}\n</response>"}]
 
 
-def tagged(text: str, tag: str) -> str | None:
-    """The stripped content of the first `<tag>...</tag>` pair, or None where either side is missing or it is empty."""
-    match = re.search(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+def tagged(text: str, tag: str, forgiving: bool = False) -> str | None:
+    """The stripped content of the first `<tag>...</tag>` pair, or None where either side is missing or it is empty.
+
+    `forgiving` takes a second opening tag for the closing one.
+
+    >>> tagged("<a>x<a>", "a"), tagged("<a>x<a>", "a", forgiving=True)
+    (None, 'x')
+    """
+    match = re.search(rf"<{tag}>(.*?)<{'/?' if forgiving else '/'}{tag}>", text, re.DOTALL)
     return match.group(1).strip() or None if match else None
 
 

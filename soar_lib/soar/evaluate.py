@@ -193,7 +193,7 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
             evaluation.base, everyone.select(slots), lessons, settings, student_rewards, config.rows,
             lambda *_: bar.update(),
         )  # fmt: skip
-    named = ("reward", "top_reward", "length", "signal", "grad_norm")
+    named = ("reward", "top_reward", "length", "cut", "signal", "grad_norm")
     rows = [
         {"phase": phase, "step": step["step"], **asdict(entry), **{name: step[name][slot] for name in named}}
         for step in history

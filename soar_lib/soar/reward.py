@@ -91,7 +91,7 @@ def as_problems(written: list[SyntheticProblem]) -> list[Problem]:
 
 def _student_rows(line: dict, number: int, places: list[tuple[int, int]]) -> list[dict]:
     """One row of metrics.csv per student for a step that all of them took together."""
-    names = ("reward", "top_reward", "length", "signal", "grad_norm", "kl")
+    names = ("reward", "top_reward", "length", "cut", "signal", "grad_norm", "kl")
     return [
         {"round": number, "policy": "student", "dataset": k, "repeat": j, "step": line["step"]}
         | {name: line[name][slot] for name in names}

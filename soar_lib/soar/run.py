@@ -42,7 +42,8 @@ from soar_lib.student.train import HERE, InnerLoop, StudentReward, Watch
 
 @dataclass(frozen=True)
 class OuterLoop:
-    """What is the same in every round: the base, the settings, hard train, both rewards and who trains the students."""
+    """What is the same in every round: the base, the settings, hard train, both rewards, who trains the students, and
+    whether bars are shown."""
 
     base: Base
     config: SoarConfig
@@ -50,6 +51,7 @@ class OuterLoop:
     teacher_reward: TeacherReward
     student_reward: StudentReward
     inner_loop: InnerLoop = HERE
+    progress: bool = False
 
 
 @dataclass
@@ -110,7 +112,8 @@ def run(
         from soar_lib.settings.memory import check_memory  # here: where others train, no model's shape is asked for
 
         check_memory(config, loaded=base is not None)
-    loop = OuterLoop(base or load_base(config), config, train, pay_teacher, pay_student, hooks.inner_loop or HERE)
+    base, inner_loop = base or load_base(config), hooks.inner_loop or HERE
+    loop = OuterLoop(base, config, train, pay_teacher, pay_student, inner_loop, hooks.progress)
     this = runs.open_run(folder, config, resume)
     runs.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train} if test else {HARD_TRAIN: train})
     state = restore(loop.base, config, this)
@@ -157,7 +160,8 @@ def play(
     """
     base, config = loop.base, loop.config
     count = config.datasets * config.dataset_size
-    proposal = teacher.propose(base, state.teacher.adapters, count, config.teacher, (config.seed, "teacher", number))
+    key = (config.seed, "teacher", number)
+    proposal = teacher.propose(base, state.teacher.adapters, count, config.teacher, key, loop.progress)
     sets = teacher.datasets(proposal.problems, config.dataset_size, number)
     questions = reward_set(loop.train, config, number)
     found = loop.teacher_reward(
@@ -178,6 +182,7 @@ def play(
     written = [replace(problem, reward=means[problem.dataset]) for problems in sets for problem in problems]
     length = proposal.samples.mask.sum(1).float().mean().item()
     row = {"round": number, "policy": "teacher", "step": number - 1, "reward": fmean(means), "length": length}
+    row["cut"] = proposal.cut / proposal.attempts
     return record, written, [*found.metrics, row | learned]
 
 

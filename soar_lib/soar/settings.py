@@ -103,6 +103,7 @@ class TeacherSettings:
     temperature: float = 1.0  # Table 3
     draw: int = 64  # completions drawn at a time; changes speed only, never the result
     max_attempts: int = 20  # completions per problem wanted before giving up; open in the paper
+    forgive_tags: bool = False  # True: a second opening tag closes the first, a slip of small models
     turns: int = 1  # 1: question and answer in one completion; 2: the answer in a second turn (D.3's ablation)
     rank: int = 64  # as the student's; the paper trains all weights as far as one can tell
     alpha: float = 64.0

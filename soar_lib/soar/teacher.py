@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from tqdm.auto import tqdm
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
-from soar_lib.engine.sampling import Samples, concatenate, decode, sample
+from soar_lib.engine.sampling import Samples, concatenate, cut_off, decode, sample
 from soar_lib.engine.update import Learner, advantages, update
 from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
 from soar_lib.randomness import Key, uniforms
@@ -27,6 +28,8 @@ from soar_lib.records import Draw, SyntheticProblem
 from soar_lib.runs import RunError
 from soar_lib.soar.settings import TeacherSettings
 from soar_lib.verifier.verify import extract_boxed, parses
+
+TAGS = ("<question>", "</question>", "<answer>", "</answer>")
 
 
 class TeacherError(RunError):
@@ -36,72 +39,91 @@ class TeacherError(RunError):
 @dataclass
 class Proposal:
     """What the teacher wrote: accepted problems in the order drawn, their tokens (a row per problem and turn, turns
-    together), how many completions that took (a second turn is no further one), and why the others were dropped
-    (reason -> count)."""
+    together), how many completions that took (a second turn is no further one), why the others were dropped (reason ->
+    count), and how many of all were cut off at `max_new_tokens`."""
 
     problems: list[SyntheticProblem]
     samples: Samples
     attempts: int
     rejected: Counter = field(default_factory=Counter)
+    cut: int = 0
 
 
-def read(text: str) -> tuple[str, str] | str:
+def read(text: str, forgive_tags: bool = False) -> tuple[str, str] | str:
     r"""(question, answer) of a completion, or the reason why it is dropped (SOAR B.2, the format filter).
 
     >>> read(r"<question>1 + 1 = ?</question><answer>\boxed{2}</answer>")
     ('1 + 1 = ?', '2')
     >>> read("<question>1 + 1 = ?<question><answer>2</answer>"), read("<question>1?</question><answer>2</answer>")
     ('question tags', 'box')
+    >>> read(r"<question>1 + 1 = ?<question><answer>\boxed{2}<answer>", forgive_tags=True)
+    ('1 + 1 = ?', '2')
     """
-    question, answer = tagged(text, "question"), tagged(text, "answer")
-    if question is None:
-        return "question tags"
-    if answer is None:
+    question, answer = (tagged(text, tag, forgive_tags) for tag in ("question", "answer"))
+    return "question tags" if question is None else _answered(question, answer)
+
+
+def _answered(question: str, text: str | None) -> tuple[str, str] | str:
+    """The second half of the filter: a question that is one, and a box that parses, in the answer's tags or in the
+    second of two turns. A question that gives its own answer away asks nothing."""
+    if any(tag in question for tag in TAGS):
+        return "tags in the question"
+    if text is None:
         return "answer tags"
-    return _answered(question, answer)
-
-
-def _answered(question: str, text: str) -> tuple[str, str] | str:
-    """The second half of the filter: a box that parses, in the answer's tags or in the second of two turns."""
     box = extract_boxed(text)
     if box is None:
         return "box"
-    return (question, box) if parses(box) else "answer does not parse"
+    if not parses(box):
+        return "answer does not parse"
+    return "answer in the question" if extract_boxed(question) == box else (question, box)
 
 
-def propose(base: Base, adapters: Adapters, count: int, settings: TeacherSettings, key: Key) -> Proposal:
+def propose(
+    base: Base, adapters: Adapters, count: int, settings: TeacherSettings, key: Key, progress: bool = False
+) -> Proposal:
     """Draw from the teacher (slot 0 of `adapters`) until `count` problems parse, in the order drawn.
 
-    Completion i depends on (key, i) alone, so how many are drawn at a time does not matter. Raises `TeacherError` when
-    `max_attempts` completions per problem were not enough.
+    Completion i depends on (key, i) alone, so how many are drawn at a time does not matter. With `progress`, a bar
+    shows from the first draw on how many parse and why the others do not. Raises `TeacherError` when `max_attempts`
+    completions per problem were not enough.
     """
     problems: list[SyntheticProblem] = []
     parts: list[Samples] = []
     rejected: Counter = Counter()
-    attempts, limit = 0, settings.max_attempts * count
-    while len(problems) < count:
-        if attempts >= limit:
-            raise TeacherError(_too_few(len(problems), attempts, rejected))
-        indices = range(attempts, min(attempts + settings.draw, limit))
-        write = _one_turn if settings.turns == 1 else _two_turns
-        samples, drafts = write(base, adapters, settings, key, indices)
-        kept: list[int] = []
-        for index, (found, text, rows) in zip(indices, drafts, strict=True):
-            attempts += 1
-            if isinstance(found, str):
-                rejected[found] += 1
-                continue
-            kept += rows
-            problems.append(SyntheticProblem("-".join(map(str, (*key, index))), *found, text))
-            if len(problems) == count:
-                break
-        if kept:
-            parts.append(samples.select(kept))
-    return Proposal(problems, concatenate(parts), attempts, rejected)
+    attempts, cut, limit = 0, 0, settings.max_attempts * count
+    write = _one_turn if settings.turns == 1 else _two_turns
+    with tqdm(total=count, desc="teacher", unit="problem", leave=False, disable=not progress) as bar:
+        while len(problems) < count:
+            if attempts >= limit:
+                raise TeacherError(_too_few(len(problems), attempts, rejected))
+            indices = range(attempts, min(attempts + settings.draw, limit))
+            samples, drafts = write(base, adapters, settings, key, indices)
+            kept: list[int] = []
+            for index, draft in zip(indices, drafts, strict=True):
+                attempts, cut = attempts + 1, cut + draft.cut
+                if isinstance(draft.found, str):
+                    rejected[draft.found] += 1
+                    continue
+                kept += draft.rows
+                problems.append(SyntheticProblem("-".join(map(str, (*key, index))), *draft.found, draft.text))
+                if len(problems) == count:
+                    break
+            if kept:
+                parts.append(samples.select(kept))
+            bar.set_postfix_str(_rate(len(problems), attempts, rejected), refresh=False)
+            bar.update(len(problems) - bar.n)
+    return Proposal(problems, concatenate(parts), attempts, rejected, cut)
 
 
-# What a completion is to the filter: (question, answer) or the reason to drop it, its text, its rows of samples.
-Draft = tuple[tuple[str, str] | str, str, list[int]]
+@dataclass(frozen=True)
+class Draft:
+    """What a completion is to the filter: (question, answer) or the reason to drop it, its text, its rows of samples,
+    and whether it was cut off."""
+
+    found: tuple[str, str] | str
+    text: str
+    rows: list[int]
+    cut: bool
 
 
 def _one_turn(
@@ -109,7 +131,10 @@ def _one_turn(
 ) -> tuple[Samples, list[Draft]]:
     prompt = base.encode(teacher_messages())
     samples = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
-    return samples, [(read(text), text, [row]) for row, text in enumerate(decode(base, samples))]
+    ended = zip(decode(base, samples), cut_off(base, samples).tolist(), strict=True)
+    return samples, [
+        Draft(read(text, settings.forgive_tags), text, [row], cut) for row, (text, cut) in enumerate(ended)
+    ]
 
 
 def _two_turns(
@@ -118,16 +143,17 @@ def _two_turns(
     """The question, cut after its closing tag, then an answer to each question that has its tags."""
     prompt = base.encode(teacher_messages())
     first = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
-    first = _cut(base, first, "</question>")
+    cut, first = cut_off(base, first).tolist(), _cut(base, first, "</question>")
     texts = decode(base, first)
     asked = {row: question for row, text in enumerate(texts) if (question := tagged(text, "question"))}
-    drafts: list[Draft] = [("question tags", text, []) for text in texts]
+    drafts = [Draft("question tags", text, [], end) for text, end in zip(texts, cut, strict=True)]
     if not asked:
         return first, drafts
     prompts = [base.encode(student_messages(question)) for question in asked.values()]
     second = _draw(base, adapters, prompts, settings, [(*key, indices[row], "answer") for row in asked])
-    for place, ((row, question), text) in enumerate(zip(asked.items(), decode(base, second), strict=True)):
-        drafts[row] = (_answered(question, text), f"{texts[row]}\n{text}", [row, len(texts) + place])
+    answers = zip(asked.items(), decode(base, second), cut_off(base, second).tolist(), strict=True)
+    for place, ((row, question), text, end) in enumerate(answers):
+        drafts[row] = Draft(_answered(question, text), f"{texts[row]}\n{text}", [row, len(texts) + place], end)
     return concatenate([first, second]), drafts
 
 
@@ -155,10 +181,14 @@ def _cut(base: Base, samples: Samples, mark: str) -> Samples:
     )
 
 
-def _too_few(found: int, attempts: int, rejected: Counter) -> str:
+def _rate(found: int, attempts: int, rejected: Counter) -> str:
     reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
+    return f"{found} of {attempts} completions parse ({found / attempts:.1%}; missing or bad: {reasons or 'none'})"
+
+
+def _too_few(found: int, attempts: int, rejected: Counter) -> str:
     return (
-        f"teacher: only {found} of {attempts} completions parse ({found / attempts:.1%}; missing or bad: {reasons}); "
+        f"teacher: only {_rate(found, attempts, rejected)}; "
         "lower teacher.optimiser.learning_rate or raise teacher.optimiser.kl if it wrote better before, "
         "else raise teacher.max_new_tokens or teacher.max_attempts"
     )

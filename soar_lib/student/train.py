@@ -21,7 +21,7 @@ import torch
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
-from soar_lib.engine.sampling import Samples, decode, sample
+from soar_lib.engine.sampling import Samples, cut_off, decode, sample
 from soar_lib.engine.update import advantages, make_learner, update
 from soar_lib.problems.checks import ANSWER, Check
 from soar_lib.problems.prompts import student_messages
@@ -71,9 +71,9 @@ def train(
 
     `reward(answers, responses)` scores all rollouts of a step at once, problem by problem; `watch(step, metrics,
     students)` is called after each step. Returns the trained adapters and one dict per step with lists over students:
-    reward, top_reward (share of rollouts at the highest reward that any student saw in that step), length (tokens),
-    signal (share of groups with unequal rewards), grad_norm, kl; and with numbers: learning_rate, top (that highest
-    reward).
+    reward, top_reward (share of rollouts at the highest reward that any student saw in that step), length (tokens), cut
+    (share of rollouts cut off at max_new_tokens), signal (share of groups with unequal rewards), grad_norm, kl; and
+    with numbers: learning_rate, top (that highest reward).
 
     With `settings.trainer` "trl" students learn by TRL's trainers, one after another: then `rows` has no effect, and
     `watch` is called for each student in turn and shown none. Raises ConfigError as `check_trainer`.
@@ -95,8 +95,8 @@ def train(
         rewards = values.view(len(lessons), -1, settings.group)
         advantage = advantages(rewards, settings.advantage).flatten()
         measured = update(base, learner, samples, advantage, step, settings.temperature)
-        lengths = samples.mask.sum(1).float().view(len(rewards), -1)
-        history.append(metrics(step, rewards, lengths, measured))
+        drawn = dict(length=samples.mask.sum(1), cut=cut_off(base, samples))
+        history.append(metrics(step, rewards, drawn, measured))
         if watch is not None:
             watch(step, history[-1], trained)
     return trained, history
@@ -123,9 +123,12 @@ def _sample(
     return sample(base, adapters, prompts, slots, group, numbers, draw)
 
 
-def metrics(step: int, rewards: torch.Tensor, lengths: torch.Tensor, measured: dict[str, torch.Tensor]) -> dict:
-    """The row of `train`'s history, from rewards [S, batch, group], completion lengths [S, batch x group] and what
-    `update` measured [S]."""
+def metrics(
+    step: int, rewards: torch.Tensor, drawn: dict[str, torch.Tensor], measured: dict[str, torch.Tensor]
+) -> dict:
+    """The row of `train`'s history, from rewards [S, batch, group], each completion's length and whether it was cut off
+    (`drawn`, [S x batch x group] each) and what `update` measured [S]."""
+    means = {name: values.float().view(len(rewards), -1).mean(1).tolist() for name, values in drawn.items()}
     unequal = (rewards != rewards[..., :1]).any(-1)
     return dict(
         step=step,
@@ -133,7 +136,7 @@ def metrics(step: int, rewards: torch.Tensor, lengths: torch.Tensor, measured: d
         top=rewards.max().item(),
         reward=rewards.mean((1, 2)).tolist(),
         top_reward=(rewards == rewards.max()).float().mean((1, 2)).tolist(),
-        length=lengths.mean(1).tolist(),
+        **means,
         signal=unequal.float().mean(1).tolist(),
         grad_norm=measured["grad_norm"].tolist(),
         kl=measured["kl"].tolist(),

@@ -47,7 +47,7 @@ def learn(
 ) -> Adapters:  # fmt: skip
     """One student's run on the problems `asked`, `settings.batch` per step: `start`'s only slot as it is afterwards.
     `reward` is as for `student.train`; `tell` is told after each step what `student.metrics` takes: rewards [1, batch,
-    group], lengths [1, batch x group] and numbers [1] by name."""
+    group], each completion's length and whether it was cut off [1, batch x group], and numbers [1] by name."""
     from datasets import Dataset
     from peft import get_peft_model_state_dict
     from trl import GRPOTrainer, RLOOTrainer
@@ -55,7 +55,7 @@ def learn(
     rows = [dict(prompt=student_messages(problem.question), gold=problem.answer) for problem in asked]
     tokenizer = copy.deepcopy(base.tokenizer)  # TRL sets padding and may align special tokens
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(base.pad)
-    kind, log = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[settings.advantage], _Log(settings, reward, tell)
+    kind, log = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[settings.advantage], _Log(settings, reward, tell, base.stop)
     with _put_back(base), _as_peft(base, start) as model, tempfile.TemporaryDirectory() as folder:
         trainer = kind(
             model, log.reward_of_trl, arguments(settings, key, base.device, folder), Dataset.from_list(rows),
@@ -163,17 +163,17 @@ def _put_back(base: Base) -> Iterator[None]:
 class _Log(TrainerCallback):
     """Pays for completions and tells what each step gave."""
 
-    def __init__(self, settings: StudentSettings, reward: Callable, tell: Callable):
-        self.settings, self.reward, self.tell = settings, reward, tell
-        self.drawn: tuple[torch.Tensor, torch.Tensor] = ()
+    def __init__(self, settings: StudentSettings, reward: Callable, tell: Callable, stop: tuple[int, ...]):
+        self.settings, self.reward, self.tell, self.stop = settings, reward, tell, stop
+        self.drawn: tuple[torch.Tensor, dict[str, torch.Tensor]] = ()
 
     def reward_of_trl(self, completions, completion_ids, gold, **_) -> list[float]:
         """TRL's call: all completions of a step, problem by problem."""
         values = self.reward(gold, [messages[0]["content"] for messages in completions])
-        lengths = [len(ids) for ids in completion_ids]
-        sampling.count(len(lengths), sum(lengths))
+        length, cut = zip(*((len(ids), ids[-1] not in self.stop) for ids in completion_ids), strict=True)
+        sampling.count(len(length), sum(length), {str(self.settings.max_new_tokens): [len(cut), sum(cut)]})
         rewards = torch.tensor(values, dtype=torch.float32).view(1, -1, self.settings.group)
-        self.drawn = rewards, torch.tensor([lengths], dtype=torch.float32)
+        self.drawn = rewards, dict(length=torch.tensor([length]), cut=torch.tensor([cut]))
         return values
 
     def on_log(self, args, state, control, logs=None, **_):

@@ -148,9 +148,10 @@ def test_a_soar_run_says_its_cost_first_and_resumes(tiny_world, tmp_path, capsys
     command = ["soar", "--preset", "smoke", "--out", str(tmp_path / "run"), "--model", str(tiny_world / "model")]
     command += ["--problems", str(tiny_world / "sums.jsonl"), "--seed", "3", "--set", "student.max_new_tokens=12"]
     assert cli.main(command) == 0
-    cost, result, measured = capsys.readouterr().out.splitlines()
+    cost, result, measured, *cut = capsys.readouterr().out.splitlines()
     assert cost.startswith("soar: about ") and "student completions" in cost and "; at most " in cost
     assert measured.startswith("soar: took ") and "tokens (at most " in measured
+    assert all(" = 12 cut off " in line for line in cut) and cut
     assert result.startswith("2 rounds, ") and str(tmp_path / "run") in result
     kept = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (kept["seed"], kept["student"]["max_new_tokens"], kept["rounds"]) == (3, 12, 2)
@@ -158,7 +159,7 @@ def test_a_soar_run_says_its_cost_first_and_resumes(tiny_world, tmp_path, capsys
     assert "add --resume" in capsys.readouterr().err
     before = snapshot(tmp_path)
     assert cli.main([*command, "--resume"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == [result, measured] and snapshot(tmp_path) == before
+    assert capsys.readouterr().out.splitlines()[1:] == [result, measured, *cut] and snapshot(tmp_path) == before
     assert cli.main([*command, "--resume", "--seed", "4"]) == 2
     assert "seed: 3 -> 4" in capsys.readouterr().err
 

@@ -241,7 +241,8 @@ def test_the_command_shares_students_out(world, actors, tmp_path, capsys):
     command = ["soar", "--preset", "smoke", "--problems", str(world), "--out", str(tmp_path / "run")]
     assert cli.main([*command, "--set", "rounds=1", "--ray", "auto", "--actors", "1"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert [line.partition(" ")[0] for line in printed] == ["soar:", "ray:", "1", "soar:"]
+    assert [line.partition(" ")[0] for line in printed] == ["soar:", "ray:", "1", "soar:", "soar:"]
+    assert "student.max_new_tokens = 64 cut off" in printed[-1]
     assert printed[1].startswith("ray: 1 actor for 2 students: pid ")
     assert len(soar.read_rounds(tmp_path / "run")) == 1
 

@@ -133,6 +133,19 @@ def test_decode_stops_at_the_end_token():
         assert len(text) == len(written) and mask.sum() >= 1
 
 
+def test_completions_without_an_end_token_are_cut_off_and_the_meter_counts_them():
+    base = tiny.base()
+    with sampling.counting() as meter:
+        drawn = [sampling.sample(base, None, prompts(base)[:2], [0, 0], 8, numbers(16, n), Draw(n)) for n in (3, 60)]
+    for samples, limit in zip(drawn, (3, 60), strict=True):
+        ended = [row[length - 1] in base.stop for row, length in zip(samples.completion.tolist(), samples.mask.sum(1))]
+        cut = sampling.cut_off(base, samples)
+        assert cut.tolist() == [not end for end in ended]
+        assert (samples.mask.sum(1)[cut] == limit).all()
+        assert meter.cut[str(limit)] == [16, int(cut.sum())]
+    assert meter.cut["3"][1] > meter.cut["60"][1]
+
+
 def test_wrong_arguments_are_named():
     base = tiny.base()
     with pytest.raises(ValueError, match=r"shape \(2, 3\), not \(2, 4\)"):

@@ -171,7 +171,10 @@ def test_the_folder_says_what_was_found(tmp_path, model, pool_file):
     logged = Counter()
     for row in read_jsonl(tmp_path / "run" / "samples.jsonl"):
         logged.update({name: row[name] for name in totals([])})
-    assert logged == Counter(totals(result.outcomes))
+        logged["cut"] += row["cut"]
+    cut = sum(outcome.cut for outcome in result.outcomes)
+    assert logged == Counter(totals(result.outcomes) | {"cut": cut})
+    assert 0 < cut <= sum(outcome.samples for outcome in result.outcomes) and f"{cut:,} were cut off" in str(result)
     with pytest.raises(RunError, match="there is a run in it already"):
         run(config, tmp_path / "run", progress=False)
 

@@ -13,6 +13,7 @@ from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import decode
 from soar_lib.engine.update import completion_logprobs, make_learner
 from soar_lib.soar import teacher
+from soar_lib.soar.settings import SoarConfig
 
 KEY = (0, "teacher", 1)
 
@@ -48,10 +49,32 @@ def proposal(base, adapters, tiny_world):
         (r"<question>A?</question><answer>\boxed{}</answer>", "box"),
         (r"<question>A?</question><answer>\boxed{\frac{1}}</answer>", "answer does not parse"),
         ("", "question tags"),
+        (r"<question>A?<question>B?</question><answer>\boxed{1}</answer>", "tags in the question"),
+        (r"<question>A? <answer>1</answer></question><answer>\boxed{1}</answer>", "tags in the question"),
+        (r"<question>A? It is \boxed{1}</question><answer>\boxed{1}</answer>", "answer in the question"),
+        (r"<question>Fill in \boxed{?}</question><answer>\boxed{1}</answer>", (r"Fill in \boxed{?}", "1")),
     ],
 )
 def test_the_format_filter(text, found):
     assert teacher.read(text) == found
+
+
+def test_a_second_opening_tag_closes_the_first_only_where_the_setting_says_so(base, adapters, tiny_world):
+    text = r"<question>A?<question> <answer>\boxed{1}<answer>"
+    assert teacher.read(text) == "question tags"
+    assert teacher.read(text, forgive_tags=True) == ("A?", "1")
+    assert teacher.read(text.replace("<answer>", "</answer>"), forgive_tags=True) == "answer tags"
+    paper, forgiving = (replace(settings(tiny_world).teacher, forgive_tags=value) for value in (False, True))
+    strict, mild = (teacher.propose(base, adapters, 12, values, KEY) for values in (paper, forgiving))
+    assert mild.attempts <= strict.attempts and SoarConfig().teacher.forgive_tags is False
+
+
+def test_what_was_cut_off_is_counted(base, adapters, tiny_world):
+    values = settings(tiny_world).teacher
+    whole, short = (
+        teacher.propose(base, adapters, 3, replace(values, max_new_tokens=limit), KEY) for limit in (256, 64)
+    )
+    assert 0 <= whole.cut < short.cut <= short.attempts
 
 
 def test_problems_and_tokens_belong_together(base, proposal):

@@ -200,6 +200,7 @@ def test_an_evaluation_by_trl_has_the_same_folder_our_rewards_and_resumes(nano, 
     table = run("whole")
     metrics = pd.read_csv(tmp_path / "whole" / "metrics.csv")
     assert metrics["reward"].tolist() == pytest.approx([sum(values) / len(values) for _, values in told])
+    assert metrics["cut"].between(0, 1).all() and metrics["cut"].max() > 0
     answers = {row["answer"] for row in runs.read_jsonl(taught.parent / "hard" / "hard_train.jsonl")}
     assert set(told[1][0]) <= answers  # hard_only has its own problems in both phases
     tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(tmp_path / "whole"))
