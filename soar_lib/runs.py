@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -248,7 +249,7 @@ def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
         open_run(folder, config)
     elif not {*config.arms} <= {*began}:
         arms = tuple(name for name in known if name in {*began, *config.arms})
-        write_json(folder / "config.json", to_values(replace(config, arms=arms)))
+        write_json(folder / "config.json", recorded(replace(config, arms=arms)))
 
 
 def _create(folder: Path, config: Any) -> None:
@@ -257,17 +258,39 @@ def _create(folder: Path, config: Any) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    write_json(temporary / "config.json", to_values(config))
+    write_json(temporary / "config.json", recorded(config))
     write_json(temporary / "versions.json", versions())
     os.rename(temporary, folder)
     sync_folder(folder.parent)
+
+
+def recorded(config: Any) -> dict[str, Any]:
+    """The settings as config.json holds them: `start` with the hash of the adapter's weights, so that another adapter
+    in the same folder is noticed."""
+
+    def pinned(name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {inner: pinned(inner, part) for inner, part in value.items()}
+        return f"{folder_of(value)} {_digest(folder_of(value))}" if name == "start" and value else value
+
+    return pinned("", to_values(config))
+
+
+def folder_of(start: str) -> str:
+    """The folder of a setting `start`, as given or as recorded."""
+    return start.partition(" sha256:")[0]
+
+
+def _digest(folder: str) -> str:
+    weights = Path(folder).expanduser() / "adapter_model.safetensors"
+    return f"sha256:{sha256(weights.read_bytes()).hexdigest()[:12] if weights.is_file() else 'absent'}"
 
 
 def check_same(folder: Path, config: Any) -> None:
     """Raise `RunError` where the run in `folder` began with other settings (one newer than the run had its default).
     Warns of other library versions. Touches nothing."""
     began = read_json(folder / "config.json")
-    changed = differences(_defaults(to_values(type(config)()), began), json.loads(json.dumps(to_values(config))))
+    changed = differences(_defaults(to_values(type(config)()), began), json.loads(json.dumps(recorded(config))))
     if changed:
         raise RunError(f"{folder}: began with other settings ({'; '.join(changed)}); use those or another folder")
     if read_json(folder / "versions.json") != versions():

@@ -22,7 +22,7 @@ from soar_lib.engine import sampling
 from soar_lib.engine.backends import choose_device
 from soar_lib.engine.base import load_for
 from soar_lib.engine.lora import Adapters
-from soar_lib.runs import RunError
+from soar_lib.runs import RunError, folder_of
 from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import first_line
 
@@ -81,6 +81,8 @@ def opened(
     device, threads = choose_device(None, config.backend, config.four_bit), torch.get_num_threads()
     if config.model != "nano" and (folder := Path(config.model).expanduser()).is_dir():
         config = replace(config, model=str(folder.absolute()))  # for a process in another folder
+    if config.start:
+        config = replace(config, start=str(Path(folder_of(config.start)).expanduser().absolute()))
     import ray
 
     ours, gpu, actors = not ray.is_initialized(), device.type == "cuda", []

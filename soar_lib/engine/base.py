@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from soar_lib.runs import folder_of
 from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import ConfigError
 
@@ -27,6 +28,7 @@ class Base:
     pad: int
     stop: tuple[int, ...]
     graphs: bool = False  # decoding steps are recorded as CUDA graphs and replayed (graphs.py)
+    start: Any = None  # the adapter (lora.Adapters of one slot) that stands for the untrained model; None: no adapter
     engine: Any = None  # with the backend "vllm": the vllm.Engine that completes prompts in the model's place
 
     def encode(self, messages: list[dict]) -> list[int]:
@@ -70,8 +72,18 @@ def load(
 
 
 def load_for(config: BaseSettings, device: str | torch.device | None = None) -> Base:
-    """The base that a command's settings name; `device` as for `load`."""
-    return load(config.model, device, None, config.backend, config.four_bit, config.remote_code, config.graphs)
+    """The base that a command's settings name, with the adapter it starts from; `device` as for `load`."""
+    base = load(config.model, device, None, config.backend, config.four_bit, config.remote_code, config.graphs)
+    if not config.start:
+        return base
+    from soar_lib.engine import lora
+
+    folder = Path(folder_of(config.start)).expanduser()
+    base = replace(base, start=lora.load_start(folder, base.name, base.model))
+    for part in (config, *(vars(config)[name] for name in ("student", "teacher") if name in vars(config))):
+        if "rank" in vars(part):  # an error before anything is written
+            lora.begin(base, part, torch.Generator())
+    return base
 
 
 def choose_dtype(device: torch.device) -> torch.dtype:

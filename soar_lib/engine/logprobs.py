@@ -114,9 +114,12 @@ def completion_logprobs(
 def differentiable(
     base: Base, adapters: Adapters | None, samples: Samples, temperature: float = 1.0, checkpointing: bool = False
 ) -> Iterator[torch.Tensor]:
-    """The same, while the adapters are in use: with `checkpointing` the backward pass must run inside."""
+    """The same (adapters None: of the untrained model), while the adapters are in use: with `checkpointing` the
+    backward pass must run inside."""
     packing = pack(samples)
-    rows = packing.slots if adapters is not None else torch.zeros_like(packing.slots)
+    rows = packing.slots
+    if adapters is None:
+        adapters, rows = base.start, torch.zeros_like(packing.slots)
     with shared_prompts(base.model), lora.use(base.model, adapters, rows), _checkpointed(base.model, checkpointing):
         yield _logprobs(base.model, packing, samples, temperature)
 

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+
+from soar_lib.settings.values import ConfigError
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MERGE_LIMIT = 2**26  # elements of all merged weights together: 256 MB in float32
@@ -232,20 +235,58 @@ def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str)
 
 
 def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
-    """Read a PEFT LoRA folder as one slot on `model`; ValueError where it is another kind of adapter or model."""
+    """Read a PEFT LoRA folder as one slot on `model`; ValueError says why an adapter cannot be taken: another kind,
+    more than one rank, or layers that differ from the model's."""
     folder = Path(folder)
-    config = json.loads((folder / "adapter_config.json").read_text())
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        tensors = load_file(folder / "adapter_model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"{folder}: not a PEFT folder with adapter_config.json and adapter_model.safetensors ({error})"
+        ) from error
     special = [key for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern") if config.get(key)]
-    if config["peft_type"] != "LORA" or special:
-        raise ValueError(f"{folder}: only plain LoRA adapters of one rank can be loaded")
-    tensors = load_file(folder / "adapter_model.safetensors")
-    rank, alpha = config["r"], config["lora_alpha"]
-    empty = Adapters.create(model, 1, rank, alpha, torch.Generator())
+    if config.get("peft_type") != "LORA" or special:
+        kind = ", ".join(special) or config.get("peft_type")
+        raise ValueError(f"{folder}: only plain LoRA adapters of one rank can be loaded, and it is one with {kind}")
+    empty = Adapters.create(model, 1, config["r"], config["lora_alpha"], torch.Generator())
     state = {}
     for key, tensor in tensors.items():
         name, _, half = key.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
         state[f"{name}.{'a' if half == 'lora_A' else 'b'}"] = tensor.float()[None]
-    expected = {key: tuple(t.shape) for key, t in empty.state_dict().items()}
-    if {key: tuple(t.shape) for key, t in state.items()} != expected:
-        raise ValueError(f"{folder}: the adapter's layers differ from {type(model).__name__}'s linear layers")
+    expected, found = ({key: tuple(t.shape) for key, t in part.items()} for part in (empty.state_dict(), state))
+    if differing := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
+        name = differing[0]
+        raise ValueError(
+            f"{folder}: the adapter's layers differ from {type(model).__name__}'s linear layers ({name} is "
+            f"{found.get(name, 'absent')} in it and {expected.get(name, 'absent')} here)"
+        )
     return empty.load(state)
+
+
+def load_start(folder: Path, base_name: str, model: nn.Module) -> Adapters:
+    """The adapter that a run begins with, its setting `start`. Raises ConfigError where it is another model's."""
+    try:
+        found = load_peft(folder, model)
+    except ValueError as error:
+        raise ConfigError(f"start = {error}; name an adapter of this model, or leave start empty") from error
+    trained = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path") or base_name
+    if Path(trained).name.lower() != Path(base_name).name.lower():
+        raise ConfigError(
+            f"start = {folder}: trained on {trained}, not on {base_name}; name an adapter of this model, or correct "
+            "base_model_name_or_path in its adapter_config.json"
+        )
+    return found
+
+
+def begin(base, settings, draw: torch.Generator) -> Adapters:
+    """The one slot that a policy begins with: `base.start`, else the base itself, with A drawn from `draw`; `settings`
+    has rank and alpha. Raises ConfigError where those of `base.start` differ."""
+    if base.start is None:
+        return Adapters.create(base.model, 1, settings.rank, settings.alpha, draw)
+    if (base.start.rank, base.start.alpha) != (settings.rank, settings.alpha):
+        raise ConfigError(
+            f"rank = {settings.rank}, alpha = {settings.alpha:g}: the adapter of start has rank {base.start.rank} and "
+            f"alpha {base.start.alpha:g}; set those"
+        )
+    return base.start.select([0])

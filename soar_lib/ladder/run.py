@@ -30,7 +30,7 @@ from tqdm.auto import tqdm
 from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
-from soar_lib.engine.lora import Adapters, stack
+from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.hooks import Commit, Hooks, run_stages
 from soar_lib.ladder import ttrl, variants
 from soar_lib.ladder.reward import majority_rewards, verified_rewards
@@ -70,8 +70,7 @@ class Climb:
 
     def fresh(self, seed: int) -> Adapters:
         """An untrained student."""
-        settings, draw = self.config.student, generator(*self.key("start", seed))
-        return Adapters.create(self.base.model, 1, settings.rank, settings.alpha, draw)
+        return begin(self.base, self.config.student, generator(*self.key("start", seed)))
 
     def student(self, arm: str, seed: int) -> Adapters:
         arms = [name for name in RL_ARMS if name in self.config.arms]

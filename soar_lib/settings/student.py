@@ -146,6 +146,7 @@ class BaseSettings:
     backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
+    start: str = ""  # open; a PEFT folder: teacher and students begin with this adapter, not with the bare model
     graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
 
     presets = {}  # name: changes; without annotation, so no setting

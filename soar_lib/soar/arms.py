@@ -159,6 +159,11 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
     result, settings = read_result(folder), from_values(SoarConfig, runs.read_json(folder / "config.json"))
     if settings.model != config.model:
         raise runs.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
+    began, begins = runs.folder_of(settings.start), runs.folder_of(config.start)
+    if began != begins:
+        raise runs.RunError(
+            f"{folder}: began with {began or 'no adapter'}, not {begins or 'none'}; evaluate with --set start={began}"
+        )
     if settings.four_bit != config.four_bit:
         taught, taken = (("the full base", "a base in 4 bits")[part.four_bit] for part in (settings, config))
         raise runs.RunError(

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
-from soar_lib.engine.lora import Adapters, stack
+from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.hooks import Commit, Hooks, Stage, run_stages
 from soar_lib.measure.passk import read_scores, table
 from soar_lib.measure.quality import Judge, exact
@@ -170,9 +170,9 @@ def _students(evaluation: Evaluation) -> Adapters | None:
     in data alone."""
     if not evaluation.trained:
         return None
-    model, settings, seed = evaluation.base.model, evaluation.config.student, evaluation.config.seed
+    base, settings, seed = evaluation.base, evaluation.config.student, evaluation.config.seed
     draws = [generator(seed, "evaluate", "start", entry.source, entry.student) for entry in evaluation.trained]
-    fresh = stack([Adapters.create(model, 1, settings.rank, settings.alpha, draw) for draw in draws])
+    fresh = stack([begin(base, settings, draw) for draw in draws])
     tensors, _ = evaluation.run.load()
     return fresh.load(tensors["students"]) if tensors else fresh
 

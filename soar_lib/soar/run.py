@@ -24,6 +24,7 @@ import torch
 from tqdm.auto import tqdm
 
 from soar_lib import runs
+from soar_lib.engine import lora
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, save_peft, stack
@@ -203,11 +204,9 @@ def reward_set(train: Sequence[Problem], config: SoarConfig, number: int) -> lis
 
 
 def begin(base: Base, config: SoarConfig) -> State:
-    """Teacher and baseline student, both equal to the base model."""
-    made = [
-        Adapters.create(base.model, 1, part.rank, part.alpha, generator(config.seed, name, "adapter"))
-        for name, part in (("teacher", config.teacher), ("student", config.student))
-    ]
+    """Teacher and baseline student, both equal to the untrained model."""
+    parts = {"teacher": config.teacher, "student": config.student}
+    made = [lora.begin(base, part, generator(config.seed, name, "adapter")) for name, part in parts.items()]
     return State(make_learner(made[0], config.teacher.optimiser, config.rounds), [made[1]])
 
 

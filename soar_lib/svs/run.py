@@ -24,7 +24,7 @@ import torch
 from soar_lib import runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
-from soar_lib.engine.lora import Adapters, save_peft
+from soar_lib.engine.lora import begin, save_peft
 from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
 from soar_lib.hooks import Commit, Hooks, run_stages
 from soar_lib.problems.likeness import overlap
@@ -132,7 +132,7 @@ def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase
     """The arm as the last step that counts left it; untrained slots are all alike, so that arms and seeds differ in
     what follows alone."""
     draw = generator(config.seed, "svs", "adapter")
-    adapters = Adapters.create(base.model, config.seeds, config.rank, config.alpha, draw)
+    adapters = begin(base, config, draw).select([0] * config.seeds)
     tensors, state = this.load() if this.round else ({"adapters": adapters.state_dict(), "optimizer": {}}, {})
     sizes = batch_sizes(config, this.folder.with_name("svs"))
     adapters = adapters.load(tensors["adapters"])
