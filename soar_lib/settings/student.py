@@ -56,6 +56,7 @@ def preset(name: str, kind: type, **changes: Any) -> Any:
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
 BACKENDS = ("transformers", "unsloth", "vllm")  # engine/backends.py says what each is
+ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 
@@ -179,8 +180,7 @@ class StudentSettings:
     def __post_init__(self) -> None:
         require_positive(self, "steps", "batch", "max_new_tokens", "temperature", "rank", "alpha")
         require(self, "group", self.group >= 2, "2 or more: leave-one-out needs another rollout")
-        require(self, "advantage", self.advantage in ("rloo", "grpo"), "'rloo' or 'grpo'")
-        require_one_of(self, trainer=TRAINERS)
+        require_one_of(self, advantage=ADVANTAGES, trainer=TRAINERS)
         require(self, "optimiser.warmup", self.optimiser.warmup < self.steps, f"below steps = {self.steps}")
 
     @property

@@ -35,7 +35,7 @@ from soar_lib.problems.filtering import solved_problems
 from soar_lib.problems.likeness import overlap
 from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.rows import LoadError, hard_sets
-from soar_lib.randomness import generator
+from soar_lib.randomness import Key, generator
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.settings.values import from_values
 from soar_lib.settings.values import label as label_of
@@ -104,36 +104,57 @@ class Source:
 def plan(config: EvaluateConfig, sources: Sequence[Source], written: Sequence[dict]) -> list[Entry]:
     """All students of an evaluation, arm by arm, without arms for which a SOAR run has no problems; `written` are the
     problems that the teachers wrote."""
-    given = {(row["arm"], row["source"]) for row in written}
+    given = {_owner(row) for row in written}
     return [
         Entry(arm, number, index)
         for arm in config.arms
         for number, source in enumerate(sources)
-        if (arm, number) in given or arm not in WRITTEN and (arm != "pq" or source.promotion_questions)
         for index in range(config.students)
+        if {(arm, number, None), (arm, number, index)} & given
+        or arm not in WRITTEN and (arm != "pq" or source.promotion_questions)
     ]
 
 
 def write(base: Base, config: EvaluateConfig, sources: Sequence[Source], judge: Judge = exact) -> list[dict]:
-    """The problems of the arms in `WRITTEN`, the same for all students of a teacher, as rows of problems.jsonl."""
-    rows, pair = [], {"correct_only", "well_posed"} & {*config.arms}
+    """The problems of the arms in `WRITTEN` as rows of problems.jsonl: a draw for all students of a teacher, or with
+    `config.own_draws` one for each. The untrained teacher draws with the trained one's random numbers."""
+    rows = []
     for number, source in enumerate(sources):
-        found: dict[str, list[SyntheticProblem]] = {}
-        for arm, policy, name in (("grounded_t", source.teacher, "teacher"), ("base_t", None, "untrained teacher")):
-            if arm in config.arms or (arm == "grounded_t" and pair):
-                key = (config.seed, "evaluate", name, number)
-                found[arm] = teacher.propose(base, policy, config.teacher_samples, source.config.teacher, key).problems
-        if pair:
-            found |= equal_size_sets(found["grounded_t"], judge(found["grounded_t"]), config.seed, "evaluate", number)
-        kept = [(arm, problem) for arm, problems in found.items() if arm in config.arms for problem in problems]
-        rows += [{"source": number, "arm": arm, **asdict(problem)} for arm, problem in kept]
+        for draw in [(student,) for student in range(config.students)] if config.own_draws else [()]:
+            found = _draw(base, config, source, judge, (config.seed, "evaluate", "teacher", number, *draw))
+            place = {"source": number, **dict(zip(["student"], draw))}
+            rows += [
+                {**place, "arm": arm, **asdict(problem)}
+                for arm, problems in found.items()
+                if arm in config.arms
+                for problem in problems
+            ]
     return rows
+
+
+def _draw(
+    base: Base, config: EvaluateConfig, source: Source, judge: Judge, key: Key
+) -> dict[str, list[SyntheticProblem]]:
+    """The problems of each arm in `WRITTEN` from one random key."""
+    found, pair = {}, {"correct_only", "well_posed"} & {*config.arms}
+    for arm, policy in (("grounded_t", source.teacher), ("base_t", None)):
+        if arm in config.arms or (arm == "grounded_t" and pair):
+            found[arm] = teacher.propose(base, policy, config.teacher_samples, source.config.teacher, key).problems
+    if pair:
+        found |= equal_size_sets(found["grounded_t"], judge(found["grounded_t"]), *key)
+    return found
+
+
+def _owner(row: dict) -> tuple[str, int, int | None]:
+    """Arm, SOAR run and student that a written problem is for; no student: for all of them."""
+    return row["arm"], row["source"], row.get("student")
 
 
 def own_problems(entry: Entry, config: EvaluateConfig, source: Source, written: Sequence[dict]) -> Sequence[Problem]:
     """What a trained student learns from in the first phase."""
     if entry.arm in WRITTEN:
-        return _taught(row for row in written if (row["arm"], row["source"]) == (entry.arm, entry.source))
+        mine = {(entry.arm, entry.source, None), (entry.arm, entry.source, entry.student)}
+        return _taught(row for row in written if _owner(row) in mine)
     if entry.arm == "oracle_small":
         draw = generator(config.seed, "evaluate", "oracle", entry.source)
         order = torch.randperm(len(source.oracle), generator=draw)

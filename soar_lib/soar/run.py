@@ -165,16 +165,20 @@ def play(
     proposal = teacher.propose(base, state.teacher.adapters, count, config.teacher, key, loop.progress)
     sets = teacher.datasets(proposal.problems, config.dataset_size, number)
     questions = reward_set(loop.train, config, number)
-    found = loop.teacher_reward(
-        OuterStep(base, config, number, state.baselines, sets, questions, loop.student_reward, loop.inner_loop, watch)
+    outer = OuterStep(
+        base, config, number, state.baselines, sets, questions, loop.student_reward, loop.inner_loop, watch
     )
+    found = loop.teacher_reward(outer)
     means = rewards.dataset_rewards(found.gains)
     state.history.append(fmean(means))
     promoted = config.promotion and rewards.promote(state.history, config.window, config.threshold)
     chosen = rewards.choose(found.gains) if promoted else None
     if chosen:
-        state.baselines.append(_promoted(found, chosen, config))
-    learned = teacher.learn(base, state.teacher, proposal.samples, means, number - 1, config.teacher.temperature)
+        state.baselines.append(_promoted(loop, outer, found, chosen))
+    settings = config.teacher
+    learned = teacher.learn(
+        base, state.teacher, proposal.samples, means, number - 1, settings.temperature, settings.advantage
+    )
     average = rewards.moving_average(state.history, config.window)
     record = Round(
         number, found.gains, found.baseline_accuracy, fmean(means), average, promoted, chosen,
@@ -187,10 +191,15 @@ def play(
     return record, written, [*found.metrics, row | learned]
 
 
-def _promoted(found: Measured, chosen: tuple[int, int], config: SoarConfig) -> Adapters:
-    """The student (k*, j*), the next baseline."""
+def _promoted(loop: OuterLoop, outer: OuterStep, found: Measured, chosen: tuple[int, int]) -> Adapters:
+    """The student (k*, j*), the next baseline; with `promotion_repeats` the median of so many others of X_k*."""
+    config = outer.config
     if found.students is None:
         raise ConfigError(f"promotion = True: the reward {config.reward} trains no students; set promotion to false")
+    if config.promotion_repeats:
+        again = replace(config, repeats=config.promotion_repeats)
+        found = loop.teacher_reward(replace(outer, config=again, datasets=[outer.datasets[chosen[0]]]))
+        chosen = rewards.choose(found.gains)
     return found.students.select([chosen[0] * len(found.gains[0]) + chosen[1]])
 
 

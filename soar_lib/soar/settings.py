@@ -7,6 +7,7 @@ what we chose and why.
 from dataclasses import dataclass, field, replace
 
 from soar_lib.settings.student import (
+    ADVANTAGES,
     NANO_STUDENT,
     T4,
     BaseSettings,
@@ -17,7 +18,7 @@ from soar_lib.settings.student import (
     learning,
     sampling,
 )
-from soar_lib.settings.values import RECORDED, require, require_at_least_zero, require_positive
+from soar_lib.settings.values import RECORDED, require, require_at_least_zero, require_one_of, require_positive
 
 # ------------------------------------------------------------------ presets
 
@@ -104,6 +105,7 @@ class TeacherSettings:
     draw: int = 64  # completions drawn at a time; changes speed only, never the result
     max_attempts: int = 20  # completions per problem wanted before giving up; open in the paper
     forgive_tags: bool = False  # True: a second opening tag closes the first, a slip of small models
+    advantage: str = "rloo"  # Table 3; "grpo": standardised, so that steps do not shrink with the rewards' spread
     turns: int = 1  # 1: question and answer in one completion; 2: the answer in a second turn (D.3's ablation)
     rank: int = 64  # as the student's; the paper trains all weights as far as one can tell
     alpha: float = 64.0
@@ -112,6 +114,7 @@ class TeacherSettings:
     def __post_init__(self) -> None:
         require_positive(self, "max_new_tokens", "temperature", "draw", "max_attempts", "rank", "alpha")
         require(self, "turns", self.turns in (1, 2), "1 or 2")
+        require_one_of(self, advantage=ADVANTAGES)
 
 
 # Named rewards, a line each: what a name stands for ("module:function"). Functions have the call form of
@@ -132,6 +135,7 @@ class SoarConfig(BaseSettings):
     rounds: int = 200  # T: outer steps, section 4.3
     datasets: int = 4  # g: data sets per round, the teacher's RLOO group, Table 3
     repeats: int = 4  # r: students per data set, B.7
+    promotion_repeats: int = 0  # students trained anew on X_k* at a promotion, the median promoted; 0: those r
     dataset_size: int = 64  # n: problems per data set, B.7
     reward: str = "grounded"  # the teacher's; "intrinsic": section 4.3's baseline, paid by the baseline's success rate
     student_reward: str = "soar"  # B.3's 120, 20, 10 or 0; "right": 1 or 0
@@ -152,7 +156,7 @@ class SoarConfig(BaseSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "rounds", "repeats", "dataset_size", "intrinsic_samples", "reward_set", "window", "rows")
-        require_at_least_zero(self, "reward_samples", "extra_steps", "threshold")
+        require_at_least_zero(self, "reward_samples", "extra_steps", "threshold", "promotion_repeats")
         for name, table in (("reward", TEACHER_REWARDS), ("student_reward", STUDENT_REWARDS)):
             known = getattr(self, name) in table or RECORDED.fullmatch(getattr(self, name))
             require(self, name, bool(known), f"one of {', '.join(table)}, or a function given to run()")
@@ -237,6 +241,7 @@ class EvaluateConfig(BaseSettings):
     checkpoint: str = "last"  # B.8 averages 200 later steps, chosen by the training reward; we measure the last step
     students: int = 3  # fresh students per arm and SOAR run; B.8: 3 or more per PQ set
     synthetic_steps: int = 64  # B.6: MATH, synthetic problems only for 64 steps, then hard real ones
+    own_draws: bool = False  # True: each student has its own draw of the teacher's problems; section 4.3: one for all
     teacher_samples: int = 128  # problems sampled from a teacher, and real ones in oracle_small; section 4.3
     samples: int = 32  # per problem for pass@k, section 4.3
     ks: tuple[int, ...] = (1, 4, 8, 16, 32)  # section 4.3
@@ -265,7 +270,8 @@ class EvaluateConfig(BaseSettings):
         arms = set(self.arms)
         trained = len(arms & set(TRAINED_ARMS)) + (3 if "hard_only_x4" in arms else 0)
         rollouts = self.students * (trained * self.student.rollouts + len(arms) * problems * self.samples)
-        samples = len(arms & set(SAMPLED_ARMS)) * self.teacher_samples
+        draws = self.students if self.own_draws else 1
+        samples = len(arms & set(SAMPLED_ARMS)) * self.teacher_samples * draws
         return Cost(rollouts, samples, rollouts * self.student.max_new_tokens, most_rollouts=rollouts)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:

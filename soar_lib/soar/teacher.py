@@ -203,13 +203,16 @@ def datasets(problems: Sequence[SyntheticProblem], size: int, round: int) -> lis
 
 
 def learn(
-    base: Base, learner: Learner, samples: Samples, rewards: Sequence[float], step: int, temperature: float = 1.0
-) -> dict[str, float]:
-    """One RLOO step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows in order.
+    base: Base, learner: Learner, samples: Samples, rewards: Sequence[float], step: int, temperature: float = 1.0,
+    kind: str = "rloo",
+) -> dict[str, float]:  # fmt: skip
+    """One policy-gradient step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows
+    in order.
 
-    Every completion of X_k carries A_k = R_k minus the mean of the other rewards. The KL term, where on, is against
+    Every completion of X_k carries A_k = R_k minus the mean of the other rewards, or what else `kind` makes of the
+    rewards (engine/update.py's `advantages`). The KL term, where on, is against
     the untrained teacher, which is the base. Returns grad_norm, kl and learning_rate.
     """
-    advantage = advantages(torch.tensor(rewards)).repeat_interleave(len(samples) // len(rewards))
+    advantage = advantages(torch.tensor(rewards), kind).repeat_interleave(len(samples) // len(rewards))
     measured = update(base, learner, samples, advantage, step, temperature)
     return {name: value[0].item() for name, value in measured.items()}

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +12,14 @@ import words
 
 from soar_lib import runs
 from soar_lib.engine.base import load
+from soar_lib.engine.lora import Adapters
 from soar_lib.hooks import Hooks
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.quality import Verdict
 from soar_lib.runs import RunError
 from soar_lib.settings.student import preset
 from soar_lib.settings.values import change, from_values
-from soar_lib.soar import evaluate
+from soar_lib.soar import arms, evaluate
 from soar_lib.soar import run as soar
 from soar_lib.soar.arms import Entry, line_rollouts, plan, read_source, row_name, spent
 from soar_lib.soar.evaluate import parts, phases, read_scores
@@ -304,7 +305,27 @@ def test_correct_and_well_posed_problems_come_in_equal_numbers(widely):
     assert 0 < len(correct) == len(posed) < len(all_of_them) == len(by_arm["base_t"]) == 8
     assert all(int(row["question"][1]) % 2 == 0 for row in correct)
     ids = {row["id"] for row in all_of_them}
-    assert {row["id"] for row in correct + posed} <= ids and ids.isdisjoint(row["id"] for row in by_arm["base_t"])
+    assert {row["id"] for row in correct + posed} <= ids
+
+
+def test_each_student_can_have_its_own_draw_and_both_teachers_draw_with_the_same_numbers(home, tmp_path):
+    config = wide(home, arms=["grounded_t", "base_t"], own_draws=True, transfer="")
+    base = load(config.model)
+    source = read_source(base, home / "soar0", config)
+    unchanged = replace(source, teacher=Adapters.create(base.model, 1, 2, 2.0, torch.Generator()))
+    rows = arms.write(base, config, [unchanged], judge)
+    mine = {
+        (arm, student): [row["question"] for row in rows if (row["arm"], row["student"]) == (arm, student)]
+        for arm in config.arms
+        for student in range(2)
+    }
+    assert all(mine["grounded_t", student] == mine["base_t", student] for student in range(2))
+    assert mine["base_t", 0] != mine["base_t", 1] and len(mine["base_t", 0]) == config.teacher_samples
+    entries = plan(config, [unchanged], rows)
+    assert [entry.student for entry in entries] == [0, 1, 0, 1]
+    for entry in entries:
+        own = arms.own_problems(entry, config, unchanged, rows)
+        assert [problem.question for problem in own] == mine[entry.arm, entry.student]
 
 
 def test_without_wrong_answers_there_is_no_such_pair(home, tmp_path):

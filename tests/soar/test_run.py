@@ -108,6 +108,24 @@ def test_without_promotion_the_baseline_stays(tiny_world, tmp_path):
     assert soar.promotion_questions(tmp_path / "run") == []
 
 
+def test_a_promotion_can_train_the_chosen_data_set_anew(tiny_world, tmp_path):
+    seen = []
+
+    def watched(step: OuterStep) -> Measured:
+        seen.append((step.number, [[problem.id for problem in problems] for problems in step.datasets]))
+        return generous(step)
+
+    config = settings(tiny_world, promotion_repeats=3, repeats=1)
+    result = soar.run(config, tmp_path / "run", teacher_reward=watched, hooks=Hooks(progress=False))
+    played, anew = [s for s in seen if len(s[1]) > 1], [s for s in seen if len(s[1]) == 1]
+    promoted = [record for record in result.rounds if record.promoted]
+    assert len(played) == config.rounds and [number for number, _ in anew] == [record.round for record in promoted]
+    for (number, (chosen,)), record in zip(anew, promoted, strict=True):
+        assert chosen == dict(played)[number][record.chosen[0]]
+    tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(result.folder))
+    assert {len(stacked) for stacked in tensors["baselines"].values()} == {1 + len(promoted)}
+
+
 def test_the_first_round_comes_before_any_learning_of_the_teachers(tiny_world, tmp_path, finished):
     changes = {"rounds": 1, "teacher.optimiser.learning_rate": 0.5}
     other = play(tiny_world, tmp_path / "run", **changes)
