@@ -65,9 +65,9 @@ def _is_progress(output: nbformat.NotebookNode) -> bool:
 
 
 def _still(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """A widget that is a cell's result becomes a word in its place."""
-    if output.output_type == "execute_result" and WIDGET in output.data:
-        output.data = nbformat.from_dict({"text/plain": STILL})
+    """Of a widget that is a cell's result stays what it shows without a kernel, or a word in its place."""
+    if output.output_type == "execute_result" and output.data.pop(WIDGET, None):
+        output.data["text/plain"] = "an explorer: run the notebook to use it" if len(output.data) > 1 else STILL
     return output
 
 

@@ -11,7 +11,7 @@ from execute import STILL, WIDGET
 from tests.test_notebooks import FOLDER, LESSONS, code_cells, read
 
 # What code that shows a widget names.
-MADE = re.compile(r"\b(ipy)?widgets\b|\b(ablation_explorer|question_map|ladder_explorer|svs_explorer)\(")
+MADE = re.compile(r"\bipywidgets\b|(_explorer|_browser|\bquestion_map|live_timeline)\(")
 INTERACTIVE = [name for name in LESSONS if any(MADE.search(cell.source) for cell in code_cells(name))]
 PICTURES = browser.ROOT / "build" / "browser"
 DEAD = """import ipywidgets

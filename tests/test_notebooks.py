@@ -1,8 +1,10 @@
 """Notebooks: rules that a reader relies on, and each one runs from a fresh kernel on the smoke preset."""
 
+import ast
 import os
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import colab
@@ -10,6 +12,7 @@ import nbformat
 import pandas as pd
 import pytest
 import torch
+from execute import WIDGET, strip
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
@@ -110,15 +113,49 @@ def test_an_absolute_path_is_recognised(path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_runs_from_a_fresh_kernel_on_the_smoke_preset(name, site, monkeypatch):
+def test_runs_twice_in_one_fresh_kernel_on_the_smoke_preset(name, site, monkeypatch):
+    """All cells from top to bottom, and once more, as a reader does who changed something. Under every widget that
+    is a cell's result stands what a reader without a kernel sees."""
     monkeypatch.setenv("SOAR_PRESET", "smoke")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = read(name)
+    notebook.cells += [nbformat.from_dict(cell) for cell in read(name).cells]
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell{number}"
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(site / "notebooks")}}).execute()
     results = [o["data"]["text/plain"] for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
     checks = [text for text in results if re.search(r"^'\w+: (right|not written yet)'$", text)]
     expected = "right" if name.startswith("solutions/") else "not written yet"
-    assert len(checks) == 3 and all(expected in text for text in checks)
+    assert len(checks) == 6 and all(expected in text for text in checks)
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "execute_result"]
+    widgets = [output.data for output in outputs if WIDGET in output.data]
+    assert all({"image/png", "text/html"} & {*data} for data in widgets)
+    strip(notebook)
+    assert WIDGET not in nbformat.writes(notebook) and "(a widget" not in nbformat.writes(notebook)
+
+
+def bound(source: str) -> set[str]:
+    """The names that a cell binds at its top level, magics left out."""
+    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", 'if "google.colab"'))]
+    found = set()
+    for node in ast.parse("\n".join(lines)).body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.For):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_no_cell_takes_a_name_that_another_one_uses(name):
+    """So that any cell can be run again. The round by hand is closed in itself, and exercises come last."""
+    cells = [cell.source for cell in code_cells(name)]
+    lasting = [source for source in cells if not source.startswith(ONE_ROUND) and "# your code" not in source]
+    counts = Counter(name for source in lasting for name in bound(source))
+    assert {name: count for name, count in counts.items() if count > 1} == {}
 
 
 def test_the_round_by_hand_is_the_first_round_of_a_run(tmp_path):

@@ -10,17 +10,16 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
+from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Tables, save_all
 from soar_lib.measure.claims import judged
-from soar_lib.measure.drawing import ROOT, Draw, Tables, looks, panels, save_all
-from soar_lib.measure.names import MAIN
+from soar_lib.measure.names import COLOURS, LINES, MAIN, MARKERS
 from soar_lib.records import TRANSFER, Score
 from soar_lib.runs import read_json, read_jsonl
-from soar_lib.soar import claims, question_points
+from soar_lib.soar import claims, question_map, question_points
 from soar_lib.soar import diversity_figures as diversity_plots
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
@@ -62,15 +61,15 @@ def _arms(folder: Path, scores: list[Score], ks: list[int]) -> Tables:
     return {
         "claims": (claims.claims(folder), partial(plots.forest, of=claims.CLAIMS)),
         "comparisons": (claims.comparisons(folder), None),
-        "study_arms": (passk.table(scores, ks, arms), partial(study_plots.arms, k=k)),
-        "study_transfer": (passk.table(scores, ks, arms, set=TRANSFER), partial(study_plots.arms, k=k)),
+        "study_arms": (passk.table(scores, ks, arms), partial(plots.arms, k=k)),
+        "study_transfer": (passk.table(scores, ks, arms, set=TRANSFER), partial(plots.arms, k=k)),
         "study_sweeps": (
             passk.table(scores, ks, ["grounded_t", "intrinsic_t", *swept]),
-            partial(study_plots.sweeps, k=k),
+            partial(plots.sweeps, k=k),
         ),
         "study_curves": (
             _mean_curves(curves[curves["arm"].isin(MAIN)]),
-            partial(study_plots.bands, x="step", y="top_reward", smoothing=5),
+            lambda data: plots.curves(data, "step", "top_reward", smoothing=5, border=study_tables.border(curves)),
         ),
     }
 
@@ -90,12 +89,15 @@ def _written(folder: Path) -> Tables:
         "diversity_arms": (study_tables.diversity_by_seed(sampled), diversity_plots.vendi_by_arm),
         "diversity_gain": (diversity_plots.vendi_gain_table(problems), diversity_plots.vendi_against_gain),
         "quality_nano": (study_tables.quality_by_arm(sampled), _quality_bars),
-        "quality_rounds": (study_tables.quality_by_round(problems), diversity_plots.quality_by_round),
-        "question_map": (mapped, diversity_plots.question_map_figure),
+        "quality_rounds": (
+            study_tables.quality_by_round(problems),
+            partial(plots.curves, x="round", columns=("well_posed", "correct")),
+        ),
+        "question_map": (mapped, question_map.figure),
     }
 
 
-def _quality_bars(data: pd.DataFrame) -> Figure:
+def _quality_bars(data: pd.DataFrame) -> Chart:
     """Ours beside the paper's Table 7, where it is at hand."""
     path = ROOT / "data" / "quality_paper.csv"
     return diversity_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
@@ -130,21 +132,21 @@ def of_svs(folder: str | Path) -> Tables:
 
 def of_methods(folder: str | Path) -> Tables:
     """The comparison of methods at one budget."""
-    return {"methods_nano": (methods_report.table(folder), study_plots.arms)}
+    return {"methods_nano": (methods_report.table(folder), plots.arms)}
 
 
-def base_accuracy(data: pd.DataFrame) -> Figure:
+def base_accuracy(data: pd.DataFrame) -> Chart:
     """Accuracy of the untrained model by depth, one line per family; columns family, depth, accuracy."""
-    figure, (axes,) = panels(size=(7.0, 4.2))
-    look = looks(sorted(data["family"]))
-    for family, part in data.groupby("family", sort=True):
-        axes.plot(part["depth"], 100 * part["accuracy"], ms=5, **look[family])
-    axes.set_ylim(0, 102)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="depth (steps of the worked solution)", ylabel="right answers at temperature 1 (%)")
-    axes.set_title("The shipped model before any reinforcement learning")
-    axes.legend(fontsize=9, frameon=False)
-    return figure
+    marks = [
+        Mark(part["depth"], 100 * part["accuracy"], family.replace("_", " "), **_line(i))
+        for i, (family, part) in enumerate(data.groupby("family", sort=True))
+    ]
+    axes = {"x": "depth (steps of the worked solution)", "y": "right answers at temperature 1 (%)", "ylim": SHARE}
+    return Chart([Panel(marks, **axes, title="The shipped model before any reinforcement learning")])
+
+
+def _line(place: int) -> dict[str, str]:
+    return {"colour": COLOURS[1 + place], "line": LINES[place % 4], "marker": MARKERS[place % 7]}
 
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.

@@ -182,7 +182,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     taught = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
     _taught(taught, out / "soar", arguments)
     table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments)
-    from soar_lib.measure.drawing import save_all
+    from soar_lib.measure.charts import save_all
     from soar_lib.soar.figures import of_runs
 
     tables = of_runs(out / "filter", [out / "soar"], table, taught.threshold)

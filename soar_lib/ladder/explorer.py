@@ -1,16 +1,14 @@
 """The LADDER explorer: trees of variants, accuracy by level, and TTRL on each test problem. Reads a folder, no model.
 
-A page is a figure, its table, and for trees every variant with its prompt, why it was rejected, its nearest test
-problem and how often it was solved before and after.
+A page is a chart and its table; pointing at a variant of a tree says all that is known of it, and picking some lists
+them below.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from html import escape
 from pathlib import Path
 
-import ipywidgets
 import pandas as pd
 
 from soar_lib.ladder import figures, report
@@ -19,7 +17,7 @@ from soar_lib.ladder.settings import TTRL_ARMS
 from soar_lib.measure import widgets
 from soar_lib.measure.names import TIMES, TREES
 from soar_lib.measure.tables import name, percent
-from soar_lib.measure.widgets import para, picture, table
+from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import ANY_STEP, HARD_TEST, VARIANTS, Score
 from soar_lib.runs import RunError, read_json, read_jsonl
 
@@ -31,8 +29,8 @@ NO_TREE = "No variant was asked for there: this run has no such tree."
 @dataclass(frozen=True)
 class LadderFolder:
     """A LADDER run's folder, read once. `variants` are those of `report.read_variants` with before and after, right
-    ones of the samples as text; `probes` those of `report.probes`; `known` keeps the accuracy by level of each choice
-    of seeds, whose intervals take a moment."""
+    ones of the samples as text, and said, all that is known of a variant; `probes` those of `report.probes`; `known`
+    keeps the accuracy by level of each choice of seeds, whose intervals take a moment."""
 
     variants: pd.DataFrame
     questions: dict[str, str]  # by Problem.id
@@ -59,6 +57,10 @@ class LadderFolder:
         starts = [self.questions[one].partition("∫")[2] or self.questions[one] for one in problems]
         return [(f"{one.rpartition('/')[2]}: {start.strip()[:40]}", one) for one, start in zip(problems, starts)]
 
+    def asked(self, root: str) -> str:
+        part = "Test problem" if root in self.tests else "Problem to learn from"
+        return f"{part} {root}: {self.questions[root]}"
+
 
 def read(folder: str | Path) -> LadderFolder:
     """A finished run. Raises RunError where the folder holds none."""
@@ -66,12 +68,13 @@ def read(folder: str | Path) -> LadderFolder:
     if not (folder / "ladder.csv").is_file():
         raise RunError(f"{folder}: holds no finished LADDER run (no ladder.csv); run it or go on with it first")
     parts = {part: read_jsonl(folder / f"hard_{part}.jsonl") for part in ("train", "test")}
+    questions = {row["id"]: row["question"] for rows in parts.values() for row in rows}
     scores, variants = report.read_scores(folder), report.read_variants(folder)
     solved = {(s.arm, s.run, s.problem): f"{s.c} of {s.n}" for s in scores if s.set == VARIANTS}
     for arm, column in zip(TIMES, ("before", "after"), strict=True):
         keys = zip(variants["tree"], variants["seed"], variants["id"], strict=True)
         variants[column] = [solved.get((arm, f"seed{seed}", one), "") * (tree == "ladder") for tree, seed, one in keys]
-    questions = {row["id"]: row["question"] for rows in parts.values() for row in rows}
+    variants["said"] = [said(row, questions) for row in variants.to_dict("records")]
     tests, seeds = [row["id"] for row in parts["test"]], read_json(folder / "config.json")["seeds"]
     return LadderFolder(variants, questions, tests, scores, report.probes(folder), seeds)
 
@@ -79,20 +82,36 @@ def read(folder: str | Path) -> LadderFolder:
 # ------------------------------------------------------------------ trees
 
 
-def tree_page(run: LadderFolder, tree: str, seed: int, root: str, shown: str = "all") -> str:
-    """One tree: drawn, counted by level, and as nested text; `shown` is one of `SHOWN`, and parents stay."""
+def said(row: dict, questions: dict[str, str]) -> str:
+    """All that is known of a variant: what became of it, how often it was solved, how it was asked for, and how near a
+    test problem is."""
+    persona = f", as {row['persona']}" if row["persona"] else ""
+    suggested = f"; suggested: {', '.join(row['suggestions'])}" if len(row["suggestions"]) else ""
+    lines = [f"level {row['level']}: {row['question'] or 'nothing that can be read'}", fate(row)]
+    lines += [f"solved before {row['before']}, after {row['after']}"] if row["before"] or row["after"] else []
+    lines += [f"asked for: {row['effect']}, at temperature {row['temperature']:g}{persona}{suggested}"]
+    lines += [f"nearest test problem, at {row['distance']:.2f}: {questions[row['nearest']]}"] if row["nearest"] else []
+    return "\n".join(lines)
+
+
+def fate(row: dict) -> str:
+    """What became of a variant, in words."""
+    return row["rejected"] if row["fate"] in ("repeats", "unsolvable") else FATE_LOOKS[row["fate"]][0]
+
+
+def tree_page(run: LadderFolder, tree: str, seed: int, root: str, shown: str = "all") -> Page:
+    """One tree: drawn, and counted by level; `shown` is one of `SHOWN`, and parents stay."""
     own = run.of(tree, seed, root)
     if own.empty:
-        return para(NO_TREE)
+        return [NO_TREE]
     kept = with_parents(own, SHOWN[shown])
     if kept.empty:
-        return para(f"No variant of this tree is {shown}.")
+        return [f"No variant of this tree is {shown}."]
     counts = report.trees(own).drop(columns="tree")
     counts["distance"] = ["–" if pd.isna(value) else f"{value:.2f}" for value in counts["distance"]]
-    names = {fate: text for fate, (text, _) in FATE_LOOKS.items()}
-    counted = table(counts.rename(columns=names | {"distance": "mean distance to a test problem"}))
-    drawn, texts = picture(figures.tree(kept), f"the tree of {root}"), nested(kept, root, run.questions)
-    return _asked(run, root) + drawn + counted + _scrolled(texts)
+    names = {fate: text for fate, (text, _) in FATE_LOOKS.items()} | {"distance": "mean distance to a test problem"}
+    hint = "Point at a variant to read it; click it, or draw around several, to list them below."
+    return [run.asked(root), figures.tree(kept, run.questions[root]), hint, counts.rename(columns=names)]
 
 
 def with_parents(variants: pd.DataFrame, fates: Sequence[str]) -> pd.DataFrame:
@@ -104,62 +123,33 @@ def with_parents(variants: pd.DataFrame, fates: Sequence[str]) -> pd.DataFrame:
     return variants[variants["id"].isin(kept)]
 
 
-def _asked(run: LadderFolder, root: str) -> str:
-    part = "test problem" if root in run.tests else "problem to learn from"
-    return f"<p><b>{escape(run.questions[root])}</b> ({part} {escape(root)})</p>"
-
-
-def _scrolled(content: str) -> str:
-    return f'<div style="{widgets.SCROLLED.format(40)}">{content}</div>'
-
-
-def nested(variants: pd.DataFrame, parent: str, questions: dict[str, str]) -> str:
-    """The variants below a parent as lists in lists, each with its children and what is known of it; only those with
-    children stand open."""
-    items = []
-    for row in variants[variants["parent"] == parent].to_dict("records"):
-        below = nested(variants, row["id"], questions)
-        state, notes = " open" if below else "", _notes(row, questions)
-        items.append(f"<li><details{state}><summary>{_summary(row)}</summary>{notes}{below}</details></li>")
-    return f"<ul>{''.join(items)}</ul>" if items else ""
-
-
-def _summary(row: dict) -> str:
-    """Level, question, what became of it, and how often it was solved."""
-    said, colour = FATE_LOOKS[row["fate"]]
-    why = row["rejected"] if row["fate"] in ("repeats", "unsolvable") else said
-    solved = f"; solved before {row['before']}, after {row['after']}" if row["before"] or row["after"] else ""
-    question = escape(row["question"]) or "<i>nothing that can be read</i>"
-    return f'level {row["level"]}: {question} <span style="color: {colour}">({escape(why + solved)})</span>'
-
-
-def _notes(row: dict, questions: dict[str, str]) -> str:
-    """How it was asked for, and how near a test problem is."""
-    persona = f", as {row['persona']}" if row["persona"] else ""
-    suggested = f"; suggested: {', '.join(row['suggestions'])}" if len(row["suggestions"]) else ""
-    notes = [f"asked for: {row['effect']}, at temperature {row['temperature']:g}{persona}{suggested}"]
-    if row["nearest"]:
-        notes.append(f"nearest test problem, at {row['distance']:.2f}: {questions[row['nearest']]}")
-    return f"<small>{'<br>'.join(map(escape, notes))}</small>"
+def picked(run: LadderFolder, keys: list, tree: str, seed: int, root: str) -> Page:
+    """The picked variants of a tree with what they were written from and their children."""
+    own = run.of(tree, seed, root)
+    rows = own[own["id"].isin(keys) | own["parent"].isin(keys)]
+    asked = {**run.questions, **dict(zip(own["id"], own["question"], strict=True))}
+    shown = rows.assign(written=rows["parent"].map(asked), became=[fate(row) for row in rows.to_dict("records")])
+    columns = {"level": "level", "question": "question", "became": "what became of it", "written": "written from",
+               "before": "solved before", "after": "after", "distance": "distance"}  # fmt: skip
+    return ["The picked variants and their children:", shown[list(columns)].rename(columns=columns).round(2)]
 
 
 # ------------------------------------------------------------------ levels
 
 
-def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> str:
+def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> Page:
     """Accuracy on the trees' variants by level, before and after, and what became of the variants of a kind of tree,
     both of the chosen seeds."""
     if not seeds:
-        return para("Choose at least one seed.")
+        return ["Choose at least one seed."]
     chosen = run.variants[run.variants["seed"].isin(seeds)]
     counts, found = report.trees(chosen[chosen["tree"] == tree]), _by_level(run, tuple(sorted(seeds)), chosen)
-    became = para(NO_TREE) if counts.empty else picture(figures.variants(counts), "what became of the variants")
+    became = NO_TREE if counts.empty else figures.variants(counts)
     if found.empty:
-        return para("Accuracy on the variants was not measured in this run.") + became
+        return ["Accuracy on the variants was not measured in this run.", became]
     cells = list(map(percent, found["mean"], found["low"], found["high"]))
     text = found.assign(model=found["arm"].map(TIMES), variants=found["problems"], **{"right (%)": cells})
-    rows = table(text[["level", "model", "variants", "right (%)"]])
-    return picture(figures.levels(found), "accuracy by level of the variant") + rows + became
+    return [figures.levels(found), text[["level", "model", "variants", "right (%)"]], became]
 
 
 def _by_level(run: LadderFolder, seeds: tuple[int, ...], variants: pd.DataFrame) -> pd.DataFrame:
@@ -172,17 +162,17 @@ def _by_level(run: LadderFolder, seeds: tuple[int, ...], variants: pd.DataFrame)
 # ------------------------------------------------------------------ TTRL
 
 
-def ttrl_page(run: LadderFolder, arm: str, seed: int, problem: str) -> str:
+def ttrl_page(run: LadderFolder, arm: str, seed: int, problem: str) -> Page:
     """TTRL on one test problem: probes and rewards along the steps, how often it was solved, and its own tree."""
     steps = run.probes
     own = steps[(steps["arm"] == arm) & (steps["seed"] == seed) & (steps["problem"] == problem)]
     if own.empty:
-        return para(f"This run has no {name(arm)}.")
+        return [f"This run has no {name(arm)}."]
     kept = with_parents(run.of("ttrl", seed, problem), SHOWN["usable"])
-    drawn = picture(figures.one_problem(own), f"TTRL on {problem}, step by step")
-    tree = nested(kept, problem, run.questions) or para("No usable variant: nothing was trained.")
-    solved = table(_solved(run, seed, problem))
-    return _asked(run, problem) + drawn + solved + para("Its usable variants:") + _scrolled(tree)
+    tree = ["No usable variant: nothing was trained."]
+    if len(kept):
+        tree = ["Its usable variants:", figures.tree(kept, run.questions[problem])]
+    return [run.asked(problem), figures.one_problem(own), _solved(run, seed, problem), *tree]
 
 
 def _solved(run: LadderFolder, seed: int, problem: str) -> pd.DataFrame:
@@ -200,13 +190,13 @@ def _solved(run: LadderFolder, seed: int, problem: str) -> pd.DataFrame:
 # ------------------------------------------------------------------ the widget
 
 
-def ladder_explorer(folder: str | Path) -> ipywidgets.VBox:
+def ladder_explorer(folder: str | Path) -> Explorer:
     """Explore the folder of a finished LADDER run. Raises RunError where it holds none."""
     run = read(folder)
     return widgets.tabs({"variant trees": _trees(run), "levels": _levels(run), "TTRL": _ttrl(run)})
 
 
-def _trees(run: LadderFolder) -> ipywidgets.VBox:
+def _trees(run: LadderFolder) -> Explorer:
     """The trees one by one."""
     tree = widgets.choice("kind", run.trees())
     root = widgets.choice("problem", run.listed(run.roots(tree.value)))
@@ -217,20 +207,23 @@ def _trees(run: LadderFolder) -> ipywidgets.VBox:
         if root.options != options:
             root.options = options
 
+    def detail(keys: list, shown: str, **chosen: object) -> Page:
+        return picked(run, keys, **chosen)
+
     controls = {"tree": tree, "seed": seed, "root": root, "shown": shown}
-    return widgets.controlled(controls, partial(tree_page, run), prepare)
+    return widgets.explorer(controls, partial(tree_page, run), prepare, detail)
 
 
-def _levels(run: LadderFolder) -> ipywidgets.VBox:
+def _levels(run: LadderFolder) -> Explorer:
     """Accuracy by level, and what became of the variants."""
     seeds = widgets.several("seeds", [(str(seed), seed) for seed in range(run.seeds)], rows=min(5, run.seeds))
     controls = {"seeds": seeds, "tree": widgets.choice("kind", run.trees())}
-    return widgets.controlled(controls, partial(levels_page, run))
+    return widgets.explorer(controls, partial(levels_page, run))
 
 
-def _ttrl(run: LadderFolder) -> ipywidgets.VBox:
+def _ttrl(run: LadderFolder) -> Explorer:
     """TTRL on each test problem."""
     arms = [(name(arm), arm) for arm in TTRL_ARMS if arm in {*run.probes["arm"]}] or [("none", TTRL_ARMS[0])]
     seed, problem = widgets.choice("seed", range(run.seeds)), widgets.choice("problem", run.listed(run.tests))
     controls = {"arm": widgets.choice("arm", arms), "seed": seed, "problem": problem}
-    return widgets.controlled(controls, partial(ttrl_page, run))
+    return widgets.explorer(controls, partial(ttrl_page, run))

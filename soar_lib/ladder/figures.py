@@ -1,23 +1,22 @@
 """Figures of a LADDER run: its arms beside the paper, its variants, what they are worth, and TTRL step by step.
 
-As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `ladder.report`.
+A table goes in and a `Chart` comes out. Tables are those of `ladder.report`.
 """
 
 from itertools import count
 from statistics import fmean
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from soar_lib.measure import drawing, plots
-from soar_lib.measure.drawing import COLOURS, looks, panels
-from soar_lib.measure.names import TIMES, TREES
+from soar_lib.measure import plots
+from soar_lib.measure.charts import SHARE, Chart, Mark, Panel, arm_mark, bands, estimates, stacked
+from soar_lib.measure.names import COLOURS, OTHERS, TIMES, TREES
 from soar_lib.measure.tables import name, percent
 
 # What became of a variant (`ladder.report.FATES`) for readers, and its colour.
 FATE_LOOKS = {
-    "usable": ("usable", COLOURS[2]), "repeats": ("repeats another", COLOURS[1]),
-    "unsolvable": ("cannot be checked", COLOURS[3]), "test_problems": ("is a test problem", COLOURS[6]),
+    "usable": ("usable", COLOURS[2]), "repeats": ("repeats another", COLOURS[3]),
+    "unsolvable": ("cannot be checked", COLOURS[4]), "test_problems": ("is a test problem", COLOURS[0]),
     "no_question": ("no question", "#999999"),
 }  # fmt: skip
 
@@ -35,92 +34,82 @@ def rows(data: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["arm", "measure", "ours, %", "paper, %", "seeds", "completions"])
 
 
-def arms(data: pd.DataFrame) -> Figure:
+def arms(data: pd.DataFrame) -> Chart:
     """Every number of `ladder.report.table` with its 95 % interval, the paper's as a hollow diamond."""
-    figure, (axes,) = panels(size=(9.0, 1.4 + 0.36 * len(data)))
-    look = looks(data["arm"])
-    drawing.dots(axes, data, [look[arm] for arm in data["arm"]])
-    drawing.name_rows(axes, [f"{name(row.arm)}, {row.metric} ({row.seeds})" for row in data.itertuples()])
-    axes.set(xlim=(-2, 102), xlabel="right on the test problems (%), 95 % intervals", ylabel="arm, measure (seeds)")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", fontsize=9, frameon=False)
-    return figure
+    names = [f"{name(row.arm)}, {row.metric} ({row.seeds})" for row in data.itertuples()]
+    label = "right on the test problems (%), 95 % intervals"
+    panel = Panel(estimates(data), label, "arm, measure (seeds)", xlim=(-2, 102), rows=names)
+    return Chart([panel], size=(9.0, 1.4 + 0.36 * len(data)), legend="top")
 
 
-def curves(metrics: pd.DataFrame, smoothing: int = 5) -> Figure:
-    """The share of answers with the top reward along the steps, one line per arm; rows of the run's metrics.csv."""
-    frame = drawing.means(metrics, "step", "top_reward", smoothing)
-    return plots.lines(frame, "step", "top_reward", ("answers with the top reward (%)", 100), smoothing)
-
-
-def levels(data: pd.DataFrame) -> Figure:
+def levels(data: pd.DataFrame) -> Chart:
     """Accuracy on the variants by level, before and after, with 95 % intervals; the table of `ladder.report.levels`."""
-    figure, (axes,) = panels(size=(9.0, 4.2))
-    look = looks(TIMES)
+    marks = []
     for index, (arm, part) in enumerate(data.groupby("arm", sort=False)):
-        places = part["level"] + 0.05 * (2 * index - 1)  # beside each other, so that intervals do not hide one another
-        own = look[arm] | {"label": TIMES[arm]}
-        axes.errorbar(places, 100 * part["mean"], yerr=drawing.whiskers(part), capsize=3, ms=5, **own)
-    counts = data.groupby("level")["problems"].max()
-    axes.set_xticks(counts.index, [f"{level}\n({count})" for level, count in counts.items()])
-    axes.set(xlabel="level of the variant (variants)", ylabel="right answers (%)", ylim=(0, 102))
-    axes.set_title("Accuracy on the trees' variants, 95 % intervals")
-    axes.legend(fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
+        x = part["level"] + 0.05 * (2 * index - 1)  # beside each other, so that intervals do not hide one another
+        ends = {end: 100 * part[end] for end in ("low", "high")}
+        marks.append(arm_mark(arm, x, 100 * part["mean"], name=TIMES[arm], **ends))
+    ticks = {level: f"{level}\n({count})" for level, count in data.groupby("level")["problems"].max().items()}
+    axes = {"x": "level of the variant (variants)", "y": "right answers (%)", "ylim": (0, 102), "ticks": ticks}
+    return Chart([Panel(marks, **axes, title="Accuracy on the trees' variants, 95 % intervals")])
 
 
-def variants(data: pd.DataFrame) -> Figure:
+def variants(data: pd.DataFrame) -> Chart:
     """What became of the variants, a bar for each kind of tree and level; the table of `ladder.report.trees`."""
-    figure, (axes,) = panels(size=(9.0, 1.6 + 0.42 * len(data)))
-    counts = data[list(FATE_LOOKS)]
-    for place, shares in enumerate((100 * counts.div(counts.sum(axis=1), axis=0)).to_dict("records")):
-        parts = [(text, shares[fate], colour, "white") for fate, (text, colour) in FATE_LOOKS.items()]
-        drawing.stack(axes, place, parts)
-    drawing.name_rows(axes, [f"{TREES[row.tree]}, level {row.level} ({row.prompts:,})" for row in data.itertuples()])
-    axes.grid(False)
-    axes.set(xlabel="share of what the prompts gave (%)", ylabel="kind of tree, level (prompts)")
-    handles, labels = axes.get_legend_handles_labels()
-    drawing.top_legend(figure, handles[: len(FATE_LOOKS)], labels[: len(FATE_LOOKS)])
-    return figure
+    counts = data[list(FATE_LOOKS)].reset_index(drop=True)
+    names = [f"{TREES[row.tree]}, level {row.level} ({row.prompts:,})" for row in data.itertuples()]
+    marks = stacked(100 * counts.div(counts.sum(axis=1), axis=0), FATE_LOOKS)
+    axes = {"x": "share of what the prompts gave (%)", "y": "kind of tree, level (prompts)", "xlim": (0, 100)}
+    return Chart([Panel(marks, **axes, rows=names)], size=(9.0, 1.6 + 0.42 * len(data)), legend="top")
 
 
-def ttrl(data: pd.DataFrame) -> Figure:
+def ttrl(data: pd.DataFrame) -> Chart:
     """Right probes after each step of TTRL, test problems solved by any probe so far, and the reward on the variants,
     the mean over test problems and seeds; bands: 95 % intervals. The table of `ladder.report.ttrl`."""
-    figure, (right, solved, reward) = panels(3, size=(9.0, 8.0), sharex=True)
-    look = looks(data["arm"])
-    drawing.draw_bands(right, data, "step", ("right", "low", "high"), look, 100)
-    drawing.draw_bands(solved, data, "step", ("solved", "solved_low", "solved_high"), look, 100)
-    for arm, part in data.groupby("arm", sort=False):
-        reward.plot(part["step"], part["reward"], **look[arm], ms=4)
-    right.set(ylabel="right probes (%)", ylim=(0, 102), title="Mean over test problems and seeds, 95 % intervals")
-    solved.set(ylabel="solved at any step so far (%)", ylim=(0, 102))
-    reward.set(ylabel="reward on the variants", xlabel="step of TTRL (0: before the first)")
-    drawing.side_legend(figure, right)
-    return figure
+    x, reward = "step of TTRL (0: before the first)", data.groupby("arm", sort=False)
+    right = bands(data, "step", "right", 100, SHARE)
+    solved = bands(data, "step", "solved", 100, SHARE, ("solved_low", "solved_high"))
+    title = "Mean over test problems and seeds, 95 % intervals"
+    panels = [
+        Panel(right, x, "right probes (%)", title, ylim=(0, 102)),
+        Panel(solved, x, "solved at any step so far (%)", ylim=(0, 102)),
+        Panel([arm_mark(arm, part["step"], part["reward"]) for arm, part in reward], x, "reward on the variants"),
+    ]
+    return Chart(panels, size=(9.0, 8.0), shared="x")
+
+
+def curves(metrics: pd.DataFrame, smoothing: int = 5) -> Chart:
+    """The share of answers with the top reward along the steps, one line per arm; rows of the run's metrics.csv."""
+    return plots.curves(metrics, "step", "top_reward", smoothing=smoothing)
 
 
 # ------------------------------------------------------------------ one problem
 
 
-def tree(data: pd.DataFrame) -> Figure:
+def tree(data: pd.DataFrame, root: str = "the problem") -> Chart:
     """The tree of one problem from left to right: each variant in the colour of what became of it, the root in black.
-    `data` has the columns id, parent, level and fate (a key of `FATE_LOOKS`), parents before their children."""
-    places = _places(data)
-    figure, (axes,) = panels(size=(9.0, 1.2 + 0.1 * max(12, len(places))))
-    points = {node: (level, places[node]) for node, level in zip(data["id"], data["level"], strict=True)}
-    points |= {node: (0, place) for node, place in places.items() if node not in points}
+    `data` has the columns id, parent, level and fate (a key of `FATE_LOOKS`), parents before their children, and may
+    have said: what pointing at a variant says. Picking a variant gives its id."""
+    heights, top = _places(data), data["parent"].iloc[0]
+    points = {node: (level, heights[node]) for node, level in zip(data["id"], data["level"], strict=True)}
+    points |= {node: (0, height) for node, height in heights.items() if node not in points}
+    x, y = [], []  # every edge, and a gap after it
     for node, parent in zip(data["id"], data["parent"], strict=True):
-        axes.plot(*zip(points[parent], points[node]), color="#bbbbbb", lw=0.7, zorder=1)
-    axes.plot(*points[data["parent"].iloc[0]], "s", color="black", label="the problem", ls="")
+        x += [points[parent][0], points[node][0], float("nan")]
+        y += [points[parent][1], points[node][1], float("nan")]
+    marks = [Mark(x, y, colour="#bbbbbb", line="-", hover=[""] * len(x))]
+    marks += [Mark(*[[part] for part in points[top]], "the problem", marker="s", size=8, hover=[root], keys=[top])]
     for fate, (text, colour) in FATE_LOOKS.items():
-        own = [points[node] for node in data.loc[data["fate"] == fate, "id"]]
-        if own:
-            axes.plot(*zip(*own), "o", color=colour, ms=5, ls="", label=f"{text} ({len(own)})")
-    axes.set(xlabel="level", yticks=[], xlim=(-0.2, data["level"].max() + 0.2))
-    axes.set_xticks(range(data["level"].max() + 1))
-    axes.invert_yaxis()
-    drawing.side_legend(figure, axes)
-    return figure
+        own = data[data["fate"] == fate]
+        if len(own):
+            places = zip(*(points[node] for node in own["id"]))
+            hover = list(own["said"] if "said" in own else own["id"])
+            look = {"marker": "o", "size": 6, "hover": hover, "keys": list(own["id"])}
+            marks.append(Mark(*map(list, places), f"{text} ({len(own)})", colour, **look))
+    deepest = int(data["level"].max())
+    axes = {"ticks": {level: str(level) for level in range(deepest + 1)}, "xlim": (-0.2, deepest + 0.2), "bare": "y"}
+    panel = Panel(marks, "level", **axes, ylim=(max(heights.values()) + 1, -1))
+    return Chart([panel], size=(9.0, 1.2 + 0.1 * max(24, len(heights))))
 
 
 def _places(data: pd.DataFrame) -> dict[str, float]:
@@ -137,15 +126,14 @@ def _places(data: pd.DataFrame) -> dict[str, float]:
     return places
 
 
-def one_problem(data: pd.DataFrame) -> Figure:
+def one_problem(data: pd.DataFrame) -> Chart:
     """TTRL on one test problem, a part of `ladder.report.probes`: right probes after each step above, the reward on its
     variants below."""
-    figure, (right, reward) = panels(2, size=(9.0, 4.6), sharex=True)
-    shares, colours = data["right"] / data["probes"], [COLOURS[2] if count else COLOURS[3] for count in data["right"]]
-    right.vlines(data["step"], 0, shares, color="#bbbbbb", lw=1, zorder=1)
-    right.scatter(data["step"], shares, c=colours, s=30)
-    right.set(ylabel="share of right probes", ylim=(-0.1, 1.1))
-    reward.plot(data["step"], data["reward"], color=COLOURS[0], marker="o", ms=4)
-    reward.set(ylabel="reward on the variants", xlabel="step of TTRL (0: before the first)")
-    reward.xaxis.get_major_locator().set_params(integer=True)
-    return figure
+    x, share = "step of TTRL (0: before the first)", 100 * data["right"] / data["probes"]
+    colours = [COLOURS[2] if right else COLOURS[4] for right in data["right"]]
+    said = [f"step {row.step}: {row.right} of {row.probes} probes right" for row in data.itertuples()]
+    right = [Mark(data["step"], share, line=":", colour=OTHERS, hover=[""] * len(data))]
+    right += [Mark(data["step"], share, colour=colours, marker="o", size=6, hover=said)]
+    reward = [Mark(data["step"], data["reward"], colour=COLOURS[1], line="-", marker="o")]
+    panels = [Panel(right, x, "right probes (%)", ylim=(-8, 108)), Panel(reward, x, "reward on the variants")]
+    return Chart(panels, size=(9.0, 4.6), shared="x", legend="")

@@ -1,6 +1,7 @@
-"""What readers call the arms of all methods, in the order of tables."""
+"""What readers call the arms of all methods, in the order of tables, and how each arm looks in every figure."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 # SOAR: kinds of students, and the runs of a study they stand on.
 STUDENTS = {
@@ -42,3 +43,55 @@ def ordered(arms: Iterable[str]) -> list[str]:
     """Each arm once, in the order of `STUDENTS`; others follow as they come."""
     known = list(STUDENTS)
     return sorted(dict.fromkeys(arms), key=lambda arm: known.index(arm) if arm in known else len(known))
+
+
+# ------------------------------------------------------------------ looks
+
+# The first seven are Okabe and Ito's; with the others all pairs differ by 16 or more in CIELAB, for readers with normal
+# colour vision and with each form of dichromacy. Arms that share a colour never stand in one figure.
+ARM_COLOURS = {
+    "#000000": ("base",),
+    "#0072B2": ("hard_only", "originals", "rlvr_equal_rollouts"),
+    "#009E73": ("pq", "one_level", "rlvr_equal_updates"),
+    "#E69F00": ("ps", "base_ttrl", "second_rollout"),
+    "#D55E00": ("grounded_t", "grounded", "ladder_ttrl", "rephrasings"),
+    "#CC79A7": ("intrinsic_t", "intrinsic", "svs"),
+    "#56B4E9": ("base_t", "rlvr"),
+    "#8800FF": ("grounded_t_multi_turn", "multi_turn", "ladder", "svs_easier_seeds"),
+    "#663311": ("grounded_t_no_promotion", "no_promotion", "majority", "svs_no_reward"),
+    "#112288": ("hard_only_x4",),
+    "#AACC77": ("self_answer", "svs_any_correct"),
+    "#EE0055": ("correct_only", "svs_guarded"),
+    "#771133": ("well_posed",),
+    "#553366": ("oracle_small",),
+    "#BB55FF": ("oracle_full",),
+}
+COLOURS = [*ARM_COLOURS, "#DDAAAA"]  # of what is no arm, in this order
+OTHERS = "#777777"  # arms without a colour of their own
+MARKERS = "os^DvPX"
+LINES = ("-", "--", ":", "-.")
+_COLOUR_OF = {arm: colour for colour, arms in ARM_COLOURS.items() for arm in arms}
+
+
+@dataclass(frozen=True)
+class Look:
+    """A colour, a marker and a line, the last two as matplotlib writes them."""
+
+    colour: str
+    marker: str = "o"
+    line: str = "-"
+
+
+def look(arm: str) -> Look:
+    """How an arm looks, the same in every figure. A sweep has the colour of the arm of which it is a sweep.
+
+    >>> look("grounded_t"), look("grounded_t_tau_x2").colour
+    (Look(colour='#D55E00', marker='v', line='-'), '#D55E00')
+    """
+    if arm in _COLOUR_OF:
+        place = COLOURS.index(_COLOUR_OF[arm])
+        return Look(_COLOUR_OF[arm], MARKERS[place % 7], LINES[place // 7])
+    parent = max((known for known in _COLOUR_OF if arm.startswith(f"{known}_")), key=len, default="")
+    run = parent or ("intrinsic" if arm == "rounds_x6" else "grounded" if arm in RUNS else "")
+    place = [*RUNS].index(arm.removeprefix(f"{parent}_")) if arm.removeprefix(f"{parent}_") in RUNS else 0
+    return Look(_COLOUR_OF.get(run, OTHERS), MARKERS[place % 7], LINES[1 + place % 3])

@@ -105,6 +105,24 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
     return Comparison(arm, other, k, found.mean, max(low, -1.0), min(high, 1.0), found.p_value(), len(sets), *budgets)
 
 
+def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: str = HARD_TEST) -> pd.DataFrame:
+    """Each arm minus the other one on the problems and seeds that both have (`compare`), in points: columns arm, other,
+    k, mean, low, high, p (as text), seeds."""
+    rows, scores = [], list(scores)
+    for arm in arms:
+        c = compare(scores, arm, other, k, set=set)
+        rows.append([arm, other, k, *(100 * value for value in (c.difference, c.low, c.high)), p_text(c.p), c.runs])
+    return pd.DataFrame(rows, columns=["arm", "other", "k", "mean", "low", "high", "p", "seeds"])
+
+
+def p_text(p: float) -> str:
+    """
+    >>> p_text(0.0312), p_text(0.00003)
+    ('p = 0.03', 'p < 0.01')
+    """
+    return f"p = {p:.2f}" if p >= 0.01 else "p < 0.01"
+
+
 def _frame(scores: Iterable[Score], set: str) -> pd.DataFrame:
     frame = pd.DataFrame(list(scores), columns=[field.name for field in fields(Score)])
     return frame[frame["set"] == set]

@@ -1,100 +1,193 @@
-"""Figures that several methods share: filtering, means over seeds, pass@k, arms in rows, claims.
+"""Charts that several methods share: curves with bands, rows of estimates, pass@k, claims, filtering.
 
-A table goes in and a figure comes out; the parts are those of measure/drawing.py.
+A table goes in and a `Chart` comes out; which figures the project has is said in tools/figures.py. Tables have
+fractions of 1, figures percent.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from textwrap import fill
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from soar_lib.measure import drawing
+from soar_lib.measure.charts import SHARE, Chart, Mark, Panel, arm_mark, bands, estimates, paper, row_size
 from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
-from soar_lib.measure.drawing import COLOURS, Looks, looks, panels
+from soar_lib.measure.names import COLOURS, ordered
+from soar_lib.measure.tables import name
 from soar_lib.runs import read_jsonl
 
 UNITS = ("points", "ratio", "percent", "nats per token")  # of claims
-VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[3], UNDECIDED: "#666666"}
+VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[4], UNDECIDED: "#666666"}
+# Columns that become axes: what they say, the factor to their unit, and between what they lie.
+QUANTITIES = {
+    "step": ("step (both phases)", 1, None), "round": ("round", 1, None),
+    "reward": ("mean reward of the answers", 1, None), "length": ("length of the answers (tokens)", 1, None),
+    "top_reward": ("answers with the top reward (%)", 100, SHARE), "grad_norm": ("gradient norm", 1, None),
+    "signal": ("groups with unequal rewards (%)", 100, SHARE), "mean_reward": ("teacher reward (points)", 100, None),
+    "baseline_accuracy": ("accuracy of the baseline (%)", 100, SHARE), "vendi": ("Vendi Score", 1, (1, math.inf)),
+    "well_posed": ("well-posed problems (%)", 100, SHARE), "correct": ("correct problems (%)", 100, SHARE),
+    "promotions": ("promotions so far, per seed", 1, (0, math.inf)),
+    "entropy": ("entropy on the step's problems\n(nats per token)", 1, (0, math.inf)),
+    "test_entropy": ("entropy on the test problems\n(nats per token)", 1, (0, math.inf)),
+    "accuracy": ("right answers on the step's problems (%)", 100, SHARE),
+}  # fmt: skip
 
 
-# ------------------------------------------------------------------ filtering
+# ------------------------------------------------------------------ curves
 
 
-def filtering_table(*folders: str | Path) -> pd.DataFrame:
-    """Problems and how many were never solved, by topic and level (0: the source states none), of filter runs."""
-    outcomes = pd.DataFrame([row for folder in folders for row in read_jsonl(Path(folder) / "outcomes.jsonl")])
-    outcomes["level"] = outcomes["level"].fillna(0).astype(int)
-    cells = outcomes.groupby(["topic", "level"])["right"]
-    return cells.agg(problems="size", hard=lambda right: int((right == 0).sum())).reset_index()
+def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, border: float | None = None) -> pd.DataFrame:
+    """The mean over seeds of each arm at each x: columns arm, x, y, sd (over seeds; NaN for one), seeds.
 
-
-def filtering(data: pd.DataFrame) -> Figure:
-    """Share of problems that stay unsolved, by topic and level; columns topic, level, problems, hard."""
-    share = data.assign(share=data["hard"] / data["problems"]).pivot(index="topic", columns="level", values="share")
-    figure, (axes,) = panels(size=(1.6 + 0.62 * len(share.columns), 1.4 + 0.42 * len(share)))
-    image = axes.imshow(share.to_numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
-    for row, column in zip(*share.notna().to_numpy().nonzero()):
-        value = share.iat[row, column]
-        colour = "white" if value < 0.6 else "black"
-        axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(len(share.columns)), [f"{level:g}" for level in share.columns])
-    axes.set_yticks(range(len(share)), share.index)
-    axes.grid(False)
-    axes.set(xlabel="level as the source states it", ylabel="topic", title="Problems never solved (%)")
-    figure.colorbar(image, ax=axes, label="share never solved")
-    return figure
-
-
-# ------------------------------------------------------------------ arms
-
-
-def lines(
-    frame: pd.DataFrame, x: str, y: str, axis: tuple[str, float], smoothing: int = 1, look: Looks | None = None
-) -> Figure:
-    """One line per arm of a table of `drawing.means`, with a band of one SD over seeds on each side.
-
-    `axis` is what the y axis says and the factor to its unit; `smoothing` is what the table was smoothed by.
+    `data` has the columns arm, seed, x, y and may have student. Every line is first smoothed by a centred moving
+    average of `smoothing` points (fewer at its ends, and none from the other side of `border`, where a phase begins),
+    then a seed's students are averaged, then seeds.
     """
-    figure, (axes,) = panels()
-    drawing.draw_means(axes, frame, x, y, look or looks(frame["arm"]), axis[1])
-    axes.set(xlabel=x, ylabel=axis[0], title=drawing.averaged(smoothing))
-    drawing.side_legend(figure, axes)
-    return figure
+    if data.empty:
+        return pd.DataFrame(columns=["arm", x, y, "sd", "seeds"])
+    lines = [key for key in ("arm", "seed", "student") if key in data]
+    data = data.assign(phase=data[x] >= (math.inf if border is None else border))
+    wide = data.pivot(index=x, columns=[*lines, "phase"], values=y)
+    smooth = wide.rolling(smoothing, center=True, min_periods=1).mean().where(wide.notna())
+    seeds = smooth.T.groupby(level=["arm", "seed"]).mean()
+    parts = []
+    for arm in dict.fromkeys(data["arm"]):
+        own = seeds.loc[arm]
+        part = pd.DataFrame({y: own.mean(), "sd": own.std(), "seeds": own.count()}).dropna(subset=[y])
+        parts.append(part.rename_axis(x).reset_index().assign(arm=arm))
+    return pd.concat(parts, ignore_index=True)[["arm", x, y, "sd", "seeds"]]
 
 
-def pass_at_k(data: pd.DataFrame, where: str = "hard test", look: Looks | None = None, seeds="students") -> Figure:
-    """pass@k of each arm with its interval, the legend beside it; the columns of `passk.COLUMNS`, whose seeds count
-    `seeds`."""
-    figure, (axes,) = panels()
-    draw_passes(axes, data, look or looks(data["arm"]), where)
-    axes.set_title("Mean and 95 % intervals")
-    drawing.side_legend(figure, axes, f"arm ({seeds})")
-    return figure
+def averaged(smoothing: int = 1) -> str:
+    """What a figure of `means` says of them."""
+    return "Mean over seeds, band: ± 1 SD over seeds" + (f"; moving average of {smoothing}" if smoothing > 1 else "")
 
 
-def draw_passes(axes: Axes, data: pd.DataFrame, look: Looks, where: str = "hard test", seeds: str = "") -> None:
-    """The same on given axes, without title and legend."""
-    arms = data.groupby("arm", sort=False)
+def curve(frame: pd.DataFrame, x: str, y: str, border: float | None = None, title: str = "", label: str = "") -> Panel:
+    """One line per arm of a table of `means`, with a band of one SD over seeds on each side, the axes as `QUANTITIES`
+    has them (or y's `label`); a line stands at `border`."""
+    known, factor, limits = QUANTITIES.get(y, (y, 1, None))
+    rules = [("x", border - 0.5, "phases meet")] if border else []
+    return Panel(bands(frame, x, y, factor, limits), QUANTITIES.get(x, (x,))[0], label or known, title, rules=rules)
+
+
+def curves(
+    data: pd.DataFrame, x: str, columns: str | Sequence[str], smoothing: int = 1, border: float | None = None
+) -> Chart:
+    """A panel for each column over x, one line per arm; `data`, `smoothing` and `border` are those of `means`."""
+    columns = [columns] if isinstance(columns, str) else columns
+    titles = [averaged(smoothing)] + [""] * (len(columns) - 1)
+    panels = [
+        curve(means(data, x, y, smoothing, border), x, y, border, title=title)
+        for y, title in zip(columns, titles, strict=True)
+    ]
+    return Chart(panels, size=(9.0, 4.4 if len(columns) == 1 else 1.0 + 2.4 * len(columns)), shared="x")
+
+
+# ------------------------------------------------------------------ estimates with intervals
+
+
+def pass_at_k(data: pd.DataFrame, where: str = "hard test", seeds: str = "students") -> Chart:
+    """pass@k of each arm with its interval; the columns of `passk.COLUMNS`, whose seeds count `seeds`."""
+    marks, arms = [], data.groupby("arm", sort=False)
     for index, (arm, part) in enumerate(arms):
-        own = look[arm] | {"label": f"{look[arm]['label']} ({part['seeds'].iloc[0]}{seeds})"}
         # Markers of one k stand beside each other, so that intervals do not hide one another.
         places = part["k"] * 1.04 ** (index - (len(arms) - 1) / 2)
-        axes.errorbar(places, 100 * part["mean"], yerr=drawing.whiskers(part), capsize=3, ms=5, **own)
-    ks = sorted(data["k"].unique())
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ks, [str(k) for k in ks])
-    axes.set_ylim(bottom=0)
-    axes.set(xlabel="k (samples per problem)", ylabel=f"pass@k on {where} (%)")
+        mark = arm_mark(arm, places, 100 * part["mean"], low=100 * part["low"], high=100 * part["high"])
+        said = [_pass_hover(row) for row in part.itertuples()]
+        marks.append(replace(mark, name=f"{mark.name} ({part['seeds'].iloc[0]})", hover=said))
+    ticks = {k: str(k) for k in sorted(data["k"].unique().tolist())}
+    axes = {"x": "k (samples per problem)", "y": f"pass@k on {where} (%)", "ticks": ticks, "log": True}
+    return Chart([Panel(marks, **axes, title="Mean and 95 % intervals", ylim=(0, None))], heading=f"arm ({seeds})")
+
+
+def _pass_hover(row: tuple) -> str:
+    interval = f"{100 * row.mean:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})"
+    return f"{name(row.arm)}\npass@{row.k}: {interval}\n{row.seeds} seeds, {row.rollouts:,} rollouts each"
+
+
+def arms(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
+    """pass@k of every arm at one k (None: the largest) with its interval, one row each, in the order of
+    `measure.names.STUDENTS`.
+
+    `data` has the columns `passk.COLUMNS`; names end in how many students were measured. Raises ValueError
+    where nothing was measured at k.
+    """
+    part = at(data, k)
+    part = part.set_index("arm", drop=False).loc[ordered(part["arm"])]
+    panel = Panel(_scored(part), **_axes(part, where), y="arm (students)", title="Mean and 95 % intervals")
+    return Chart([panel], **row_size([len(part)]), legend="")
+
+
+def sweeps(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
+    """pass@k at one k (None: the largest) of swept settings below the unswept one, a panel for each kind of student.
+
+    `data` has the columns `passk.COLUMNS`; an arm is a sweep of the arm whose name its own begins with. The line is the
+    unswept setting's mean. A lone teacher has no interval. Raises ValueError where nothing was measured at k.
+    """
+    part = at(data, k)
+    bases = [base for base in ordered(part["arm"]) if not _unswept(base, part["arm"])]
+    groups = [_sweeps_of(base, part) for base in bases]
+    panels = []
+    for base, group in zip(bases, groups, strict=True):
+        sure = group.assign(**{end: group[end].where(group["seeds"] > 2) for end in ("low", "high")})
+        rules = [("x", 100 * group["mean"].iloc[0], "as in the study")]
+        panels.append(
+            Panel(_scored(sure), **_axes(group, where), y="setting (students)", title=name(base), rules=rules)
+        )
+    note = "95 % intervals; one teacher (two students) has none"
+    return Chart(panels, **row_size([len(group) for group in groups]), shared="x", legend="top", note=note)
+
+
+def _scored(part: pd.DataFrame) -> list[Mark]:
+    marks = estimates(part.drop(columns="paper", errors="ignore"))
+    return [replace(mark, hover=[_pass_hover(row)]) for mark, row in zip(marks, part.itertuples(), strict=True)]
+
+
+def _axes(part: pd.DataFrame, where: str) -> dict:
+    rows = [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()]
+    measured = f"pass@{part['k'].iloc[0]}{f' on {where}' if where else ''} (%)"
+    return {"rows": rows, "x": measured, "xlim": (None, None) if (part["low"] < 0).any() else (0, None)}
+
+
+def at(data: pd.DataFrame, k: int | None) -> pd.DataFrame:
+    """The rows of one k, None: of the largest. Raises ValueError where nothing was measured at it."""
+    part = data[data["k"] == (data["k"].max() if k is None else k)]
+    if part.empty:
+        measured = ", ".join(str(one) for one in sorted(data["k"].unique())) or "none"
+        raise ValueError(f"k = {k}: no arm was measured at it; measured: {measured}")
+    return part
+
+
+def _unswept(arm: str, among: Sequence[str]) -> str:
+    """The arm of which this one is a sweep, "" where there is none."""
+    return max((other for other in among if arm.startswith(f"{other}_")), key=len, default="")
+
+
+def _sweeps_of(base: str, part: pd.DataFrame) -> pd.DataFrame:
+    own = [arm for arm in part["arm"] if arm == base or _unswept(arm, part["arm"]) == base]
+    return part.set_index("arm", drop=False).loc[sorted(own, key=lambda arm: arm != base)]
+
+
+def gaps(data: pd.DataFrame, other: str, where: str = "hard test") -> Chart:
+    """Arms minus another arm, paired, one row each: the table of `passk.gaps`."""
+    rows = [f"{name(row.arm)} ({row.seeds} seed{'s' * (row.seeds > 1)})" for row in data.itertuples()]
+    marks = [
+        arm_mark(row.arm, [row.mean], [place], name="", line="", size=6, low=[row.low], high=[row.high], ends="x",
+                 hover=[f"{rows[place]}\n{row.mean:+.1f} points ({row.low:+.1f} to {row.high:+.1f}), {row.p}"])
+        for place, row in enumerate(data.itertuples())
+    ]  # fmt: skip
+    label = f"points of pass@{data['k'].iloc[0]} on {where} above {name(other)}"
+    title = f"Gap to {name(other)} on the same problems and seeds, 95 % intervals"
+    panel = Panel(marks, x=label, y="arm (seeds in common)", title=title, rows=rows, rules=[("x", 0, "")])
+    return Chart([panel], **row_size([len(rows)]), legend="")
 
 
 # ------------------------------------------------------------------ claims
 
 
-def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Figure:
+def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Chart:
     """The table of claims (`claims.COLUMNS`), one row each: our number with its interval in the verdict's colour, the
     paper's as a hollow diamond, and as a bar the value that the interval must clear for the claim to hold. A claim of
     no effect has a second bar, in light blue, above which the interval refutes it.
@@ -103,25 +196,19 @@ def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Figure:
     points above 0.
     """
     known = [_known(text, of) for text in claims["claim"]]
-    bounds = [claim.null + MARGIN * claim.no_effect for claim in known]
-    refuted = [claim.null if claim.no_effect else math.nan for claim in known]
-    data = claims.assign(bound=bounds, refuted=refuted, unit=[_unit(claim) for claim in known])
+    data = claims.assign(
+        bound=[claim.null + MARGIN * claim.no_effect for claim in known],
+        refuted=[claim.null if claim.no_effect else math.nan for claim in known],
+        unit=[_unit(claim) for claim in known],
+    )
     parts = [(unit, data[data["unit"] == unit]) for unit in UNITS if (data["unit"] == unit).any()]
-    figure, found = row_panels([1.5 * len(part) for _, part in parts])
-    for axes, (unit, part) in zip(found, parts, strict=True):
-        _claims(axes, part)
-        axes.set(xlabel=f"{unit}, 95 % intervals", ylabel="claim")
-        if "nats" in unit:
-            axes.locator_params(axis="x", nbins=6)  # small numbers have long names
-    entries = {label: handle for axes in found for handle, label in zip(*axes.get_legend_handles_labels())}
-    drawing.top_legend(figure, entries.values(), entries.keys(), ncols=6)
-    return figure
+    panels = [Panel(_claims(part), f"{unit}, 95 % intervals", "claim", rows=_claim_rows(part)) for unit, part in parts]
+    return Chart(panels, **row_size([1.7 * len(part) for _, part in parts]), legend="top")
 
 
-def row_panels(counts: Sequence[float], **grid) -> tuple[Figure, list[Axes]]:
-    """Panels one under another, each as high as the number of its rows asks for."""
-    size = (9.0, 1.1 + 0.5 * len(counts) + 0.32 * sum(counts))
-    return panels(len(counts), size=size, height_ratios=[count + 0.5 for count in counts], **grid)
+def _claim_rows(part: pd.DataFrame) -> list[str]:
+    said = [f"{row.verdict} ({row.seeds} seeds)" if row.seeds else "not measured" for row in part.itertuples()]
+    return [f"{text}\n{verdict}" for text, verdict in zip(part["claim"], said, strict=True)]
 
 
 def _unit(claim: Claim) -> str:
@@ -136,17 +223,48 @@ def _known(text: str, of: Sequence[Claim]) -> Claim:
     return next(own, Claim(text, lambda measured: None))
 
 
-def _claims(axes: Axes, part: pd.DataFrame) -> None:
+def _claims(part: pd.DataFrame) -> list[Mark]:
     part = part.assign(place=range(len(part)))
-    for verdict, own in part.groupby("verdict", sort=False):
-        errors, look = [own["ours"] - own["low"], own["high"] - own["ours"]], {"fmt": "o", "color": VERDICTS[verdict]}
-        axes.errorbar(own["ours"], own["place"], xerr=errors, capsize=3, label=f"ours: {verdict}", **look)
-    axes.plot(part["paper"], part["place"], **drawing.PAPER)
-    axes.plot(part["bound"], part["place"], "|", color=COLOURS[6], ms=16, label="to be cleared")
+    marks = [
+        Mark(own["ours"], own["place"], f"ours: {verdict}", VERDICTS[verdict], marker="o", size=6, low=own["low"],
+             high=own["high"], ends="x")
+        for verdict, own in part.groupby("verdict", sort=False)
+    ]  # fmt: skip
+    marks += [replace(paper(part["paper"], part["place"]), name="paper")]
+    bar = {"marker": "|", "size": 16}
+    marks += [Mark(part["bound"], part["place"], "to be cleared", **bar)]
     if part["refuted"].notna().any():
-        axes.plot(part["refuted"], part["place"], "|", color=COLOURS[5], ms=16, mew=2, label="refuted above")
-    for row in part.itertuples():
-        said = f"{row.verdict} ({row.seeds} seeds)" if row.seeds else "not measured"
-        beside = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 9}
-        axes.text(1.01, row.place, said, color=VERDICTS[row.verdict], **beside)
-    drawing.name_rows(axes, [fill(text, 56) for text in part["claim"]], fontsize=8)
+        marks += [Mark(part["refuted"], part["place"], "refuted above", COLOURS[6], **bar)]
+    return marks
+
+
+# ------------------------------------------------------------------ filtering
+
+
+def filtering_table(*folders: str | Path) -> pd.DataFrame:
+    """Problems and how many were never solved, by topic and level (0: the source states none), of filter runs."""
+    outcomes = pd.DataFrame([row for folder in folders for row in read_jsonl(Path(folder) / "outcomes.jsonl")])
+    outcomes["level"] = outcomes["level"].fillna(0).astype(int)
+    cells = outcomes.groupby(["topic", "level"])["right"]
+    return cells.agg(problems="size", hard=lambda right: int((right == 0).sum())).reset_index()
+
+
+def filtering(data: pd.DataFrame) -> Chart:
+    """Share of problems that stay unsolved, by topic and level; columns topic, level, problems, hard."""
+    levels, topics = sorted(data["level"].unique().tolist()), sorted(data["topic"].unique())
+    cells = data.assign(x=data["level"].map(levels.index), y=data["topic"].map(topics.index))
+    marks = []
+    for dark in (False, True):
+        own = cells[(cells["hard"] / cells["problems"] > 0.4) == dark]
+        share = 100 * own["hard"] / own["problems"]
+        said = [f"{r.topic}, level {r.level}: {r.hard} of {r.problems} never solved" for r in own.itertuples()]
+        look = {"colour": list(map(_shade, share)), "marker": "s", "size": 26, "ink": "white" if dark else "black"}
+        marks.append(Mark(own["x"], own["y"], **look, text=[f"{value:.0f}" for value in share], hover=said))
+    axes = {"x": "level as the source states it", "y": "topic", "ticks": dict(enumerate(map(str, levels)))}
+    panel = Panel(marks, **axes, rows=topics, title="Problems never solved (%)", xlim=(-0.6, len(levels) - 0.4))
+    return Chart([panel], size=(2.6 + 0.55 * len(levels), 1.4 + 0.5 * len(topics)), legend="")
+
+
+def _shade(percent: float) -> str:
+    """From light grey to dark blue."""
+    return "#" + "".join(f"{round(240 + (end - 240) * percent / 100):02x}" for end in (0, 50, 95))

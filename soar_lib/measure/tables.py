@@ -52,6 +52,16 @@ def score_rows(found: pd.DataFrame, seeds: str = "students") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def gap_rows(found: pd.DataFrame) -> pd.DataFrame:
+    """The table of `passk.gaps` as text."""
+    rows = [
+        {"arm": f"{name(r.arm)} minus {name(r.other)}", f"pass@{r.k}, points": signed(r.mean, r.low, r.high), "p": r.p,
+         "seeds": r.seeds}
+        for r in found.itertuples(index=False)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
     """The claims as text: claim, ours with its 95 % interval, the paper's number, seeds, verdict.
 

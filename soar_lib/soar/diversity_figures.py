@@ -1,24 +1,21 @@
-"""Figures of what teachers write: its diversity (SOAR Table 1, appendix E), its quality (Table 7), its map.
+"""Figures of what teachers write: its diversity (SOAR Table 1, appendix E) and its quality (Table 7).
 
-As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `soar.report` and, for the map, of
-`question_points.points`. Diversity tables of several embeddings may be put one under another: each gets its panel.
+A table goes in and a `Chart` comes out. Tables are those of `soar.report`. Diversity tables of several embeddings may
+be put one under another: each gets its panel.
 """
 
 import math
 
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
-from soar_lib.measure import diversity, drawing
+from soar_lib.measure import diversity, plots
+from soar_lib.measure.charts import Chart, Mark, Panel, arm_mark, stacked
 from soar_lib.measure.diversity import Embedding
-from soar_lib.measure.drawing import looks, panels
 from soar_lib.measure.names import ordered
 from soar_lib.measure.quality import LABELS
 from soar_lib.measure.tables import name
-from soar_lib.soar.question_points import LABEL_COLOURS, circles, classes, counted, families, fullest, named
+from soar_lib.soar.question_points import LABEL_COLOURS, named
 
 GAINING = ("grounded", "no_promotion", "multi_turn")  # arms paid by their students' gain, with data sets of one size
 GAIN_COLUMNS = ["arm", "seed", "round", "dataset", "n", "embedding", "q", "vendi", "reward"]
@@ -27,45 +24,34 @@ GAIN_COLUMNS = ["arm", "seed", "round", "dataset", "n", "embedding", "q", "vendi
 # ------------------------------------------------------------------ diversity
 
 
-def _by_embedding(data: pd.DataFrame, width: float, height: float) -> tuple[Figure, list]:
-    """A figure with a panel for each embedding: (axes, the embedding's name, its rows) of each."""
-    parts = list(data.groupby("embedding", sort=False))
-    figure, grid = panels(len(parts), size=(width, 1.2 + height * len(parts)), sharex=True)
-    return figure, [(axes, *part) for axes, part in zip(grid, parts, strict=True)]
-
-
-def vendi_by_round(data: pd.DataFrame) -> Figure:
+def vendi_by_round(data: pd.DataFrame) -> Chart:
     """Vendi Score of each round's problems, one line per arm: the mean over seeds with a band of one SD on each side.
 
     `data` is a table of `soar.report.diversity_by_round`.
     """
-    figure, grid = _by_embedding(data, 9.0, 3.2)
-    for axes, embedding, part in grid:
-        drawing.draw_means(axes, drawing.means(part, "round", "vendi"), "round", "vendi", looks(data["arm"]))
-        axes.set_title(f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
-        axes.set_ylabel(_score(part))
-    axes.set_xlabel("round")
-    drawing.side_legend(figure, grid[0][0])
-    return figure
+    panels = [
+        plots.curve(plots.means(part, "round", "vendi"), "round", "vendi", label=_score(part),
+                    title=f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
+        for embedding, part in data.groupby("embedding", sort=False)
+    ]  # fmt: skip
+    return Chart(panels, size=(9.0, 1.2 + 3.2 * len(panels)), shared="x")
 
 
-def vendi_by_arm(data: pd.DataFrame) -> Figure:
-    """Vendi Score of the problems that each teacher wrote for the evaluation: a point per seed, a bar at their mean.
+def vendi_by_arm(data: pd.DataFrame) -> Chart:
+    """Vendi Score of the problems that each teacher wrote for the evaluation, one row each: seeds faint, means full.
 
     `data` is a table of `soar.report.diversity_by_seed`.
     """
-    arms, look = ordered(data["arm"]), looks(data["arm"])
-    figure, grid = _by_embedding(data, 7.0, 3.2)
-    for axes, embedding, part in grid:
-        for place, arm in enumerate(arms):
-            own = part.loc[part["arm"] == arm, "vendi"]
-            axes.plot([place] * len(own), own, **look[arm] | {"ls": "", "alpha": 0.6})
-            axes.plot([place - 0.25, place + 0.25], [own.mean()] * 2, color=look[arm]["color"], lw=2)
-        axes.set(title=f"{embedding}; {_sizes(part)} problems of each seed", ylabel=_score(part))
-        axes.set_ylim(bottom=0)
-    axes.set_xticks(range(len(arms)), [name(arm).replace(", ", ",\n") for arm in arms], fontsize=9)
-    axes.set_xlabel("arm (points: seeds; bars: their means)")
-    return figure
+    arms, panels = ordered(data["arm"]), []
+    for embedding, part in data.groupby("embedding", sort=False):
+        marks = []
+        for place, (arm, own) in enumerate((arm, part[part["arm"] == arm]) for arm in arms):
+            said = [f"{name(arm)}, seed {row.seed}: {row.vendi:.2f}" for row in own.itertuples()]
+            marks += [arm_mark(arm, own["vendi"], [place] * len(own), name="", line="", opacity=0.4, hover=said)]
+            marks += [arm_mark(arm, [own["vendi"].mean()], [place], name="", line="", size=9)]
+        title = f"{embedding}; {_sizes(part)} problems of each seed; faint: seeds, full: their mean"
+        panels.append(Panel(marks, _score(part), "arm", title, xlim=(0, None), rows=list(map(name, arms))))
+    return Chart(panels, size=(9.0, 0.6 + len(panels) * (1.2 + 0.3 * len(arms))), legend="")
 
 
 def _score(part: pd.DataFrame) -> str:
@@ -101,23 +87,29 @@ def vendi_gain_table(
     return found
 
 
-def vendi_against_gain(data: pd.DataFrame) -> Figure:
+def vendi_against_gain(data: pd.DataFrame) -> Chart:
     """A data set's gain against its Vendi Score, coloured by arm; `data` is a table of `vendi_gain_table`.
 
     The title has Spearman's rho over all data sets, and within rounds, where all data sets of a round share their
     baseline and reward set: both numbers are then taken as differences from their round's means.
     """
-    figure, grid = _by_embedding(data, 9.0, 3.4)
-    for axes, embedding, part in grid:
-        for arm, own in part.groupby("arm", sort=False):
-            look = looks(data["arm"])[arm]
-            points = look | {"ls": "", "ms": 4, "alpha": 0.6, "label": f"{name(arm)}: {_rho(own)}"}
-            axes.plot(own["vendi"], 100 * own["reward"], **points)
-        axes.set_title(f"{embedding}; Spearman's rho {_rho(part)}, within rounds {_rho(within_rounds(part))}")
-        axes.set_ylabel("gain in accuracy (points)")
-        axes.legend(fontsize=9, frameon=False, title="arm: rho")
-    axes.set_xlabel(f"{_score(data)} of a data set of {' or '.join(map(str, data['n'].unique()))} problems")
-    return figure
+    panels = []
+    for embedding, part in data.groupby("embedding", sort=False):
+        marks = [_data_sets(arm, own) for arm, own in part.groupby("arm", sort=False)]
+        title = f"{embedding}; Spearman's rho {_rho(part)}, within rounds {_rho(within_rounds(part))}"
+        label = f"{_score(part)} of a data set of {' or '.join(map(str, part['n'].unique()))} problems"
+        panels.append(Panel(marks, label, "gain in accuracy (points)", title))
+    return Chart(panels, size=(9.0, 1.2 + 3.4 * len(panels)), shared="x", heading="arm: rho")
+
+
+def _data_sets(arm: str, own: pd.DataFrame) -> Mark:
+    said = [
+        f"{name(arm)}, seed {row.seed}, round {row.round}, data set {row.dataset}\nVendi Score {row.vendi:.2f}, gain "
+        f"{100 * row.reward:+.2f} points"
+        for row in own.itertuples()
+    ]
+    look = {"name": f"{name(arm)}: {_rho(own)}", "line": "", "opacity": 0.6, "hover": said}
+    return arm_mark(arm, own["vendi"], 100 * own["reward"], **look)
 
 
 def within_rounds(data: pd.DataFrame) -> pd.DataFrame:
@@ -141,94 +133,24 @@ def _rho(data: pd.DataFrame) -> str:
 # ------------------------------------------------------------------ quality
 
 
-def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Figure:
+def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Chart:
     """Shares of the quality labels of each arm in one bar, with 95 % intervals of `correct` and of all well-posed ones.
 
     `data` is a table of `soar.report.quality_by_arm`. Beneath an arm's bar stands, paler, what `paper` says of it
     (figures/data/quality_paper.csv, SOAR Table 7 as printed, where not all columns add up to 100: another model, other
     problems, a language model as judge).
     """
-    bars = []
-    for arm in ordered(data["arm"]):
-        theirs = pd.DataFrame() if paper is None else paper[paper["arm"] == arm]
-        bars += [(name(arm), data[data["arm"] == arm], 1.0)]
-        bars += [] if theirs.empty else [("paper", theirs, 0.45)]
-    figure, (axes,) = panels(size=(9.0, 1.6 + 0.42 * len(bars)))
-    for place, (_, part, alpha) in enumerate(bars):
-        _one_bar(axes, place, part.set_index("measure"), alpha)
-    drawing.name_rows(axes, [f"{text} (n = {part['n'].iloc[0]})" for text, part, _ in bars])
-    axes.grid(False)
-    axes.set(xlabel="share of the judged problems (%)", ylabel="arm (judged problems)")
-    handles, labels = axes.get_legend_handles_labels()
-    drawing.top_legend(figure, handles[:5], labels[:5])
-    return figure
-
-
-def _one_bar(axes: Axes, place: int, part: pd.DataFrame, alpha: float) -> None:
-    """All labels; the intervals, where there are any, stand at the ends of their shares."""
-    dark = ("correct", "arithmetic") if alpha == 1 else ()
-    parts = [
-        (named(label), part.loc[label, "percent"], LABEL_COLOURS[label], "white" if label in dark else "black")
-        for label in LABELS
-    ]
-    drawing.stack(axes, place, parts, alpha, least=5)
-    for measure, offset in (("correct", 0.28), ("well_posed", -0.28)) if "low" in part else ():
-        row = part.loc[measure]
-        errors = [[row["percent"] - row["low"]], [row["high"] - row["percent"]]]
-        axes.errorbar(row["percent"], place + offset, xerr=errors, color="black", capsize=3, lw=1)
-
-
-def quality_by_round(data: pd.DataFrame) -> Figure:
-    """Shares of well-posed and of correct problems by round, one line per arm: mean and ± 1 SD over seeds.
-
-    `data` is a table of `soar.report.quality_by_round`.
-    """
-    figure, grid = panels(2, size=(9.0, 5.6), sharex=True)
-    for axes, column in zip(grid, ("well_posed", "correct"), strict=True):
-        drawing.draw_means(axes, drawing.means(data, "round", column), "round", column, looks(data["arm"]), 100)
-        axes.set(ylabel=f"{column.replace('_', '-')} problems (%)", ylim=(0, 102))
-    grid[0].set_title(drawing.averaged())
-    grid[-1].set_xlabel("round")
-    drawing.side_legend(figure, grid[0])
-    return figure
-
-
-# ------------------------------------------------------------------ the map
-
-
-def question_map_figure(data: pd.DataFrame, by: str = "round") -> Figure:
-    """The map of `question_points.points`, a panel for each arm: all questions in grey, the arm's in colour.
-
-    `by` is one of `question_points.COLOUR_BY`; circles and colours are those of the widget.
-    """
-    arms = list(dict.fromkeys(data["arm"]))
-    rows, columns = math.ceil(len(arms) / 2), min(2, len(arms))
-    figure, grid = panels(rows, columns, (1.0 + 4.6 * columns, 1.2 + 3.9 * rows), sharex=True, sharey=True)
-    for axes, arm in zip(grid, arms):
-        _one_map(axes, data, (data["arm"] == arm).to_numpy(), by)
-        axes.set(title=f"{name(arm)} ({counted((data['arm'] == arm).sum())})")
-    for axes in grid[len(arms) :]:
-        axes.remove()
-    figure.supxlabel(_map_note(data, by), fontsize=9)
-    return figure
-
-
-def _map_note(data: pd.DataFrame, by: str) -> str:
-    known = f", trustworthiness {data['trust'].iloc[0]:.2f}" if data["trust"].notna().all() else ""
-    return f"{data['projection'].iloc[0]}{known}\ncoloured by {by}; a circle's area is its number of questions"
-
-
-def _one_map(axes: Axes, data: pd.DataFrame, own: np.ndarray, by: str) -> None:
-    kinds, colours = classes(data, own, by)
-    axes.scatter(data["x"], data["y"], s=6, color="#dddddd", lw=0)
-    unit = min(8.0, 500 / fullest(data[own]))  # square points of area per question
-    found = circles(data[own], kinds)
-    rings = [(circle.x, circle.y, unit * area, colours[kind]) for circle in found for kind, area in circle.rings]
-    x, y, sizes, colour = zip(*rings, strict=True)
-    axes.scatter(x, y, s=sizes, c=colour, edgecolors="white", lw=0.3)
-    for family, (left, top) in families(data).items():
-        axes.text(left, top - 0.03, named(family), ha="center", fontsize=7)
-    for kind, colour in colours.items():
-        axes.plot([], [], "o", color=colour, label=named(kind))
-    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    axes.set(xticks=[], yticks=[], aspect="equal", ylim=(1.02 * data["y"].max() + 0.01, -0.03))  # as in the widget
+    theirs = paper if paper is not None else data[:0]
+    bars = [(arm, source, table[table["arm"] == arm].set_index("measure")) for arm in ordered(data["arm"])
+            for source, table in (("", data), (", paper", theirs)) if (table["arm"] == arm).any()]  # fmt: skip
+    shares, marks = pd.DataFrame([part["percent"] for *_, part in bars], index=range(len(bars))), []
+    for source, opacity in (("", 1.0), (", paper", 0.45)):
+        looks = {label: (named(label), LABEL_COLOURS[label]) for label in LABELS}
+        marks += stacked(shares[[said == source for _, said, _ in bars]], looks, least=5, opacity=opacity)
+    for measure, offset in (("correct", 0.28), ("well_posed", -0.28)):
+        ours = [(place, part.loc[measure]) for place, (_, source, part) in enumerate(bars) if not source]
+        x, low, high = ([row[column] for _, row in ours] for column in ("percent", "low", "high"))
+        marks.append(Mark(x, [place + offset for place, _ in ours], marker="|", size=3, low=low, high=high, ends="x"))
+    rows = [f"{name(arm)}{source} (n = {part['n'].iloc[0]})" for arm, source, part in bars]
+    panel = Panel(marks, "share of the judged problems (%)", "arm (judged problems)", rows=rows, xlim=(0, 100))
+    return Chart([panel], size=(9.0, 1.6 + 0.42 * len(bars)), legend="top")

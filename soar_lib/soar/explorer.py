@@ -1,24 +1,23 @@
-"""The ablation explorer: a study's arms, training curves, teachers and problems, by what is chosen.
+"""The ablation explorer: a study's arms, their paired gaps, training curves, teachers and problems.
 
-It reads a study's folder once, loads no model and trains nothing. A view takes what is chosen and gives a table, and
-the figure and the text of the table; a bootstrap is computed only for what is shown, once.
+A study's folder is read once; no model is loaded, nothing is trained. A view takes what is chosen and gives a table,
+and the chart and the text of the table; a bootstrap is computed only for what is shown, once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import ipywidgets
 import pandas as pd
-from matplotlib.figure import Figure
 
 from soar_lib.measure import passk, plots, widgets
-from soar_lib.measure.drawing import Looks, looks, means
+from soar_lib.measure.charts import Chart
 from soar_lib.measure.names import MAIN, ordered
 from soar_lib.measure.quality import LABELS, UNJUDGED, Judge, Verdict, exact
-from soar_lib.measure.tables import name, plus_minus, score_rows
-from soar_lib.measure.widgets import para
+from soar_lib.measure.tables import gap_rows, name, plus_minus, score_rows
+from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 from soar_lib.runs import read_json
 from soar_lib.soar import figures, report
@@ -31,13 +30,15 @@ SMOOTHEST = 25  # points; the paper smooths over as many steps (section B.8)
 
 @dataclass(frozen=True)
 class Selection:
-    """What is chosen: arms as the view names them, seeds of SOAR runs, k (or `ALL`), points to smooth over, rounds."""
+    """What is chosen: arms as the view names them, seeds of SOAR runs, k (or `ALL`), points to smooth over, rounds, the
+    arm to compare with."""
 
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
     k: int = ALL
     smoothing: int = 1
     rounds: tuple[int, int] = (1, 1_000_000)
+    other: str = "hard_only"
 
     def of(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The rows of the chosen seeds and arms, arms in the order in which they are chosen."""
@@ -65,17 +66,21 @@ class StudyFolder:
         return list(dict.fromkeys(self.rounds["arm"]))
 
     @property
+    def border(self) -> float | None:
+        return report.border(self.curves)
+
+    @property
     def seeds(self) -> list[int]:
         return sorted({*self.rounds["seed"], *self.curves["seed"]})
 
-    @property
-    def look(self) -> Looks:
-        return looks([*FIRST, *self.students]) | looks(self.teachers)
+    def of(self, arm: str, set: str, seeds: Sequence[int]) -> list[Score]:
+        runs = {f"seed{seed}" for seed in seeds}
+        return [score for score in self.scores.get((arm, set), ()) if score.run in runs]
 
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a study: its table, the figure of the table, the table as text. Its arms are `students` or
+    """One way to look at a study: its table, the chart of the table, the table as text. Its arms are `students` or
     `teachers`, and `controls` apply beside arms and seeds; `empty` says why there may be nothing to see."""
 
     title: str
@@ -83,7 +88,7 @@ class View:
     controls: tuple[str, ...]
     empty: str
     table: Callable[[StudyFolder, Selection], pd.DataFrame]
-    figure: Callable[[StudyFolder, Selection, pd.DataFrame], Figure]
+    chart: Callable[[StudyFolder, Selection, pd.DataFrame], Chart]
     text: Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -100,7 +105,7 @@ def read(folder: str | Path) -> StudyFolder:
     return StudyFolder(report.rounds(folder), report.curves(folder), problems, scores, ks, known)
 
 
-def _runs(scores: list[Score]) -> frozenset[str]:
+def _runs(scores: Sequence[Score]) -> frozenset[str]:
     return frozenset(score.run for score in scores)
 
 
@@ -114,16 +119,17 @@ def _pass_at_k(set: str) -> View:
         ("k",),
         f"no finished evaluation has scores on {WHERE[set]} for this choice.",
         partial(_scored, set=set),
-        partial(_drawn_scores, where=WHERE[set]),
+        lambda study, chosen, frame: plots.pass_at_k(frame, WHERE[set]) if chosen.k == ALL
+        else plots.arms(frame, chosen.k, WHERE[set]),
         score_rows,
-    )
+    )  # fmt: skip
 
 
 def _scored(study: StudyFolder, chosen: Selection, set: str) -> pd.DataFrame:
     """The rows of `passk.table` on the chosen seeds."""
-    runs, rows = {f"seed{seed}" for seed in chosen.seeds}, []
+    rows = []
     for arm in chosen.arms:
-        if own := [score for score in study.scores.get((arm, set), ()) if score.run in runs]:
+        if own := study.of(arm, set, chosen.seeds):
             keys = [(arm, set, k, _runs(own)) for k in (study.ks if chosen.k == ALL else [chosen.k])]
             if missing := [key for key in keys if key not in study.known]:
                 found = passk.table(own, [key[2] for key in missing], set=set)
@@ -132,10 +138,13 @@ def _scored(study: StudyFolder, chosen: Selection, set: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=passk.COLUMNS)
 
 
-def _drawn_scores(study: StudyFolder, chosen: Selection, frame: pd.DataFrame, where: str) -> Figure:
-    if chosen.k == ALL:
-        return plots.pass_at_k(frame, where, study.look)
-    return figures.arms(frame, chosen.k, where, study.look)
+def _gaps(study: StudyFolder, chosen: Selection) -> pd.DataFrame:
+    """Each chosen arm minus the other one, on the seeds that both have."""
+    k = max(study.ks) if chosen.k == ALL else chosen.k
+    scores = {arm: study.of(arm, HARD_TEST, chosen.seeds) for arm in (*chosen.arms, chosen.other)}
+    others = {score.run for score in scores[chosen.other]}
+    arms = [arm for arm in chosen.arms if arm != chosen.other and others & {score.run for score in scores[arm]}]
+    return passk.gaps([score for own in scores.values() for score in own], arms, chosen.other, k)
 
 
 def _training(measure: str, title: str) -> View:
@@ -144,15 +153,17 @@ def _training(measure: str, title: str) -> View:
         "students",
         ("smoothing",),
         "these arms have no training curves with these seeds (the untrained model and PS are not trained).",
-        lambda study, chosen: means(chosen.of(study.curves), "step", measure, chosen.smoothing),
-        lambda study, chosen, frame: figures.lines(frame, "step", measure, chosen.smoothing, study.look),
+        lambda study, chosen: plots.means(chosen.of(study.curves), "step", measure, chosen.smoothing, study.border),
+        lambda study, chosen, frame: Chart(
+            [plots.curve(frame, "step", measure, study.border, plots.averaged(chosen.smoothing))]
+        ),
         partial(_curves_text, measure=measure),
-    )
+    )  # fmt: skip
 
 
 def _curves_text(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
     """One row per step, one column per arm: mean ± SD over seeds."""
-    factor = figures.QUANTITIES[measure][1]
+    factor = plots.QUANTITIES[measure][1]
     cells = frame.assign(cell=list(map(plus_minus, factor * frame[measure], factor * frame["sd"])))
     wide = cells.pivot(index="step", columns="arm", values="cell")[list(dict.fromkeys(frame["arm"]))].fillna("")
     return wide.rename(columns=name).rename_axis(columns=None).reset_index()
@@ -176,6 +187,15 @@ def _taught_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 VIEWS = {
     "pass_at_k": _pass_at_k(HARD_TEST),
+    "gaps": View(
+        "paired gap: arms minus another arm",
+        "students",
+        ("k", "other"),
+        "no seed was measured with both arms.",
+        _gaps,
+        lambda study, chosen, frame: plots.gaps(frame, chosen.other),
+        gap_rows,
+    ),
     "transfer": _pass_at_k(TRANSFER),
     "reward": _training("reward", "reward"),
     "top_reward": _training("top_reward", "share of top rewards"),
@@ -186,44 +206,46 @@ VIEWS = {
         ("smoothing", "rounds"),
         "no round of these arms and seeds lies in this range.",
         _taught,
-        lambda study, chosen, frame: figures.teachers(frame, chosen.smoothing, study.look),
+        lambda study, chosen, frame: figures.teachers(frame, chosen.smoothing),
         _taught_text,
     ),
 }
 
 
-def page(study: StudyFolder, view: View, chosen: Selection) -> str:
-    """The figure and the table of a view as HTML, or a sentence on what is missing."""
+def page(study: StudyFolder, view: View, chosen: Selection) -> Page:
+    """The chart and the table of a view, or a sentence on what is missing."""
     if not chosen.arms or not chosen.seeds:
-        return para("Choose at least one arm and one seed.")
+        return ["Choose at least one arm and one seed."]
     frame = view.table(study, chosen)
     if frame.empty:
-        return para(f"Nothing to show: {view.empty}")
-    absent = [name(arm) for arm in chosen.arms if arm not in {*frame["arm"]}]
-    note = para(f"Without {', '.join(absent)}: {view.empty}") if absent else ""
-    return widgets.picture(view.figure(study, chosen, frame), view.title) + note + widgets.table(view.text(frame))
+        return [f"Nothing to show: {view.empty}"]
+    absent = [
+        name(arm) for arm in chosen.arms if arm not in {*frame["arm"], chosen.other if view is VIEWS["gaps"] else ""}
+    ]
+    notes = [f"Without {', '.join(absent)}: {view.empty}"] if absent else []
+    return [view.chart(study, chosen, frame), *notes, view.text(frame)]
 
 
-def problems_page(problems: pd.DataFrame, label: str, judge: Judge) -> str:
+def problems_page(problems: pd.DataFrame, label: str, judge: Judge) -> Page:
     """The problems of one run and round with the reward of their data set, their topics and labels; "" as label: all
     of them."""
     if problems.empty:
-        return para("No problem was written there: this arm has no run of this seed, or no such round or data set.")
+        return ["No problem was written there: this arm has no run of this seed, or no such round or data set."]
     written = [SyntheticProblem("", q, a, "") for q, a in zip(problems["question"], problems["answer"], strict=True)]
     known = problems.assign(label=[verdict.label for verdict in judge(written)])
     shown = known[known["label"] == label] if label else known
     if shown.empty:
-        return para(f"None of these {len(known)} problems is labelled {label}.")
+        return [f"None of these {len(known)} problems is labelled {label}."]
     names = {"dataset": "data set", "reward": "reward (points)"}
     frame = shown.assign(reward=(100 * shown["reward"]).map("{:+.1f}".format)).rename(columns=names)
     columns = [*names.values(), "question", "answer", "topic", "label"]
-    return para(f"{len(shown)} of {len(known)} problems") + widgets.table(frame[columns])
+    return [f"{len(shown)} of {len(known)} problems", frame[columns]]
 
 
-# ------------------------------------------------------------------ the widget
+# ------------------------------------------------------------------ a study
 
 
-def ablation_explorer(folder: str | Path, export: str | Path = ".", judge: Judge = exact) -> ipywidgets.VBox:
+def ablation_explorer(folder: str | Path, export: str | Path = ".", judge: Judge = exact) -> Explorer:
     """Explore a study's folder, finished or not: how its arms scored and learned, and what its teachers wrote.
 
     Tables are exported to `<export>/ablation_<view>.csv` (unrounded, fractions of 1) and `.tex` (as shown). `judge`
@@ -234,23 +256,27 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".", judge: Judge
     return widgets.tabs({"arms": _arms(study, Path(export)), "problems": _problems(study.problems, judge)})
 
 
-def _arms(study: StudyFolder, export: Path) -> ipywidgets.VBox:
-    """Views on the arms: controls and buttons, and below them figure and table."""
+def _arms(study: StudyFolder, export: Path) -> Explorer:
+    """Views on the arms: controls and buttons, and below them chart and table."""
     last = int(study.rounds["round"].max()) if len(study.rounds) else 1
     wide, narrow = ({"style": {"description_width": "3em"}, "layout": {"width": width}} for width in ("24em", "9em"))
+    students = [(name(arm), arm) for arm in study.students]
     controls = {
         "view": widgets.choice("show", [(view.title, key) for key, view in VIEWS.items()]),
-        "students": widgets.several("arms", [(name(arm), arm) for arm in study.students], FIRST, **wide),
+        "students": widgets.several("arms", students, FIRST, **wide),
         "teachers": widgets.several("arms", [(name(arm), arm) for arm in study.teachers], **wide),
         "seeds": widgets.several("seeds", [(str(seed), seed) for seed in study.seeds], **narrow),
         "k": widgets.choice("k", [("all", ALL), *((str(k), k) for k in study.ks)]),
-        "smoothing": widgets.smoother(SMOOTHEST),
+        "other": widgets.choice("minus", students or [("none", "hard_only")]),
+        "smoothing": widgets.slider("smoothing", 1, SMOOTHEST, 5, 2),
         "rounds": widgets.span(1, last),
     }
+    if "hard_only" in study.students:
+        controls["other"].value = "hard_only"
 
     def chosen() -> tuple[View, Selection]:
         view = VIEWS[controls["view"].value]
-        values = {key: controls[key].value for key in ("k", "smoothing", "rounds")}
+        values = {key: controls[key].value for key in ("k", "smoothing", "rounds", "other")}
         return view, Selection(widgets.listed(controls[view.arms]), widgets.listed(controls["seeds"]), **values)
 
     def shown() -> tuple:
@@ -262,29 +288,26 @@ def _arms(study: StudyFolder, export: Path) -> ipywidgets.VBox:
         widgets.show_only(controls, ("view", "seeds", view.arms, *view.controls))
 
     buttons, said = widgets.save_buttons(export, shown)
-    left = [*(controls[key] for key in ("view", "k", "smoothing", "rounds")), ipywidgets.HBox(buttons)]
+    left = [*(controls[key] for key in ("view", "k", "other", "smoothing", "rounds")), ipywidgets.HBox(buttons), said]
     top = [ipywidgets.VBox(left), *(controls[key] for key in ("students", "teachers", "seeds"))]
-    box = widgets.controlled(controls, lambda **values: page(study, *chosen()), prepare, top)
-    above, below = box.children
-    return ipywidgets.VBox([above, said, below])
+    return widgets.explorer(controls, lambda **values: page(study, *chosen()), prepare, top=top)
 
 
-def _problems(problems: pd.DataFrame, judge: Judge) -> ipywidgets.VBox:
+def _problems(problems: pd.DataFrame, judge: Judge) -> Explorer:
     """The problems that the teachers wrote, by arm, seed, round, data set and label."""
     found = {column: problems[column].drop_duplicates().tolist() for column in ("arm", "seed", "round", "dataset")}
-    last = max(found["round"], default=1)
     controls = {
         "arm": widgets.choice("arm", [(name(arm), arm) for arm in found["arm"]] or ["none"]),
         "seed": widgets.choice("seed", sorted(found["seed"]) or ["none"]),
-        "round": ipywidgets.IntSlider(1, 1, last, description="round", continuous_update=False),
+        "round": widgets.slider("round", 1, max(found["round"], default=1)),
         "dataset": widgets.choice("data set", ["all", *sorted(found["dataset"])]),
         "label": widgets.choice("label", [("all", ""), *((label, label) for label in (*LABELS, UNJUDGED))]),
     }
 
-    def of(label: str, **values: object) -> str:
+    def of(label: str, **values: object) -> Page:
         own = problems
         for column, value in values.items():
             own = own if value == "all" else own[own[column] == value]
         return problems_page(own, label, judge)
 
-    return widgets.controlled(controls, of)
+    return widgets.explorer(controls, of)

@@ -1,31 +1,26 @@
-"""Figures of SOAR: a run's rounds, what a study's arms scored, how their students and teachers learned, its sweeps.
+"""Figures of SOAR's runs: their rounds, what arms scored by topic, how teachers earned; our numbers beside the paper's.
 
-As in measure/drawing.py a table goes in and a figure comes out. Tables are those of `passk.table` and `soar.report`;
-fractions of 1 are drawn as percent or points.
+A table goes in and a `Chart` comes out. Tables are those of `passk.table` and `soar.report`; fractions of 1 are drawn
+as percent or points.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from soar_lib.measure import drawing, passk, plots
-from soar_lib.measure.drawing import COLOURS, Looks, Tables, looks, panels
-from soar_lib.measure.names import ordered
+from soar_lib.measure import passk, plots
+from soar_lib.measure.charts import Chart, Mark, Panel, Tables, arm_mark
+from soar_lib.measure.names import COLOURS
 from soar_lib.measure.tables import name, percent
 from soar_lib.records import Score
 from soar_lib.runs import read_jsonl
 
-# Columns that become axes: what they say, and the factor to their unit.
-QUANTITIES = {
-    "step": ("step (both phases)", 1), "round": ("round", 1), "reward": ("mean reward of the answers", 1),
-    "top_reward": ("answers with the top reward (%)", 100), "signal": ("groups with unequal rewards (%)", 100),
-    "length": ("length of the answers (tokens)", 1), "grad_norm": ("gradient norm", 1),
-    "mean_reward": ("teacher reward (points)", 100), "baseline_accuracy": ("accuracy of the baseline (%)", 100),
-}  # fmt: skip
+ROUNDS = [
+    "run", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
+]  # fmt: skip
 
 
 def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, threshold: float) -> Tables:
@@ -33,11 +28,11 @@ def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, thr
     return {
         "filtering_nano": (plots.filtering_table(filtered), plots.filtering),
         "soar_rounds": (rounds_table(soar), partial(timeline, threshold=threshold)),
-        "soar_nano": (table, main_pass_at_k),
+        "soar_nano": (table, plots.pass_at_k),
     }
 
 
-# ------------------------------------------------------------------ rounds of a run
+# ------------------------------------------------------------------ rounds
 
 
 def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
@@ -51,45 +46,82 @@ def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=ROUNDS)
 
 
-ROUNDS = [
-    "run", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
-]  # fmt: skip
+def timeline(data: pd.DataFrame, threshold: float | None = None, shown: int | None = None) -> Chart:
+    """Teacher reward, its moving average and promotions over the rounds, one panel per run; see `rounds_table`. A line
+    stands at the round `shown`."""
+    parts = data.groupby("run", sort=False) if len(data) else [("", data)]
+    rules = [("y", 100 * threshold, "promotion threshold")] if threshold is not None else []
+    rules += [("x", shown, "round shown below")] if shown is not None else []
+    panels = [
+        Panel(_rewards(part), "round", "gain (points)", _title(run), rules=rules,
+              xlim=(0.5, max(2, *part["round"]) + 0.5 if len(part) else None))
+        for run, part in parts
+    ]  # fmt: skip
+    height = 1.1 + (2.4 if len(panels) == 1 else 1.7) * len(panels)
+    return Chart(panels, size=(8.0, height), shared="x", legend="top")
 
 
-def timeline(data: pd.DataFrame, threshold: float | None = None) -> Figure:
-    """Teacher reward, its moving average and promotions over the rounds, one panel per run; see `rounds_table`."""
-    runs = list(dict.fromkeys(data["run"]))
-    figure, grid = panels(len(runs), size=(7.0, 1.1 + (2.4 if len(runs) == 1 else 1.7) * len(runs)), sharex=True)
-    for axes, run in zip(grid, runs, strict=True):
-        _one_timeline(axes, data[data["run"] == run], threshold)
-        axes.set(title=run, ylabel="gain in accuracy (points)" if len(runs) == 1 else "gain (points)")
-    grid[-1].set_xlabel("round")
-    drawing.top_legend(figure, *grid[0].get_legend_handles_labels())
-    return figure
+def _title(run: str) -> str:
+    """What a reader calls a run: its arm and seed in a study, else the teacher of the run."""
+    found = re.fullmatch(r"(\w+)/seed(\d+)", run)
+    return f"{name(found[1]).capitalize()}, seed {found[2]}" if found else "What the teacher earned, round by round"
 
 
-def _one_timeline(axes: Axes, part: pd.DataFrame, threshold: float | None) -> None:
-    number, points = part["round"], 100 * part[["lowest", "highest", "mean_reward", "moving_average"]]
-    axes.fill_between(number, points["lowest"], points["highest"], color=COLOURS[5], alpha=0.25, label="data sets")
-    axes.plot(number, points["mean_reward"], color=COLOURS[0], marker="o", ms=4, label="mean reward")
-    axes.plot(number, points["moving_average"], color=COLOURS[3], lw=2, label="moving average")
-    if threshold is not None:
-        axes.axhline(100 * threshold, color="black", ls="--", lw=1, label="promotion threshold")
-    promoted = points.loc[part["promoted"], "moving_average"]
-    axes.plot(number[part["promoted"]], promoted, "*", color=COLOURS[6], ms=13, ls="", label="promotion")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+def _rewards(part: pd.DataFrame) -> list[Mark]:
+    x, promoted = part["round"], part[part["promoted"].astype(bool)]
+    points = 100 * part[["mean_reward", "lowest", "highest", "moving_average"]]
+    said = [
+        f"round {row.round}: {100 * row.mean_reward:+.2f} points\ndata sets {100 * row.lowest:+.2f} to "
+        f"{100 * row.highest:+.2f}\nbaseline {100 * row.baseline_accuracy:.1f} %{', promoted' * bool(row.promoted)}"
+        for row in part.itertuples()
+    ]
+    return [
+        Mark(x, points["mean_reward"], "mean reward, band: all data sets", COLOURS[1], "-", "o", low=points["lowest"],
+             high=points["highest"], ends="band", hover=said, keys=list(x)),
+        Mark(x, points["moving_average"], "moving average", COLOURS[4], "--", keys=list(x)),
+        Mark(promoted["round"], 100 * promoted["moving_average"], "promotion", marker="*", size=12,
+             keys=list(promoted["round"])),
+    ]  # fmt: skip
 
 
-# ------------------------------------------------------------------ pass@k
+def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
+    """The columns of `plots.means` over rounds of mean_reward, and promotions: how many a seed had so far, in the mean.
+
+    `rounds` has the columns of `soar.report.ROUNDS`.
+    """
+    counts = rounds.sort_values("round").groupby(["arm", "seed"])["promoted"].cumsum()
+    promotions = plots.means(rounds.assign(promotions=counts), "round", "promotions")
+    rewards = plots.means(rounds, "round", "mean_reward", smoothing)
+    return rewards.merge(promotions[["arm", "round", "promotions"]], on=["arm", "round"], how="left")
 
 
-def main_pass_at_k(data: pd.DataFrame) -> Figure:
-    """pass@k of few arms with its interval, the legend inside; the columns of `passk.COLUMNS`."""
-    figure, (axes,) = panels(size=(7.0, 4.2))
-    plots.draw_passes(axes, data, looks(data["arm"]), seeds=" seeds")
-    axes.set_title("Held-out hard problems, 95 % intervals")
-    axes.legend(fontsize=9, frameon=False)
-    return figure
+def teachers(frame: pd.DataFrame, smoothing: int = 1) -> Chart:
+    """Teachers' rewards above, promotions so far below, over the rounds; the table of `teacher_means`.
+
+    A grounded reward is a gain in accuracy; an intrinsic one is not, so the two do not compare.
+    """
+    steps = [arm_mark(arm, p["round"], p["promotions"], step=True) for arm, p in frame.groupby("arm", sort=False)]
+    above = plots.curve(frame, "round", "mean_reward", title=plots.averaged(smoothing))
+    below = Panel(steps, "round", plots.QUANTITIES["promotions"][0], ylim=(0, None))
+    return Chart([above, below], size=(9.0, 5.6), shared="x")
+
+
+def by_reward(rounds: pd.DataFrame) -> Chart:
+    """Teachers' rewards over the rounds, a panel for those paid by their students' gain and one for those paid by
+    disagreement, whose rewards have another unit; `rounds` is a table of `soar.report.rounds`."""
+    unpaid = rounds["arm"].isin(["intrinsic", "rounds_x6"])
+    parts = [("paid by the student's gain", rounds[~unpaid]), ("paid by disagreement (intrinsic)", rounds[unpaid])]
+    panels = [
+        plots.curve(
+            plots.means(part, "round", "mean_reward"), "round", "mean_reward", title=f"{title}; {plots.averaged()}"
+        )
+        for title, part in parts
+        if len(part)
+    ]
+    return Chart(panels, size=(9.0, 1.0 + 2.6 * len(panels)))
+
+
+# ------------------------------------------------------------------ scores
 
 
 def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.DataFrame:
@@ -123,125 +155,15 @@ def topics_table(scores: list[Score], topics: dict[str, str], k: int, seed: int 
     return pd.concat(parts, ignore_index=True)
 
 
-def by_topic(data: pd.DataFrame) -> Figure:
-    """pass@k of each arm by topic, bars with intervals; see `topics_table`."""
-    figure, (axes,) = panels(size=(7.0, 4.2))
-    arms, topics = (list(dict.fromkeys(data[column])) for column in ("arm", "topic"))
-    for index, arm in enumerate(arms):
-        part = data[data["arm"] == arm].set_index("topic").reindex(topics)
-        places = [place + 0.8 * (index - (len(arms) - 1) / 2) / len(arms) for place in range(len(topics))]
-        look = {"color": COLOURS[index % 7], "label": name(arm), "error_kw": {"elinewidth": 1}}
-        axes.bar(places, 100 * part["mean"], 0.8 / len(arms), yerr=drawing.whiskers(part), **look)
+def by_topic(data: pd.DataFrame) -> Chart:
+    """pass@k of each arm by topic with its interval; see `topics_table`."""
+    groups, topics = data.groupby("arm", sort=False), list(dict.fromkeys(data["topic"]))
+    marks = []
+    for index, (arm, part) in enumerate(groups):
+        x = part["topic"].map(topics.index) + 0.12 * (index - (len(groups) - 1) / 2)
+        ends = {end: 100 * part[end] for end in ("low", "high")}
+        marks.append(arm_mark(arm, x, 100 * part["mean"], line="", size=6, **ends))
     counts = data.groupby("topic")["problems"].first()
-    axes.set_xticks(range(len(topics)), [f"{topic.replace('_', chr(10))}\n({counts[topic]})" for topic in topics])
-    axes.set(ylabel=f"pass@{data['k'].iloc[0]} on hard test (%)", xlabel="topic (number of test problems)")
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=9, frameon=False)
-    return figure
-
-
-def arms(data: pd.DataFrame, k: int | None = None, where: str = "", look: Looks | None = None) -> Figure:
-    """pass@k of every arm at one k (None: the largest) with its interval, one row each, in the order of
-    `measure.names.STUDENTS`.
-
-    `data` has the columns `passk.COLUMNS`; names end in how many students were measured. Raises ValueError
-    where nothing was measured at k.
-    """
-    part = _at(data, k)
-    found, look = ordered(part["arm"]), look or looks(part["arm"])
-    figure, (axes,) = plots.row_panels([len(found)])
-    _points(axes, part.set_index("arm", drop=False).loc[found], [look[arm] for arm in found])
-    axes.set(xlabel=_measured(part, where), title="Mean and 95 % intervals", ylabel="arm (students)")
-    return figure
-
-
-def sweeps(data: pd.DataFrame, k: int | None = None, where: str = "") -> Figure:
-    """pass@k at one k (None: the largest) of swept settings below the unswept one, a panel for each kind of student.
-
-    `data` has the columns `passk.COLUMNS`; an arm is a sweep of the arm whose name its own begins with. Line and
-    shade are the unswept setting's mean and interval. Raises ValueError where nothing was measured at k.
-    """
-    part = _at(data, k)
-    groups = [(base, _sweeps_of(base, part)) for base in ordered(part["arm"]) if not _unswept(base, part["arm"])]
-    figure, grid = plots.row_panels([len(group) for _, group in groups], sharex=True)
-    for axes, (base, group) in zip(grid, groups, strict=True):
-        first = group.iloc[0]
-        axes.axvspan(100 * first["low"], 100 * first["high"], color=COLOURS[0], alpha=0.1, lw=0)
-        axes.axvline(100 * first["mean"], color=COLOURS[0], ls=":", lw=1)
-        look = looks([base, "sweep"])
-        _points(axes, group, [look[base], *[look["sweep"]] * (len(group) - 1)])
-        axes.set(title=name(base), ylabel="setting (students)")
-    grid[-1].set_xlabel(_measured(part, where) + ", 95 % intervals")
-    return figure
-
-
-def _unswept(arm: str, among: Iterable[str]) -> str:
-    """The arm of which this one is a sweep, "" where there is none."""
-    return max((other for other in among if arm.startswith(f"{other}_")), key=len, default="")
-
-
-def _sweeps_of(base: str, part: pd.DataFrame) -> pd.DataFrame:
-    own = [arm for arm in part["arm"] if arm == base or _unswept(arm, part["arm"]) == base]
-    return part.set_index("arm", drop=False).loc[sorted(own, key=lambda arm: arm != base)]
-
-
-def _at(data: pd.DataFrame, k: int | None) -> pd.DataFrame:
-    part = data[data["k"] == (data["k"].max() if k is None else k)]
-    if part.empty:
-        measured = ", ".join(str(one) for one in sorted(data["k"].unique())) or "none"
-        raise ValueError(f"k = {k}: no arm was measured at it; measured: {measured}")
-    return part
-
-
-def _measured(part: pd.DataFrame, where: str) -> str:
-    return f"pass@{part['k'].iloc[0]}{f' on {where}' if where else ''} (%)"
-
-
-def _points(axes: Axes, part: pd.DataFrame, look: Sequence[dict[str, str]]) -> None:
-    """One row per arm from above, its axis from 0 or below."""
-    drawing.dots(axes, part[["mean", "low", "high"]], look)
-    drawing.name_rows(axes, [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()])
-    axes.set_xlim(left=min(0, axes.get_xlim()[0]) if (part["low"] < 0).any() else 0)
-
-
-# ------------------------------------------------------------------ lines over steps and rounds
-
-
-def bands(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Looks | None = None) -> Figure:
-    """One line per arm, the mean over seeds, with a band of one SD over seeds on each side; `data` as in `means`."""
-    return lines(drawing.means(data, x, y, smoothing), x, y, smoothing, look)
-
-
-def lines(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1, look: Looks | None = None) -> Figure:
-    """The figure of a table that `means` gave; `smoothing` is what it was smoothed by."""
-    figure = plots.lines(frame, x, y, QUANTITIES.get(y, (y, 1)), smoothing, look)
-    figure.axes[0].set_xlabel(QUANTITIES.get(x, (x, 1))[0])
-    return figure
-
-
-def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
-    """The columns of `means` over rounds of mean_reward, and promotions: how many a seed had so far, in the mean.
-
-    `rounds` has the columns of `soar.report.ROUNDS`.
-    """
-    counts = rounds.sort_values("round").groupby(["arm", "seed"])["promoted"].cumsum()
-    promotions = drawing.means(rounds.assign(promotions=counts), "round", "promotions")
-    rewards = drawing.means(rounds, "round", "mean_reward", smoothing)
-    return rewards.merge(promotions[["arm", "round", "promotions"]], on=["arm", "round"], how="left")
-
-
-def teachers(frame: pd.DataFrame, smoothing: int = 1, look: Looks | None = None) -> Figure:
-    """Teachers' rewards above, promotions so far below, over the rounds; the table of `teacher_means`.
-
-    A grounded reward is a gain in accuracy; an intrinsic one is not, so the two do not compare.
-    """
-    look, (label, factor) = look or looks(frame["arm"]), QUANTITIES["mean_reward"]
-    figure, (above, below) = panels(2, size=(9.0, 5.6), sharex=True)
-    drawing.draw_means(above, frame, "round", "mean_reward", look, factor)
-    for arm, part in frame.groupby("arm", sort=False):
-        below.step(part["round"], part["promotions"], **look[arm], ms=4, where="post")
-    above.set(ylabel=label, title=drawing.averaged(smoothing))
-    below.set(xlabel="round", ylabel="promotions so far, per seed")
-    below.set_ylim(bottom=0)
-    drawing.side_legend(figure, above)
-    return figure
+    ticks = {i: f"{topic.replace('_', chr(10))}\n({counts[topic]})" for i, topic in enumerate(topics)}
+    axes = {"x": "topic (test problems)", "y": f"pass@{data['k'].iloc[0]} on hard test (%)"}
+    return Chart([Panel(marks, **axes, title="Mean and 95 % intervals", ticks=ticks, ylim=(-2, 102))], size=(9.0, 4.4))

@@ -1,9 +1,8 @@
 """Where the questions that a study's teachers wrote lie on a map: like questions near each other (SOAR section 5.2).
 
-`points` gives every question its place, once, so that nothing moves when a reader looks at other rounds or arms;
-`question_map.question_map` is the widget, `diversity_figures.question_map_figure` the picture on paper. Both draw
-`circles`: questions that fall into one small square of the map are one circle, whose area is their number and whose
-rings share that area among the colours. Small circles lie on large ones, and no point is moved to be seen.
+`points` gives every question its place, once, so that nothing moves when a reader looks at other rounds or arms. What
+is drawn (`question_map`) are `circles`: questions of one colour that fall into one small square of the map are one
+circle, whose area is their number. Small circles lie on large ones, and no point is moved to be seen.
 
 The projection is t-SNE (van der Maaten and Hinton 2008): neighbours on the map are neighbours in the embedding, but
 distances between groups far apart mean little. `trust` says how far the first half of that sentence holds. A projection
@@ -11,10 +10,7 @@ onto principal components would keep distances, but lays half of the embedded wo
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 
 import numpy as np
 import pandas as pd
@@ -28,7 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from soar_lib.measure import diversity
 from soar_lib.measure.diversity import Embedding, Vectors
-from soar_lib.measure.drawing import COLOURS
+from soar_lib.measure.names import COLOURS
 from soar_lib.measure.quality import UNJUDGED
 from soar_lib.randomness import generator
 from soar_lib.soar.report import PROBLEMS
@@ -40,7 +36,7 @@ COLOUR_BY = {  # what to colour by, and what it means
     "family": "the family of the world that reads it",
     "quality": "the judge's label",
 }
-BLUE, ORANGE, GREEN, RED, PINK, _, BLACK = COLOURS
+BLACK, BLUE, GREEN, ORANGE, RED, PINK, SKY, *_ = COLOURS
 LABEL_COLOURS = {
     "correct": GREEN, "arithmetic": BLUE, "logic": ORANGE, "ill_posed": RED, "ambiguous": PINK, UNJUDGED: BLACK,
 }  # fmt: skip
@@ -79,7 +75,10 @@ def points(
     trustworthiness; both are the same in all rows.
     """
     runs = [part for _, part in problems.groupby(["arm", "seed"], sort=False)]
-    kept = [_some(part, most, seed).assign(written=len(part)) for part in runs]
+    kept = [
+        part.iloc[_drawn(len(part), most, seed, "question map", *map(str, part.iloc[0][["arm", "seed"]]))]
+        .assign(written=len(part)) for part in runs
+    ]  # fmt: skip
     if not kept:
         return pd.DataFrame(columns=COLUMNS)
     data, embed = pd.concat(kept, ignore_index=True), embed or diversity.tfidf()
@@ -91,11 +90,6 @@ def points(
     data["projection"] = f"t-SNE of {embed.name}, from {taken} of {len(questions)} different questions"
     data["trust"] = trust(vectors, places, seed=seed)
     return data[COLUMNS]
-
-
-def _some(part: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
-    key = (seed, "question map", *map(str, part.iloc[0][["arm", "seed"]]))
-    return part.iloc[_drawn(len(part), most, *key)]
 
 
 def _drawn(count: int, most: int, *key: int | str) -> list[int]:
@@ -161,7 +155,7 @@ def classes(data: pd.DataFrame, own: np.ndarray, by: str) -> tuple[list[str], di
         return _rewards(100 * part["reward"].to_numpy(float))
     if by == "family":
         names = sorted(set(data["topic"].dropna()) - {""})  # a CSV has no empty text
-        colours = {name: COLOURS[i % 6] for i, name in enumerate(names)} | {NO_FAMILY: BLACK}
+        colours = {name: COLOURS[1 + i] for i, name in enumerate(names)} | {NO_FAMILY: BLACK}
         return list(part["topic"].fillna("").replace("", NO_FAMILY)), colours
     if by == "quality":
         return list(part["label"]), LABEL_COLOURS
@@ -193,49 +187,21 @@ def _shades(names: Sequence[str]) -> dict[str, str]:
 # ------------------------------------------------------------------ circles
 
 
-@dataclass(frozen=True)
-class Circle:
-    """The questions in one square of the map: their mean place, rings as (class, the area within the ring's outer edge
-    in questions) from the outside inwards, and their rows' positions in the table."""
-
-    x: float
-    y: float
-    rings: list[tuple[str, int]]
-    rows: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return len(self.rows)
-
-
-def circles(data: pd.DataFrame, kinds: Sequence[str]) -> list[Circle]:
-    """The circles of a part of the map, large ones first; `kinds` are the rows' classes."""
-    places, found = data[["x", "y"]].to_numpy(), []
-    for rows in squares(data):
-        shares = Counter(kinds[row] for row in rows.tolist()).most_common()
-        areas = list(accumulate(count for _, count in reversed(shares)))[::-1]
-        rings = [(kind, area) for (kind, _), area in zip(shares, areas, strict=True)]
-        found.append(Circle(*places[rows].mean(0).tolist(), rings, rows))
-    return sorted(found, key=lambda circle: (-circle.count, circle.x, circle.y))
-
-
-def squares(data: pd.DataFrame) -> list[np.ndarray]:
-    """The rows' positions, in ascending order, of each square that holds any."""
+def circles(data: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """The circles of a part of the map, large ones first: columns kind, x and y (mean place), rows (positions in the
+    table), count. `kinds` are the rows' classes."""
     down, along = np.floor(GRID * data[["y", "x"]].to_numpy(float)).astype(int).T
-    codes = down * (GRID + 1) + along
-    order = np.argsort(codes, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(order) else []
-
-
-def fullest(data: pd.DataFrame) -> int:
-    """The number of questions in the fullest square, which sets the scale of the circles; 1 for an empty table."""
-    return max(map(len, squares(data)), default=1)
+    frame = pd.DataFrame(
+        {"kind": list(kinds), "x": data["x"].to_numpy(), "y": data["y"].to_numpy(), "rows": range(len(data))}
+    )
+    groups = frame.groupby(["kind", down * (GRID + 1) + along])
+    found = groups.agg({"x": "mean", "y": "mean", "rows": list}).reset_index(level="kind")
+    found["count"] = found["rows"].map(len)
+    return found.sort_values(["count", "x", "y"], ascending=[False, True, True], ignore_index=True)
 
 
 def families(data: pd.DataFrame) -> dict[str, tuple[float, float]]:
     """Where each family's name stands: the middle of the square that holds most of its questions."""
-    found = {}
-    for name, part in data[data["topic"].fillna("") != ""].groupby("topic"):
-        rows = max(squares(part), key=len)
-        found[str(name)] = tuple(part[["x", "y"]].to_numpy()[rows].mean(0).tolist())
-    return found
+    known = data[data["topic"].fillna("") != ""]
+    found = circles(known, known["topic"]).groupby("kind").first() if len(known) else known
+    return {str(row.Index): (row.x, row.y) for row in found.itertuples()}

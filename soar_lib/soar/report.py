@@ -78,6 +78,13 @@ def curves(folder: str | Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
+def border(curves: pd.DataFrame) -> float | None:
+    """The step at which the phase on the hard problems begins for those who have learned before, None where nobody
+    has; `curves` is the table of that name."""
+    begun = curves[curves["phase"] == "hard"].groupby("arm")["step"].min().max()
+    return float(begun) if begun > 0 else None
+
+
 def _curves(evaluation: Path) -> pd.DataFrame:
     frame, settings = pd.read_csv(evaluation / "metrics.csv"), read_json(evaluation / "config.json")
     frame["seed"] = frame["source"].map(dict(enumerate(claims.seeds_of(evaluation))))

@@ -1,10 +1,7 @@
-"""The SvS explorer: what was written beside what it was written from, and the arms' curves. Reads a folder, no model.
-
-Pages of HTML come from pure functions; the widget only chooses.
-"""
+"""The SvS explorer: what was written beside what it was written from, and the arms' curves. It reads a folder."""
 
 from dataclasses import dataclass
-from html import escape
+from functools import partial
 from pathlib import Path
 
 import ipywidgets
@@ -12,8 +9,11 @@ import pandas as pd
 
 from soar_lib import runs
 from soar_lib.measure import widgets
+from soar_lib.measure.charts import Chart, Mark, Panel
+from soar_lib.measure.names import COLOURS, OTHERS
+from soar_lib.measure.plots import QUANTITIES
 from soar_lib.measure.tables import name, plus_minus, score_rows
-from soar_lib.measure.widgets import choice, para, picture, table
+from soar_lib.measure.widgets import Explorer, Page, choice
 from soar_lib.svs import figures, report
 from soar_lib.svs.report import AnswerJudge
 from soar_lib.svs.settings import MAIN
@@ -25,12 +25,12 @@ CURVES = {
 CONTROLS = dict(zip(CURVES, (("x", "smoothing"), ("x",), ("x", "smoothing"), ("set",))))  # what applies to which
 SETS = {"hard": "the hard set", "test": "the test problems", "other": "answers of another type"}
 ONLY = {"": "all", "reward": "rewarded", "leak": "giving something away", "duplicate": "near duplicates"}
-LEVELS = {"arm": "arm", "seed": "seed", "step": "step", "problem": "original"}
+KIND_COLOURS = dict(zip(report.KINDS, (COLOURS[2], COLOURS[1], COLOURS[4], COLOURS[0], OTHERS), strict=True))
 
 
 @dataclass(frozen=True)
 class SvsFolder:
-    """An SvS folder, read once: `report.table`, `steps` and `written`, its judge, and the settings of each arm."""
+    """An SvS folder, read once: `report.table`, `steps` and `by_kind`, its judge, and the settings of each arm."""
 
     numbers: pd.DataFrame
     steps: pd.DataFrame
@@ -46,37 +46,78 @@ def read(folder: str | Path) -> SvsFolder:
     return SvsFolder(
         pd.read_csv(path) if path.is_file() else report.table(folder),
         report.steps(folder),
-        report.written(folder),
+        report.by_kind(folder),
         report.exact_judge(folder),
         {arm: runs.read_json(Path(folder) / arm / "config.json") for arm in report.finished(folder)},
     )
 
 
-# ------------------------------------------------------------------ pages: variants
+# ------------------------------------------------------------------ variants
 
 
-def variants_page(run: SvsFolder, own: pd.DataFrame, only: str = "") -> str:
-    """One original of one step beside its variants; `own` are their rows of `report.written`, `only` a key of
-    `ONLY`."""
+def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> Page:
+    """Every variant that an arm's seed wrote: its step, how many of its solutions gave the original's answer, and what
+    kind it is. A circle's area is its number of variants; `only` is a key of `ONLY`."""
+    own = of(run, arm, seed, only)
     if own.empty:
-        return para("Nothing was written: no arm of this folder that writes variants is finished.")
-    shown = own[own[only].astype(bool)] if only else own
-    said = f"{len(shown)} of {len(own)} variants" + (f" ({ONLY[only]})" if only else "")
-    head = original_html(own, run.settings[own["arm"].iloc[0]])
-    return head + para(said) + (table(variant_rows(shown, run)) if len(shown) else "")
+        return ["Nothing was written: no arm of this folder that writes variants is finished."]
+    settings = run.settings[arm]
+    return [
+        f"{len(own):,} variants ({ONLY[only]}) by {name(arm)}, seed {seed}. Paid are those with "
+        f"{' to '.join(map(str, paid(own)))} of {settings['group']} solutions that give the original's answer. Point "
+        "at a circle to read variants beside their originals; click it to list all of it below.",
+        variants_chart(own, settings["group"]),
+    ]
 
 
-def original_html(own: pd.DataFrame, settings: dict) -> str:
-    """The problem that variants were written from, and how often it was solved: every right solution is a seed, unless
-    a guard limits them."""
-    first, seeds = own.iloc[0], own["number"].nunique()
-    least = "at least " if settings["guards"]["solutions"] else ""
-    where = f"{name(first['arm'])}, seed {first['seed']}, step {first['step']}, {first['problem']}"
-    return (
-        f"<p><b>Original</b> ({escape(where)}): {escape(first['original'])}</p>"
-        f"<p>Answer: <code>{escape(first['answer'])}</code>; right solutions in this step: {least}{seeds} of "
-        f"{settings['group']}. Variants were written from {seeds} of them.</p>"
+def of(run: SvsFolder, arm: str, seed: int | str, only: str) -> pd.DataFrame:
+    own = run.written[(run.written["arm"] == arm) & (run.written["seed"] == seed)]
+    return own[own[only].astype(bool)] if only else own
+
+
+def paid(own: pd.DataFrame) -> list[int]:
+    """The fewest and the most right solutions of a rewarded variant."""
+    right = own.loc[own["reward"] > 0, "right"]
+    return [int(right.min()), int(right.max())] if len(right) else [0, 0]
+
+
+def variants_chart(own: pd.DataFrame, group: int) -> Chart:
+    """Variants by step and right solutions (-1: not solved at all, since dropped before), kinds beside each other."""
+    marks, solved = [], own["right"].fillna(-1).astype(int)
+    for place, (kind, colour) in enumerate(KIND_COLOURS.items()):
+        groups = own[own["kind"] == kind].groupby(["step", solved])
+        if not len(groups):
+            continue
+        rows = [(step + 0.12 * (place - 2), right, part) for (step, right), part in groups]
+        x, y, parts = zip(*rows)
+        size = [min(30.0, 4 * len(part) ** 0.5) for part in parts]
+        look = {"marker": "o", "size": size, "opacity": 0.8, "hover": list(map(_quoted, parts))}
+        keys = [tuple(part.index.tolist()) for part in parts]
+        marks.append(Mark(x, y, f"{kind} ({sum(map(len, parts))})", [colour] * len(x), **look, keys=keys))
+    low, high = paid(own)
+    rules = [("y", low - 0.5, "paid between"), ("y", high + 0.5, "paid between")] if high else []
+    axes = {"x": "step", "y": "solutions with the original's answer", "ylim": (-1.6, group + 0.6), "rules": rules}
+    return Chart([Panel(marks, **axes)], size=(9.0, 5.4), heading="variants (−1: not solved)")
+
+
+def _quoted(part: pd.DataFrame, most: int = 3) -> str:
+    said = [
+        f"{row.question or '(unreadable)'}\n   from: {row.original} (answer {row.answer}); reward {row.reward:.0f}"
+        for row in part.head(most).itertuples()
+    ]
+    return "\n".join(
+        [
+            f"step {part['step'].iloc[0]}, {part['kind'].iloc[0]}",
+            *said,
+            *([f"and {len(part) - most} more"] if len(part) > most else []),
+        ]
     )
+
+
+def picked(run: SvsFolder, keys: list) -> Page:
+    """The variants of the circles that were picked, whose keys are row labels."""
+    rows = run.written.loc[sorted({row for key in keys for row in key})]
+    return [f"{len(rows)} variants:", variant_rows(rows, run)]
 
 
 def variant_rows(own: pd.DataFrame, run: SvsFolder) -> pd.DataFrame:
@@ -84,7 +125,8 @@ def variant_rows(own: pd.DataFrame, run: SvsFolder) -> pd.DataFrame:
     group = {arm: settings["group"] for arm, settings in run.settings.items()}
     rows = [
         {
-            "seed": row.number + 1, "variant": row.index + 1, "question": row.question or "(unreadable)",
+            "step": row.step, "original": row.original, "answer": row.answer, "seed": row.number + 1,
+            "variant": row.index + 1, "question": row.question or "(unreadable)",
             "exact judge": judged(row.question, row.answer, run.judge),
             "right": f"not solved: {row.dropped}" if row.dropped else f"{row.right:.0f} of {group[row.arm]}",
             "reward": f"{row.reward:.0f}", "gives away": row.leak or "–", "near duplicate of": row.duplicate or "–",
@@ -106,33 +148,32 @@ def judged(question: str, answer: str, judge: AnswerJudge | None) -> str:
     return f"its answer is {verdict.answer}" if verdict.well_posed else verdict.label.replace("_", "-")
 
 
-# ------------------------------------------------------------------ pages: curves
+# ------------------------------------------------------------------ curves
 
 
 def curves_page(
     run: SvsFolder, view: str, arms: tuple[str, ...], x: str = "step", smoothing: int = 1, set: str = "hard"
-) -> str:
-    """Figure and table of a view of `CURVES`: pass@k on one of `SETS`, or a measure along `figures.AXES`; smoothing is
+) -> Page:
+    """Chart and table of a view of `CURVES`: pass@k on one of `SETS`, or a measure along `figures.AXES`; smoothing is
     for measures of each step."""
     if not arms:
-        return para("Choose at least one arm.")
+        return ["Choose at least one arm."]
     smoothing = smoothing if "smoothing" in CONTROLS[view] else 1
     passed = view == "passes"
     frame = report.passes(run.numbers, set) if passed else figures.along(run.steps, view, smoothing)
     frame = frame[frame["arm"].isin(arms)]
     if frame.empty:
-        return para("Nothing to show: of these arms nothing was measured there (the untrained model has no steps).")
+        return ["Nothing to show: of these arms nothing was measured there (the untrained model has no steps)."]
     absent = ", ".join(name(arm) for arm in arms if arm not in {*frame["arm"]})
-    note = para(f"Not measured there: {absent}.") if absent else ""
+    note = [f"Not measured there: {absent}."] if absent else []
     if passed:
-        scores = score_rows(frame, "seeds").fillna("–")
-        return picture(figures.pass_at_k(frame, SETS[set]), "pass@k") + note + table(scores)
-    return picture(figures.curve(frame, x, view, smoothing), CURVES[view]) + note + table(_points(frame, view))
+        return [figures.pass_at_k(frame, SETS[set]), *note, score_rows(frame, "seeds").fillna("–")]
+    return [figures.curve(frame, x, view, smoothing), *note, _points(frame, view)]
 
 
 def _points(frame: pd.DataFrame, view: str) -> pd.DataFrame:
     """One row per arm and step."""
-    (label, factor), digits = figures.QUANTITIES[view], 1 if view == "accuracy" else 3
+    (label, factor, _), digits = QUANTITIES[view], 1 if view == "accuracy" else 3
     values = [plus_minus(factor * m, factor * sd, digits) for m, sd in zip(frame[view], frame["sd"], strict=True)]
     columns = {"arm": frame["arm"].map(name), "updates": frame["step"]}
     columns |= {"completions": frame["rollouts"].round().astype(int), label.replace("\n", " "): values}
@@ -142,45 +183,29 @@ def _points(frame: pd.DataFrame, view: str) -> pd.DataFrame:
 # ------------------------------------------------------------------ the widget
 
 
-def svs_explorer(folder: str | Path) -> ipywidgets.VBox:
+def svs_explorer(folder: str | Path) -> Explorer:
     """Explore an SvS folder: every variant beside its original, and the arms' curves. Raises RunError where the folder
     holds no SvS run."""
     run = read(folder)
     return widgets.tabs({"variants": _variants(run), "curves": _curves(run)})
 
 
-def _variants(run: SvsFolder) -> ipywidgets.VBox:
-    """Each choice decides what the next one offers."""
-    controls = {level: choice(text, []) for level, text in LEVELS.items()}
-    only = choice("show", [(text, key) for key, text in ONLY.items()])
-
-    def prepare() -> pd.DataFrame:
-        own = run.written
-        for level, control in controls.items():
-            if control.options != (options := _options(own, level)):
-                kept, values = control.value, [value for _, value in options]
-                control.options = options
-                control.value = kept if kept in values else next(iter(values), None)
-            own = own[own[level] == control.value]
-        return own
-
-    return widgets.controlled(controls | {"only": only}, lambda **chosen: variants_page(run, prepare(), only.value))
+def _variants(run: SvsFolder) -> Explorer:
+    arms = [(name(arm), arm) for arm in dict.fromkeys(run.written["arm"])] or ["none"]
+    controls = {
+        "arm": choice("arm", arms),
+        "seed": choice("seed", sorted(set(run.written["seed"].tolist())) or ["none"]),
+        "only": choice("show", [(text, key) for key, text in ONLY.items()]),
+    }
+    return widgets.explorer(controls, partial(variants_page, run), detail=lambda keys, **chosen: picked(run, keys))
 
 
-def _options(own: pd.DataFrame, level: str) -> tuple[tuple[str, int | str], ...]:
-    found = own.drop_duplicates(level)
-    if level == "problem":
-        return tuple((f"{row.original[:70]} ({row.problem})", row.problem) for row in found.itertuples(index=False))
-    values = found[level].tolist()
-    return tuple((name(value) if level == "arm" else str(value), value) for value in values)
-
-
-def _curves(run: SvsFolder) -> ipywidgets.VBox:
+def _curves(run: SvsFolder) -> Explorer:
     arms = [(name(arm), arm) for arm in run.settings]
     controls = {
         "view": choice("show", [(text, key) for key, text in CURVES.items()]),
         "x": choice("against", [(text, key) for key, text in figures.AXES.items()]),
-        "smoothing": widgets.smoother(15),
+        "smoothing": widgets.slider("smoothing", 1, 15, 5, 2),
         "set": choice("on", [(text, key) for key, text in SETS.items()]),
         "arms": widgets.several("arms", arms, MAIN, rows=11, layout={"width": "28em"}),
     }
@@ -188,8 +213,8 @@ def _curves(run: SvsFolder) -> ipywidgets.VBox:
     def prepare() -> None:
         widgets.show_only(controls, ("view", "arms", *CONTROLS[controls["view"].value]))
 
-    def page(view: str, arms: tuple, **values: object) -> str:
+    def page(view: str, arms: tuple, **values: object) -> Page:
         return curves_page(run, view, widgets.listed(controls["arms"]), **values)
 
     *choices, chosen = controls.values()
-    return widgets.controlled(controls, page, prepare, [ipywidgets.VBox(choices), chosen])
+    return widgets.explorer(controls, page, prepare, top=[ipywidgets.VBox(choices), chosen])

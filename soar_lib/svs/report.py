@@ -121,7 +121,7 @@ def exact_judge(folder: str | Path) -> AnswerJudge | None:
     return exact_verdict if train and all(topic(problem.question) for problem in train) else None
 
 
-def _by_kind(folder: str | Path) -> pd.DataFrame:
+def by_kind(folder: str | Path) -> pd.DataFrame:
     """What was written, with a column kind, one of `KINDS`."""
     frame, judge = written(folder), exact_judge(folder)
 
@@ -141,7 +141,7 @@ def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
     """Shares of the written problems by arm, seed and `width` steps each: columns arm, seed, step (the first of them),
     written, then `SHARES`. All are of the problems written, but valid is of the readable ones (and empty where nobody
     can judge it)."""
-    frame = _by_kind(folder)
+    frame = by_kind(folder)
     shares = {
         "readable": frame["kind"] != UNREADABLE, "valid": frame["kind"].map({NEW: 1, NEAR: 1, INVALID: 0}),
         "leaking": frame["leak"] != "", "duplicate": frame["duplicate"] != "", "solved": frame["right"].notna(),
@@ -158,7 +158,7 @@ def kinds(folder: str | Path) -> pd.DataFrame:
     Near duplicates are those of the original or of an earlier variant of it in that step. Where nobody knows a
     question's answer, all that is readable is "not judged".
     """
-    frame = _by_kind(folder)
+    frame = by_kind(folder)
     groups = frame.assign(rewarded=frame["reward"] > 0).groupby(["arm", "kind"], sort=False)["rewarded"]
     found = groups.agg(variants="size", rewarded="mean").astype({"rewarded": float}).reset_index()
     found["share"] = found["variants"] / found.groupby("arm")["variants"].transform("sum")

@@ -2,7 +2,6 @@
 
 import re
 
-import ipywidgets
 import pytest
 
 from soar_lib import runs
@@ -10,8 +9,10 @@ from soar_lib.ladder import explorer as ladder_views
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.explorer import SHOWN
 from soar_lib.ladder.variants import Variant, to_rows
+from soar_lib.measure import live
+from soar_lib.measure.charts import Chart
 from tests.ladder.test_report import write_measured
-from tests.measure.test_widgets import cells, drawn, leaves
+from tests.measure.test_widgets import charts, leaves, table
 
 TITLES = ("variant trees", "levels", "TTRL")
 
@@ -54,17 +55,19 @@ class Explorer:
 
     def __init__(self, folder):
         (self.tabs,) = ladder_views.ladder_explorer(folder).children
-        assert isinstance(self.tabs, ipywidgets.Tab) and self.tabs.titles == TITLES
-        self.pages, self.controls = [], []
-        for tab in self.tabs.children:
-            *controls, page = leaves(tab)
-            self.pages.append(page)
-            self.controls.append({control.description: control for control in controls})
+        assert self.tabs.titles == TITLES
+        controls = [leaves(tab.children[0]) for tab in self.tabs.children]
+        self.controls = [{control.description: control for control in own} for own in controls]
 
-    def choose(self, tab: int, **values) -> str:
+    def choose(self, tab: int, **values) -> list:
         for name, value in values.items():
             self.controls[tab][name].value = value
-        return self.pages[tab].value
+        return self.tabs.children[tab].page()
+
+
+def shown(page) -> str:
+    """All that a page says, its charts' points and tables included."""
+    return repr([part.panels if isinstance(part, Chart) else str(part) for part in page])
 
 
 def test_every_control_changes_what_its_tab_shows(folder):
@@ -77,8 +80,8 @@ def test_every_control_changes_what_its_tab_shows(folder):
     for tab, values in enumerate(moves):
         assert {*values} == {*explorer.controls[tab]}
         for name, value in values.items():
-            before = explorer.pages[tab].value
-            assert explorer.choose(tab, **{name: value}) != before, (tab, name)
+            before = shown(explorer.choose(tab))
+            assert shown(explorer.choose(tab, **{name: value})) != before, (tab, name)
 
 
 def test_problems_to_choose_from_are_those_of_the_kind_of_tree(folder):
@@ -89,19 +92,27 @@ def test_problems_to_choose_from_are_those_of_the_kind_of_tree(folder):
     assert [value for _, value in control.options] == ["t0", "t1"] and control.value == "t0"
 
 
-def test_a_tree_says_all_that_is_known_of_its_variants(run):
-    page = ladder_views.tree_page(run, "ladder", 0, "p")
-    assert drawn(page) and "Find ∫ p &amp; &lt;more&gt; dx" in page and "problem to learn from p" in page
-    assert cells(page)[1][:4] == ["1", "3", "2", "1"] and cells(page)[1][-1] == "0.50"
-    first, rest = page.index("∫ x dx <span"), page.index("level 2: ∫ 1 dx")
-    assert first < rest < page.index("(repeats a)") < page.index("nothing that can be read")  # children with parents
-    assert page.count("<details>") == 6 and page.count("<details open>") == 1 and page.count("</details>") == 7
-    solved = re.findall(r"solved before (\d of \d), after (\d of \d)", page)
-    assert solved == [("2 of 4", "4 of 4"), ("0 of 4", "2 of 4"), ("0 of 4", "4 of 4")]
-    assert "unsolvable: letters" in page and "(is a test problem)" in page and "(no question)" in page
-    flat = ladder_views.tree_page(run, "one_level", 0, "p")
-    assert "nearest test problem, at 0.25: Find ∫ t1 &amp;" in flat and "at temperature 0.8" in flat
-    assert "solved before" not in flat
+def test_pointing_at_a_variant_says_all_that_is_known_of_it(run):
+    said, chart, _, counts = ladder_views.tree_page(run, "ladder", 0, "p")
+    assert said == "Problem to learn from p: Find ∫ p & <more> dx"
+    assert counts.astype(str).values.tolist()[0][:4] == ["1", "3", "2", "1"] and counts.iloc[0, -1] == "0.50"
+    known = {key: text for mark in chart.panels[0].marks[1:] for key, text in zip(mark.keys, mark.hover, strict=True)}
+    assert {*known} == {"p", *"abcdefg"} and known["p"] == "Find ∫ p & <more> dx"
+    solved = [re.findall(r"solved before (\d of \d), after (\d of \d)", known[one]) for one in "ade"]
+    assert solved == [[("2 of 4", "4 of 4")], [("0 of 4", "2 of 4")], [("0 of 4", "4 of 4")]]
+    every = "\n".join(known.values())
+    assert "repeats a" in every and "nothing that can be read" in every and "unsolvable: letters" in every
+    assert "is a test problem" in every and "no question" in every
+    (_, chart, *_) = ladder_views.tree_page(run, "one_level", 0, "p")
+    hover = chart.panels[0].marks[-1].hover[0]
+    assert "nearest test problem, at 0.25: Find ∫ t1 &" in hover and "at temperature 0.8" in hover
+    assert "solved before" not in hover
+
+
+def test_picked_variants_are_listed_with_their_children(run):
+    said, rows = ladder_views.picked(run, ["a"], "ladder", 0, "p")
+    assert rows["question"].tolist()[0] == "∫ x dx" and rows["written from"].tolist()[0] == "Find ∫ p & <more> dx"
+    assert set(rows["written from"][1:]) == {"∫ x dx"} and len(rows) > 1
 
 
 def test_what_is_shown_keeps_the_parents(run):
@@ -109,36 +120,37 @@ def test_what_is_shown_keeps_the_parents(run):
     own = run.of("ladder", 0, "p")
     ids = {name: "".join(ladder_views.with_parents(own, fates)["id"]) for name, fates in SHOWN.items()}
     assert ids == {"all": "abcdefg", "usable": "ade", "rejected": "abcfg"}
-    page = ladder_views.tree_page(run, "ttrl", 0, "t1", "usable")
-    assert page == "<p>No variant of this tree is usable.</p>"
-    assert "has no such tree" in ladder_views.tree_page(run, "ladder", 0, "t0")
+    assert ladder_views.tree_page(run, "ttrl", 0, "t1", "usable") == ["No variant of this tree is usable."]
+    assert ladder_views.tree_page(run, "ladder", 0, "t0") == [ladder_views.NO_TREE]
 
 
 def test_text_of_models_is_escaped(run):
-    page = ladder_views.tree_page(run, "ttrl", 0, "t0")
-    assert "&lt;b&gt;∫ 5 dx&lt;/b&gt;" in page and "<b>∫ 5" not in page and "unsolvable: &lt;i&gt;" in page
-    assert "as Emmy; suggested: swap it" in page
+    _, chart, *_ = ladder_views.tree_page(run, "ttrl", 0, "t0")
+    texts = "\n".join(text for trace in live.figure(chart).data for text in trace.hovertext or ())
+    assert "&lt;b&gt;∫ 5 dx&lt;/b&gt;" in texts and "<b>" not in texts and "unsolvable: &lt;i&gt;" in texts
+    assert "as Emmy; suggested: swap it" in texts
 
 
 def test_levels_of_the_chosen_seeds(run):
-    rows = cells(ladder_views.levels_page(run, [0, 1], "ladder"))
+    rows = table(ladder_views.levels_page(run, [0, 1], "ladder"))
     assert rows[0] == ["level", "model", "variants", "right (%)"]
     assert [row[0] + row[1][:6] + row[2] for row in rows[1:]] == ["1before2", "1after 2", "2before4", "2after 4"]
     assert [row[3].split()[0] for row in rows[1:]] == ["50.0", "100.0", "0.0", "75.0"]
-    assert cells(ladder_views.levels_page(run, [2], "ladder"))[-1][2:] == ["1", "50.0 (50.0–50.0)"]
+    assert table(ladder_views.levels_page(run, [2], "ladder"))[-1][2:] == ["1", "50.0 (50.0–50.0)"]
     assert {*run.known} == {(0, 1), (2,)}
-    assert ladder_views.levels_page(run, [], "ladder") == "<p>Choose at least one seed.</p>"
+    assert ladder_views.levels_page(run, [], "ladder") == ["Choose at least one seed."]
 
 
 def test_ttrl_of_one_problem(run):
     page = ladder_views.ttrl_page(run, "ladder_ttrl", 0, "t0")
-    assert drawn(page) and "level 1: &lt;b&gt;" in page and "level 2" not in page
-    rows = {tuple(row[:2]): row[2:] for row in cells(page)[1:]}
+    steps, tree = charts(page)
+    assert len(steps.panels) == 2 and tree.panels[0].marks[-1].name == "usable (1)"
+    rows = {tuple(row[:2]): row[2:] for row in table(page)[1:]}
     assert rows["LADDER, then TTRL", "probes at any step"] == ["3 of 3", "100"]
     assert rows["LADDER, then TTRL", "samples"] == ["4 of 4", "100"]
     assert rows["LADDER", "samples"] == ["9 of 11", "40"]
-    assert "nothing was trained" in ladder_views.ttrl_page(run, "ladder_ttrl", 0, "t1")
-    assert "has no TTRL without LADDER" in ladder_views.ttrl_page(run, "base_ttrl", 9, "t0")
+    assert ladder_views.ttrl_page(run, "ladder_ttrl", 0, "t1")[-1] == "No usable variant: nothing was trained."
+    assert ladder_views.ttrl_page(run, "base_ttrl", 9, "t0") == ["This run has no TTRL without LADDER."]
 
 
 def test_a_run_without_variants_says_so_in_every_tab(tmp_path):
@@ -148,8 +160,9 @@ def test_a_run_without_variants_says_so_in_every_tab(tmp_path):
     runs.write_text_atomic(path / "scores.jsonl", runs.jsonl(kept))
     (path / "problems.jsonl").write_text("")
     ladder_report.write(path)
-    trees, levels, ttrl = (page.value for page in Explorer(path).pages)
-    assert "no such tree" in trees and "was not measured" in levels and "This run has no LADDER, then TTRL" in ttrl
+    trees, levels, ttrl = (tab.page() for tab in Explorer(path).tabs.children)
+    assert trees == [ladder_views.NO_TREE] and "was not measured" in levels[0]
+    assert ttrl == ["This run has no LADDER, then TTRL."]
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):

@@ -9,7 +9,7 @@ from soar_lib.ladder.figures import FATE_LOOKS
 from soar_lib.ladder.settings import LADDER_ARMS
 from soar_lib.measure.names import LADDER, TIMES
 from tests.ladder.test_report import levels, trees, write_measured
-from tests.measure.test_plots import assert_labelled, lines
+from tests.measure.test_charts import assert_labelled, series
 
 TREE = pd.DataFrame(
     [("a", "p", 1, "usable"), ("b", "p", 1, "repeats"), ("c", "p", 1, "usable"), ("d", "a", 2, "unsolvable"),
@@ -34,65 +34,66 @@ def test_every_arm_has_a_name():
 
 def test_arms_stand_beside_the_paper(folder):
     data = ladder_report.table(folder)
-    (axes,) = ladder_plots.arms(data).axes
-    bars = [bar.lines[0].get_xydata()[0].tolist() for bar in axes.containers]
-    assert bars == [[pytest.approx(100 * mean), place] for place, mean in enumerate(data["mean"])]
-    assert lines(axes)["paper"][:, 0] == pytest.approx(100 * data["paper"], nan_ok=True)
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert len({*names}) == len(data) and names[0] == "Base (no training), pass@1 (3)"
-    assert_labelled(axes.figure)
+    (panel,) = (chart := ladder_plots.arms(data)).panels
+    *ours, paper = panel.marks
+    assert [mark.x[0] for mark in ours] == pytest.approx(100 * data["mean"])
+    assert [mark.y for mark in ours] == [[place] for place in range(len(data))]
+    assert list(paper.x) == pytest.approx(100 * data["paper"], nan_ok=True)
+    assert len({*panel.rows}) == len(data) and panel.rows[0] == "Base (no training), pass@1 (3)"
+    assert_labelled(chart)
 
 
 def test_levels_before_and_after(folder):
-    (axes,) = ladder_plots.levels(levels(folder)).axes
-    drawn = lines(axes)
+    (panel,) = (chart := ladder_plots.levels(levels(folder))).panels
+    drawn = series(panel)
     assert drawn[TIMES["base"]][:, 1].tolist() == [50, 0] and drawn[TIMES["ladder"]][:, 1].tolist() == [100, 75]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["1\n(3)", "2\n(6)"]
-    assert_labelled(axes.figure)
+    assert panel.ticks == {1: "1\n(3)", 2: "2\n(6)"}
+    assert_labelled(chart)
 
 
 def test_bars_of_variants_are_whole(folder):
     data = trees(folder)
-    (axes,) = ladder_plots.variants(data).axes
-    parts = [bar for (bar,) in axes.containers]
-    assert len(parts) == len(data) * len(FATE_LOOKS)
-    ends = [bar.get_x() + bar.get_width() for bar in parts[len(FATE_LOOKS) - 1 :: len(FATE_LOOKS)]]
-    assert ends == pytest.approx([100] * len(data))
-    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == [text for text, _ in FATE_LOOKS.values()]
-    usable = [bar.get_width() for bar in parts[:: len(FATE_LOOKS)]]
-    assert usable == pytest.approx([100 * 3 / 9, 100 * 6 / 12])
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["trees, level 1 (9)", "trees, level 2 (9)"]
-    assert axes.get_ylabel() == "kind of tree, level (prompts)" and data["prompts"].tolist() == [9, 9]
-    assert_labelled(axes.figure)
+    (panel,) = (chart := ladder_plots.variants(data)).panels
+    assert [mark.name for mark in panel.marks] == [text for text, _ in FATE_LOOKS.values()]
+    assert list(panel.marks[-1].x) == pytest.approx([100] * len(data)) and list(panel.marks[0].left) == [0, 0]
+    assert list(panel.marks[0].x) == pytest.approx([100 * 3 / 9, 100 * 6 / 12])
+    for mark, other in zip(panel.marks, panel.marks[1:]):
+        assert list(mark.x) == pytest.approx(list(other.left))
+    assert panel.rows == ["trees, level 1 (9)", "trees, level 2 (9)"] and data["prompts"].tolist() == [9, 9]
+    assert_labelled(chart)
 
 
 def test_ttrl_over_its_steps(folder):
     data = ladder_report.ttrl(folder)
-    figure = ladder_plots.ttrl(data)
-    for axes, column, factor in zip(figure.axes, ("right", "solved", "reward"), (100, 100, 1), strict=True):
+    chart = ladder_plots.ttrl(data)
+    for panel, column, factor in zip(chart.panels, ("right", "solved", "reward"), (100, 100, 1), strict=True):
         for name, arm in (("LADDER, then TTRL", "ladder_ttrl"), ("TTRL without LADDER", "base_ttrl")):
             own = data[data["arm"] == arm]
-            assert lines(axes)[name] == pytest.approx((own[["step", column]] * [1, factor]).to_numpy(), nan_ok=True)
-    assert_labelled(figure)
+            assert series(panel)[name] == pytest.approx((own[["step", column]] * [1, factor]).to_numpy(), nan_ok=True)
+    own = data[data["arm"] == data["arm"].iloc[0]]
+    assert list(chart.panels[1].marks[0].low) == pytest.approx((100 * own["solved_low"]).clip(0, 100))
+    assert_labelled(chart)
 
 
 def test_a_tree_is_drawn_level_by_level_without_two_leaves_on_one_place():
-    (axes,) = ladder_plots.tree(TREE).axes
-    drawn = lines(axes)
-    assert drawn["usable (3)"][:, 0].tolist() == [1, 1, 2] and drawn["the problem"][0, 0] == 0
-    places = {one: tuple(row) for one, row in zip("ace", drawn["usable (3)"])}
-    places |= {"b": tuple(drawn["repeats another (1)"][0]), "d": tuple(drawn["cannot be checked (1)"][0])}
-    places["f"] = tuple(drawn["no question (1)"][0])
-    assert len({*places.values()}) == 6
+    (panel,) = ladder_plots.tree(TREE.assign(said="said " + TREE["id"])).panels
+    edges, *marks = panel.marks
+    places = {key: (x, y) for mark in marks for key, x, y in zip(mark.keys, mark.x, mark.y, strict=True)}
+    assert {*places} == {"p", *TREE["id"]} and len({*places.values()}) == 7 and places["p"][0] == 0
+    assert [places[node][0] for node in TREE["id"]] == TREE["level"].tolist()
     assert places["a"][1] == (places["d"][1] + places["e"][1]) / 2 and places["c"][1] == places["f"][1]
-    edges = [line for line in axes.get_lines() if line.get_label().startswith("_")]
-    assert len(edges) == len(TREE)
+    ends = [(edges.x[i], edges.y[i], edges.x[i + 1], edges.y[i + 1]) for i in range(0, len(edges.x), 3)]
+    pairs = zip(TREE["parent"], TREE["id"])
+    assert ends == [(*places[parent], *places[node]) for parent, node in pairs]
+    named = ["the problem", "usable (3)", "repeats another (1)", "cannot be checked (1)", "no question (1)"]
+    assert [mark.name for mark in marks] == named
+    assert marks[1].hover == ["said a", "said c", "said e"]
 
 
 def test_one_problem_step_by_step(folder):
     steps = ladder_report.probes(folder)
     own = steps[(steps["arm"] == "ladder_ttrl") & (steps["seed"] == 0) & (steps["problem"] == "t1")]
-    above, below = (figure := ladder_plots.one_problem(own)).axes
-    assert above.collections[1].get_offsets().tolist() == [[0, 0], [1, 0], [2, 1]]
-    assert below.get_lines()[0].get_ydata() == pytest.approx([float("nan"), 0.0, 0.5], nan_ok=True)
-    assert_labelled(figure)
+    above, below = (chart := ladder_plots.one_problem(own)).panels
+    assert list(above.marks[1].y) == [0, 0, 100] and above.marks[1].hover[2].endswith("1 of 1 probes right")
+    assert list(below.marks[0].y) == pytest.approx([float("nan"), 0.0, 0.5], nan_ok=True)
+    assert_labelled(chart)

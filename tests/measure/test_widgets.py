@@ -1,17 +1,18 @@
-"""Widgets show what the run folder says, follow their controls, and treat a model's text as text."""
+"""Explorers show what their page says, follow their controls, and treat a model's text as text."""
 
 import base64
-import io
 import json
 import re
 from html import unescape
 
 import ipywidgets
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
-from matplotlib.image import imread
 
 from soar_lib.measure import widgets
+from soar_lib.measure.charts import Chart, Mark, Panel
+from tests.measure.test_charts import NASTY
 
 
 def write(path, rows):
@@ -25,14 +26,23 @@ def leaves(box):
 
 
 def cells(page):
-    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", page, re.DOTALL)
     return [[unescape(cell) for cell in re.findall(r"<t[hd]>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
 
 
-def drawn(page):
-    """The size of the picture on a page; fails where there is none."""
-    (data,) = re.findall(r'<img alt="[^"]+" [^>]*src="data:image/png;base64,([^"]+)">', page)
-    return imread(io.BytesIO(base64.b64decode(data))).shape[1::-1]
+def table(page) -> list[list[str]]:
+    """The only table of a page as text, its header first."""
+    (frame,) = [part for part in page if isinstance(part, pd.DataFrame)]
+    return [list(frame.columns), *frame.astype(str).values.tolist()]
+
+
+def charts(page) -> list[Chart]:
+    return [part for part in page if isinstance(part, Chart)]
+
+
+def chart(*values: float) -> Chart:
+    keys = [f"key {value}" for value in values]
+    return Chart([Panel([Mark([0] * len(values), values, "series", marker="o", keys=keys)], "x")])
 
 
 @pytest.fixture
@@ -47,63 +57,19 @@ def filtered(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def taught(tmp_path):
-    def record(number, chosen):
-        return {
-            "round": number, "rewards": [[0.125, -0.25], [0.0, 0.5]], "baseline_accuracy": 0.0625, "mean_reward": 0.01,
-            "moving_average": 0.02, "promoted": chosen is not None, "chosen": chosen,
-        }  # fmt: skip
-
-    def problem(number, dataset, question):
-        return {"round": number, "dataset": dataset, "question": question, "answer": "7"}
-
-    write(tmp_path / "rounds.jsonl", [record(1, None), record(2, [1, 0])])
-    written = [(1, 0, "first"), (1, 1, "second"), (2, 0, "third"), (2, 1, "<script>"), (2, 1, "<script>")]
-    write(tmp_path / "problems.jsonl", [problem(*row) for row in written])
-    return tmp_path
-
-
-def parts(box):
-    controls, page = box.children
-    return *controls.children, page
-
-
 def test_problem_browser_follows_its_controls(filtered):
-    part, topic, number, page = parts(widgets.problem_browser(filtered))
-    assert "0 &lt; 0?" in page.value and "5 wrong, 2 unparsed, 1 timeout" in page.value and number.max == 3
+    explorer = widgets.problem_browser(filtered)
+    part, topic, number, shown = leaves(explorer)
+    rows = cells(shown.value)
+    assert rows[0][1] == "p0, one of 3" and ["question", "0 < 0?"] in rows and number.max == 3
+    assert ["samples", "0 right, 5 wrong, 2 unparsed, 1 timeout"] in rows and "<b>" not in shown.value
     topic.value = "Geometry"
     number.value = 2
-    assert "2 &lt; 2?" in page.value and "one of 2" in page.value
+    assert ["question", "2 < 2?"] in cells(leaves(explorer)[-1].value)
     part.value = "hard_test"
-    assert "No hard problem" in page.value
+    assert explorer.page() == ["No hard problem of this topic in this part."]
     topic.value = "all"
-    assert "3 &lt; 3?" in page.value and number.value == 1
-
-
-def test_round_browser_follows_its_controls(taught):
-    number, dataset, page = parts(widgets.round_browser(taught))
-    assert "first" in page.value and "promoted" not in page.value and "baseline 6.2 %" in page.value
-    dataset.value = 1
-    assert "second" in page.value and "first" not in page.value
-    number.value = 2
-    assert "<b>+0.0 promoted</b>, +50.0" in page.value and "+25.0" in page.value
-    assert "&lt;script&gt;" in page.value and "(2 times)" in page.value and "<script>" not in page.value
-
-
-def test_round_browser_needs_a_round(tmp_path):
-    with pytest.raises(ValueError, match="no finished round"):
-        widgets.round_browser(tmp_path)
-
-
-def test_text_of_tables_is_escaped():
-    frame = pd.DataFrame([["<i>&", "50 % ± 1_a"], ["[x] ~^", r"\{$#}"]], columns=["a<b", 'q"'])
-    page = widgets.table(frame)
-    assert cells(page) == [["a<b", 'q"'], *frame.values.tolist()] and "<i>" not in page and "a<b" not in page
-    assert widgets.latex(frame).splitlines()[2:6] == [
-        r'a\textless{}b & q" \\', r"\midrule", r"\textless{}i\textgreater{}\& & 50 \% $\pm$ 1\_a \\",
-        r"{[}x{]} \textasciitilde \textasciicircum  & \textbackslash \{\$\#\} \\",
-    ]  # fmt: skip
+    assert "3 &lt; 3?" in leaves(explorer)[-1].value and number.value == 1
 
 
 def test_controls_say_by_name_what_the_page_shows_and_may_hide_others():
@@ -112,8 +78,61 @@ def test_controls_say_by_name_what_the_page_shows_and_may_hide_others():
         "more": widgets.several("b", [("x", 7), ("y", 8)]),
     }
     hide = lambda: widgets.show_only(controls, ["first"] + ["more"] * (controls["first"].value == 2))  # noqa: E731
-    box = widgets.controlled(controls, lambda first, more: widgets.para(f"<{first}> {more}"), hide)
-    page = leaves(box)[-1]
-    assert page.value == "<p>&lt;1&gt; (7, 8)</p>" and controls["more"].layout.display == "none"
+    explorer = widgets.explorer(controls, lambda first, more: [f"<{first}> {more}"], hide)
+    assert leaves(explorer)[-1].value == "<p>&lt;1&gt; (7, 8)</p>" and controls["more"].layout.display == "none"
     controls["first"].value, controls["more"].value = 2, (8,)
-    assert page.value == "<p>&lt;2&gt; (8,)</p>" and controls["more"].layout.display is None
+    assert leaves(explorer)[-1].value == "<p>&lt;2&gt; (8,)</p>" and controls["more"].layout.display is None
+
+
+def test_a_chart_keeps_its_widget_and_what_is_picked_stands_below():
+    number = widgets.slider("n", 1, 5)
+    drawn = []
+
+    def page(n):
+        drawn.append(n)
+        return [chart(n, n + 1), f"{n} is shown"] if n < 4 else ["no chart"]
+
+    explorer = widgets.explorer({"n": number}, page, detail=lambda keys, n: [f"{keys} of {n}"])
+    shown, below = explorer.children[1:]
+    figure = shown.children[0]
+    assert isinstance(figure, go.FigureWidget) and list(figure.data[0].y) == [1, 2]
+    number.value = 2
+    assert shown.children[0] is figure and list(figure.data[0].y) == [2, 3] and drawn == [1, 2]
+    figure.data[0]._dispatch_on_selection(type("Points", (), {"point_inds": [0, 1]})(), None)
+    assert below.children[0].value == "<p>[&#x27;key 2&#x27;, &#x27;key 3&#x27;] of 2</p>"
+    number.value = 4
+    assert not below.children and [child.value for child in shown.children] == ["<p>no chart</p>"]
+
+
+def test_a_control_that_another_changes_draws_once():
+    drawn, second = [], widgets.choice("b", [1, 2])
+    first = widgets.choice("a", [1, 2])
+    prepare = lambda: setattr(second, "value", first.value)  # noqa: E731
+    widgets.explorer({"a": first, "b": second}, lambda a, b: drawn.append((a, b)) or [], prepare)
+    first.value = 2
+    assert drawn == [(1, 1), (2, 2)]
+
+
+def test_without_a_kernel_a_reader_sees_a_picture_or_the_table_escaped():
+    data = widgets.explorer({}, lambda: ["said", chart(1), chart(2)])._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")  # beside the widget
+    assert "application/vnd.jupyter.widget-view+json" in data
+    page = [f"said {NASTY}", pd.DataFrame({"column": [NASTY]})]
+    found = widgets.on_paper(page)["text/html"]
+    assert "<script>" not in found and "<img" not in found and "tex2jax_ignore" in found
+    tabs = widgets.tabs({said: widgets.explorer({}, lambda said=said: [said]) for said in ("first", "second")})
+    assert tabs.page() == ["first"]
+    tabs.children[0].selected_index = 1
+    assert tabs.page() == ["second"]
+
+
+def test_text_of_tables_is_escaped():
+    frame = pd.DataFrame([["<i>&", "50 % ± 1_a"], ["[x] ~^", r"\{$#}" + 90 * "long"]], columns=["a<b", 'q"'])
+    page = widgets.html(frame)
+    assert cells(page) == [["a<b", 'q"'], *frame.values.tolist()] and "<i>" not in page and "a<b" not in page
+    assert "<script>" not in widgets.html(NASTY) and "<img" not in widgets.html(NASTY)
+    frame.iloc[1, 1] = r"\{$#}"
+    assert widgets.latex(frame).splitlines()[2:6] == [
+        r'a\textless{}b & q" \\', r"\midrule", r"\textless{}i\textgreater{}\& & 50 \% $\pm$ 1\_a \\",
+        r"{[}x{]} \textasciitilde \textasciicircum  & \textbackslash \{\$\#\} \\",
+    ]  # fmt: skip

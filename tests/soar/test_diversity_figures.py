@@ -6,15 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.container import ErrorbarContainer
 
 from soar_lib.measure import diversity, quality
 from soar_lib.measure.diversity import Embedding
 from soar_lib.soar import diversity_figures as diversity_plots
-from soar_lib.soar import question_points
 from soar_lib.soar import report as study_tables
-from tests.measure.test_plots import assert_labelled, lines
-from tests.soar.test_question_map import BY_HAND
+from tests.measure.test_charts import assert_labelled, series
 
 ROOT = Path(__file__).parents[2]
 # Each distinct text is a direction of its own.
@@ -50,36 +47,32 @@ def problems(sets) -> pd.DataFrame:
 
 
 def test_vendi_by_round_draws_the_means_over_seeds():
-    figure = diversity_plots.vendi_by_round(ROUNDS)
-    (axes,) = figure.axes
-    drawn = lines(axes)
+    (panel,) = (chart := diversity_plots.vendi_by_round(ROUNDS)).panels
+    drawn = series(panel)
     assert drawn["grounded reward"].tolist() == [[1, 6], [2, 7], [3, 8]]
     assert drawn["intrinsic reward"].tolist() == [[1, 8], [2, 7]]
-    assert axes.get_title().startswith("letters; 64 problems of each round")
-    assert axes.get_ylabel() == "Vendi Score (q = 1)"
-    assert_labelled(figure)
+    assert panel.title.startswith("letters; 64 problems of each round") and panel.y == "Vendi Score (q = 1)"
+    assert min(panel.marks[0].low) == 1  # a score is never less, whatever its spread
+    assert_labelled(chart)
 
 
 def test_each_embedding_has_a_panel_with_its_own_q():
     other = ROUNDS.assign(embedding="states", vendi=2.0, q=math.inf)
-    figure = diversity_plots.vendi_by_round(pd.concat([ROUNDS, other]))
-    assert [axes.get_title().split(";")[0] for axes in figure.axes] == ["letters", "states"]
-    assert [axes.get_ylabel() for axes in figure.axes] == ["Vendi Score (q = 1)", "Vendi Score (q = inf)"]
-    assert set(lines(figure.axes[1])["grounded reward"][:, 1]) == {2}
-    by_arm = diversity_plots.vendi_by_arm(pd.concat([SEEDS, SEEDS.assign(embedding="states")]))
-    assert [axes.get_title().split(";")[0] for axes in by_arm.axes] == ["letters", "states"]
+    panels = diversity_plots.vendi_by_round(pd.concat([ROUNDS, other])).panels
+    assert [panel.title.split(";")[0] for panel in panels] == ["letters", "states"]
+    assert [panel.y for panel in panels] == ["Vendi Score (q = 1)", "Vendi Score (q = inf)"]
+    assert set(series(panels[1])["grounded reward"][:, 1]) == {2}
+    by_arm = diversity_plots.vendi_by_arm(pd.concat([SEEDS, SEEDS.assign(embedding="states")])).panels
+    assert [panel.title.split(";")[0] for panel in by_arm] == ["letters", "states"]
 
 
 def test_vendi_by_arm_draws_a_point_per_seed_and_their_mean():
-    figure = diversity_plots.vendi_by_arm(SEEDS)
-    (axes,) = figure.axes
-    drawn = lines(axes)
-    assert drawn["Grounded-T"].tolist() == [[0, 20], [0, 24]] and drawn["Base-T"].tolist() == [[1, 30], [1, 32]]
-    bars = [set(line.get_ydata()) for line in axes.get_lines() if line.get_label().startswith("_")]
-    assert bars == [{22}, {31}]
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["Grounded-T", "Base-T"]
-    assert "Vendi Score (q = 1)" == axes.get_ylabel()
-    assert_labelled(figure)
+    (panel,) = (chart := diversity_plots.vendi_by_arm(SEEDS)).panels
+    drawn = [(list(mark.x), list(mark.y)) for mark in panel.marks]
+    assert drawn == [([20, 24], [0, 0]), ([22], [0]), ([30, 32], [1, 1]), ([31], [1])]
+    assert panel.rows == ["Grounded-T", "Base-T"] and panel.x == "Vendi Score (q = 1)"
+    assert panel.marks[0].hover == ["Grounded-T, seed 0: 20.00", "Grounded-T, seed 1: 24.00"]
+    assert_labelled(chart)
 
 
 def test_gain_table_scores_each_data_set_alone():
@@ -126,14 +119,14 @@ def test_correlation_over_all_sets_and_within_rounds():
 def test_vendi_against_gain_draws_the_table_and_names_rho_and_n():
     data = gains([(1, 1.0, 0.3), (1, 2.0, 0.31), (2, 5.0, 0.1)])
     both = pd.concat([data, data.assign(arm="multi_turn", reward=0.0)])
-    figure = diversity_plots.vendi_against_gain(both)
-    drawn = lines(figure.axes[0])
+    (panel,) = (chart := diversity_plots.vendi_against_gain(both)).panels
+    drawn = series(panel)
     assert list(drawn) == ["grounded reward: -0.50 (n = 3)", "two turns: undefined (n = 3)"]
-    points = next(iter(drawn.values()))
-    assert points == pytest.approx(np.array([[1, 30], [2, 31], [5, 10]]))
-    assert "axes; Spearman's rho " in figure.axes[0].get_title() and "(n = 6)" in figure.axes[0].get_title()
-    assert figure.axes[0].get_xlabel() == "Vendi Score (q = 1) of a data set of 4 problems"
-    assert_labelled(figure)
+    assert next(iter(drawn.values())) == pytest.approx(np.array([[1, 30], [2, 31], [5, 10]]))
+    assert "axes; Spearman's rho " in panel.title and "(n = 6)" in panel.title
+    assert panel.x == "Vendi Score (q = 1) of a data set of 4 problems"
+    assert "seed 0, round 1, data set 0" in panel.marks[0].hover[0]
+    assert_labelled(chart)
 
 
 # ------------------------------------------------------------------ quality
@@ -145,33 +138,32 @@ def shares() -> pd.DataFrame:
     return study_tables.quality_by_arm(pd.DataFrame(rows, columns=["arm", "seed", "label"]))
 
 
-def bars(axes) -> dict[float, list[tuple[float, float]]]:
+def bars(panel) -> dict[float, list[tuple[float, float]]]:
     """(start, width) of the parts of each row's bar, by the row's place."""
-    found = {}
-    for part in axes.patches:
-        found.setdefault(round(part.get_y() + part.get_height() / 2), []).append((part.get_x(), part.get_width()))
+    found: dict = {}
+    for mark in (mark for mark in panel.marks if mark.left is not None):
+        for place, start, end in zip(mark.y, mark.left, mark.x, strict=True):
+            found.setdefault(place, []).append((start, end - start))
     return found
 
 
 def test_quality_bars_draw_shares_intervals_and_the_papers_numbers():
     data, paper = shares(), pd.read_csv(ROOT / "figures" / "data" / "quality_paper.csv")
-    figure = diversity_plots.quality_bars(data, paper)
-    (axes,) = figure.axes
-    drawn = bars(axes)
+    (panel,) = (chart := diversity_plots.quality_bars(data, paper)).panels
+    drawn = bars(panel)
     assert np.array(drawn[0]) == pytest.approx(np.array([[0, 50], [50, 30], [80, 10], [90, 0], [90, 10]]))
     assert drawn[1][0] == (0, 36.5) and drawn[1][1][1] == 29.0 and drawn[2][3] == (0, 100)
-    assert drawn[3][-1][1] == 42.4
-    names = [text.get_text() for text in axes.get_yticklabels()]
-    assert names == ["Grounded-T (n = 20)", "paper (n = 375)", "Base-T (n = 8)", "paper (n = 384)"]
-    intervals = [bar for bar in axes.containers if isinstance(bar, ErrorbarContainer)]
-    ends = [bar.lines[2][0].get_segments()[0][:, 0].tolist() for bar in intervals]
-    wanted = data[data["measure"].isin(["correct", "well_posed"])].set_index(["arm", "measure"])[["low", "high"]]
-    order = [(arm, measure) for arm in ("grounded_t", "base_t") for measure in ("correct", "well_posed")]
-    assert np.array(ends) == pytest.approx(wanted.loc[order].to_numpy())
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert drawn[3][-1][1] == pytest.approx(42.4) and panel.xlim == (0, 100)  # the paper's add up to 101
+    names = ["Grounded-T (n = 20)", "Grounded-T, paper (n = 375)", "Base-T (n = 8)", "Base-T, paper (n = 384)"]
+    assert panel.rows == names
+    wanted = data.set_index(["measure", "arm"])[["low", "high"]]
+    for mark, measure in zip(panel.marks[-2:], ("correct", "well_posed"), strict=True):
+        ends = np.column_stack([mark.low, mark.high])
+        assert ends == pytest.approx(wanted.loc[measure].loc[["grounded_t", "base_t"]].to_numpy())
+    legend = [text.get_text() for text in chart.static().legends[0].get_texts()]
     assert legend == ["correct", "arithmetic error", "logic error", "ill-posed", "ambiguous"]
-    assert_labelled(figure)
-    assert len(bars(diversity_plots.quality_bars(data).axes[0])) == 2
+    assert_labelled(chart)
+    assert len(bars(diversity_plots.quality_bars(data).panels[0])) == 2
 
 
 def test_the_papers_table_has_every_measure_of_its_four_arms():
@@ -185,49 +177,11 @@ def test_the_papers_table_has_every_measure_of_its_four_arms():
     }  # fmt: skip
 
 
-def test_quality_by_round_draws_both_shares_in_percent():
-    rows = [("grounded", s, r, 0.5 + 0.1 * s, 0.25) for s in (0, 1) for r in (1, 2)]
-    data = pd.DataFrame(rows, columns=["arm", "seed", "round", "well_posed", "correct"])
-    figure = diversity_plots.quality_by_round(data)
-    posed, correct = (lines(axes)["grounded reward"] for axes in figure.axes)
-    assert posed == pytest.approx(np.array([[1, 55], [2, 55]])) and correct[:, 1].tolist() == [25, 25]
-    assert [axes.get_ylabel() for axes in figure.axes] == ["well-posed problems (%)", "correct problems (%)"]
-    assert_labelled(figure)
-
-
-# ------------------------------------------------------------------ the map
-
-
-@pytest.mark.parametrize("by", question_points.COLOUR_BY)
-def test_map_figure_has_a_panel_per_arm_with_circles_of_equal_scale(by, tmp_path):
-    BY_HAND.to_csv(tmp_path / "map.csv", index=False)
-    for data in (BY_HAND, pd.read_csv(tmp_path / "map.csv")):
-        figure = diversity_plots.question_map_figure(data, by)
-        titles = [axes.get_title() for axes in figure.axes]
-        assert titles == ["grounded reward (4 questions)", "intrinsic reward (1 question)"]
-        ground, circles = figure.axes[0].collections
-        assert len(ground.get_offsets()) == 5
-        places, sizes = circles.get_offsets().tolist(), circles.get_sizes()
-        outer = {tuple(place): max(s for p, s in zip(places, sizes) if p == place) for place in places}
-        assert sorted(outer.values()) == pytest.approx([8, 24]) and (0.5, 0.5) in outer
-        _, colours = question_points.classes(data, (data["arm"] == "grounded").to_numpy(), by)
-        legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-        assert legend == [question_points.named(kind) for kind in colours]
-    assert figure.get_supxlabel().startswith("by hand") and f"coloured by {by}" in figure.get_supxlabel()
-
-
-def test_map_figure_of_one_arm_or_three_has_no_empty_panel():
-    assert len(diversity_plots.question_map_figure(BY_HAND[:4]).axes) == 1
-    third = BY_HAND.iloc[[4]].assign(arm="multi_turn", trust=0.9)
-    figure = diversity_plots.question_map_figure(pd.concat([BY_HAND.assign(trust=0.9), third], ignore_index=True))
-    assert len(figure.axes) == 3 and "trustworthiness 0.90" in figure.get_supxlabel()
-
-
 def test_tables_of_a_study_can_be_drawn():
     texts = ["one two", "three", "four five six", "seven", "eight nine"]
     sets = [("grounded", 0, r, d, 0.01 * r * d, texts[d : d + 3]) for r in (1, 2) for d in (0, 1)]
     table = study_tables.diversity_by_round(problems(sets))
-    (axes,) = diversity_plots.vendi_by_round(table).axes
-    assert lines(axes)["grounded reward"][:, 1] == pytest.approx(table["vendi"])
-    assert table["embedding"].iloc[0] in axes.get_title() and table["size"].iloc[0] == 6
-    assert diversity.tfidf().name in axes.get_title()
+    (panel,) = diversity_plots.vendi_by_round(table).panels
+    assert series(panel)["grounded reward"][:, 1] == pytest.approx(table["vendi"])
+    assert table["embedding"].iloc[0] in panel.title and table["size"].iloc[0] == 6
+    assert diversity.tfidf().name in panel.title

@@ -2,13 +2,13 @@
 
 from html import unescape
 
-import ipywidgets
 import pandas as pd
 import pytest
 
 from soar_lib.measure import passk
+from soar_lib.measure.names import look
 from soar_lib.measure.quality import Verdict
-from soar_lib.measure.tables import name, percent
+from soar_lib.measure.tables import name, percent, signed
 from soar_lib.records import HARD_TEST, TRANSFER
 from soar_lib.runs import RunError, jsonl, write_json
 from soar_lib.settings.values import to_values
@@ -16,7 +16,8 @@ from soar_lib.soar import explorer
 from soar_lib.soar import report as study_tables
 from soar_lib.soar.explorer import ALL, VIEWS, Selection
 from soar_lib.soar.settings import SoarConfig
-from tests.measure.test_widgets import cells, drawn, leaves
+from tests.measure.test_charts import series
+from tests.measure.test_widgets import charts, leaves, table
 
 SUMS = "State the final answer to the following arithmetic problem: "
 WRITTEN = {0: [(SUMS + "42 + 9 =", "51"), (SUMS + "42 + 9 =", "41")], 1: [("<script>alert(1)</script>", "<b>7</b>")]}
@@ -100,12 +101,14 @@ class Explorer:
     def __init__(self, folder, **settings):
         self.widget = explorer.ablation_explorer(folder, **settings)
         (tabs,) = self.widget.children
-        assert isinstance(self.widget, ipywidgets.VBox) and tabs.titles == ("arms", "problems")
-        *arms, self.said, self.page = leaves(tabs.children[0])
-        keys = ("view", "k", "smoothing", "rounds", "CSV", "LaTeX", "students", "teachers", "seeds")
-        self.controls = dict(zip(keys, arms, strict=True))
+        assert tabs.titles == ("arms", "problems")
+        self.arms, self.written = tabs.children
+        *parts, self.said, students, teachers, seeds = leaves(self.arms.children[0])
+        keys = ("view", "k", "other", "smoothing", "rounds", "CSV", "LaTeX")
+        self.controls = dict(zip(keys, parts, strict=True))
         self.buttons = {kind: self.controls.pop(kind) for kind in ("CSV", "LaTeX")}
-        *browsing, self.written = leaves(tabs.children[1])
+        self.controls |= {"students": students, "teachers": teachers, "seeds": seeds}
+        browsing = leaves(self.written.children[0])
         self.problem = dict(zip(("arm", "seed", "round", "dataset", "label"), browsing, strict=True))
 
     def choose(self, **values):
@@ -122,8 +125,18 @@ class Explorer:
         return self.said.value
 
     @property
+    def page(self):
+        return self.arms.page()
+
+    @property
     def table(self):
-        return cells(self.page.value)
+        return table(self.page)
+
+    @property
+    def drawn(self):
+        """The names of the series of the page's chart."""
+        (chart,) = charts(self.page)
+        return list(series(chart.panels[0]))
 
     def visible(self):
         return {name for name, control in self.controls.items() if control.layout.display != "none"}
@@ -144,10 +157,10 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
 
     both, first = ("seed0", "seed1"), ("seed0",)
     main = ["base", "hard_only", "pq", "grounded_t"]
-    assert shown.visible() == {"view", "students", "seeds", "k"} and drawn(shown.page.value)
+    assert shown.visible() == {"view", "students", "seeds", "k"} and charts(shown.page)
     assert shown.controls["students"].value == (*main,)  # of the arms there are; the sweep is not among the first
-    look = explorer.read(study).look
-    assert len({look[arm]["color"] for arm in explorer.FIRST}) == len(explorer.FIRST)
+    assert len({look(arm).colour for arm in explorer.FIRST}) == len(explorer.FIRST)
+    assert shown.drawn == [f"{name(arm)} (2)" for arm in main]
     assert shown.table == [
         ["arm", "students", "rollouts each", "pass@1 (%)", "pass@4 (%)"], *(row(arm, both, [1, 4]) for arm in main),
     ]  # fmt: skip
@@ -157,7 +170,7 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     assert shown.table == [["arm", "students", "rollouts each", "pass@4 (%)"], row("pq", first, [4]), shown.table[2]]
     shown.choose(view="transfer", students=("pq", "grounded_t"), seeds=(1,))
     assert shown.table[1:] == [row("pq", ("seed1",), [4], TRANSFER)]
-    assert "Without Grounded-T: no finished evaluation has scores on the transfer set" in shown.page.value
+    assert shown.page[1].startswith("Without Grounded-T: no finished evaluation has scores on the transfer set")
 
 
 def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp_path, monkeypatch):
@@ -165,9 +178,9 @@ def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp
 
     def counted(scores, ks, **settings):
         calls.append((scores[0].arm, ks))
-        return table(scores, ks, **settings)
+        return table_of(scores, ks, **settings)
 
-    table = passk.table
+    table_of = passk.table
     monkeypatch.setattr(passk, "table", counted)
     tables, chosen = explorer.read(study), Selection(("base", "pq"), (0, 1), k=4)
     first = VIEWS["pass_at_k"].table(tables, chosen)
@@ -189,14 +202,14 @@ def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp
 def test_training_curves_follow_arms_seeds_and_smoothing(study):
     shown = Explorer(study)
     shown.choose(view="reward", smoothing=1)
-    assert shown.visible() == {"view", "students", "seeds", "smoothing"} and drawn(shown.page.value)
+    assert shown.visible() == {"view", "students", "seeds", "smoothing"} and charts(shown.page)
     assert shown.table[0] == ["step", "Hard-Only", "PQ", "Grounded-T"]
     for step, row in enumerate(shown.table[1:5]):  # two of the synthetic phase, two of the hard one
         means = [10 * RIGHT[arm] + 8 * (step % 2) + 0.5 for arm in ("hard_only", "pq", "grounded_t")]
         assert row == [str(step), *(f"{mean} ± 0.7" for mean in means)]  # seeds lie 1 apart
-    assert "Without Base (no training): these arms have no training curves" in shown.page.value
+    assert shown.page[1].startswith("Without Base (no training): these arms have no training curves")
     shown.choose(students=("pq",), seeds=(1,), smoothing=3)
-    assert shown.table == [["step", "PQ"], ["0", "35.0"], ["1", "33.7"], ["2", "36.3"], ["3", "35.0"]]
+    assert shown.table == [["step", "PQ"], *([str(step), "35.0"] for step in range(4))]  # each phase by itself
     shown.choose(view="top_reward", smoothing=1)
     assert [row[1] for row in shown.table] == ["PQ", "0.0", "12.5", "0.0", "12.5"]
     shown.choose(view="signal", seeds=(0, 1))
@@ -206,7 +219,7 @@ def test_training_curves_follow_arms_seeds_and_smoothing(study):
 def test_teachers_follow_arms_seeds_smoothing_and_rounds(study):
     shown = Explorer(study)
     shown.choose(view="teachers", smoothing=1)
-    assert shown.visible() == {"view", "teachers", "seeds", "smoothing", "rounds"} and drawn(shown.page.value)
+    assert shown.visible() == {"view", "teachers", "seeds", "smoothing", "rounds"} and charts(shown.page)
     assert shown.table == [
         ["arm", "round", "teacher reward (points)", "promotions so far, per seed", "seeds"],
         ["grounded reward", "1", "2.5 ± 0.7", "0.5", "2"], ["grounded reward", "2", "6.0 ± 0.0", "1.5", "2"],
@@ -217,7 +230,7 @@ def test_teachers_follow_arms_seeds_smoothing_and_rounds(study):
     shown.choose(smoothing=3)  # over all rounds, also those that are not shown
     assert shown.table[1:] == [["grounded reward", "2", "4.5", "1.0", "1"]]
     shown.choose(teachers=("n_half",))
-    assert "Nothing to show: no round of these arms and seeds" in shown.page.value and "<img" not in shown.page.value
+    assert shown.page == [f"Nothing to show: {VIEWS['teachers'].empty}"]
 
 
 def test_empty_choices_give_a_sentence(study, tmp_path):
@@ -225,16 +238,16 @@ def test_empty_choices_give_a_sentence(study, tmp_path):
     shown.choose(students=(), teachers=())
     for view in VIEWS:
         shown.choose(view=view)
-        assert shown.page.value == f"<p>{NOTHING}</p>"
+        assert shown.page == [NOTHING]
         assert "nothing was written" in shown.press("CSV") and "nothing was written" in shown.press("LaTeX")
     shown.choose(seeds=(), students=("pq",), teachers=("grounded",))
     for view in VIEWS:
         shown.choose(view=view)
-        assert shown.page.value == f"<p>{NOTHING}</p>"
+        assert shown.page == [NOTHING]
     shown.choose(seeds=(0, 1))
     for view in VIEWS:
         shown.choose(view=view)
-        assert drawn(shown.page.value) and len(shown.table) > 1
+        assert charts(shown.page) and len(shown.table) > 1
     assert not list(tmp_path.iterdir())
 
 
@@ -262,6 +275,27 @@ def test_an_export_that_cannot_be_written_says_so(study, tmp_path):
     assert "cannot be written" in said and "name another folder as export" in said
 
 
+def points(found):
+    return signed(*(100 * value for value in (found.difference, found.low, found.high)))
+
+
+def test_paired_gaps_are_those_of_the_paired_test_on_the_chosen_seeds(study):
+    shown = Explorer(study)
+    shown.choose(view="gaps", k=4)
+    assert shown.visible() == {"view", "students", "seeds", "k", "other"}
+    assert shown.controls["other"].value == "hard_only"
+    scores = study_tables.scores(study)
+    found = {arm: passk.compare(scores, arm, "hard_only", 4) for arm in ("base", "pq", "grounded_t")}
+    assert shown.table == [
+        ["arm", "pass@4, points", "p", "seeds"],
+        *([f"{name(arm)} minus Hard-Only", points(c), passk.p_text(c.p), "2"] for arm, c in found.items()),
+    ]
+    shown.choose(students=("pq", "pq_n_half"), other="grounded_t", seeds=(0,))
+    assert [row[0] for row in shown.table[1:]] == ["PQ minus Grounded-T", "PQ, n x 1/2 minus Grounded-T"]
+    shown.choose(students=("grounded_t",))
+    assert shown.page == [f"Nothing to show: {VIEWS['gaps'].empty}"]
+
+
 # ------------------------------------------------------------------ problems
 
 
@@ -270,20 +304,21 @@ def test_problem_browser_follows_its_controls(study):
     header = ["data set", "reward (points)", "question", "answer", "topic", "label"]
     right, wrong = (["0", "-0.5", SUMS + "42 + 9 =", answer, "chain_sum"] for answer in ("51", "41"))
     odd = ["1", "-0.5", "<script>alert(1)</script>", "<b>7</b>", "", "ill_posed"]
-    assert cells(shown.written.value) == [header, [*right, "correct"], [*wrong, "arithmetic"], odd]
-    assert "<script>" not in shown.written.value and "<b>" not in shown.written.value
+    assert table(shown.written.page()) == [header, [*right, "correct"], [*wrong, "arithmetic"], odd]
+    drawn = leaves(shown.written)[-1].value
+    assert "&lt;script&gt;" in drawn and "<script>" not in drawn and "<b>" not in drawn
     shown.browse(dataset=1)
-    assert cells(shown.written.value)[1:] == [odd]
+    assert table(shown.written.page())[1:] == [odd]
     shown.browse(dataset="all", label="arithmetic")
-    assert cells(shown.written.value)[1:] == [[*wrong, "arithmetic"]] and "1 of 3 problems" in shown.written.value
+    assert table(shown.written.page())[1:] == [[*wrong, "arithmetic"]] and shown.written.page()[0] == "1 of 3 problems"
     shown.browse(round=2)
-    assert "None of these 2 problems is labelled arithmetic." in shown.written.value
+    assert shown.written.page() == ["None of these 2 problems is labelled arithmetic."]
     shown.browse(label="correct")
-    assert cells(shown.written.value)[1:] == [["0", "+1.0", *right[2:], "correct"]]
+    assert table(shown.written.page())[1:] == [["0", "+1.0", *right[2:], "correct"]]
     shown.browse(arm="n_half")
-    assert cells(shown.written.value)[1:] == [["0", "+1.0", *right[2:], "correct"]]
+    assert table(shown.written.page())[1:] == [["0", "+1.0", *right[2:], "correct"]]
     shown.browse(seed=1)  # of which the sweep has no run
-    assert "No problem was written there" in shown.written.value
+    assert shown.written.page()[0].startswith("No problem was written there")
 
 
 def test_only_what_is_shown_is_judged_and_by_the_given_judge(study):
@@ -295,7 +330,7 @@ def test_only_what_is_shown_is_judged_and_by_the_given_judge(study):
 
     shown = Explorer(study, judge=judge)
     assert judged == [[question for pairs in WRITTEN.values() for question, _ in pairs]]
-    assert [row[-1] for row in cells(shown.written.value)] == ["label", "logic", "logic", "logic"]
+    assert [row[-1] for row in table(shown.written.page())] == ["label", "logic", "logic", "logic"]
     shown.browse(dataset=1)
     assert judged[1:] == [["<script>alert(1)</script>"]]
 
@@ -308,13 +343,13 @@ def test_an_unfinished_study_shows_what_there_is(tmp_path):
     shown = Explorer(tmp_path)
     for view in VIEWS:
         shown.choose(view=view)
-        assert shown.page.value == f"<p>{NOTHING}</p>"
-    assert "No problem was written there" in shown.written.value
+        assert shown.page == [NOTHING]
+    assert shown.written.page()[0].startswith("No problem was written there")
     write_run(tmp_path / "grounded" / "seed0", 0)
     shown = Explorer(tmp_path)
-    assert shown.page.value == f"<p>{NOTHING}</p>"
+    assert shown.page == [NOTHING]
     shown.choose(view="teachers")
-    assert drawn(shown.page.value) and len(shown.table) == 3 and len(cells(shown.written.value)) == 4
+    assert charts(shown.page) and len(shown.table) == 3 and len(table(shown.written.page())) == 4
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):

@@ -4,14 +4,15 @@ and treats a model's text as text."""
 import json
 import math
 import re
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from soar_lib.measure import live
+from soar_lib.measure.charts import Chart, Panel
 from soar_lib.measure.diversity import Embedding, tfidf
-from soar_lib.measure.plots import COLOURS
+from soar_lib.measure.names import COLOURS
 from soar_lib.soar import question_map, question_points
 from soar_lib.soar import report as study_tables
 
@@ -57,14 +58,19 @@ def clouds(of: int = 40) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([c + 0.05 * draw.normal(size=(of, 6)) for c in centres]), np.repeat(range(3), of)
 
 
-def elements(html: str, tag: str) -> list[ElementTree.Element]:
-    """Elements of the drawing, which must be well-formed."""
-    drawing = ElementTree.fromstring(html[html.index("<svg") : html.index("</svg>") + 6])
-    return list(drawing.iter(f"{{http://www.w3.org/2000/svg}}{tag}"))
+def circles(panel: Panel) -> dict[str, list[tuple[float, str]]]:
+    """(area relative to one question's, what pointing says) of each circle in colour, by its class."""
+    unit = question_map.SMALL**2
+    return {
+        re.sub(r" \(\d+\)$", "", mark.name): [(size**2 / unit, said) for size, said in zip(mark.size, mark.hover)]
+        for mark in panel.marks
+        if mark.name
+    }
 
 
-def titles(html: str) -> list[str]:
-    return [element.text for element in elements(html, "title")]
+def drawn(page) -> Panel:
+    (chart,) = [part for part in page if isinstance(part, Chart)]
+    return chart.panels[0]
 
 
 # ------------------------------------------------------------------ places
@@ -165,100 +171,112 @@ def test_families_keep_their_colour_where_some_are_absent_and_labels_theirs():
         question_points.classes(BY_HAND, all_rows, "size")
 
 
-def test_circles_hold_every_question_once_and_share_their_area_in_rings():
-    first, *rest = question_points.circles(BY_HAND, ["a", "a", "b", "c", "d"])
-    assert first.rings == [("a", 3), ("b", 1)] and first.rows.tolist() == [0, 1, 2] and first.count == 3
-    assert (first.x, first.y) == pytest.approx((0.001 / 3, 0.001 / 3))
-    assert [circle.rings for circle in rest] == [[("c", 1)], [("d", 1)]]
-    assert question_points.fullest(BY_HAND) == 3 and question_points.fullest(BY_HAND[:0]) == 1
+def test_circles_hold_every_question_once_and_kinds_of_a_square_apart():
+    found = question_points.circles(BY_HAND, ["a", "a", "b", "c", "d"])
+    assert found["count"].tolist() == [2, 1, 1, 1] and found["kind"].tolist() == ["a", "b", "c", "d"]
+    assert found["rows"].tolist() == [[0, 1], [2], [3], [4]] and found.loc[0, ["x", "y"]].tolist() == [0, 0]
     many = pd.DataFrame(np.random.default_rng(2).random((500, 2)) ** 2, columns=["x", "y"])
-    found = question_points.circles(many, ["a"] * 500)
-    assert sorted(row for circle in found for row in circle.rows.tolist()) == list(range(500))
-    assert [circle.count for circle in found] == sorted((circle.count for circle in found), reverse=True)
-    spread = [np.ptp(many.to_numpy()[circle.rows], axis=0).max() for circle in found]
+    found = question_points.circles(many, ["a", "b"] * 250)
+    assert sorted(row for rows in found["rows"] for row in rows) == list(range(500))
+    assert found["count"].is_monotonic_decreasing
+    spread = [np.ptp(many.to_numpy()[rows], axis=0).max() for rows in found["rows"]]
     assert max(spread) <= 1 / question_points.GRID
 
 
 def test_a_family_is_named_where_most_of_its_questions_are():
     more = pd.concat([BY_HAND, BY_HAND[3:4]])
     assert question_points.families(more) == {"chain_sum": (0, 0), "leg_counting": (0.5, 0.5)}
+    assert question_points.families(BY_HAND[2:3]) == {}
 
 
 # ------------------------------------------------------------------ the drawing
 
 
-def test_pointing_at_a_circle_shows_its_questions_as_plain_text():
-    html = question_map.map_html(BY_HAND, "grounded", "all", (1, 2), "quality")
-    assert "<script>" not in html and "<b>" not in html
-    several, single = titles(html)
-    assert several.splitlines() == [
-        "first → 1 (correct; reward -2.0 points; seed 0, round 1, data set 0) (2 times)",
-        f"{NASTY} → <b> (ill-posed; reward +3.0 points; seed 0, round 2, data set 1)",
-    ]
-    assert single == "third → 3 (logic error; reward +0.0 points; seed 1, round 2, data set 0)"
+def test_pointing_at_a_circle_shows_its_questions_and_picking_it_lists_them():
+    panel = drawn(question_map.page(BY_HAND, "grounded", "all", (1, 2), "quality"))
+    found = circles(panel)
+    assert {kind: len(own) for kind, own in found.items()} == {
+        "correct": 1, "logic error": 1, "ill-posed": 1, "arithmetic error": 0, "ambiguous": 0, "unjudged": 0,
+    }  # fmt: skip
+    assert found["correct"][0][1] == "first → 1 (correct; reward -2.0 points; seed 0, round 1, data set 0) (2 times)"
+    assert found["ill-posed"][0][1] == f"{NASTY} → <b> (ill-posed; reward +3.0 points; seed 0, round 2, data set 1)"
+    (mark,) = [mark for mark in panel.marks if mark.name == "correct (2)"]
+    assert mark.keys == [(0, 1)]
+    said, table = question_map.picked(BY_HAND, [(0, 1), (2,)])
+    assert said.startswith("3 questions picked") and table["question"].tolist() == ["first", "first", NASTY]
+    assert table["reward"].tolist() == ["-2.0", "-2.0", "+3.0"] and question_map.picked(BY_HAND, [()]) == []
+    hidden = [trace.hovertext for trace in live.figure(Chart([panel])).data if trace.hovertext]
+    assert not any("<script" in text for texts in hidden for text in texts)
 
 
 def test_a_full_circle_quotes_some_questions_and_counts_the_others():
     data = written(9).assign(x=0.0, y=0.0, written=9, projection="by hand", trust=math.nan)
-    (text,) = titles(question_map.map_html(data, "grounded", 0, (1, 2), "family"))
+    ((_, text),) = circles(drawn(question_map.page(data, "grounded", 0, (1, 2), "family")))["chain sum"]
     lines = text.splitlines()
     assert len(lines) == 5 and lines[0].startswith(f"{SUM}0 + 0 = → 0") and lines[-1] == "and 5 more"
 
 
 def test_area_is_the_number_of_questions_and_other_rounds_change_neither_size_nor_colour():
-    def drawn(rounds):
-        html = question_map.map_html(BY_HAND, "grounded", "all", rounds, "round")
-        groups = [group.findall("{*}circle") for group in elements(html, "g") if group.find("{*}title") is not None]
-        return [[(float(ring.get("r")), ring.get("fill")) for ring in group] for group in groups]
+    def of(rounds):
+        panel = drawn(question_map.page(BY_HAND, "grounded", "all", rounds, "round"))
+        own = circles(panel)
+        colours = {mark.name.split(" ")[0]: {*mark.colour} for mark in panel.marks if mark.name and len(mark.x)}
+        return {kind: sorted(area for area, _ in found) for kind, found in own.items()}, colours
 
-    (outer, inner), (single,) = drawn((1, 2))
-    assert outer[0] ** 2 == pytest.approx(3 * inner[0] ** 2, rel=0.01) and inner[0] == single[0]
-    assert inner[1] == single[1] != outer[1]
-    (two,) = drawn((1, 1))
-    assert two == [(pytest.approx(single[0] * 2**0.5, rel=0.01), outer[1])]
-    ground = re.search(r'<path d="(.*?)"', question_map.map_html(BY_HAND, "grounded", 1, (1, 2), "round"))[1]
-    assert ground.count("M") == 3  # the squares of all arms
-
-
-def test_caption_and_counts_say_what_is_shown():
-    html = question_map.map_html(BY_HAND, "grounded", 0, (1, 2), "quality")
-    assert "3 questions: grounded reward, seed 0, rounds 1 to 2; colours: the judge's label." in html
-    assert "by hand. Neighbours" in html and "trustworthiness" not in html and "by lot" not in html
-    assert {"correct (2)", "ill-posed (1)", "logic error (0)"} <= {text.text for text in elements(html, "text")}
-    assert "1 question: intrinsic reward, seed 0, round 1;" in question_map.map_html(
-        BY_HAND, "intrinsic", 0, (1, 2), "family"
-    )
-    some = BY_HAND.assign(written=40, trust=0.934)
-    html = question_map.map_html(some, "grounded", "all", (2, 2), "round")
-    assert "2 questions: grounded reward, all seeds, round 2;" in html and "trustworthiness 0.93" in html
-    assert "Of 80 written in all rounds, 4 were drawn by lot." in html
+    (both, colours), (first, some) = of((1, 2)), of((1, 1))
+    assert both == {"1": pytest.approx([2]), "2": pytest.approx([1, 1])}
+    assert first == {"1": pytest.approx([2]), "2": []} and some["1"] == colours["1"]
+    ground = drawn(question_map.page(BY_HAND, "grounded", 1, (1, 2), "round")).marks[0]
+    assert len(ground.x) == 3 and not any(ground.hover)  # the squares of all arms
 
 
-def test_an_empty_selection_says_so():
-    said = "<p>No question: intrinsic reward, seed 0, round 2.</p>"
-    assert question_map.map_html(BY_HAND, "intrinsic", 0, (2, 2), "reward") == said
-    assert "No question" in question_map.map_html(BY_HAND, "intrinsic", 1, (1, 2), "reward")
+def test_a_page_says_what_is_shown_and_how_the_map_was_made():
+    said, _, how = question_map.page(BY_HAND, "grounded", 0, (1, 2), "quality")
+    assert said == "3 questions: grounded reward, seed 0, rounds 1 to 2; colours: the judge's label."
+    assert how.startswith("Map: by hand. Neighbours are alike") and "trustworthiness" not in how
+    assert question_map.page(BY_HAND, "intrinsic", 0, (1, 1), "family")[0].startswith("1 question: intrinsic reward")
+    said, _, how = question_map.page(BY_HAND.assign(written=40, trust=0.934), "grounded", "all", (2, 2), "round")
+    assert said.startswith("2 questions: grounded reward, all seeds, round 2;") and "trustworthiness 0.93" in how
+    assert "Of 80 written in all rounds, 4 were drawn by lot." in said
+    (said,) = question_map.page(BY_HAND, "intrinsic", 0, (2, 2), "reward")
+    assert said == "No question: intrinsic reward, seed 0, round 2."
+
+
+@pytest.mark.parametrize("by", question_points.COLOUR_BY)
+def test_map_on_paper_has_a_panel_per_arm_with_circles_of_equal_scale(by, tmp_path):
+    BY_HAND.to_csv(tmp_path / "map.csv", index=False)
+    for data in (BY_HAND, pd.read_csv(tmp_path / "map.csv")):
+        chart = question_map.figure(data, by)
+        titles = [panel.title for panel in chart.panels]
+        assert titles == ["grounded reward (4 questions)", "intrinsic reward (1 question)"]
+        areas = [area for panel in chart.panels for own in circles(panel).values() for area, _ in own]
+        assert sum(areas) == pytest.approx(5) and len(chart.panels[0].marks[0].x) == 3
+        kinds = question_points.classes(data, (data["arm"] == "grounded").to_numpy(), by)[1]
+        assert {mark.name for mark in chart.panels[0].marks if mark.name} == set(map(question_points.named, kinds))
+        chart.static().draw_without_rendering()
+    assert chart.note.startswith("by hand\n") and chart.heading == by
+    assert question_map.figure(BY_HAND[:4].assign(trust=0.9)).note.startswith("by hand, trustworthiness 0.90")
 
 
 # ------------------------------------------------------------------ the widget
 
 
-def parts(box):
-    controls, page = box.children
-    return *controls.children, page
-
-
-def test_widget_follows_each_control():
-    arm, seed, colour, rounds, page = parts(question_map.map_widget(BY_HAND))
+def test_explorer_follows_each_control():
+    controls, shown, below = question_map.map_explorer(BY_HAND).children
+    arm, seed, colour, rounds = controls.children
     assert [text for text, _ in arm.options] == ["grounded reward", "intrinsic reward"]
     assert (seed.options, rounds.value, rounds.min, rounds.max) == (("all", 0, 1), (1, 2), 1, 2)
-    assert page.value == question_map.map_html(BY_HAND, "grounded", "all", (1, 2), "round")
+    figure = shown.children[1]
     for control, value in ((arm, "intrinsic"), (colour, "reward"), (seed, 0), (arm, "grounded"), (rounds, (2, 2))):
-        before, control.value = page.value, value
-        assert page.value != before
-    assert page.value == question_map.map_html(BY_HAND, "grounded", 0, (2, 2), "reward")
+        before, control.value = (shown.children[0].value, figure.to_dict()), value
+        assert (shown.children[0].value, figure.to_dict()) != before and shown.children[1] is figure
+    trace = next(trace for trace in figure.data if trace.name and len(trace.x))
+    trace._dispatch_on_click(type("Points", (), {"point_inds": [0]})(), None)
+    assert "&lt;script&gt;" in below.children[1].value and "<script>" not in below.children[1].value
+    rounds.value = (1, 2)
+    assert not below.children
     seed.value, arm.value = 1, "intrinsic"
-    assert page.value == "<p>No question: intrinsic reward, seed 1, round 2.</p>"
+    assert shown.children[0].value == "<p>No question: intrinsic reward, seed 1, rounds 1 to 2.</p>"
 
 
 def study(folder, problems):
@@ -276,16 +294,14 @@ def study(folder, problems):
     return folder
 
 
-def test_widget_reads_a_study_and_judges_its_problems(tmp_path):
+def test_explorer_reads_a_study_and_judges_its_problems(tmp_path):
     folder = study(tmp_path, [(1, 0, f"{SUM}42 + 9 =", "51"), (1, 1, "How?", "7"), (2, 0, f"{SUM}42 + 9 =", "41")])
-    arm, seed, colour, rounds, page = parts(question_map.question_map(folder))
-    assert arm.value == "grounded" and seed.options == ("all", 3) and rounds.max == 2
-    found = "\n".join(titles(page.value))
+    explorer = question_map.question_map(folder)
+    found = "\n".join(text for own in circles(drawn(explorer.page())).values() for _, text in own)
     assert "42 + 9 = → 51 (correct; reward +25.0 points; seed 3, round 1" in found
     assert "42 + 9 = → 41 (arithmetic error" in found and "How? → 7 (ill-posed" in found
-    assert len(titles(page.value)) == 2
-    colour.value = "family"
-    assert {"chain sum (2)", "no family (1)"} <= {text.text for text in elements(page.value, "text")}
+    explorer.children[0].children[2].value = "family"
+    assert {"chain sum (2)", "no family (1)"} <= {mark.name for mark in drawn(explorer.page()).marks}
 
 
 def test_a_study_without_problems_is_refused_by_name(tmp_path):

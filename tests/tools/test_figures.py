@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib.measure import drawing, passk
+from soar_lib.measure import charts, passk
 from soar_lib.soar import report as study_tables
+from tests.measure.test_charts import assert_labelled, series
 from tools import figures
 
 ROOT = Path(__file__).parents[2]
@@ -15,13 +16,13 @@ DATA = ROOT / "figures" / "data"
 
 
 @pytest.fixture(scope="module")
-def tables() -> drawing.Tables:
+def tables() -> charts.Tables:
     return {key: table for name, of_run in figures.RUNS.items() for key, table in of_run(STUDY.parent / name).items()}
 
 
 def test_committed_tables_are_computed_anew_from_the_committed_runs(tables, tmp_path):
     for name, (data, _) in tables.items():
-        again = pd.read_csv(drawing.save_table(name, data, tmp_path))
+        again = pd.read_csv(charts.save_table(name, data, tmp_path))
         pd.testing.assert_frame_equal(again, pd.read_csv(DATA / f"{name}.csv"), obj=name)
 
 
@@ -32,9 +33,9 @@ def test_every_table_with_a_figure_has_its_picture(tables):
 
 def test_pictures_are_the_same_each_time_and_the_csv_is_what_was_drawn(tables, tmp_path):
     few = {name: tables[name] for name in ("soar_nano", "comparisons", "soar_rounds")}
-    first = {path.name: path.read_bytes() for path in drawing.save_all(few, tmp_path)}
+    first = {path.name: path.read_bytes() for path in charts.save_all(few, tmp_path)}
     assert sorted(first) == ["soar_nano.png", "soar_rounds.png"]
-    assert {path.name: path.read_bytes() for path in drawing.save_all(few, tmp_path)} == first
+    assert {path.name: path.read_bytes() for path in charts.save_all(few, tmp_path)} == first
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "data" / "comparisons.csv"), few["comparisons"][0])
 
 
@@ -56,7 +57,17 @@ def test_without_runs_only_the_tables_of_other_commands_are_drawn(tmp_path):
 
 def test_accuracy_of_the_base_is_one_line_per_family():
     data = pd.DataFrame({"family": ["a_b", "a_b", "c", "c"], "depth": [1, 2, 1, 3], "accuracy": [0.9, 0.5, 1, 0.25]})
-    axes = figures.base_accuracy(data).axes[0]
-    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    (panel,) = (chart := figures.base_accuracy(data)).panels
+    drawn = {name: points.tolist() for name, points in series(panel).items()}
     assert drawn == {"a b": [[1, 90], [2, 50]], "c": [[1, 100], [3, 25]]}
-    assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()
+    assert_labelled(chart)
+
+
+def test_every_figure_names_its_axes_and_keeps_shares_within_0_and_100(tables):
+    for name, (data, draw) in tables.items():
+        for panel in draw(data).panels if draw else ():
+            assert (panel.x or panel.bare == "xy") and (panel.y or panel.bare), name
+            if "(%)" in panel.y + panel.title and "points" not in panel.y:
+                ends = [end for mark in panel.marks if mark.low is not None for end in (*mark.low, *mark.high)]
+                assert all(-1e-9 <= end <= 100 + 1e-9 for end in ends if end == end), name
+            assert not [title for title in [panel.title] if "/" in title], name

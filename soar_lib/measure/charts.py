@@ -1,0 +1,304 @@
+"""A figure, said once: marks in panels. `Chart.static` draws it on paper by matplotlib, `live.figure` on a screen by
+plotly, so that what a reader explores and what a page shows without a kernel are the same data.
+
+Lengths are in matplotlib's units: sizes of figures in inches, of markers (their diameter) and lines in points.
+"""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # not pyplot: nothing global, no display needed
+
+from soar_lib.measure.names import look
+from soar_lib.measure.tables import name
+
+ROOT = Path("figures")
+STYLE = {
+    "font.size": 11, "axes.titlesize": 12, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True,
+}  # fmt: skip
+SHARE = (0.0, 100.0)  # between which a percentage lies, and the band around it
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One series of a panel: the points x and y [N], a line through them, markers on them, intervals around them."""
+
+    x: Sequence
+    y: Sequence
+    name: str = ""  # in the legend, where it is one
+    colour: str | Sequence[str] = "#000000"
+    line: str = ""  # "-", "--", ":", "-."
+    marker: str = ""  # as matplotlib writes it
+    size: float | Sequence[float] = 5.0
+    low: Sequence | None = None  # ends of the intervals ...
+    high: Sequence | None = None
+    ends: str = "y"  # ... which are whiskers along x or y, or a "band" around the line
+    left: Sequence | None = None  # bars from here to x take the place of markers
+    opacity: float = 1.0
+    step: bool = False  # the line goes on at the same height to the next point
+    hollow: bool = False
+    text: Sequence[str] = ()  # written on the points
+    ink: str = "black"  # colour of the text
+    hover: Sequence[str] = ()  # what pointing at a point says; () its numbers
+    keys: Sequence = ()  # what picking a point gives; () its place among the points
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Marks on their axes. `rows` name the whole numbers of y, from above; `ticks` some places on x."""
+
+    marks: Sequence[Mark]
+    x: str = ""
+    y: str = ""
+    title: str = ""
+    xlim: tuple[float | None, float | None] = (None, None)
+    ylim: tuple[float | None, float | None] = (None, None)
+    rows: Sequence[str] = ()
+    ticks: Mapping[float, str] = field(default_factory=dict)
+    log: bool = False  # x in powers of 2
+    rules: Sequence[tuple[str, float, str]] = ()  # lines across the panel: "x" or "y", place, name
+    bare: str = ""  # axes without ticks: "y", or "xy" for a map, on which both have one scale
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Panels row by row. `shared` axes ("x", "y", "xy") have one scale; the legend: "side", "top" or ""."""
+
+    panels: Sequence[Panel]
+    columns: int = 1
+    size: tuple[float, float] = (9.0, 4.4)
+    heights: Sequence[float] = ()  # of the rows, relative
+    shared: str = ""
+    legend: str = "side"
+    heading: str = ""  # of the legend
+    note: str = ""  # below the panels
+
+    @property
+    def rows(self) -> int:
+        return -(-len(self.panels) // self.columns)
+
+    def static(self) -> Figure:
+        """The figure on paper."""
+        with rc_context(STYLE):
+            figure = Figure(figsize=self.size, layout="constrained")
+            grid = figure.subplots(
+                self.rows, self.columns, squeeze=False, sharex="x" in self.shared, sharey="y" in self.shared,
+                height_ratios=self.heights or None,
+            ).ravel()  # fmt: skip
+        for place, (axes, panel) in enumerate(zip_longest(grid, self.panels)):
+            if panel is None:
+                axes.remove()
+                continue
+            _draw_panel(axes, self.labelled(place))
+            axes.xaxis.set_tick_params(labelbottom=not self.x_below(place))
+        for axes, panel in zip(figure.axes, self.panels):  # once all is drawn, since panels may share an axis
+            axes.set(xlim=panel.xlim, ylim=(len(panel.rows) - 0.5, -0.5) if panel.rows else panel.ylim)
+        entries: dict[str, object] = {}
+        for line, label in (entry for axes in figure.axes for entry in zip(*axes.get_legend_handles_labels())):
+            entries.setdefault(label, line)
+        if entries:
+            _legend(figure, self, entries)
+        if self.note:
+            figure.supxlabel(_text(self.note), fontsize=9)
+        return figure
+
+    def x_below(self, place: int) -> bool:
+        """Whether a panel below has the same x axis, so that its ticks and label stand there."""
+        return "x" in self.shared and place + self.columns < len(self.panels)
+
+    def labelled(self, place: int) -> Panel:
+        """A panel without the labels of axes that are named below it or left of it."""
+        panel = self.panels[place]
+        named_left = "y" in self.shared and place % self.columns > 0
+        return replace(panel, x="" if self.x_below(place) else panel.x, y="" if named_left else panel.y)
+
+    def png(self) -> bytes:
+        self.static().savefig(content := io.BytesIO(), format="png", dpi=100, bbox_inches="tight")
+        return content.getvalue()
+
+    def _repr_png_(self) -> bytes:  # what a notebook shows
+        return self.png()
+
+    def __repr__(self) -> str:
+        return f"<Chart of {len(self.panels)} panel{'s' if len(self.panels) > 1 else ''}>"
+
+
+Draw = Callable[[pd.DataFrame], Chart]
+Tables = dict[str, tuple[pd.DataFrame, Draw | None]]  # name of the CSV and the picture: what is in it, how it is drawn
+
+
+# ------------------------------------------------------------------ on paper
+
+
+def _text(text: str) -> str:
+    """Text that matplotlib does not take for a formula."""
+    return str(text).replace("$", r"\$")
+
+
+def _filled(text: str) -> str:
+    return "\n".join(fill(line, 56) for line in text.split("\n"))
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    for way, place, label in panel.rules:
+        draw = axes.axvline if way == "x" else axes.axhline
+        draw(place, color="#555555", ls="--", lw=1, label=_text(label) or None)
+    for place, mark in enumerate(panel.marks):
+        _draw_mark(axes, mark, 2 + place / 100)  # later marks above earlier ones, whatever they are
+    if panel.log:
+        axes.set_xscale("log", base=2)
+        axes.minorticks_off()
+    elif not panel.bare:
+        axes.xaxis.get_major_locator().set_params(integer=not panel.rows, min_n_ticks=1)
+    if panel.ticks:
+        axes.set_xticks(list(panel.ticks), list(map(_text, panel.ticks.values())))
+    if panel.rows:
+        axes.set_yticks(range(len(panel.rows)), [_text(_filled(row)) for row in panel.rows], fontsize=9)
+    if panel.bare:
+        axes.set(yticks=[], **({"xticks": [], "aspect": "equal"} if panel.bare == "xy" else {}))
+    axes.set(xlabel=_text(panel.x), ylabel=_text(panel.y), title=_text(panel.title))
+
+
+def _draw_mark(axes: Axes, mark: Mark, above: float) -> None:
+    x, y = np.asarray(mark.x), np.asarray(mark.y, float)
+    look = {"alpha": mark.opacity, "label": _text(mark.name) or None, "zorder": above}
+    if mark.left is not None:
+        axes.barh(y, x - np.asarray(mark.left), 0.8, mark.left, color=mark.colour, **look)
+    elif not isinstance(mark.colour, str) or np.ndim(mark.size):
+        axes.scatter(x, y, np.square(mark.size), mark.colour, marker=mark.marker, edgecolors="white", lw=0.3, **look)
+    else:
+        _draw_line(axes, mark, look)
+    middle = (x + np.asarray(mark.left)) / 2 if mark.left is not None else x
+    for place, height, said in zip(middle, y, mark.text):
+        axes.text(place, height, _text(said), ha="center", va="center", color=mark.ink, fontsize=9, zorder=above)
+
+
+def _draw_line(axes: Axes, mark: Mark, look: dict) -> None:
+    look |= {"color": mark.colour, "ls": mark.line or "none", "marker": mark.marker or "none", "ms": mark.size}
+    look |= {"mfc": "none"} if mark.hollow else {}
+    look["markevery"] = max(1, len(mark.x) // 10) if mark.line else 1
+    if mark.low is None or mark.ends == "band":
+        if mark.low is not None:
+            x, low, high = (np.asarray(values, float) for values in (mark.x, mark.low, mark.high))
+            axes.fill_between(x, low, high, color=mark.colour, alpha=0.15, lw=0)
+        axes.plot(mark.x, mark.y, **look, drawstyle="steps-post" if mark.step else "default")
+    else:
+        axes.errorbar(mark.x, mark.y, **{f"{mark.ends}err": whiskers(mark)}, **look | {"markevery": 1}, capsize=3)
+
+
+def whiskers(mark: Mark) -> np.ndarray:
+    """How far the ends [2, N] of a mark's intervals lie from its points."""
+    middle = np.asarray(mark.x if mark.ends == "x" else mark.y, float)
+    return np.maximum(0, [middle - np.asarray(mark.low, float), np.asarray(mark.high, float) - middle])
+
+
+def _legend(figure: Figure, chart: Chart, entries: Mapping[str, object]) -> None:
+    look = {"fontsize": 9, "frameon": False, "title": _text(chart.heading) or None}
+    if chart.legend == "top":
+        columns = min(len(entries), max(1, round(9 * chart.size[0] / (8 + max(map(len, entries))))))
+        figure.legend(entries.values(), entries, loc="outside upper center", ncols=columns, **look)
+    elif chart.legend:
+        figure.legend(entries.values(), entries, loc="outside right upper", **look)
+
+
+# ------------------------------------------------------------------ marks of tables
+
+
+def arm_mark(arm: str, x: Sequence, y: Sequence, **more) -> Mark:
+    """A series of an arm, with its name and its look."""
+    own = look(arm)
+    return replace(Mark(x, y, name(arm), own.colour, own.line, own.marker, 4.5), **more)
+
+
+def paper(x: Sequence, y: Sequence) -> Mark:
+    """The paper's numbers, as hollow diamonds."""
+    return Mark(x, y, "paper (another model, other problems)", marker="D", size=7, hollow=True)
+
+
+def bands(frame: pd.DataFrame, x: str, y: str, factor: float = 1, limits: tuple[float, float] | None = None,
+          ends: Sequence[str] = ("low", "high")) -> list[Mark]:  # fmt: skip
+    """One line per arm with a band between the columns `ends`, or of one sd on each side where the table has the column
+    sd; bands end at `limits`, in the unit that `factor` gives."""
+    marks = []
+    for arm, part in frame.groupby("arm", sort=False):
+        middle = factor * part[y]
+        spread = factor * part["sd"] if "sd" in part else 0
+        low, high = (middle - spread, middle + spread) if "sd" in part else (factor * part[end] for end in ends)
+        if limits:
+            low, high = low.clip(*limits), high.clip(*limits)
+        marks.append(arm_mark(arm, part[x], middle, low=low, high=high, ends="band"))
+    return marks
+
+
+def estimates(data: pd.DataFrame) -> list[Mark]:
+    """One row per row of the table from above: the mean with its 95 % interval in percent, in its arm's look, and the
+    paper's number where the table has a column paper. Rows of a lone seed have no interval: it cannot be known."""
+    known = data["seeds"] > 1 if "seeds" in data else pd.Series(True, data.index)
+    marks = [
+        arm_mark(
+            row.arm, [100 * row.mean], [place], name="", line="", size=6, ends="x",
+            low=[100 * row.low if sure else np.nan], high=[100 * row.high if sure else np.nan],
+        )
+        for place, (row, sure) in enumerate(zip(data.itertuples(), known, strict=True))
+    ]  # fmt: skip
+    marks += [paper(100 * data["paper"], range(len(data)))] if "paper" in data and data["paper"].notna().any() else []
+    return marks
+
+
+def stacked(shares: pd.DataFrame, looks: Mapping[str, tuple[str, str]], least: float = 4.0, **more) -> list[Mark]:
+    """A bar of shares in percent for each row of the table, at its index, one column after another; shares from `least`
+    on say their number. `looks` has the name and the colour of each column."""
+    ends, marks = shares[list(looks)].cumsum(axis=1), []
+    for column, (label, colour) in looks.items():
+        share = shares[column]
+        text = [f"{value:.0f}" if value >= least else "" for value in share]
+        ink = (
+            "black"
+            if sum(int(colour[i : i + 2], 16) * weight for i, weight in ((1, 3), (3, 6), (5, 1))) > 1300
+            else "white"
+        )
+        marks.append(
+            Mark(ends[column], shares.index, label, colour, left=ends[column] - share, text=text, ink=ink, **more)
+        )
+    return marks
+
+
+def row_size(counts: Sequence[float]) -> dict:
+    """Size and heights of panels one under another whose rows are this many."""
+    return {"size": (9.0, 1.1 + 0.5 * len(counts) + 0.32 * sum(counts)), "heights": [count + 0.5 for count in counts]}
+
+
+# ------------------------------------------------------------------ files
+
+
+def save(chart: Chart, name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
+    """Write figures/<name>.png and the table behind it, figures/data/<name>.csv; returns the picture's path."""
+    path = Path(root) / f"{name}.png"
+    save_table(name, data, root)
+    # Without the software's version in it, the same numbers give the same file.
+    chart.static().savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
+    return path
+
+
+def save_table(name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
+    """Write figures/data/<name>.csv; returns its path."""
+    path = Path(root) / "data" / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.to_csv(path, index=False, lineterminator="\n")
+    return path
+
+
+def save_all(tables: Tables, root: str | Path = ROOT) -> list[Path]:
+    """Write every table, and its picture where it has one; returns the pictures' paths."""
+    for table, (data, _) in tables.items():
+        save_table(table, data, root)
+    return [save(draw(data), table, data, root) for table, (data, draw) in tables.items() if draw]

@@ -1,0 +1,197 @@
+"""A `Chart` on a screen: a plotly figure to point at, zoom into and pick from, its legend switching arms on and off.
+
+plotly reads a few HTML tags, entities and, between dollar signs, TeX in any text; `plain` keeps a model's text text.
+"""
+
+from collections.abc import Callable
+from html import escape
+from textwrap import wrap
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import hex_to_rgb
+from plotly.subplots import make_subplots
+
+from soar_lib.measure.charts import Chart, Mark, Panel, whiskers
+
+DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot"}
+SYMBOLS = {
+    "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x",
+    "*": "star", "|": "line-ns",
+}  # fmt: skip
+PIXELS = 96  # per inch of a chart
+
+
+def plain(text: object, width: int = 90) -> str:
+    """Text that plotly shows as it is, broken into lines.
+
+    >>> plain("<script>1</script> $x$")
+    '&lt;script&gt;1&lt;/script&gt; &#36;x&#36;'
+    """
+    lines = [part for line in str(text).split("\n") for part in wrap(line, width) or [""]]
+    return "<br>".join(escape(line, quote=False).replace("$", "&#36;") for line in lines)
+
+
+def figure(chart: Chart) -> go.Figure:
+    """The plotly figure of a chart."""
+    drawn = make_subplots(
+        chart.rows, chart.columns, shared_xaxes="x" in chart.shared and "all",
+        shared_yaxes="y" in chart.shared and "all",
+        row_heights=list(chart.heights) or None, subplot_titles=[plain(panel.title) or " " for panel in chart.panels],
+        vertical_spacing=min(0.35 / chart.rows, 0.8 / chart.size[1]), horizontal_spacing=0.12 / chart.columns,
+    )  # fmt: skip
+    named: set[str] = set()
+    for place, panel in enumerate(map(chart.labelled, range(len(chart.panels)))):
+        where = {"row": place // chart.columns + 1, "col": place % chart.columns + 1}
+        for mark in panel.marks:
+            drawn.add_traces(_traces(mark, panel, named), rows=where["row"], cols=where["col"])
+        for way, at, label in panel.rules:
+            drawn.add_shape(_rule(way, at, label, named), **where)
+        drawn.update_xaxes(**_x_axis(panel), **where)
+        drawn.update_yaxes(**_y_axis(panel, where), **where)
+    drawn.update_layout(
+        template="plotly_white", height=round(PIXELS * chart.size[1]) + 30, margin={"l": 70, "r": 20, "t": 45, "b": 55},
+        hovermode="closest", barmode="overlay", dragmode="zoom", uirevision="kept", font={"size": 12},
+        legend={"title": {"text": plain(chart.heading)}}, hoverlabel={"align": "left", "namelength": -1},
+    )  # fmt: skip
+    drawn.update_annotations(font_size=13)
+    if chart.note:
+        drawn.update_layout(margin_b=95)
+        drawn.add_annotation(text=plain(chart.note, 140), x=0.5, y=0, yshift=-45, xref="paper", yref="paper",
+                             yanchor="top", showarrow=False, font_size=11)  # fmt: skip
+    return drawn
+
+
+def _traces(mark: Mark, panel: Panel, named: set[str]) -> list[go.Scatter | go.Bar]:
+    """A mark's traces, its band first; a name stands in the legend once for all panels, which it switches together."""
+    group = {
+        "name": plain(mark.name),
+        "legendgroup": mark.name,
+        "showlegend": bool(mark.name) and mark.name not in named,
+    }
+    named.add(mark.name)
+    hover = list(map(plain, mark.hover or _numbers(mark, panel)))
+    shown = (
+        {"hovertext": hover, "hovertemplate": "%{hovertext}<extra></extra>"} if any(hover) else {"hoverinfo": "skip"}
+    )
+    point = {**shown, "opacity": mark.opacity}
+    point |= {"customdata": list(mark.keys) or list(range(len(mark.x)))}
+    x, y = list(mark.x), list(mark.y)
+    if mark.left is not None:
+        left = np.asarray(mark.left)
+        return [go.Bar(y=y, x=np.asarray(x) - left, base=left, orientation="h", width=0.8, marker_color=mark.colour,
+                       text=list(mark.text), textposition="inside", insidetextanchor="middle", textangle=0,
+                       textfont_color=mark.ink, **point, **group)]  # fmt: skip
+    marked = mark.marker and not (mark.line and len(x) > 40)
+    mode = "+".join(part for part, there in (("lines", mark.line), ("markers", marked), ("text", mark.text)) if there)
+    ends = {f"error_{mark.ends}": _ends(mark)} if mark.low is not None and mark.ends != "band" else {}
+    line = go.Scatter(
+        x=x, y=y, mode=mode or "markers", text=list(map(plain, mark.text)) or None, marker=_marker(mark), **ends,
+        textfont={"color": mark.ink},
+        line={"color": mark.colour, "dash": DASHES[mark.line], "shape": "hv" if mark.step else "linear"} if mark.line
+        else None, **point, **group,
+    )  # fmt: skip
+    return [*_band(mark), line]
+
+
+def _marker(mark: Mark) -> dict:
+    size = np.asarray(mark.size, float) * PIXELS / 72
+    symbol = SYMBOLS.get(mark.marker, "circle") + ("-open" if mark.hollow or mark.marker == "|" else "")
+    width = 0.5 if np.ndim(mark.size) or not isinstance(mark.colour, str) else 2 if "-open" in symbol else 0
+    edge = {"color": mark.colour if "-open" in symbol else "white", "width": width}
+    colour = mark.colour if isinstance(mark.colour, str) else list(mark.colour)
+    return {"symbol": symbol, "size": size.tolist(), "color": colour, "line": edge, "opacity": 1}
+
+
+def _ends(mark: Mark) -> dict:
+    below, above = np.nan_to_num(whiskers(mark))
+    return {"symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2, "width": 4}
+
+
+def _band(mark: Mark) -> list[go.Scatter]:
+    if mark.low is None or mark.ends != "band":
+        return []
+    known = [row for row in zip(mark.x, mark.low, mark.high) if np.isfinite(row[1:]).all()]
+    x, low, high = map(list, zip(*known)) if known else ([], [], [])
+    fill = f"rgba{(*hex_to_rgb(mark.colour), 0.15)}"
+    look = {"fill": "toself", "fillcolor": fill, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip"}
+    return [go.Scatter(x=x + x[::-1], y=high + low[::-1], legendgroup=mark.name, showlegend=False, **look)]
+
+
+def _numbers(mark: Mark, panel: Panel) -> list[str]:
+    """What pointing at a point says if the mark has no words of its own."""
+    low, high = (mark.low, mark.high) if mark.low is not None else ([np.nan] * len(mark.x),) * 2
+    said = []
+    for x, y, a, b in zip(mark.x, mark.y, low, high):
+        row = panel.rows[round(y)] if panel.rows else f"{panel.x}: {panel.ticks.get(x, f'{x:.4g}')}"
+        value = f"{panel.x if panel.rows else panel.y}: {x if panel.rows else y:.4g}"
+        said.append("\n".join(filter(None, [mark.name, row, value + (f" ({a:.4g} to {b:.4g})" if a < b else "")])))
+    return said
+
+
+def _rule(way: str, at: float, label: str, named: set[str]) -> go.layout.Shape:
+    other = "y" if way == "x" else "x"
+    ends = {f"{way}0": at, f"{way}1": at, f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"}
+    entry = {"name": plain(label), "legendgroup": label, "showlegend": bool(label) and label not in named}
+    named.add(label)
+    return go.layout.Shape(type="line", **ends, line={"color": "#555555", "dash": "dash", "width": 1}, **entry)
+
+
+def _x_axis(panel: Panel) -> dict:
+    axis = {"title": {"text": plain(panel.x, 60)}, **_range(panel.xlim, panel.log)}
+    if panel.ticks:
+        axis |= {"tickvals": list(panel.ticks), "ticktext": list(map(plain, panel.ticks.values()))}
+    if panel.bare == "xy":
+        axis |= {"showticklabels": False, "showgrid": False, "zeroline": False, "constrain": "domain"}
+    return axis | ({"type": "log", "dtick": np.log10(2), "tickformat": "d"} if panel.log and not panel.ticks else
+                   {"type": "log"} if panel.log else {})  # fmt: skip
+
+
+def _y_axis(panel: Panel, where: dict) -> dict:
+    if panel.rows:
+        rows = {"tickvals": list(range(len(panel.rows))), "ticktext": [plain(row, 56) for row in panel.rows]}
+        return {**rows, "range": [len(panel.rows) - 0.5, -0.5], "title": {"text": plain(panel.y)}, "automargin": True}
+    axis = {"title": {"text": plain(panel.y, 30)}, **_range(panel.ylim, False), "automargin": True}
+    if panel.bare:
+        axis |= {"showticklabels": False, "showgrid": False, "zeroline": False}
+    return axis | ({"scaleanchor": "x", "constrain": "domain"} if panel.bare == "xy" else {})
+
+
+def _range(limits: tuple[float | None, float | None], log: bool) -> dict:
+    if limits in ((None, None), (0, None)):  # plotly lets axes that share a scale begin together at zero, not at limits
+        return {"rangemode": "tozero" if limits[0] == 0 else "normal"}
+    return {"range": [None if end is None else float(np.log10(end)) if log else end for end in limits]}
+
+
+# ------------------------------------------------------------------ as a widget
+
+
+def redraw(widget: go.FigureWidget, chart: Chart, picked: Callable[[list], None] | None = None) -> None:
+    """Show another chart in the widget; `picked` is told the keys of the points that are clicked or selected."""
+    drawn = figure(chart)
+    with widget.batch_update():
+        widget.data = []
+        widget.layout = drawn.layout
+        widget.add_traces(drawn.data)
+    if picked:
+        for trace in widget.data:
+            listen(trace, picked)
+
+
+def listen(trace: go.Scatter, picked: Callable[[list], None]) -> None:
+    """Tell `picked` the keys of a trace's points that are clicked or selected."""
+
+    def told(trace: go.Scatter, points: object, _: object) -> None:
+        if points.point_inds:
+            picked([trace.customdata[index] for index in points.point_inds])
+
+    if trace.customdata is not None:
+        trace.on_click(told)
+        trace.on_selection(told)
+
+
+def widget(chart: Chart, picked: Callable[[list], None] | None = None) -> go.FigureWidget:
+    """The chart as a widget."""
+    made = go.FigureWidget()
+    redraw(made, chart, picked)
+    return made

@@ -1,0 +1,163 @@
+"""Explorers of what teachers did: one SOAR run's rounds, after it and while it goes on, and the diversity of a study's
+problems. Files are read, no model is loaded, nothing is trained."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+
+from soar_lib.hooks import Log
+from soar_lib.measure import diversity, plots, widgets
+from soar_lib.measure.charts import Chart
+from soar_lib.measure.diversity import Embedding
+from soar_lib.measure.tables import name
+from soar_lib.measure.widgets import Explorer, Page
+from soar_lib.runs import read_jsonl
+from soar_lib.soar import figures
+from soar_lib.soar.report import TEACHERS
+
+DRAWS = 10  # subsamples per set: enough for a curve that follows a slider
+
+
+# ------------------------------------------------------------------ a run
+
+
+def round_browser(folder: str | Path, threshold: float | None = None) -> Explorer:
+    """Browse a SOAR run: the rewards along its rounds, and of one round (slide, or click it) what each data set earned
+    and the problems that the teacher wrote. Raises ValueError where no round is finished."""
+    folder = Path(folder)
+    rounds, problems = read_jsonl(folder / "rounds.jsonl"), read_jsonl(folder / "problems.jsonl")
+    if not rounds:
+        raise ValueError(f"{folder}: has no finished round to show; run it or resume it first")
+    table = figures.rounds_table([folder])
+    controls = {
+        "number": widgets.slider("round", 1, len(rounds)),
+        "dataset": widgets.choice("data set", range(len(rounds[0]["rewards"]))),
+    }
+
+    def page(number: int, dataset: int) -> Page:
+        record = rounds[number - 1]
+        mine = [p for p in problems if (p["round"], p["dataset"]) == (record["round"], dataset)]
+        timeline = figures.timeline(table, threshold, record["round"])
+        return [timeline, *round_page(record), f"Problems of data set {dataset}:", problem_rows(mine)]
+
+    def picked(keys: list, **_: int) -> Page:
+        controls["number"].value = 1 + [record["round"] for record in rounds].index(keys[0])
+        return []
+
+    return widgets.explorer(controls, page, detail=picked)
+
+
+def round_page(record: dict) -> Page:
+    """A round in a sentence, and one row per data set with its rewards in points of accuracy."""
+    rows = []
+    for k, gains in enumerate(record["rewards"]):
+        cells = [f"{100 * gain:+.1f}" for gain in gains]
+        if record["chosen"] and record["chosen"][0] == k:
+            cells[record["chosen"][1]] += " (promoted)"
+        rows.append(
+            {
+                "data set": k,
+                "gains of its students": ", ".join(cells),
+                "reward": f"{100 * sum(gains) / len(gains):+.1f}",
+            }
+        )
+    said = (
+        f"Round {record['round']}: baseline {100 * record['baseline_accuracy']:.1f} %, mean reward "
+        f"{100 * record['mean_reward']:+.2f}, moving average {100 * record['moving_average']:+.2f} points"
+    )
+    return [said, pd.DataFrame(rows)]
+
+
+def problem_rows(problems: Sequence[dict]) -> pd.DataFrame:
+    """The questions and answers of one data set, and how often each occurs."""
+    counts = Counter((problem["question"], problem["answer"]) for problem in problems)
+    return pd.DataFrame([[*pair, count] for pair, count in counts.items()], columns=["question", "answer", "times"])
+
+
+def live_timeline(folder: str | Path, threshold: float | None = None) -> tuple[Explorer, Log]:
+    """(a timeline of rewards to show before a SOAR run begins, what `hooks.Hooks` takes as `log` to redraw it whenever
+    a round has ended). A resumed run's earlier rounds are there from the start."""
+    folder, shown = Path(folder), ipywidgets.VBox()
+
+    def page() -> Page:
+        done = (folder / "rounds.jsonl").is_file() and read_jsonl(folder / "rounds.jsonl")
+        return [figures.timeline(figures.rounds_table([folder] if done else []), threshold)]
+
+    def redraw(rows: Sequence[dict] = ()) -> None:
+        widgets.fill(shown, page())
+
+    redraw()
+    return Explorer([shown], page), redraw
+
+
+# ------------------------------------------------------------------ diversity
+
+
+def vendi_windows(problems: pd.DataFrame, vectors: diversity.Vectors, window: int, q: float, size: int) -> pd.DataFrame:
+    """The Vendi Score of order q of `size` problems of every arm, seed and window of rounds (columns arm, seed, round:
+    the window's first, size, vendi: the mean over `DRAWS` subsamples); `vectors` [N, D] are those of the problems.
+    Windows with fewer problems have no row."""
+    first = (problems["round"] - 1) // window * window + 1
+    rows = []
+    for key, own in problems.groupby(["arm", "seed", first.rename("first")], sort=False).indices.items():
+        if len(own) >= size:
+            draws = diversity.subsamples(len(own), size, DRAWS, 0, "vendi window", *map(str, key))
+            rows.append([*key, size, np.mean([diversity.vendi(vectors[own[draw]], q) for draw in draws])])
+    return pd.DataFrame(rows, columns=["arm", "seed", "round", "size", "vendi"])
+
+
+def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] | None = None) -> Explorer:
+    """Explore how different the problems of a study's teachers (`soar.report.problems`) are along the rounds, by
+    embedding, order q, rounds counted together, and problems of each. `embeddings` by their names; None: character
+    n-grams."""
+    known: dict[str, diversity.Vectors] = {}
+    embeddings = embeddings or {"character n-grams": diversity.tfidf()}
+    problems = problems[problems["arm"].isin(TEACHERS)].reset_index(drop=True)
+    sizes = problems.groupby(["arm", "seed", "round"]).size()
+    least, last = (int(sizes.min()), int(problems["round"].max())) if len(sizes) else (2, 1)
+    arms = [(name(arm), arm) for arm in dict.fromkeys(problems["arm"])]
+    controls = {
+        "embedding": widgets.choice("embedding", list(embeddings)),
+        "q": widgets.choice("q", [("0.5", 0.5), ("1", 1.0), ("2", 2.0), ("infinity", float("inf"))]),
+        "window": widgets.slider("rounds", 1, min(10, last)),
+        "size": widgets.slider("problems", 2, max(least, 2) * 2, max(least, 2)),
+        "arms": widgets.several("arms", arms, rows=min(6, max(1, len(arms)))),
+    }
+    controls["q"].value = 1.0
+
+    def page(embedding: str, q: float, window: int, size: int, arms: tuple) -> Page:
+        if embedding not in known:
+            known[embedding] = embeddings[embedding].encode(list(problems["question"]))
+        own = problems["arm"].isin(arms).to_numpy()
+        table = vendi_windows(problems[own].reset_index(drop=True), known[embedding][own], window, q, size)
+        if table.empty:
+            return [f"No arm wrote {size} problems in {window} rounds: choose fewer problems or more rounds."]
+        title = (
+            f"{embedding}; {size} problems of {window} round{'s' * (window > 1)} together; mean and ± 1 SD over seeds"
+        )
+        chart = Chart(
+            [
+                plots.curve(
+                    plots.means(table, "round", "vendi"),
+                    "round",
+                    "vendi",
+                    title=title,
+                    label=f"Vendi Score (q = {q:g})",
+                )
+            ]
+        )
+        ends = table.groupby("arm", sort=False)["round"].transform("max") == table["round"]
+        text = (
+            table[ends]
+            .groupby(["arm", "round"], sort=False)["vendi"]
+            .agg(["mean", "std", "count"])
+            .round(2)
+            .reset_index()
+        )
+        return [chart, "The last window of each arm:", text.assign(arm=text["arm"].map(name))]
+
+    return widgets.explorer(controls, page)
