@@ -58,15 +58,17 @@ class Prefill:
 class Decoding:
     """One new token per row; row i continues prompt `owner[i]` of a Prefill.
 
-    Own keys and values lie in buffers [R, Hkv, columns, d] that grow by `block` columns; `keep(rows)` drops rows and
-    prompts nobody continues. Query heads that share a key head are treated as further queries of it.
+    Own keys and values lie in buffers [R, Hkv, columns, d] that grow by `block` columns, the prompts' keys as
+    [U, Hkv, d, P], as their product reads them; `keep(rows)` drops rows and prompts nobody continues. Query heads that
+    share a key head are treated as further queries of it.
 
     A forward between `prepare` and `advance` takes where to write from `column`, a tensor, and allocates no buffer but
     in the first one, so that it can be recorded (graphs.py).
     """
 
     def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor):
-        self.prompt_keys, self.prompt_values = prefill.keys, prefill.values
+        self.prompt_keys = {layer: keys.mT.contiguous() for layer, keys in prefill.keys.items()}
+        self.prompt_values = {layer: values.contiguous() for layer, values in prefill.values.items()}
         self.lengths, self.length, self.block = lengths, 0, BLOCK
         self.column = torch.zeros(1, dtype=torch.long, device=owner.device)  # `length` on the device
         self.keys, self.values = {}, {}
@@ -101,9 +103,9 @@ class Decoding:
         if len(alive) < len(self.lengths):
             self.lengths = self.lengths[alive]
             columns = int(self.lengths.max())
-            for cache in (self.prompt_keys, self.prompt_values):
-                for layer, tensor in cache.items():
-                    cache[layer] = tensor[:, :, :columns].index_select(0, alive)
+            for layer, values in self.prompt_values.items():
+                self.prompt_keys[layer] = self.prompt_keys[layer][..., :columns].index_select(0, alive)
+                self.prompt_values[layer] = values[:, :, :columns].index_select(0, alive)
         self._place(owner)
 
     def prepare(self) -> bool:
@@ -112,7 +114,7 @@ class Decoding:
         self.future = None
         for cache in (self.keys, self.values) if full else ():
             for layer, tensor in cache.items():
-                cache[layer] = torch.nn.functional.pad(tensor, (0, 0, 0, self.block))
+                cache[layer] = torch.cat([tensor, tensor.new_zeros(*tensor.shape[:2], self.block, tensor.shape[3])], 2)
         return full
 
     def _append(self, cache: dict, layer: int, new: torch.Tensor) -> torch.Tensor:
@@ -138,10 +140,10 @@ class Decoding:
         values = self._append(self.values, layer, value)
         shape, heads = query.shape, keys.shape[1]
         query = (query * scale).view(shape[0], heads, -1, shape[-1])
-        own = torch.matmul(query, keys.mT) + self._future(keys.shape[2])
+        own = _scores(query, keys) + self._future(keys.shape[2])
         if not self.prompt_keys:
             return torch.matmul(_softmax(own, values.dtype), values).view(shape).transpose(1, 2)
-        prompt = self._off_grid(torch.matmul(self._on_grid(query), self.prompt_keys[layer].mT) + self.mask)
+        prompt = self._off_grid(torch.matmul(self._on_grid(query), self.prompt_keys[layer]) + self.mask)
         weights = _softmax(torch.cat([prompt, own], -1), values.dtype)
         shared, own = weights.split([prompt.shape[-1], own.shape[-1]], -1)
         result = torch.matmul(own, values)
@@ -250,6 +252,11 @@ class _Permute(torch.autograd.Function):
     def backward(context, gradient):
         back, real = context.saved_tensors
         return gradient.index_select(0, back).mul_(real), None, None, None
+
+
+def _scores(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+    """query @ keys^T. In half precision a CPU copies a transposed operand, so that must be the small one."""
+    return torch.matmul(query, keys.mT) if query.dtype == torch.float32 else torch.matmul(keys, query.mT).mT
 
 
 def _softmax(scores: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -130,21 +130,25 @@ def _leaves(a: dict, b: dict, rank: int, alpha: float) -> Adapters:
 class Population:
     """The adapters in use; `assign` says anew which slot each batch row belongs to."""
 
-    def __init__(self, layers: dict[str, StackedLinear], adapters: Adapters, rows: torch.Tensor):
+    def __init__(
+        self, layers: dict[str, StackedLinear], adapters: Adapters, rows: torch.Tensor, dtype: torch.dtype
+    ):
         self.layers, self.adapters = layers, adapters
         self.slots = torch.unique(rows)
         elements = sum(layer.base.weight.numel() for layer in layers.values())
         plain = all(type(layer.base) is nn.Linear for layer in layers.values())
-        merge = plain and elements * len(self.slots) <= MERGE_LIMIT
-        self.weights = {name: self._weights(name, layer.base, merge) for name, layer in layers.items()}
+        self.merge = plain and elements * len(self.slots) <= MERGE_LIMIT
+        self.weights = {name: self._weights(name, layer.base, dtype) for name, layer in layers.items()}
         self.assign(rows)
 
-    def _weights(self, name: str, base: nn.Module, merge: bool) -> tuple[torch.Tensor, ...]:
+    def _weights(self, name: str, base: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+        """(merged weight [S', out, in],), or the factors ([S', in, r], [S', r, out]), the second with the scale in it:
+        cast and laid out once, not in every call."""
         slots = self.slots.to(self.adapters.a[name].device)
         every = len(slots) == self.adapters.size
         a, b = (t if every else t.index_select(0, slots) for t in (self.adapters.a[name], self.adapters.b[name]))
-        if not merge:
-            return a, b
+        if not self.merge:
+            return a.mT.to(dtype).contiguous(), (b.mT * self.adapters.scale).to(dtype).contiguous()
         frozen = base.weight.to(a.dtype).expand(len(slots), -1, -1)
         return (torch.baddbmm(frozen, b, a, alpha=self.adapters.scale).to(base.weight.dtype),)
 
@@ -158,7 +162,7 @@ class Population:
             weights = self.weights[name]
             if subset is not None:
                 weights = tuple(w.index_select(0, subset.to(w.device)) for w in weights)
-            layer.active = _delta(layer.base, weights, self.adapters.scale, counts, places)
+            layer.active = _delta(layer.base, weights, counts, places)
 
 
 @contextmanager
@@ -172,13 +176,13 @@ def use(model: nn.Module, adapters: Adapters | None, rows: torch.Tensor):
     try:
         for layer in layers.values():
             layer.active = None
-        yield Population(layers, adapters, rows) if adapters is not None else None
+        yield Population(layers, adapters, rows, model.dtype) if adapters is not None else None
     finally:
         for name, layer in layers.items():
             layer.active = before[name]
 
 
-def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], scale: float, counts: list[int], places: tuple | None):
+def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], counts: list[int], places: tuple | None):
     """The function x [N, ..., in] -> [N, ..., out] of one layer under the active adapters, the first counts[0] of the
     sorted rows under the first."""
 
@@ -188,7 +192,7 @@ def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], scale: float, cou
         if len(weights) == 1:
             y = _merged(x, weights[0], base.bias, counts)
         else:
-            y = base(x) + _thin(x, *weights, counts) * scale
+            y = _thin(base(x), x, *weights, counts)
         return y if places is None else y.index_select(0, places[1])
 
     return forward
@@ -206,14 +210,17 @@ def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, co
     return y.view(*x.shape[:-1], -1)
 
 
-def _thin(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """x A^T B^T with each slot's own A and B; short slots are padded to the longest for one batched product."""
+def _thin(y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """y + x A B with each slot's own A [S', in, r] and B [S', r, out]; short slots are padded to the longest for one
+    batched product."""
     even = min(counts) == max(counts)
-    padded = x if even else nn.utils.rnn.pad_sequence(x.split(counts), batch_first=True)
-    flat = padded.reshape(len(a), -1, x.shape[-1])
-    y = torch.bmm(torch.bmm(flat, a.to(x.dtype).mT), b.to(x.dtype).mT)
-    y = y.view(len(a), -1, *x.shape[1:-1], y.shape[-1])
-    return y.flatten(0, 1) if even else torch.cat([y[slot, :count] for slot, count in enumerate(counts)])
+    if even:
+        wide, narrow = (t.reshape(len(a), -1, t.shape[-1]) for t in (y, x))
+        return torch.baddbmm(wide, torch.bmm(narrow, a), b).view_as(y)
+    padded = nn.utils.rnn.pad_sequence(x.split(counts), batch_first=True)
+    delta = torch.bmm(torch.bmm(padded.reshape(len(a), -1, x.shape[-1]), a), b)
+    delta = delta.view(len(a), -1, *x.shape[1:-1], y.shape[-1])
+    return y + torch.cat([delta[slot, :count] for slot, count in enumerate(counts)])
 
 
 def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str) -> None:

@@ -169,3 +169,20 @@ def test_a_half_precision_base_samples_and_scores_alike(policy):
         again = completion_logprobs(base, adapters, drawn)
     gaps = (drawn.logprobs - again)[drawn.mask.bool()].abs()
     assert drawn.logprobs.dtype == torch.float32 and gaps.mean() < 0.1
+
+
+@pytest.mark.parametrize("size", [3, 512, 513, 5000])
+def test_the_inverse_cdf_in_blocks_is_the_plain_one_and_never_takes_what_cannot_be(size):
+    draw = torch.Generator().manual_seed(size)
+    logits = 3 * torch.randn(200, size, generator=draw)
+    logits[:, torch.rand(size, generator=draw) < 0.3] = -torch.inf
+    logits[:, 0] = logits[:, 0].clamp(min=0)
+    edges = torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-24]).repeat(50)
+    for numbers in (torch.rand(200, generator=draw), edges):
+        token, logprob = sampling.choose_tokens(logits, numbers)
+        probability = torch.softmax(logits.double(), -1)
+        cdf, rows = probability.cumsum(-1), torch.arange(200)
+        assert (probability[rows, token] > 0).all()
+        torch.testing.assert_close(logprob.double(), probability[rows, token].log(), rtol=1e-4, atol=1e-5)
+        below = (cdf - probability)[rows, token]
+        assert (numbers - 2e-6 <= cdf[rows, token]).all() and (numbers + 2e-6 >= below).all()
