@@ -1,6 +1,6 @@
 r"""The one reader of answers: what a cleaned text says.
 
-That is a value (see `formulas`), list, set, tuple or interval, relation, ratio, number in a base, or text. Reading
+That is a value (see `formulas`), list, set, tuple or interval, equation, ratio, number in a base, or text. Reading
 never fails: what this module does not understand is of kind "unclear" (computer algebra may), and what nobody can read
 is "malformed".
 
@@ -28,7 +28,6 @@ INTEGER = re.compile(r"-?\d+")
 SYMBOL = r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?"
 LEFT_SIDE = re.compile(rf"{SYMBOL}|{SYMBOL}\({SYMBOL}(?:,{SYMBOL})*\)|\({SYMBOL}(?:,{SYMBOL})*\)|\|{SYMBOL}\|")
 RELATION = re.compile(r"(=|<|>|\\le |\\ge |\\ne |\\approx )")
-FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
 TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 UNIT = re.compile(r"(?<=[\d}%°])\s*\\text\s*\{[^{}\d]*\}\s*(?:\^\{?\d\}?)?$")
 WORDS = re.compile(r"[A-Za-z]{3,}|[A-Za-z]{2,}(?:[ -][A-Za-z]{2,})+")
@@ -40,8 +39,7 @@ BASED = re.compile(r"\(?(-?\d[\dA-Fa-f]*(?:\.\d+)?)\)?_\{(\d+)\}")
 class Form:
     """One reading of an answer; `kind` says which of the other fields are set."""
 
-    # value, percent, degrees, infinity, list, set, tuple, equation, chain, ratio, dots, based, text, words, pieces,
-    # malformed, unclear
+    # value, percent, degrees, infinity, list, set, tuple, equation, ratio, dots, based, text, words, malformed, unclear
     kind: str
     text: str = ""  # the cleaned text; of text forms the letters alone; of tuples the two brackets
     items: tuple["Form", ...] = ()
@@ -80,7 +78,7 @@ def _joined(kind: str, text: str, items: list[Form]) -> Form:
 
 
 def _text(text: str) -> Form | None:
-    r"""`\text{even}`, `(\text{A})`, bare words, and words between values: `133 Ps, 134 Qs` must agree in order."""
+    r"""`\text{even}`, `(\text{A})`, bare words, and words between values: `133 Ps, 134 Qs` is a tuple."""
     if not text:
         return Form("malformed", text)
     if text == "\\emptyset":
@@ -89,9 +87,9 @@ def _text(text: str) -> Form | None:
         return Form("words", _letters(text)) if WORDS.fullmatch(text) else None
     if not TEXT.sub("", text).strip(" ()"):
         return Form("text", _letters(TEXT.sub(r"\1", text)))
-    pieces = [piece.strip(" ,") for piece in TEXT.split(text)]
-    values = tuple(read(piece) for piece in pieces[::2] if piece)
-    return Form("pieces", "|".join(_letters(piece) for piece in pieces[1::2]), values)
+    values = [piece.strip(" ,") for piece in TEXT.split(text)[::2]]
+    found = _joined("tuple", _letters("|".join(TEXT.findall(text))), [read(piece) for piece in values if piece])
+    return found if len(found.items) > 1 and understood(found) else Form("unclear", text)
 
 
 def _letters(text: str) -> str:
@@ -104,7 +102,7 @@ def _letters(text: str) -> str:
 
 
 def _relation(text: str) -> Form | None:
-    """Equations keep their first and last side; inequalities about one letter are intervals."""
+    """Equations keep their first and last side."""
     sides = [side.strip() for side in RELATION.split(text)]
     belongs = re.fullmatch(rf"{SYMBOL}\s*\\in\s*([(\[\\](?!.*\\in\b).*)", text)
     if len(sides) < 3 and not belongs or len(split_top(text, ",;")) > 1:
@@ -119,22 +117,7 @@ def _relation(text: str) -> Form | None:
         return Form("malformed", text)
     if set(sides[1::2]) == {"="}:
         return Form("equation", sides[0].replace(" ", ""), (read(sides[0]), read(sides[-1])))
-    return _interval(sides) or Form("chain", " ".join(sides[1::2]), tuple(read(side) for side in sides[::2]))
-
-
-def _interval(sides: list[str]) -> Form | None:
-    """`a < x <= b`, `x < b`, `b > x`: the interval that x lies in."""
-    if not set(sides[1::2]) <= set(FLIPPED):
-        return None
-    if len(sides) == 3 and not LEFT_SIDE.fullmatch(sides[0]) or len(sides) == 5 and sides[1] in (">", "\\ge"):
-        sides = [FLIPPED.get(side, side) for side in sides[::-1]]
-    if len(sides) == 3:
-        below = sides[1] in ("<", "\\le")
-        sides = ["-\\infty", "<", *sides] if below else [sides[2], FLIPPED[sides[1]], sides[0], "<", "\\infty"]
-    if len(sides) != 5 or not LEFT_SIDE.fullmatch(sides[2]) or {sides[1], sides[3]} & {">", "\\ge"}:
-        return None
-    brackets = ("[" if sides[1] == "\\le" else "(") + ("]" if sides[3] == "\\le" else ")")
-    return Form("tuple", brackets, (read(sides[0]), read(sides[4])))
+    return Form("unclear", text)
 
 
 # ------------------------------------------------------------------ lists, sets, tuples and intervals

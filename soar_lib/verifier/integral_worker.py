@@ -1,4 +1,4 @@
-r"""The process that judges integrals by numbers: JSON lines in, judgements out (LADDER section 3.1.3, but see below).
+r"""Integrals judged by numbers, in a worker process (LADDER section 3.1.3, but see below).
 
 LADDER compares F(b) - F(a) with quadrature in five windows of length 0.1, to 1 %. Here the answer's derivative, from
 two values near by, is compared with the integrand point by point: to 10^-6 where decimals occur, which are rounded, and
@@ -13,7 +13,6 @@ import functools
 import itertools
 import math
 import random
-from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from statistics import median
@@ -78,8 +77,8 @@ def derivative(formula: Formula, at: dict, variable: str):
     return mp.diff(lambda x: value(formula, at | {variable: x}), at[variable])
 
 
-def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | str:
-    """Value and derivative to HIGH digits, else "singular", or "unstable" where LOW digits differ."""
+def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | None:
+    """Value and derivative to HIGH digits; None where there are none, or LOW digits differ."""
     found = []
     for digits in (LOW, HIGH):
         with mp.workdps(digits):
@@ -87,10 +86,10 @@ def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | str
             try:
                 found.append((value(formula, given), derivative(formula, given, variable)))
             except (ArithmeticError, ValueError):
-                return "singular"
+                return None
             if not all(map(mp.isfinite, found[-1])):
-                return "singular"
-    return found[1] if all(abs(a - b) <= STABLE * abs(b) + NOTHING for a, b in zip(*found)) else "unstable"
+                return None
+    return found[1] if all(abs(a - b) <= STABLE * abs(b) + NOTHING for a, b in zip(*found)) else None
 
 
 def real(number) -> bool:
@@ -105,38 +104,35 @@ class Domain:
 
     def __init__(self, integrand: str, variable: str):
         self.formula, self.variable = read(integrand), variable
-        self.tried: list[tuple] = []  # (why it is of no use, or ""; point; value)
-        self._found: list[float] = []
-        self._candidates = self._draw(random.Random(f"integral {integrand}"))
-
-    def _draw(self, rng: random.Random) -> Iterator[float]:
-        """Candidates around 0; where few serve, half of the later ones near those that did, or near `centres`."""
-        for number in range(CANDIDATES):
-            if number >= CANDIDATES // 4 and number % 2 and len(self._found) < POINTS:
-                near = rng.choice(self._found or centres(self.formula))
-                yield near + rng.uniform(-1, 1) * 10 ** rng.uniform(-2, 2)
-            else:
-                yield rng.uniform(-1, 1) * SCALES[number // 2 % len(SCALES)]
+        self._found: list[tuple] = []  # (point, value)
+        self._more = self._search(random.Random(f"integral {integrand}"))
 
     def samples(self) -> Iterator[tuple]:
-        """Every point tried, with the reason why it is of no use or "" and the integrand's value."""
-        for number in range(CANDIDATES):
-            if number == len(self.tried):
-                self.tried.append(self._try(next(self._candidates)))
-            yield self.tried[number]
+        """Every point with the integrand's value there."""
+        for number in itertools.count():
+            if number == len(self._found) and not next(self._more, False):
+                return
+            yield self._found[number]
 
-    def _try(self, x: float) -> tuple:
-        found = stable(self.formula, {self.variable: x}, self.variable)
-        if isinstance(found, str) or not real(found[0]):
-            return found if isinstance(found, str) else "complex", x, None
-        self._found.append(x)
-        return "", x, mp.re(found[0])
+    def _search(self, rng: random.Random) -> Iterator[bool]:
+        """Adds points around 0, one by one; where few serve, half of the later candidates lie near those that did, or
+        near `centres`."""
+        for number in range(CANDIDATES):
+            if number >= CANDIDATES // 4 and number % 2 and len(self._found) < POINTS:
+                near = rng.choice([x for x, _ in self._found] or centres(self.formula))
+                x = near + rng.uniform(-1, 1) * 10 ** rng.uniform(-2, 2)
+            else:
+                x = rng.uniform(-1, 1) * SCALES[number // 2 % len(SCALES)]
+            found = stable(self.formula, {self.variable: x}, self.variable)
+            if found and real(found[0]):
+                self._found.append((x, mp.re(found[0])))
+                yield True
 
     @functools.cached_property
     def scale(self) -> mpmath.mpf:
         """The usual size of the integrand, at most 1: small differences are measured against it near its zeros."""
-        useful = (abs(size) for reason, _, size in self.samples() if not reason)
-        return min(1, max(median([*itertools.islice(useful, MINIMUM)] or [0]), SMALLEST))
+        sizes = [abs(size) for _, size in itertools.islice(self.samples(), MINIMUM)]
+        return min(1, max(median(sizes or [0]), SMALLEST))
 
 
 def centres(formula: Formula) -> list[float]:
@@ -158,26 +154,18 @@ domain = functools.lru_cache(maxsize=1024)(Domain)
 # ------------------------------------------------------------------ the judgement
 
 
-def answer(question: list[str]) -> dict:
-    """The judgement on [integrand, answer, variable]: right with MINIMUM agreeing points and none that refutes."""
-    integrand, given, variable = question
-    field, formula = domain(integrand, variable), read(given)
+def judge(integrand: str, answer: str, variable: str) -> tuple[str, str]:
+    """Verdict and reason: right with MINIMUM agreeing points and none that refutes."""
+    field, formula, agreed = domain(integrand, variable), read(answer), 0
     rng = random.Random(f"constants {integrand}")
     constants = {name: rng.uniform(1, 2) for name in sorted(letters(formula) - {variable})}
-    counts, reason, tolerance = Counter(), "", TOLERANCE if "." in integrand + given else STABLE
-    for useless, x, wanted in field.samples():
-        found = useless or stable(formula, constants | {variable: x}, variable)
-        if not isinstance(found, str):
-            agrees = abs(found[1] - wanted) <= tolerance * (abs(wanted) + field.scale)
-            found = "agreed" if agrees else "refuted" if real(found[0]) else "complex"
-        counts[found] += 1
-        if found == "refuted":
-            reason = f"another derivative at {variable} = {x:.6g}"
+    tolerance = TOLERANCE if "." in integrand + answer else STABLE
+    for x, wanted in field.samples():
+        found = stable(formula, constants | {variable: x}, variable)
+        if found and abs(found[1] - wanted) <= tolerance * (abs(wanted) + field.scale):
+            agreed += 1
+        elif found and real(found[0]):
+            return "wrong", f"another derivative at {variable} = {x:.6g}"
+        if agreed == POINTS:
             break
-        if counts["agreed"] == POINTS:
-            break
-    else:
-        reason = "" if counts["agreed"] >= MINIMUM else "too few points"
-    return dict(verdict="wrong" if reason else "right", reason=reason) | {
-        n: counts[n] for n in ("agreed", "complex", "singular", "unstable")
-    }
+    return ("right", f"{agreed} points agree") if agreed >= MINIMUM else ("wrong", "too few points")

@@ -31,14 +31,10 @@ LEFT_SIDE = re.compile(r"(?:\\int|∫).*|[a-zA-Z](?:\([a-zA-Z]\))?")  # what may
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict with its reason, and how many points agreed or were skipped (all 0 where none was needed)."""
+    """A verdict (right, wrong, unparsed or timeout) with its reason."""
 
-    verdict: str  # right, wrong, unparsed, timeout
+    verdict: str
     reason: str = ""
-    agreed: int = 0
-    complex: int = 0  # the integrand is not real there, or the answer is not and its derivative differs
-    singular: int = 0  # no finite value
-    unstable: int = 0  # 25 and 40 digits give different values: ill-conditioned
 
 
 def check(integrand: str, answer: str, deadline: float = DEADLINE) -> str:
@@ -65,9 +61,8 @@ def judge(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
 def by_points(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
     """The worker's judgement on what can be read."""
     answer = _right_side(answer)
-    question = [integrand, answer, _variable(integrand, answer)]
-    found = workers.ask(question, deadline, workers.INTEGRALS)
-    return Judgement("timeout", f"no judgement within {deadline:g} s") if found is None else Judgement(**found)
+    found = workers.ask([integrand, answer, _variable(integrand, answer)], deadline)
+    return Judgement(*(found or ("timeout", f"no judgement within {deadline:g} s")))
 
 
 def exactly(integrand: str, answer: str) -> Judgement | None:

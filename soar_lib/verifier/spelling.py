@@ -22,6 +22,8 @@ PLAIN = re.compile(r"(?:[-+*/^(),\d]|\.(?!\.)|(?<![\d ]) | (?!\d)|(?<![a-zA-Z])[
 WORD = r"(?![a-zA-Z])"
 ENVIRONMENT_WITH_ROWS = re.compile(r"\\begin|&")
 BASES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
+INNER = r"(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})*"  # braces in braces, four deep
+BOTTOM = re.compile(rf"(\\frac\{{{INNER}\}})(?:\s*(\\[a-zA-Z]+|[^\s{{}}])|\s+(?=\{{))")
 IN_BASE = rf"({'|'.join(BASES)}|\d{{1,2}})"
 
 
@@ -132,21 +134,14 @@ def _spaced(text: str) -> str:
 
 def _braced_fractions(text: str) -> str:
     r"""`\frac12`, `\frac ab`, `\frac1{72}` and `\frac {1}{3}` with both arguments in braces, as TeX reads them."""
-    pieces = re.split(rf"\\frac{WORD}", text)
-    result = pieces[-1]
-    for piece in reversed(pieces[:-1]):
-        top, rest = _argument(result.lstrip())
-        bottom, rest = _argument(rest.lstrip())
-        result = f"{piece}\\frac{top}{bottom}{rest}"
-    return result
+    text = re.sub(r"\\frac(?![a-zA-Z])\s*(?:(\\[a-zA-Z]+|[^\s{}])|(?=\{))", lambda m: f"\\frac{_brace(m[1])}", text)
+    while (braced := BOTTOM.sub(lambda m: m[1] + _brace(m[2]), text)) != text:
+        text = braced
+    return text
 
 
-def _argument(text: str) -> tuple[str, str]:
-    if text.startswith("{"):
-        end = closing(text, "{", "}")
-        return (text[: end + 1], text[end + 1 :]) if end else (text, "")
-    match = re.match(r"\\[a-zA-Z]+|[^}]", text)
-    return (f"{{{match.group()}}}", text[match.end() :]) if match else ("", text)
+def _brace(argument: str | None) -> str:
+    return f"{{{argument}}}" if argument else ""
 
 
 # ------------------------------------------------------------------ brackets

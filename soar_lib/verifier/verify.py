@@ -31,6 +31,7 @@ from soar_lib.verifier.spelling import MAX_CHARACTERS, boxed_answer, clean, extr
 __all__ = ["VERDICTS", "check", "check_many", "decide", "equal", "extract_boxed", "parses", "verdict_counts"]
 
 VERDICTS = ("right", "wrong", "unparsed", "timeout")
+WORDS = {True: "right", False: "wrong"}
 DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseconds
 NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
 DECIMAL = re.compile(r"-?\d*\.\d+")
@@ -90,12 +91,12 @@ def verdict_counts(verdicts: Iterable[str]) -> dict[str, int]:
 
 
 def _decided(gold: str, answer: str) -> str | None:
-    return {True: "right", False: "wrong", None: None}[decide(gold, answer)]
+    return WORDS.get(decide(gold, answer))
 
 
 def _asked(gold: str, answer: str, deadline: float) -> str:
     verdict = workers.ask([_for_algebra(text) for text in cleaned(gold, answer)], deadline)
-    return {True: "right", False: "wrong", None: "timeout"}[verdict]
+    return WORDS.get(verdict, "timeout")
 
 
 def _for_algebra(text: str) -> str:
@@ -163,15 +164,6 @@ def _equations(gold: Form, answer: Form) -> bool | None:
     verdict = same(gold, last)
     sound = LEFT_SIDE.fullmatch(answer.text) or same(first, last)
     return verdict if sound or verdict is False else None
-
-
-def _pieces(gold: Form, answer: Form) -> bool | None:
-    if gold.kind != answer.kind:
-        return False if gold.kind == "text" and len(gold.text) > 1 else None
-    if len(gold.items) != len(answer.items):
-        return None
-    values = _all(same(a, b) for a, b in zip(gold.items, answer.items))
-    return gold.text == answer.text if values else values
 
 
 def _letters(gold: Form, answer: Form) -> bool | None:
@@ -264,12 +256,10 @@ SIMPLE = NUMBERS | {"infinity", "dots"}
 POLICY = [  # kinds of the gold answer, kinds of the given one, rule or verdict; the first row that fits decides
     ({"equation"}, ANY, _equations),  # x = 5 is 5 and x = 10/2; x = 5 against y = 5 is for computer algebra
     (ANY, {"equation"}, _equations),  # 12 is x = 12 and 6 + 6 = 12
-    ({"pieces"}, ANY, _pieces),  # 133 Ps, 134 Qs: words and values in order
-    (ANY, {"pieces"}, _pieces),
     (TEXTS, ANY, _letters),  # east is East and \text{(E)} is E
     (ANY, TEXTS, _letters),
-    (COLLECTIONS, {"unclear", "chain"}, None),
-    ({"unclear", "chain"}, COLLECTIONS, None),
+    (COLLECTIONS, {"unclear"}, None),
+    ({"unclear"}, COLLECTIONS, None),
     ({"tuple"}, {"tuple", "list"}, _in_order),  # (1, 2) is 1, 2 without brackets, but neither 2, 1 nor [1, 2)
     ({"tuple"}, {"set"}, False),
     ({"set"}, {"tuple"}, False),

@@ -1,9 +1,9 @@
 """Processes that may hang, fail or eat memory, and the pool that replaces them (design: verifier).
 
 A worker is a plain subprocess that speaks JSON lines over pipes, not a fork and not a `multiprocessing` child: so it
-works from threads and from notebooks, and inherits neither torch nor locks. It runs the function `answer` of one
-module, VERIFY or INTEGRALS. Its limits are the kernel's: timers of processor time and of the clock whose signals end
-the process, whatever it is doing, and an address space. It ends with its parent too, whose pipe closes.
+works from threads and from notebooks, and inherits neither torch nor locks. It runs `worker.answer`. Its limits are the
+kernel's: timers of processor time and of the clock whose signals end the process, whatever it is doing, and an address
+space. It ends with its parent too, whose pipe closes.
 """
 
 import contextlib
@@ -22,15 +22,14 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-VERIFY, INTEGRALS = "soar_lib.verifier.math_verify_worker", "soar_lib.verifier.integral_worker"
 ROOT = str(Path(__file__).parents[2])  # last on the path, for a package that is not installed
-START = (
-    "import signal, sys; signal.pthread_sigmask(signal.SIG_SETMASK, []); signal.alarm({seconds}); "
-    "sys.path.append({root!r}); from {module} import answer; from {own} import serve; serve(answer)"
-)
 MAX_WORKERS = 8
 MEMORY_BYTES = 2 * 2**30  # address space of one worker; sympy and the grammar alone map about 0.5 GB
 START_SECONDS = 120
+START = (
+    f"import signal, sys; signal.pthread_sigmask(signal.SIG_SETMASK, []); signal.alarm({START_SECONDS}); "
+    f"sys.path.append({ROOT!r}); from soar_lib.verifier import worker, workers; workers.serve(worker.answer)"
+)
 PATIENCE = 10  # a deadline of processor time ends after so many times as long by the clock
 GRACE = 60  # seconds beyond, after which the parent ends a worker that cannot end itself: a stopped one
 
@@ -38,9 +37,8 @@ GRACE = 60  # seconds beyond, after which the parent ends a worker that cannot e
 class Worker:
     """One process; `ask` answers a question or ends the process."""
 
-    def __init__(self, module: str):
-        code = START.format(seconds=START_SECONDS, root=ROOT, module=module, own=__name__)
-        command = [sys.executable, "-P", "-c", code]
+    def __init__(self):
+        command = [sys.executable, "-P", "-c", START]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self._line(START_SECONDS) != b'"ready"\n':
             self.kill()
@@ -78,23 +76,23 @@ class Worker:
 
 
 _started: list[Worker] = []
-_idle: dict[str, list[Worker]] = {VERIFY: [], INTEGRALS: []}  # appending and popping are safe in threads
+_idle: list[Worker] = []  # appending and popping are safe in threads
 
 
-def ask(question: list, seconds: float, module: str = VERIFY) -> Any:
+def ask(question: list, seconds: float) -> Any:
     """Put one question to an idle worker, starting one where none is idle; None: out of time or memory."""
     worker = answer = None
     with contextlib.suppress(IndexError):
-        worker = _idle[module].pop()
+        worker = _idle.pop()
     if worker and not worker.alive():
         worker = _end(worker)
     if not worker:
-        worker = Worker(module)
+        worker = Worker()
         _started.append(worker)
     try:
         answer = worker.ask(question, seconds)
     finally:  # also where it was interrupted halfway: its next line would answer the wrong question
-        _end(worker) if answer is None else _idle[module].append(worker)
+        _end(worker) if answer is None else _idle.append(worker)
     return answer
 
 
@@ -127,8 +125,7 @@ def stop() -> None:
 def _forget() -> None:
     """A forked child must not share the parent's pipes."""
     _started.clear()
-    for workers in _idle.values():
-        workers.clear()
+    _idle.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -1,7 +1,8 @@
-r"""The process that asks Math-Verify (see `workers`): JSON lines in, true or false out.
+r"""What a worker process answers (see `workers`): questions to Math-Verify, and about integrals.
 
-A question is `[gold, answer]` (do they state the same?) or `[answer]` (can it be read?). Math-Verify 0.9.0 is asked
-through its LaTeX reader alone: its plain-text reader hands text to Python's eval. Its SIGALRM timeouts stay off.
+A question is `[gold, answer]` (do they state the same?), `[answer]` (can it be read?), both answered by true or false,
+or `[integrand, answer, variable]` (`integral_worker`). Math-Verify 0.9.0 is asked through its LaTeX reader alone: its
+plain-text reader hands text to Python's eval. Its SIGALRM timeouts stay off.
 
 Numbers and expressions are compared by value first: it accepts any two numbers below 10^-6, it misses equal roots such
 as sqrt(1/n) and 1/sqrt(n), and simplifying an unequal difference takes it long.
@@ -12,6 +13,8 @@ import functools
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, Expr, Float, MatrixBase, Rational, Symbol
+
+from soar_lib.verifier import integral_worker
 
 NORMALIZATION = NormalizationConfig(
     basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="last", equations=False
@@ -25,7 +28,9 @@ DIGITS, DECIMAL_DIGITS = 30, 9  # to which values agree, and where a decimal is 
 POINTS = (Rational(37, 29), Rational(101, 67), Rational(-53, 41), Rational(-17, 13))  # for expressions with letters
 
 
-def answer(question: list[str]) -> bool:
+def answer(question: list[str]) -> bool | list[str]:
+    if len(question) == 3:
+        return integral_worker.judge(*question)
     readings = [read(text) for text in question]
     if len(question) == 1:  # into mathematics, not only into a string to compare
         return any(isinstance(reading, (Basic, MatrixBase)) for reading in readings[0])
