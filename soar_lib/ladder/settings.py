@@ -9,13 +9,12 @@ from typing import Any
 
 from soar_lib.settings.student import (
     CHECKS,
-    NANO_STUDENT,
-    T4,
     BaseSettings,
     Cost,
     OptimiserSettings,
     Phase,
     StudentSettings,
+    presets_of,
     sampling,
 )
 from soar_lib.settings.values import require, require_at_least_zero, require_one_of, require_positive
@@ -23,44 +22,6 @@ from soar_lib.settings.values import require, require_at_least_zero, require_one
 LADDER_ARMS = ("base", "originals", "one_level", "ladder", "ladder_ttrl", "base_ttrl", "majority")
 TTRL_ARMS = ("ladder_ttrl", "base_ttrl")
 PROMPTS = ("transformations", "plain")
-
-_NANO = {
-    **NANO_STUDENT, "model": "nano", "pool": "nano-integrals", "originals": 0, "tested": 0,
-    "student.optimiser.kl": 0.001,
-    "variants.prompt": "plain", "variants.per_prompt": 1, "variants.equivalent": 0.0, "variants.max_new_tokens": 128,
-}  # fmt: skip
-_GPU = {  # LoRA; rewards are near 1, so that KL stays
-    "student.rank": 16, "student.alpha": 16.0,
-    "student.optimiser.learning_rate": 1e-4,  # a hundred times the paper's, which is for all weights
-    "seeds": 1, "together": 4,  # students of TTRL in memory at a time
-}  # fmt: skip
-_PRESETS = {
-    "smoke": {
-        **_NANO, "pool_size": 40, "seeds": 2, "originals": 2, "tested": 2, "samples": 4, "most_samples": 8,
-        "variant_samples": 1, "ttrl_steps": 2, "ttrl_batch": 2, "variants.depth": 2, "variants.prompts": 2,
-        "variants.parents": 1, "variants.max_new_tokens": 64, "student.steps": 2, "student.batch": 2,
-        "student.group": 4, "student.max_new_tokens": 64,
-    },
-    "nano": {
-        **_NANO, "pool_size": 280, "ttrl_steps": 15, "ttrl_batch": 4, "together": 32,
-        "variants.prompts": 6, "variants.parents": 4, "student.steps": 100, "student.batch": 8,
-    },
-    "t4": {
-        **T4, **_GPU, "student.rank": 8, "student.alpha": 8.0, "together": 2, "pool_size": 200,
-        "originals": 5, "tested": 10, "samples": 8, "most_samples": 64, "variant_samples": 1,
-        "variants.depth": 2, "variants.parents": 4, "variants.max_new_tokens": 512,
-        "student.steps": 30, "student.batch": 4, "student.group": 8, "student.max_new_tokens": 512,
-        "student.optimiser.max_tokens": 512, "ttrl_steps": 10, "ttrl_batch": 4,
-    },
-    # As many steps as the paper's LADDER, of a fifth of its rollouts; half the test problems, each with a tenth of the
-    # rollouts of its TTRL.
-    "single_gpu": {
-        **_GPU, "rows": 384, "tested": 50, "samples": 16, "most_samples": 512, "student.batch": 16,
-        "student.group": 8, "ttrl_steps": 50, "ttrl_batch": 16,
-        "variants.max_new_tokens": 1024,  # ten integrals have some hundred
-    },
-    "paper": {},
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,7 +101,7 @@ class LadderConfig(BaseSettings):
     variants: VariantSettings = field(default_factory=VariantSettings)
     student: StudentSettings = field(default_factory=_student)
 
-    presets = _PRESETS
+    presets = presets_of("ladder")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,12 +4,17 @@ Each comment says where SOAR states a value (Table 3, sections B.2 to B.8), and 
 we chose and why.
 """
 
+import tomllib
 from dataclasses import dataclass, field, fields
+from functools import cache, reduce
+from operator import or_
+from pathlib import Path
 from typing import Any
 
 from soar_lib.records import Draw
 from soar_lib.settings.values import (
     ConfigError,
+    flat,
     from_values,
     require,
     require_at_least_zero,
@@ -19,25 +24,19 @@ from soar_lib.settings.values import (
 
 # ------------------------------------------------------------------ presets
 
-# CI; a laptop; 16 GB, such as a T4; 80 to 141 GB; the authors' values.
 PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")
 
-# Parts of presets that several commands share. Dotted names reach into nested settings.
-NANO_STUDENT = {
-    "student.group": 8,
-    "student.max_new_tokens": 128,
-    "student.rank": 16,
-    "student.alpha": 16.0,
-    "student.optimiser.learning_rate": 1e-3,  # in twenty steps a cosine from 2e-3 learnt less
-    "student.optimiser.schedule": "constant",  # so few steps leave a cosine no time
-    "student.optimiser.kl": 0.0,  # no reference pass: a third of the time
-}
-# 16 GB: the paper's model in 4 bits, completions half as long. Every part of a method runs and can be looked at; so few
-# seeds and students decide nothing. Sizes are those in float32, as a T4 has no bfloat16.
-T4 = {
-    "four_bit": True,  # 3 GB of weights instead of 12.9
-    "rows": 48,  # 9 GB of keys and values if all are of full length
-}
+
+@cache
+def _table() -> dict[str, dict[str, dict[str, Any]]]:
+    return tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
+
+
+def presets_of(command: str) -> dict[str, dict[str, Any]]:
+    """What each preset changes in a command's settings, by dotted names (presets.toml)."""
+    table = {name: dict(_table()[command].get(name, {})) for name in PRESETS}
+    begun = {name: [flat(_table()["parts"][part]) for part in own.pop("with", ())] for name, own in table.items()}
+    return {name: reduce(or_, [*begun[name], flat(own)]) for name, own in table.items()}
 
 
 def preset(name: str, kind: type, **changes: Any) -> Any:
@@ -221,14 +220,7 @@ class FilterConfig(BaseSettings):
     check: str = "answer"  # what counts as right: the reference answer; "integral": what differentiates to the question
     rows: int = 256  # completions sampled together; changes speed only, never the result
 
-    presets = {
-        "smoke": {"model": "nano", "problems": "nano", "size": 60, "k": 8, "max_new_tokens": 64},
-        "nano": {"model": "nano", "problems": "nano", "size": 280, "max_new_tokens": 128},
-        # A tenth of MATH leaves some 70 hard problems; hard means 0 of 128 as in the paper.
-        "t4": {**T4, "size": 500, "max_new_tokens": 512},
-        "single_gpu": {"rows": 384},  # 58 GB of keys and values if all are of full length
-        "paper": {},
-    }
+    presets = presets_of("filter")
 
     def __post_init__(self) -> None:
         super().__post_init__()

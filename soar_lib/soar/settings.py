@@ -8,89 +8,16 @@ from dataclasses import dataclass, field, replace
 
 from soar_lib.settings.student import (
     ADVANTAGES,
-    NANO_STUDENT,
-    T4,
     BaseSettings,
     Cost,
     OptimiserSettings,
     Phase,
     StudentSettings,
     learning,
+    presets_of,
     sampling,
 )
 from soar_lib.settings.values import RECORDED, require, require_at_least_zero, require_one_of, require_positive
-
-# ------------------------------------------------------------------ presets
-
-# LoRA on a model of billions of parameters. What the paper's values lose by it is not known: it trains all weights.
-_GPU_STUDENT = {
-    "student.rank": 16,
-    "student.alpha": 16.0,  # a step learns from some hundred rewards, which needs no larger rank
-    "student.optimiser.learning_rate": 1e-4,  # ten times the paper's, which is for all weights
-    "student.optimiser.kl": 0.0,  # beside rewards up to 120 the paper's 0.001 is nothing, and its pass costs a third
-}
-_GPU_TEACHER = {
-    "teacher.rank": 16,
-    "teacher.alpha": 16.0,
-    "teacher.optimiser.learning_rate": 1e-4,  # KL stays: rewards near 0.01
-}
-_T4_STUDENT = {
-    **T4, **_GPU_STUDENT, "student.rank": 8, "student.alpha": 8.0, "student.batch": 4, "student.group": 8,
-    "student.max_new_tokens": 512,  # an eighth of the paper's rollouts a step
-    "student.optimiser.max_tokens": 512,  # one completion in a backward pass: its logits and activations have 7 GB
-}  # fmt: skip
-# `single_gpu` has the paper's model, problems, lengths, n, g and reward set with an eighth of the rollouts. It gives up
-# half the rounds (promotions were seen between rounds 18 and 86), half the repeats (rewards 1.4 times as noisy), half
-# the rollouts per question, full weights for LoRA, and in evaluation four fifths of the steps.
-_SOAR = {
-    "smoke": {
-        **NANO_STUDENT, "model": "nano", "rounds": 2, "datasets": 2, "repeats": 1, "dataset_size": 4,
-        "reward_set": 8, "window": 1, "extra_steps": 1, "max_steps": 3,
-        "student.steps": 2, "student.batch": 2, "student.group": 4, "student.max_new_tokens": 64,
-        "teacher.max_new_tokens": 128, "teacher.rank": 16, "teacher.alpha": 16.0, "teacher.draw": 16,
-        "teacher.optimiser.learning_rate": 1e-3, "teacher.optimiser.warmup": 0,
-    },
-    "nano": {
-        **NANO_STUDENT, "model": "nano", "rounds": 10, "repeats": 2, "dataset_size": 16, "reward_set": 32,
-        "student.steps": 20, "max_steps": 30,  # a step has a quarter of the paper's rollouts
-        "teacher.max_new_tokens": 256, "teacher.rank": 16, "teacher.alpha": 16.0,
-        "teacher.optimiser.learning_rate": 2e-3, "teacher.optimiser.schedule": "constant",
-        "teacher.optimiser.warmup": 0,
-    },
-    "t4": {
-        **_T4_STUDENT, **_GPU_TEACHER, "teacher.rank": 8, "teacher.alpha": 8.0,
-        "rounds": 30, "datasets": 2, "repeats": 2, "dataset_size": 16, "reward_set": 32,  # 0.5 % of the rollouts
-        "teacher.max_new_tokens": 256,  # a question and its answer seldom have more
-        "teacher.draw": 32, "teacher.optimiser.max_tokens": 512, "teacher.optimiser.warmup": 3,
-    },
-    "single_gpu": {
-        **_GPU_STUDENT, **_GPU_TEACHER, "rounds": 100, "repeats": 2, "student.group": 16, "rows": 384,
-        "teacher.draw": 128, "teacher.optimiser.warmup": 10,  # the same share of the rounds
-    },
-    "paper": {},
-}  # fmt: skip
-_EVALUATE = {
-    "smoke": {
-        **NANO_STUDENT, "model": "nano", "students": 1, "synthetic_steps": 2, "teacher_samples": 4,
-        "samples": 4, "ks": (1, 4), "student.steps": 4, "student.batch": 2, "student.group": 4,
-        "student.max_new_tokens": 64, "student.optimiser.warmup": 0,
-    },
-    "nano": {
-        **NANO_STUDENT, "model": "nano", "synthetic_steps": 40, "teacher_samples": 32,
-        "student.steps": 100, "student.optimiser.warmup": 0,
-    },
-    "t4": {
-        **_T4_STUDENT, "students": 1, "teacher_samples": 32, "synthetic_steps": 20, "together": 4,
-        "student.steps": 60, "student.optimiser.warmup": 5,
-    },
-    "single_gpu": {
-        **_GPU_STUDENT, "student.group": 16, "student.steps": 300, "rows": 384,
-        "together": 16,  # students' optimisers in memory at a time
-    },
-    "paper": {},
-}  # fmt: skip
-
-# ------------------------------------------------------------------ settings
 
 PROMOTIONS = 4  # baselines kept beside the first, for the memory; SOAR section 4.3: the most that were seen
 
@@ -151,7 +78,7 @@ class SoarConfig(BaseSettings):
     student: StudentSettings = field(default_factory=StudentSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
 
-    presets = _SOAR
+    presets = presets_of("soar")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -252,7 +179,7 @@ class EvaluateConfig(BaseSettings):
         default_factory=lambda: StudentSettings(steps=1500, optimiser=OptimiserSettings(warmup=20))
     )
 
-    presets = _EVALUATE
+    presets = presets_of("evaluate")
 
     def __post_init__(self) -> None:
         super().__post_init__()

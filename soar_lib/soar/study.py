@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from soar_lib import runs
 from soar_lib.hooks import Hooks
 from soar_lib.settings.cost import Part
-from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
+from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, presets_of
+from soar_lib.settings.student import preset as preset_of
 from soar_lib.settings.values import ConfigError, change, require, require_one_base
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
@@ -103,41 +104,15 @@ class StudyConfig:
         return range(min(self.seeds, self.sweep_seeds) if arm.sweep else self.seeds)
 
 
-# What a study's preset changes beside those of its parts; the transfer set plays OlympiadBench's part.
-STUDY_PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "seeds": 2, "sweep_seeds": 1, "transfer.problems": "nano-transfer", "transfer.size": 12, "soar.repeats": 2,
-    },
-    # Two students per SOAR run and one run per sweep: what two CPU cores do in some hours. Few students train together:
-    # on a CPU that is as fast as all at once, and a killed study loses little.
-    "nano": {
-        "transfer.problems": "nano-transfer", "transfer.size": 60, "evaluate.together": 15, "evaluate.students": 2,
-        "sweep_seeds": 1,
-    },
-    # The two rewards against each other on two seeds: what 16 GB can show at all; no transfer set.
-    "t4": {
-        "seeds": 2, "sweep_seeds": 1, "arms": ("grounded", "intrinsic"), "transfer.problems": "",
-    },
-    # The arms behind the main claims, on as many seeds as the paper has of most. Others can be added to the folder.
-    "single_gpu": {
-        "seeds": 3, "sweep_seeds": 1, "arms": ("grounded", "intrinsic", "no_promotion"), "evaluate.students": 2,
-        "transfer.problems": "hub:olympiadbench",
-    },
-    "paper": {"transfer.problems": "hub:olympiadbench"},
-}  # fmt: skip
-
-
 def preset(name: str, **changes: Any) -> StudyConfig:
     """A named preset with changes; dotted names reach the parts (`soar.rounds`). Raises ConfigError.
 
     >>> preset("smoke", **{"soar.rounds": 3}).soar.rounds
     3
     """
-    if name not in STUDY_PRESETS:
-        raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(STUDY_PRESETS)}")
     kinds = {"filter": FilterConfig, "transfer": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
-    values = {part: kind.presets[name] for part, kind in kinds.items()}
-    return change(change(change(StudyConfig(), values), STUDY_PRESETS[name]), changes)
+    parts = {part: preset_of(name, kind) for part, kind in kinds.items()}
+    return change(change(StudyConfig(**parts), presets_of("study")[name]), changes)
 
 
 # ------------------------------------------------------------------ the matrix

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from soar_lib.settings.student import T4, BaseSettings, Cost, OptimiserSettings, Phase, learning, sampling
+from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, learning, presets_of, sampling
 from soar_lib.settings.values import change, require, require_at_least_zero, require_one_of, require_positive
 
 # What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.
@@ -31,39 +31,6 @@ SVS_ARMS: dict[str, dict[str, Any]] = {
 MEASURED_TOGETHER = 4096  # completions of a measurement in memory together, as far as problems can be parted
 FURTHER = ("variants", "originals", "rephrasings", "nothing")
 BUDGETS = ("steps", "rollouts", "updates")
-
-_NANO = {
-    "model": "nano", "problems": "nano-middle", "test": "nano-middle", "hard": "nano-deep", "other": "nano-other",
-    "rephrasings": "nano", "arms": tuple(SVS_ARMS), "rank": 16, "alpha": 16.0, "max_new_tokens": 128,
-    "optimiser.learning_rate": 1e-3,  # of an adapter, and in so few steps
-}  # fmt: skip
-_GPU = {  # LoRA
-    "rank": 16, "alpha": 16.0, "optimiser.learning_rate": 1e-4, "seeds": 1, "arms": MAIN,
-    # MATH's test split; what is measured is left out of what is learned from, as in the paper
-    "problems": "hub:math_test", "test": "hub:math500",
-}  # fmt: skip
-_PRESETS = {
-    "smoke": {
-        **_NANO, "size": 12, "test_size": 4, "hard_size": 3, "other_size": 3, "seeds": 2, "steps": 2, "batch": 2,
-        "group": 4, "variants": 2, "samples": 4, "hard_samples": 8, "ks": (1, 4, 8), "measure_every": 1,
-        "max_new_tokens": 64,
-    },
-    "nano": {
-        **_NANO, "size": 96, "test_size": 24, "hard_size": 12, "other_size": 24, "steps": 30, "batch": 8,
-        "variants": 4, "measure_every": 10, "large_k": MAIN,  # a third of the time
-    },
-    "t4": {
-        **T4, **_GPU, "rank": 8, "alpha": 8.0, "arms": ("base", "rlvr", "svs"), "size": 200, "test_size": 20,
-        "hard_size": 5, "steps": 20, "batch": 4, "variants": 4, "max_new_tokens": 512,
-        "optimiser.max_tokens": 512, "samples": 8, "hard_samples": 32, "ks": (1, 4, 8, 16, 32),
-    },
-    # A sixteenth of the problems in each of a third of the steps, an eighth of the length.
-    "single_gpu": {
-        **_GPU, "rows": 384, "steps": 100, "batch": 16, "max_new_tokens": 1024, "samples": 8,
-        "hard_samples": 256, "ks": (1, 2, 4, 8, 16, 32, 64, 128, 256),
-    },
-    "paper": {},
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -130,7 +97,7 @@ class SvsConfig(BaseSettings):
     guards: GuardSettings = field(default_factory=GuardSettings)
     optimiser: OptimiserSettings = field(default_factory=_optimiser)
 
-    presets = _PRESETS
+    presets = presets_of("svs")
 
     def __post_init__(self) -> None:
         super().__post_init__()

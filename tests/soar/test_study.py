@@ -16,6 +16,7 @@ from soar_lib.meter import announce
 from soar_lib.problems import filtering
 from soar_lib.runs import RunError
 from soar_lib.settings.cost import cost, total
+from soar_lib.settings.student import PRESETS
 from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.soar import study
 from soar_lib.soar.arms import row_name
@@ -217,7 +218,7 @@ def test_mistakes_show_before_anything_is_written(home, tmp_path, monkeypatch):
 # ------------------------------------------------------------------ the matrix
 
 
-@pytest.mark.parametrize("name", list(study.STUDY_PRESETS))
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_arm_of_every_preset_is_valid(name):
     config = preset(name, arms=list(ARMS))
     names = set()
