@@ -85,8 +85,8 @@ def _written(folder: Path) -> Tables:
     problems, sampled = study_tables.problems(folder), study_tables.sampled(folder)
     mapped = question_points.points(problems[problems["arm"].isin(MAPPED) & (problems["seed"] == 0)])
     return {
-        "diversity_rounds": (study_tables.diversity_by_round(problems), diversity_plots.vendi_by_round),
-        "diversity_arms": (study_tables.diversity_by_seed(sampled), diversity_plots.vendi_by_arm),
+        "diversity_rounds": (study_tables.diversity_table(problems), diversity_plots.vendi_by_round),
+        "diversity_arms": (study_tables.diversity_table(sampled), diversity_plots.vendi_by_arm),
         "diversity_gain": (diversity_plots.vendi_gain_table(problems), diversity_plots.vendi_against_gain),
         "quality_nano": (study_tables.quality_by_arm(sampled), _quality_bars),
         "quality_rounds": (

@@ -16,8 +16,7 @@ states put all problems of one template close together. Both rates are means ove
 import math
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,6 @@ from vendi_score.vendi import score_dual, score_K
 from soar_lib.engine.base import Base
 from soar_lib.randomness import generator
 from soar_lib.records import SyntheticProblem
-from soar_lib.runs import RunError, read_jsonl
 from soar_lib.settings.values import ConfigError, require
 
 Vectors = np.ndarray | csr_matrix  # [N, D], one row per text
@@ -188,48 +186,24 @@ def _units(vectors: Vectors) -> Vectors:
 # ------------------------------------------------------------------ tables
 
 
-def read_problems(folder: str | Path) -> list[SyntheticProblem]:
-    """The synthetic problems of a run folder, in the order written. Raises RunError with the folder and what to do."""
-    path, names = Path(folder) / "problems.jsonl", {field.name for field in fields(SyntheticProblem)}
-    if not path.is_file():
-        raise RunError(f"{folder}: has no problems.jsonl; name the folder of a run that wrote problems")
-    try:
-        return [SyntheticProblem(**{k: v for k, v in row.items() if k in names}) for row in read_jsonl(path)]
-    except (TypeError, AttributeError, ValueError) as error:
-        raise RunError(f"{path}: a line is no synthetic problem ({error}); take a folder that a run wrote") from error
-
-
-def by_round(
-    problems: Sequence[SyntheticProblem], embed: Embedding, settings: DiversitySettings = DiversitySettings()
-) -> pd.DataFrame:
-    """One row per round of a run: column `round`, then `COLUMNS`. Raises ValueError for problems without a round."""
-    lost = [problem.id for problem in problems if problem.round is None]
-    if lost:
-        raise ValueError(f"problem {lost[0]}: belongs to no round; use per_arm")
-    rounds = sorted({problem.round for problem in problems})
-    groups = {number: [problem for problem in problems if problem.round == number] for number in rounds}
-    return per_arm(groups, embed, settings, "round")
-
-
 def per_arm(
     groups: Mapping[Hashable, Sequence[SyntheticProblem]],
     embed: Embedding,
     settings: DiversitySettings = DiversitySettings(),
-    column: str = "arm",
 ) -> pd.DataFrame:
-    """One row per arm in the order given: `column` with its name, then `COLUMNS` (Table 1)."""
+    """One row per group in the order given: arm with its name, then `COLUMNS` (Table 1)."""
     for label, problems in groups.items():
         if len(problems) < 2:
-            raise ValueError(f"{column} {label}: has {len(problems)} problems; diversity needs 2, leave it out")
+            raise ValueError(f"arm {label}: has {len(problems)} problems; diversity needs 2, leave it out")
     questions = [problem.question for problems in groups.values() for problem in problems]
     vectors, grams = (_units(e.encode(questions)) if questions else None for e in (embed, tfidf()))
     size, rows, end = min([settings.size, *map(len, groups.values())]), [], 0
     for label, problems in groups.items():
         mine = slice(end, end := end + len(problems))
-        draws = subsamples(len(problems), size, settings.draws, settings.seed, "diversity", column, str(label))
+        draws = subsamples(len(problems), size, settings.draws, settings.seed, "diversity", "arm", str(label))
         measured = _measures(questions[mine], vectors[mine], grams[mine], draws, settings)
-        rows.append({column: label, "n": len(problems), "size": size, "embedding": embed.name, **measured})
-    return pd.DataFrame(rows, columns=[column, *COLUMNS])
+        rows.append({"arm": label, "n": len(problems), "size": size, "embedding": embed.name, **measured})
+    return pd.DataFrame(rows, columns=["arm", *COLUMNS])
 
 
 def _measures(

@@ -123,14 +123,6 @@ def model(base: Base, max_new_tokens: int = 2048) -> Ask:
     return lambda asked: replies(base, [asked], max_new_tokens)[0]
 
 
-def judge_in_batches(
-    base: Base, problems: Sequence[SyntheticProblem | Problem], max_new_tokens: int = 2048, rows: int = 64
-) -> list[Verdict]:
-    """What judge(problems, model(base)) gives, with `rows` problems in memory at a time."""
-    asked = [messages(problem.question, problem.answer) for problem in problems]
-    return [read(reply) for reply in replies(base, asked, max_new_tokens, rows)] if asked else []
-
-
 def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: int = 64) -> list[str]:
     """Greedy replies of a base to several conversations."""
     prompts = list(map(base.encode, asked))

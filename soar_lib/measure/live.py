@@ -50,7 +50,7 @@ def figure(chart: Chart) -> go.Figure:
         drawn.update_xaxes(**_x_axis(panel), **where)
         drawn.update_yaxes(**_y_axis(panel, where), **where)
     drawn.update_layout(
-        template="plotly_white", height=round(PIXELS * chart.size[1]) + 30, margin={"l": 70, "r": 20, "t": 45, "b": 55},
+        template="plotly_white", width=round(PIXELS * chart.size[0]), height=round(PIXELS * chart.size[1]) + 30, margin={"l": 70, "r": 20, "t": 45, "b": 55},
         hovermode="closest", barmode="overlay", dragmode="zoom", uirevision="kept", font={"size": 12},
         legend={"title": {"text": plain(chart.heading)}}, hoverlabel={"align": "left", "namelength": -1},
     )  # fmt: skip
@@ -65,7 +65,7 @@ def figure(chart: Chart) -> go.Figure:
 def _traces(mark: Mark, panel: Panel, named: set[str]) -> list[go.Scatter | go.Bar]:
     """A mark's traces, its band first; a name stands in the legend once for all panels, which it switches together."""
     group = {
-        "name": plain(mark.name),
+        "name": plain(mark.name, 36),
         "legendgroup": mark.name,
         "showlegend": bool(mark.name) and mark.name not in named,
     }
@@ -132,7 +132,7 @@ def _numbers(mark: Mark, panel: Panel) -> list[str]:
 def _rule(way: str, at: float, label: str, named: set[str]) -> go.layout.Shape:
     other = "y" if way == "x" else "x"
     ends = {f"{way}0": at, f"{way}1": at, f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"}
-    entry = {"name": plain(label), "legendgroup": label, "showlegend": bool(label) and label not in named}
+    entry = {"name": plain(label, 36), "legendgroup": label, "showlegend": bool(label) and label not in named}
     named.add(label)
     return go.layout.Shape(type="line", **ends, line={"color": "#555555", "dash": "dash", "width": 1}, **entry)
 

@@ -27,7 +27,7 @@ GAIN_COLUMNS = ["arm", "seed", "round", "dataset", "n", "embedding", "q", "vendi
 def vendi_by_round(data: pd.DataFrame) -> Chart:
     """Vendi Score of each round's problems, one line per arm: the mean over seeds with a band of one SD on each side.
 
-    `data` is a table of `soar.report.diversity_by_round`.
+    `data` is a table of `soar.report.diversity_table`.
     """
     panels = [
         plots.curve(plots.means(part, "round", "vendi"), "round", "vendi", label=_score(part),
@@ -40,7 +40,7 @@ def vendi_by_round(data: pd.DataFrame) -> Chart:
 def vendi_by_arm(data: pd.DataFrame) -> Chart:
     """Vendi Score of the problems that each teacher wrote for the evaluation, one row each: seeds faint, means full.
 
-    `data` is a table of `soar.report.diversity_by_seed`.
+    `data` is a table of `soar.report.diversity_table`.
     """
     arms, panels = ordered(data["arm"]), []
     for embedding, part in data.groupby("embedding", sort=False):

@@ -135,33 +135,20 @@ def _judged(rows: list[dict], judge: Judge, columns: list[str]) -> pd.DataFrame:
 # ------------------------------------------------------------------ measures of what was written
 
 
-def diversity_by_round(
+def diversity_table(
     problems: pd.DataFrame,
     embed: Embedding | None = None,
-    arms: Sequence[str] = TEACHERS,
+    arms: Sequence[str] = (*TEACHERS, *SAMPLING),
     settings: DiversitySettings = DiversitySettings(),
 ) -> pd.DataFrame:
-    """One row per arm, seed and round of the problems of the outer loop: arm, seed, round, then `diversity.COLUMNS`.
+    """The diversity of a table of `problems` (a row per arm, seed and round) or `sampled` (one per arm and seed): these
+    columns, then `diversity.COLUMNS`.
 
     All rows are of one size and share their embedding's weights, so they compare. `embed` None: character n-grams.
     """
-    return _diversity(problems[problems["arm"].isin(arms)], ["arm", "seed", "round"], embed, settings)
-
-
-def diversity_by_seed(
-    sampled: pd.DataFrame,
-    embed: Embedding | None = None,
-    arms: Sequence[str] = SAMPLING,
-    settings: DiversitySettings = DiversitySettings(),
-) -> pd.DataFrame:
-    """One row per arm and seed of the problems sampled for the evaluation: arm, seed, then `diversity.COLUMNS`."""
-    return _diversity(sampled[sampled["arm"].isin(arms)], ["arm", "seed"], embed, settings)
-
-
-def _diversity(
-    frame: pd.DataFrame, by: list[str], embed: Embedding | None, settings: DiversitySettings
-) -> pd.DataFrame:
-    groups = {key: list(map(claims.problem_of, part.to_dict("records"))) for key, part in frame.groupby(by, sort=False)}
+    by = ["arm", "seed", "round"] if "round" in problems else ["arm", "seed"]
+    parts = problems[problems["arm"].isin(arms)].groupby(by, sort=False)
+    groups = {key: list(map(claims.problem_of, part.to_dict("records"))) for key, part in parts}
     named = {"/".join(map(str, key)): written for key, written in groups.items()}
     found = diversity.per_arm(named, embed or diversity.tfidf(), settings).drop(columns="arm")
     return pd.concat([pd.DataFrame(list(groups), columns=by), found], axis=1)

@@ -11,7 +11,6 @@ import pytest
 import tiny
 import torch
 
-from soar_lib import runs
 from soar_lib.measure import diversity
 from soar_lib.measure.diversity import DiversitySettings, Embedding
 from soar_lib.records import SyntheticProblem
@@ -164,17 +163,6 @@ def test_all_groups_come_to_the_size_of_the_smallest():
     assert math.isnan(few["vendi_sd"])
 
 
-def test_rounds_come_in_order_and_q_and_embedding_are_named():
-    written = problems(words(5) * 2, 2) + problems(words(10), 1)
-    table = diversity.by_round(written, diversity.tfidf(), DiversitySettings(q=2))
-    assert table["round"].tolist() == [1, 2]
-    assert set(table["q"]) == {2} and set(table["embedding"]) == {"tfidf char 1-4"}
-    assert table["vendi"].iloc[0] > table["vendi"].iloc[1]
-    assert table["duplicates"].tolist() == [0, 0.5]
-    with pytest.raises(ValueError, match="pNone-0: belongs to no round; use per_arm"):
-        diversity.by_round(problems(words(3)), AXES)
-
-
 def test_near_duplicates_of_a_table_are_those_of_the_texts_whatever_the_embedding():
     long = "How many apples are left when Ann eats three of her twelve apples and gives four to Bob"
     arms = {"a": problems([long + "?", words(1)[0], long + " ?"])}
@@ -185,41 +173,13 @@ def test_near_duplicates_of_a_table_are_those_of_the_texts_whatever_the_embeddin
 def test_too_small_a_group_and_no_group():
     with pytest.raises(ValueError, match="arm pq: has 1 problems"):
         diversity.per_arm({"base": problems(words(5)), "pq": problems(words(1))}, AXES)
-    assert diversity.per_arm({}, AXES).empty and diversity.by_round([], AXES).empty
+    assert diversity.per_arm({}, AXES).empty
 
 
 @pytest.mark.parametrize("change", [{"q": 0.2}, {"q": math.nan}, {"size": 1}, {"draws": 0}, {"near": 1.5}])
 def test_settings_out_of_range_are_refused_by_name(change):
     with pytest.raises(ConfigError, match=f"{next(iter(change))} = .*must be"):
         DiversitySettings(**change)
-
-
-# ------------------------------------------------------------------ run folders
-
-
-def test_problems_are_read_from_a_run_folder(tmp_path):
-    written = problems(words(4), 3)
-    rows = [{"source": 0, **vars(problem)} for problem in written]  # an evaluation adds the run's number
-    runs.append_jsonl(tmp_path / "problems.jsonl", rows)
-    assert diversity.read_problems(tmp_path) == written
-
-
-@pytest.mark.parametrize("line", ['{"id": "a"}', "[1]", "{"])
-def test_a_folder_without_problems_is_refused_by_name(tmp_path, line):
-    with pytest.raises(runs.RunError, match=f"{tmp_path}: has no problems.jsonl"):
-        diversity.read_problems(tmp_path)
-    (tmp_path / "problems.jsonl").write_text(line + "\n")
-    with pytest.raises(runs.RunError, match="is no synthetic problem"):
-        diversity.read_problems(tmp_path)
-
-
-def test_the_reference_runs_can_be_measured():
-    folders = sorted(ROOT.glob("runs/reference/study/grounded/seed*"))
-    if not folders:
-        pytest.skip("no reference run is there")
-    written = diversity.read_problems(folders[0])
-    table = diversity.by_round(written, diversity.tfidf(), DiversitySettings(draws=2))
-    assert table["n"].sum() == len(written) and table["vendi"].between(1, table["size"]).all()
 
 
 # ------------------------------------------------------------------ embeddings

@@ -157,12 +157,10 @@ def parrot(text: str) -> bases.Base:
     return bases.assemble(net, tokenizer, "parrot")
 
 
-def test_a_base_is_asked_greedily_one_by_one_and_in_batches():
+def test_a_base_is_asked_greedily_one_by_one():
     base = parrot('{"is_correct":false,"is_well_posed":true,"error_type":"Arithmetic","verified_answer":"9"}')
     verdicts = judge(PROBLEMS, judges.model(base, max_new_tokens=4))
     assert verdicts == [quality.Verdict("arithmetic", "9")] * 6
-    assert judges.judge_in_batches(base, PROBLEMS, max_new_tokens=4, rows=2) == verdicts
-    assert judges.judge_in_batches(base, []) == []
 
 
 def test_replies_of_a_base_are_those_of_transformers_greedy_search():

@@ -180,7 +180,7 @@ def test_the_papers_table_has_every_measure_of_its_four_arms():
 def test_tables_of_a_study_can_be_drawn():
     texts = ["one two", "three", "four five six", "seven", "eight nine"]
     sets = [("grounded", 0, r, d, 0.01 * r * d, texts[d : d + 3]) for r in (1, 2) for d in (0, 1)]
-    table = study_tables.diversity_by_round(problems(sets))
+    table = study_tables.diversity_table(problems(sets))
     (panel,) = diversity_plots.vendi_by_round(table).panels
     assert series(panel)["grounded reward"][:, 1] == pytest.approx(table["vendi"])
     assert table["embedding"].iloc[0] in panel.title and table["size"].iloc[0] == 6

@@ -91,7 +91,7 @@ def test_diversity_by_seed_is_that_of_the_seeds_own_problems(sampled):
     few, settings = sampled[sampled["seed"] < 2], DiversitySettings(draws=2)
     identity = diversity.Embedding("bytes", lambda texts: np.array([np.bincount(list(t.encode()), minlength=256)
                                                                     for t in texts], dtype=float))  # fmt: skip
-    table = study_tables.diversity_by_seed(few, identity, ("grounded_t", "base_t"), settings)
+    table = study_tables.diversity_table(few, identity, ("grounded_t", "base_t"), settings)
     assert table[["arm", "seed"]].values.tolist() == [
         ["base_t", 0],
         ["base_t", 1],
