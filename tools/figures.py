@@ -65,7 +65,7 @@ def _arms(folder: Path, scores: list[Score], ks: list[int]) -> Tables:
         "study_transfer": (passk.table(scores, ks, arms, set=TRANSFER), partial(plots.arms, k=k)),
         "study_sweeps": (
             passk.table(scores, ks, ["grounded_t", "intrinsic_t", *swept]),
-            partial(plots.sweeps, k=k),
+            partial(plots.arms, k=k),
         ),
         "study_curves": (
             _mean_curves(curves[curves["arm"].isin(MAIN)]),

@@ -239,18 +239,17 @@ def bands(frame: pd.DataFrame, x: str, y: str, factor: float = 1, limits: tuple[
     return marks
 
 
-def estimates(data: pd.DataFrame) -> list[Mark]:
+def estimates(data: pd.DataFrame, lone: int = 1) -> list[Mark]:
     """One row per row of the table from above: the mean with its 95 % interval in percent, in its arm's look, and the
-    paper's number where the table has a column paper. Rows of a lone seed have no interval: it cannot be known."""
-    known = data["seeds"] > 1 if "seeds" in data else pd.Series(True, data.index)
-    marks = [
-        arm_mark(
-            row.arm, [100 * row.mean], [place], name="", line="", size=6, ends="x",
-            low=[100 * row.low if sure else np.nan], high=[100 * row.high if sure else np.nan],
-        )
-        for place, (row, sure) in enumerate(zip(data.itertuples(), known, strict=True))
-    ]  # fmt: skip
-    marks += [paper(100 * data["paper"], range(len(data)))] if "paper" in data and data["paper"].notna().any() else []
+    paper's number where the table has a column paper. Rows of at most `lone` seeds have no interval: how much seeds
+    differ is unknown."""
+    marks = []
+    for place, row in enumerate(data.itertuples()):
+        low, high = (100 * row.low, 100 * row.high) if row.seeds > lone else (np.nan, np.nan)
+        look = {"name": "", "line": "", "size": 6, "low": [low], "high": [high], "ends": "x"}
+        marks.append(arm_mark(row.arm, [100 * row.mean], [place], **look))
+    if "paper" in data and data["paper"].notna().any():
+        marks.append(paper(100 * data["paper"], range(len(data))))
     return marks
 
 

@@ -50,7 +50,8 @@ def figure(chart: Chart) -> go.Figure:
         drawn.update_xaxes(**_x_axis(panel), **where)
         drawn.update_yaxes(**_y_axis(panel, where), **where)
     drawn.update_layout(
-        template="plotly_white", width=round(PIXELS * chart.size[0]), height=round(PIXELS * chart.size[1]) + 30, margin={"l": 70, "r": 20, "t": 45, "b": 55},
+        template="plotly_white", width=round(PIXELS * chart.size[0]), height=round(PIXELS * chart.size[1]) + 30,
+        margin={"l": 70, "r": 20, "t": 45, "b": 55},
         hovermode="closest", barmode="overlay", dragmode="zoom", uirevision="kept", font={"size": 12},
         legend={"title": {"text": plain(chart.heading)}}, hoverlabel={"align": "left", "namelength": -1},
     )  # fmt: skip

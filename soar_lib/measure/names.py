@@ -40,9 +40,14 @@ NAMES = SVS | LADDER | STUDENTS | _BOTH | RUNS
 
 
 def ordered(arms: Iterable[str]) -> list[str]:
-    """Each arm once, in the order of `STUDENTS`; others follow as they come."""
+    """Each arm once, in the order of `STUDENTS`, sweeps behind the arm they sweep; others follow as they come."""
     known = list(STUDENTS)
-    return sorted(dict.fromkeys(arms), key=lambda arm: known.index(arm) if arm in known else len(known))
+
+    def place(arm: str) -> tuple[int, int]:
+        parent = max((other for other in known if f"{arm}_".startswith(f"{other}_")), key=len, default="")
+        return (known.index(parent) if parent else len(known), arm != parent)
+
+    return sorted(dict.fromkeys(arms), key=place)
 
 
 # ------------------------------------------------------------------ looks
@@ -88,10 +93,12 @@ def look(arm: str) -> Look:
     >>> look("grounded_t"), look("grounded_t_tau_x2").colour
     (Look(colour='#D55E00', marker='v', line='-'), '#D55E00')
     """
-    if arm in _COLOUR_OF:
+    parent = max((known for known in _COLOUR_OF if f"{arm}_".startswith(f"{known}_")), key=len, default="")
+    if arm == parent:
         place = COLOURS.index(_COLOUR_OF[arm])
         return Look(_COLOUR_OF[arm], MARKERS[place % 7], LINES[place // 7])
-    parent = max((known for known in _COLOUR_OF if arm.startswith(f"{known}_")), key=len, default="")
-    run = parent or ("intrinsic" if arm == "rounds_x6" else "grounded" if arm in RUNS else "")
-    place = [*RUNS].index(arm.removeprefix(f"{parent}_")) if arm.removeprefix(f"{parent}_") in RUNS else 0
-    return Look(_COLOUR_OF.get(run, OTHERS), MARKERS[place % 7], LINES[1 + place % 3])
+    run = arm.removeprefix(f"{parent}_")
+    teacher = "intrinsic" if run == "rounds_x6" else "grounded"  # of a study's arm that is a sweep
+    colour = _COLOUR_OF.get(parent or (teacher if run in RUNS else ""), OTHERS)
+    place = [*RUNS].index(run) if run in RUNS else 0
+    return Look(colour, MARKERS[place % 7], LINES[1 + place % 3])

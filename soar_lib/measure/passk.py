@@ -106,12 +106,12 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
 
 
 def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: str = HARD_TEST) -> pd.DataFrame:
-    """Each arm minus the other one on the problems and seeds that both have (`compare`), in points: columns arm, other,
-    k, mean, low, high, p (as text), seeds."""
+    """Each arm minus the other one on the problems and seeds that both have (`compare`): columns arm, other, k,
+    mean, low, high (fractions), p (as text), seeds."""
     rows, scores = [], list(scores)
     for arm in arms:
         c = compare(scores, arm, other, k, set=set)
-        rows.append([arm, other, k, *(100 * value for value in (c.difference, c.low, c.high)), p_text(c.p), c.runs])
+        rows.append([arm, other, k, c.difference, c.low, c.high, p_text(c.p), c.runs])
     return pd.DataFrame(rows, columns=["arm", "other", "k", "mean", "low", "high", "p", "seeds"])
 
 

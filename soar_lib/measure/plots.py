@@ -111,44 +111,20 @@ def arms(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
     """pass@k of every arm at one k (None: the largest) with its interval, one row each, in the order of
     `measure.names.STUDENTS`.
 
-    `data` has the columns `passk.COLUMNS`; names end in how many students were measured. Raises ValueError
-    where nothing was measured at k.
+    `data` has the columns `passk.COLUMNS`; names end in how many students were measured, and those of a lone teacher
+    have no interval. Raises ValueError where nothing was measured at k.
     """
     part = at(data, k)
     part = part.set_index("arm", drop=False).loc[ordered(part["arm"])]
-    panel = Panel(_scored(part), **_axes(part, where), y="arm (students)", title="Mean and 95 % intervals")
-    return Chart([panel], **row_size([len(part)]), legend="")
-
-
-def sweeps(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
-    """pass@k at one k (None: the largest) of swept settings below the unswept one, a panel for each kind of student.
-
-    `data` has the columns `passk.COLUMNS`; an arm is a sweep of the arm whose name its own begins with. The line is the
-    unswept setting's mean. A lone teacher has no interval. Raises ValueError where nothing was measured at k.
-    """
-    part = at(data, k)
-    bases = [base for base in ordered(part["arm"]) if not _unswept(base, part["arm"])]
-    groups = [_sweeps_of(base, part) for base in bases]
-    panels = []
-    for base, group in zip(bases, groups, strict=True):
-        sure = group.assign(**{end: group[end].where(group["seeds"] > 2) for end in ("low", "high")})
-        rules = [("x", 100 * group["mean"].iloc[0], "as in the study")]
-        panels.append(
-            Panel(_scored(sure), **_axes(group, where), y="setting (students)", title=name(base), rules=rules)
-        )
-    note = "95 % intervals; one teacher (two students) has none"
-    return Chart(panels, **row_size([len(group) for group in groups]), shared="x", legend="top", note=note)
-
-
-def _scored(part: pd.DataFrame) -> list[Mark]:
-    marks = estimates(part.drop(columns="paper", errors="ignore"))
-    return [replace(mark, hover=[_pass_hover(row)]) for mark, row in zip(marks, part.itertuples(), strict=True)]
-
-
-def _axes(part: pd.DataFrame, where: str) -> dict:
     rows = [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()]
-    measured = f"pass@{part['k'].iloc[0]}{f' on {where}' if where else ''} (%)"
-    return {"rows": rows, "x": measured, "xlim": (None, None) if (part["low"] < 0).any() else (0, None)}
+    axes = {"x": f"pass@{part['k'].iloc[0]}{f' on {where}' if where else ''} (%)", "y": "arm (students)", "rows": rows}
+    panel = Panel(
+        estimates(part.drop(columns="paper", errors="ignore"), 2),
+        **axes,
+        title="Mean and 95 % intervals",
+        xlim=(0, None),
+    )
+    return Chart([panel], **row_size([len(part)]), legend="")
 
 
 def at(data: pd.DataFrame, k: int | None) -> pd.DataFrame:
@@ -160,27 +136,12 @@ def at(data: pd.DataFrame, k: int | None) -> pd.DataFrame:
     return part
 
 
-def _unswept(arm: str, among: Sequence[str]) -> str:
-    """The arm of which this one is a sweep, "" where there is none."""
-    return max((other for other in among if arm.startswith(f"{other}_")), key=len, default="")
-
-
-def _sweeps_of(base: str, part: pd.DataFrame) -> pd.DataFrame:
-    own = [arm for arm in part["arm"] if arm == base or _unswept(arm, part["arm"]) == base]
-    return part.set_index("arm", drop=False).loc[sorted(own, key=lambda arm: arm != base)]
-
-
 def gaps(data: pd.DataFrame, other: str, where: str = "hard test") -> Chart:
     """Arms minus another arm, paired, one row each: the table of `passk.gaps`."""
     rows = [f"{name(row.arm)} ({row.seeds} seed{'s' * (row.seeds > 1)})" for row in data.itertuples()]
-    marks = [
-        arm_mark(row.arm, [row.mean], [place], name="", line="", size=6, low=[row.low], high=[row.high], ends="x",
-                 hover=[f"{rows[place]}\n{row.mean:+.1f} points ({row.low:+.1f} to {row.high:+.1f}), {row.p}"])
-        for place, row in enumerate(data.itertuples())
-    ]  # fmt: skip
     label = f"points of pass@{data['k'].iloc[0]} on {where} above {name(other)}"
     title = f"Gap to {name(other)} on the same problems and seeds, 95 % intervals"
-    panel = Panel(marks, x=label, y="arm (seeds in common)", title=title, rows=rows, rules=[("x", 0, "")])
+    panel = Panel(estimates(data), label, "arm (seeds in common)", title, rows=rows, rules=[("x", 0, "")])
     return Chart([panel], **row_size([len(rows)]), legend="")
 
 

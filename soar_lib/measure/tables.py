@@ -52,13 +52,20 @@ def score_rows(found: pd.DataFrame, seeds: str = "students") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def mean_rows(frame: pd.DataFrame, y: str, label: str, factor: float = 1, digits: int = 1) -> pd.DataFrame:
+    """A table of `plots.means` as text: the arm's name, the other columns, and mean ± SD over seeds under `label`."""
+    cells = [plus_minus(factor * mean, factor * sd, digits) for mean, sd in zip(frame[y], frame["sd"], strict=True)]
+    text = frame.drop(columns=[y, "sd", "seeds"]).round(1).assign(**{label: cells, "seeds": frame["seeds"]})
+    return text.assign(arm=frame["arm"].map(name))
+
+
 def gap_rows(found: pd.DataFrame) -> pd.DataFrame:
     """The table of `passk.gaps` as text."""
     rows = [
-        {"arm": f"{name(r.arm)} minus {name(r.other)}", f"pass@{r.k}, points": signed(r.mean, r.low, r.high), "p": r.p,
-         "seeds": r.seeds}
+        {"arm": f"{name(r.arm)} minus {name(r.other)}", f"pass@{r.k}, points": gap, "p": r.p, "seeds": r.seeds}
         for r in found.itertuples(index=False)
-    ]  # fmt: skip
+        for gap in [signed(100 * r.mean, 100 * r.low, 100 * r.high)]
+    ]
     return pd.DataFrame(rows)
 
 

@@ -1,4 +1,4 @@
-"""The ablation explorer: a study's arms, their paired gaps, training curves, teachers and problems.
+"""The ablation explorer: a study's arms, their paired gaps, training curves and teachers.
 
 A study's folder is read once; no model is loaded, nothing is trained. A view takes what is chosen and gives a table,
 and the chart and the text of the table; a bootstrap is computed only for what is shown, once.
@@ -15,10 +15,9 @@ import pandas as pd
 from soar_lib.measure import passk, plots, widgets
 from soar_lib.measure.charts import Chart
 from soar_lib.measure.names import MAIN, ordered
-from soar_lib.measure.quality import LABELS, UNJUDGED, Judge, Verdict, exact
-from soar_lib.measure.tables import gap_rows, name, plus_minus, score_rows
+from soar_lib.measure.tables import gap_rows, mean_rows, name, score_rows
 from soar_lib.measure.widgets import Explorer, Page
-from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
+from soar_lib.records import HARD_TEST, TRANSFER, Score
 from soar_lib.runs import read_json
 from soar_lib.soar import figures, report
 
@@ -52,7 +51,6 @@ class StudyFolder:
 
     rounds: pd.DataFrame
     curves: pd.DataFrame
-    problems: pd.DataFrame  # without labels, which those that are shown get
     scores: dict[tuple[str, str], list[Score]]  # by arm and set of problems
     ks: list[int]
     known: dict[tuple, list]
@@ -100,9 +98,8 @@ def read(folder: str | Path) -> StudyFolder:
     for set, path in ((HARD_TEST, folder / "pass_at_k.csv"), (TRANSFER, folder / "transfer.csv")):
         rows = pd.read_csv(path)[passk.COLUMNS].values.tolist() if path.is_file() else []  # of all seeds
         known |= {(row[0], set, row[1], _runs(scores.get((row[0], set), ()))): row for row in rows}
-    problems = report.problems(folder, lambda written: [Verdict(UNJUDGED)] * len(written)).drop(columns="label")
     ks = list(read_json(folder / "config.json")["evaluate"]["ks"])
-    return StudyFolder(report.rounds(folder), report.curves(folder), problems, scores, ks, known)
+    return StudyFolder(report.rounds(folder), report.curves(folder), scores, ks, known)
 
 
 def _runs(scores: Sequence[Score]) -> frozenset[str]:
@@ -157,32 +154,14 @@ def _training(measure: str, title: str) -> View:
         lambda study, chosen, frame: Chart(
             [plots.curve(frame, "step", measure, study.border, plots.averaged(chosen.smoothing))]
         ),
-        partial(_curves_text, measure=measure),
+        lambda frame: mean_rows(frame, measure, *plots.QUANTITIES[measure][:2]),
     )  # fmt: skip
-
-
-def _curves_text(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """One row per step, one column per arm: mean ± SD over seeds."""
-    factor = plots.QUANTITIES[measure][1]
-    cells = frame.assign(cell=list(map(plus_minus, factor * frame[measure], factor * frame["sd"])))
-    wide = cells.pivot(index="step", columns="arm", values="cell")[list(dict.fromkeys(frame["arm"]))].fillna("")
-    return wide.rename(columns=name).rename_axis(columns=None).reset_index()
 
 
 def _taught(study: StudyFolder, chosen: Selection) -> pd.DataFrame:
     """Smoothed over all rounds, of which the chosen ones are shown."""
     frame = figures.teacher_means(chosen.of(study.rounds), chosen.smoothing)
     return frame[frame["round"].between(*chosen.rounds)].reset_index(drop=True)
-
-
-def _taught_text(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "arm": frame["arm"].map(name), "round": frame["round"],
-            "teacher reward (points)": list(map(plus_minus, 100 * frame["mean_reward"], 100 * frame["sd"])),
-            "promotions so far, per seed": frame["promotions"].map("{:.1f}".format), "seeds": frame["seeds"],
-        }
-    )  # fmt: skip
 
 
 VIEWS = {
@@ -207,7 +186,7 @@ VIEWS = {
         "no round of these arms and seeds lies in this range.",
         _taught,
         lambda study, chosen, frame: figures.teachers(frame, chosen.smoothing),
-        _taught_text,
+        lambda frame: mean_rows(frame, "mean_reward", *plots.QUANTITIES["mean_reward"][:2]),
     ),
 }
 
@@ -226,38 +205,17 @@ def page(study: StudyFolder, view: View, chosen: Selection) -> Page:
     return [view.chart(study, chosen, frame), *notes, view.text(frame)]
 
 
-def problems_page(problems: pd.DataFrame, label: str, judge: Judge) -> Page:
-    """The problems of one run and round with the reward of their data set, their topics and labels; "" as label: all
-    of them."""
-    if problems.empty:
-        return ["No problem was written there: this arm has no run of this seed, or no such round or data set."]
-    written = [SyntheticProblem("", q, a, "") for q, a in zip(problems["question"], problems["answer"], strict=True)]
-    known = problems.assign(label=[verdict.label for verdict in judge(written)])
-    shown = known[known["label"] == label] if label else known
-    if shown.empty:
-        return [f"None of these {len(known)} problems is labelled {label}."]
-    names = {"dataset": "data set", "reward": "reward (points)"}
-    frame = shown.assign(reward=(100 * shown["reward"]).map("{:+.1f}".format)).rename(columns=names)
-    columns = [*names.values(), "question", "answer", "topic", "label"]
-    return [f"{len(shown)} of {len(known)} problems", frame[columns]]
-
-
 # ------------------------------------------------------------------ a study
 
 
-def ablation_explorer(folder: str | Path, export: str | Path = ".", judge: Judge = exact) -> Explorer:
-    """Explore a study's folder, finished or not: how its arms scored and learned, and what its teachers wrote.
+def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
+    """Explore a study's folder, finished or not: how its arms scored and learned (what its teachers wrote is on the
+    `question_map`).
 
-    Tables are exported to `<export>/ablation_<view>.csv` (unrounded, fractions of 1) and `.tex` (as shown). `judge`
-    labels the problems that are shown; `exact` can judge those of the embedded world only and calls all others
-    ill-posed. Raises RunError where the folder holds no study.
+    Tables are exported to `<export>/ablation_<view>.csv` (unrounded, fractions of 1) and `.tex` (as shown). Raises
+    RunError where the folder holds no study.
     """
     study = read(folder)
-    return widgets.tabs({"arms": _arms(study, Path(export)), "problems": _problems(study.problems, judge)})
-
-
-def _arms(study: StudyFolder, export: Path) -> Explorer:
-    """Views on the arms: controls and buttons, and below them chart and table."""
     last = int(study.rounds["round"].max()) if len(study.rounds) else 1
     wide, narrow = ({"style": {"description_width": "3em"}, "layout": {"width": width}} for width in ("24em", "9em"))
     students = [(name(arm), arm) for arm in study.students]
@@ -287,27 +245,9 @@ def _arms(study: StudyFolder, export: Path) -> Explorer:
         view, said.value = VIEWS[controls["view"].value], ""
         widgets.show_only(controls, ("view", "seeds", view.arms, *view.controls))
 
-    buttons, said = widgets.save_buttons(export, shown)
+    buttons, said = widgets.save_buttons(Path(export), shown)
     left = [*(controls[key] for key in ("view", "k", "other", "smoothing", "rounds")), ipywidgets.HBox(buttons), said]
     top = [ipywidgets.VBox(left), *(controls[key] for key in ("students", "teachers", "seeds"))]
     return widgets.explorer(controls, lambda **values: page(study, *chosen()), prepare, top=top)
 
 
-def _problems(problems: pd.DataFrame, judge: Judge) -> Explorer:
-    """The problems that the teachers wrote, by arm, seed, round, data set and label."""
-    found = {column: problems[column].drop_duplicates().tolist() for column in ("arm", "seed", "round", "dataset")}
-    controls = {
-        "arm": widgets.choice("arm", [(name(arm), arm) for arm in found["arm"]] or ["none"]),
-        "seed": widgets.choice("seed", sorted(found["seed"]) or ["none"]),
-        "round": widgets.slider("round", 1, max(found["round"], default=1)),
-        "dataset": widgets.choice("data set", ["all", *sorted(found["dataset"])]),
-        "label": widgets.choice("label", [("all", ""), *((label, label) for label in (*LABELS, UNJUDGED))]),
-    }
-
-    def of(label: str, **values: object) -> Page:
-        own = problems
-        for column, value in values.items():
-            own = own if value == "all" else own[own[column] == value]
-        return problems_page(own, label, judge)
-
-    return widgets.explorer(controls, of)

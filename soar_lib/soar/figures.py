@@ -16,7 +16,7 @@ from soar_lib.measure.charts import Chart, Mark, Panel, Tables, arm_mark
 from soar_lib.measure.names import COLOURS
 from soar_lib.measure.tables import name, percent
 from soar_lib.records import Score
-from soar_lib.runs import read_jsonl
+from soar_lib.soar.report import rounds_of
 
 ROUNDS = [
     "run", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
@@ -36,14 +36,8 @@ def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, thr
 
 
 def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
-    """One row per run and round from rounds.jsonl; rewards are gains in accuracy (fractions of 1)."""
-    rows = []
-    for folder in map(Path, folders):
-        for record in read_jsonl(folder / "rounds.jsonl"):
-            reached = [sum(row) / len(row) for row in record["rewards"]]
-            run = {"run": "/".join(folder.parts[-2:]), "lowest": min(reached), "highest": max(reached)}
-            rows.append(record | run)
-    return pd.DataFrame(rows, columns=ROUNDS)
+    """One row per run and round; rewards are gains in accuracy (fractions of 1)."""
+    return pd.DataFrame([row for folder in folders for row in rounds_of(Path(folder))], columns=ROUNDS)
 
 
 def timeline(data: pd.DataFrame, threshold: float | None = None, shown: int | None = None) -> Chart:

@@ -60,13 +60,18 @@ def scores(folder: str | Path) -> list[Score]:
     return claims.read_study(folder).scores
 
 
+def rounds_of(folder: Path) -> list[dict]:
+    """The rows of a run's rounds.jsonl with its name, and the least and most rewarded data set of each round."""
+    rows = []
+    for record in read_jsonl(folder / "rounds.jsonl"):
+        reached = [fmean(row) for row in record["rewards"]]
+        rows.append(record | {"run": "/".join(folder.parts[-2:]), "lowest": min(reached), "highest": max(reached)})
+    return rows
+
+
 def rounds(folder: str | Path) -> pd.DataFrame:
     """One row per SOAR run and round, columns `ROUNDS`; lowest and highest are those of the round's data sets."""
-    rows = []
-    for arm, seed, path in runs_of(folder):
-        for record in read_jsonl(path / "rounds.jsonl"):
-            means = [fmean(row) for row in record["rewards"]]
-            rows.append(record | {"arm": arm, "seed": seed, "lowest": min(means), "highest": max(means)})
+    rows = [row | {"arm": arm, "seed": seed} for arm, seed, path in runs_of(folder) for row in rounds_of(path)]
     return pd.DataFrame(rows, columns=ROUNDS)
 
 

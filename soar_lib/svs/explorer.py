@@ -12,7 +12,7 @@ from soar_lib.measure import widgets
 from soar_lib.measure.charts import Chart, Mark, Panel
 from soar_lib.measure.names import COLOURS, OTHERS
 from soar_lib.measure.plots import QUANTITIES
-from soar_lib.measure.tables import name, plus_minus, score_rows
+from soar_lib.measure.tables import mean_rows, name, score_rows
 from soar_lib.measure.widgets import Explorer, Page, choice
 from soar_lib.svs import figures, report
 from soar_lib.svs.report import AnswerJudge
@@ -168,16 +168,9 @@ def curves_page(
     note = [f"Not measured there: {absent}."] if absent else []
     if passed:
         return [figures.pass_at_k(frame, SETS[set]), *note, score_rows(frame, "seeds").fillna("–")]
-    return [figures.curve(frame, x, view, smoothing), *note, _points(frame, view)]
-
-
-def _points(frame: pd.DataFrame, view: str) -> pd.DataFrame:
-    """One row per arm and step."""
-    (label, factor, _), digits = QUANTITIES[view], 1 if view == "accuracy" else 3
-    values = [plus_minus(factor * m, factor * sd, digits) for m, sd in zip(frame[view], frame["sd"], strict=True)]
-    columns = {"arm": frame["arm"].map(name), "updates": frame["step"]}
-    columns |= {"completions": frame["rollouts"].round().astype(int), label.replace("\n", " "): values}
-    return pd.DataFrame(columns | {"seeds": frame["seeds"]})
+    label, factor, _ = QUANTITIES[view]
+    text = mean_rows(frame, view, label.replace("\n", " "), factor, 1 if view == "accuracy" else 3)
+    return [figures.curve(frame, x, view, smoothing), *note, text]
 
 
 # ------------------------------------------------------------------ the widget

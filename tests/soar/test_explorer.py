@@ -7,7 +7,6 @@ import pytest
 
 from soar_lib.measure import passk
 from soar_lib.measure.names import look
-from soar_lib.measure.quality import Verdict
 from soar_lib.measure.tables import name, percent, signed
 from soar_lib.records import HARD_TEST, TRANSFER
 from soar_lib.runs import RunError, jsonl, write_json
@@ -100,24 +99,15 @@ class Explorer:
 
     def __init__(self, folder, **settings):
         self.widget = explorer.ablation_explorer(folder, **settings)
-        (tabs,) = self.widget.children
-        assert tabs.titles == ("arms", "problems")
-        self.arms, self.written = tabs.children
-        *parts, self.said, students, teachers, seeds = leaves(self.arms.children[0])
+        *parts, self.said, students, teachers, seeds = leaves(self.widget.children[0])
         keys = ("view", "k", "other", "smoothing", "rounds", "CSV", "LaTeX")
         self.controls = dict(zip(keys, parts, strict=True))
         self.buttons = {kind: self.controls.pop(kind) for kind in ("CSV", "LaTeX")}
         self.controls |= {"students": students, "teachers": teachers, "seeds": seeds}
-        browsing = leaves(self.written.children[0])
-        self.problem = dict(zip(("arm", "seed", "round", "dataset", "label"), browsing, strict=True))
 
     def choose(self, **values):
         for key, value in values.items():
             self.controls[key].value = value
-
-    def browse(self, **values):
-        for key, value in values.items():
-            self.problem[key].value = value
 
     def press(self, kind):
         assert self.buttons[kind].description == f"Export {kind}"
@@ -126,7 +116,7 @@ class Explorer:
 
     @property
     def page(self):
-        return self.arms.page()
+        return self.widget.page()
 
     @property
     def table(self):
@@ -203,17 +193,19 @@ def test_training_curves_follow_arms_seeds_and_smoothing(study):
     shown = Explorer(study)
     shown.choose(view="reward", smoothing=1)
     assert shown.visible() == {"view", "students", "seeds", "smoothing"} and charts(shown.page)
-    assert shown.table[0] == ["step", "Hard-Only", "PQ", "Grounded-T"]
-    for step, row in enumerate(shown.table[1:5]):  # two of the synthetic phase, two of the hard one
-        means = [10 * RIGHT[arm] + 8 * (step % 2) + 0.5 for arm in ("hard_only", "pq", "grounded_t")]
-        assert row == [str(step), *(f"{mean} ± 0.7" for mean in means)]  # seeds lie 1 apart
+    rows = [  # two steps of the synthetic phase, two of the hard one; seeds lie 1 apart
+        [name(arm), str(step), f"{10 * RIGHT[arm] + 8 * (step % 2) + 0.5} ± 0.7", "2"]
+        for arm in ("hard_only", "pq", "grounded_t")
+        for step in range(4)
+    ]
+    assert shown.table == [["arm", "step", "mean reward of the answers", "seeds"], *rows]
     assert shown.page[1].startswith("Without Base (no training): these arms have no training curves")
     shown.choose(students=("pq",), seeds=(1,), smoothing=3)
-    assert shown.table == [["step", "PQ"], *([str(step), "35.0"] for step in range(4))]  # each phase by itself
+    assert [row[2] for row in shown.table[1:]] == ["35.0"] * 4  # each phase by itself
     shown.choose(view="top_reward", smoothing=1)
-    assert [row[1] for row in shown.table] == ["PQ", "0.0", "12.5", "0.0", "12.5"]
+    assert [row[2] for row in shown.table[1:]] == ["0.0", "12.5", "0.0", "12.5"]
     shown.choose(view="signal", seeds=(0, 1))
-    assert [row[1] for row in shown.table] == ["PQ", *["12.5 ± 17.7"] * 4]
+    assert [row[2] for row in shown.table[1:]] == ["12.5 ± 17.7"] * 4
 
 
 def test_teachers_follow_arms_seeds_smoothing_and_rounds(study):
@@ -221,14 +213,14 @@ def test_teachers_follow_arms_seeds_smoothing_and_rounds(study):
     shown.choose(view="teachers", smoothing=1)
     assert shown.visible() == {"view", "teachers", "seeds", "smoothing", "rounds"} and charts(shown.page)
     assert shown.table == [
-        ["arm", "round", "teacher reward (points)", "promotions so far, per seed", "seeds"],
-        ["grounded reward", "1", "2.5 ± 0.7", "0.5", "2"], ["grounded reward", "2", "6.0 ± 0.0", "1.5", "2"],
-        ["n x 1/2", "1", "2.0", "1.0", "1"], ["n x 1/2", "2", "6.0", "2.0", "1"],
+        ["arm", "round", "promotions", "teacher reward (points)", "seeds"],
+        ["grounded reward", "1", "0.5", "2.5 ± 0.7", "2"], ["grounded reward", "2", "1.5", "6.0 ± 0.0", "2"],
+        ["n x 1/2", "1", "1.0", "2.0", "1"], ["n x 1/2", "2", "2.0", "6.0", "1"],
     ]  # fmt: skip
     shown.choose(teachers=("grounded",), seeds=(1,), rounds=(2, 2))
-    assert shown.table[1:] == [["grounded reward", "2", "6.0", "1.0", "1"]]
+    assert shown.table[1:] == [["grounded reward", "2", "1.0", "6.0", "1"]]
     shown.choose(smoothing=3)  # over all rounds, also those that are not shown
-    assert shown.table[1:] == [["grounded reward", "2", "4.5", "1.0", "1"]]
+    assert shown.table[1:] == [["grounded reward", "2", "1.0", "4.5", "1"]]
     shown.choose(teachers=("n_half",))
     assert shown.page == [f"Nothing to show: {VIEWS['teachers'].empty}"]
 
@@ -263,8 +255,9 @@ def test_exports_hold_the_table_that_is_shown(study, tmp_path):
     assert "Written" not in shown.said.value  # what was said of another table is gone
     assert "ablation_reward.tex" in shown.press("LaTeX")
     assert (path.parent / "ablation_reward.tex").read_text().splitlines() == [
-        r"\begin{tabular}{lr}", r"\toprule", r"step & PQ \\", r"\midrule", r"0 & 31.0 \\", r"1 & 39.0 \\",
-        r"2 & 31.0 \\", r"3 & 39.0 \\", r"\bottomrule", r"\end{tabular}",
+        r"\begin{tabular}{lrrr}", r"\toprule", r"arm & step & mean reward of the answers & seeds \\", r"\midrule",
+        r"PQ & 0 & 31.0 & 1 \\", r"PQ & 1 & 39.0 & 1 \\", r"PQ & 2 & 31.0 & 1 \\", r"PQ & 3 & 39.0 & 1 \\",
+        r"\bottomrule", r"\end{tabular}",
     ]  # fmt: skip
     assert sorted(file.name for file in path.parent.iterdir()) == ["ablation_pass_at_k.csv", "ablation_reward.tex"]
 
@@ -296,45 +289,6 @@ def test_paired_gaps_are_those_of_the_paired_test_on_the_chosen_seeds(study):
     assert shown.page == [f"Nothing to show: {VIEWS['gaps'].empty}"]
 
 
-# ------------------------------------------------------------------ problems
-
-
-def test_problem_browser_follows_its_controls(study):
-    shown = Explorer(study)
-    header = ["data set", "reward (points)", "question", "answer", "topic", "label"]
-    right, wrong = (["0", "-0.5", SUMS + "42 + 9 =", answer, "chain_sum"] for answer in ("51", "41"))
-    odd = ["1", "-0.5", "<script>alert(1)</script>", "<b>7</b>", "", "ill_posed"]
-    assert table(shown.written.page()) == [header, [*right, "correct"], [*wrong, "arithmetic"], odd]
-    drawn = leaves(shown.written)[-1].value
-    assert "&lt;script&gt;" in drawn and "<script>" not in drawn and "<b>" not in drawn
-    shown.browse(dataset=1)
-    assert table(shown.written.page())[1:] == [odd]
-    shown.browse(dataset="all", label="arithmetic")
-    assert table(shown.written.page())[1:] == [[*wrong, "arithmetic"]] and shown.written.page()[0] == "1 of 3 problems"
-    shown.browse(round=2)
-    assert shown.written.page() == ["None of these 2 problems is labelled arithmetic."]
-    shown.browse(label="correct")
-    assert table(shown.written.page())[1:] == [["0", "+1.0", *right[2:], "correct"]]
-    shown.browse(arm="n_half")
-    assert table(shown.written.page())[1:] == [["0", "+1.0", *right[2:], "correct"]]
-    shown.browse(seed=1)  # of which the sweep has no run
-    assert shown.written.page()[0].startswith("No problem was written there")
-
-
-def test_only_what_is_shown_is_judged_and_by_the_given_judge(study):
-    judged = []
-
-    def judge(problems):
-        judged.append([problem.question for problem in problems])
-        return [Verdict("logic")] * len(problems)
-
-    shown = Explorer(study, judge=judge)
-    assert judged == [[question for pairs in WRITTEN.values() for question, _ in pairs]]
-    assert [row[-1] for row in table(shown.written.page())] == ["label", "logic", "logic", "logic"]
-    shown.browse(dataset=1)
-    assert judged[1:] == [["<script>alert(1)</script>"]]
-
-
 # ------------------------------------------------------------------ the folder, and text as text
 
 
@@ -344,12 +298,11 @@ def test_an_unfinished_study_shows_what_there_is(tmp_path):
     for view in VIEWS:
         shown.choose(view=view)
         assert shown.page == [NOTHING]
-    assert shown.written.page()[0].startswith("No problem was written there")
     write_run(tmp_path / "grounded" / "seed0", 0)
     shown = Explorer(tmp_path)
     assert shown.page == [NOTHING]
     shown.choose(view="teachers")
-    assert charts(shown.page) and len(shown.table) == 3 and len(table(shown.written.page())) == 4
+    assert charts(shown.page) and len(shown.table) == 3
 
 
 def test_a_folder_without_a_study_is_refused(tmp_path):

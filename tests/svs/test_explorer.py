@@ -123,9 +123,9 @@ def test_curves_show_the_chosen_arms_and_name_the_others(tables):
     assert charts(page) and page[1] == "Not measured there: Base (no training)."
     head, *found = table(page)
     assert head[0] == "arm" and "nats" in head[3] and {row[0] for row in found} == {"RLVR", "SvS"}
-    assert found[-1] == ["SvS", "3", "45", "0.360 ± 0.014", "2"]
+    assert found[-1] == ["SvS", "3", "45.0", "0.360 ± 0.014", "2"]
     accuracy = table(svs_views.curves_page(tables, "accuracy", ("svs",)))
-    assert accuracy[1] == ["SvS", "0", "0", "12.5 ± 17.7", "2"]
+    assert accuracy[1] == ["SvS", "0", "0.0", "12.5 ± 17.7", "2"]
     assert table(svs_views.curves_page(tables, "entropy", ("svs",), smoothing=3))[1][3].startswith("0.460")
 
 
