@@ -4,16 +4,19 @@ This is the only place that knows which model a name means: "nano" is the one sh
 a local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
 """
 
-from dataclasses import dataclass, replace
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from soar_lib.runs import folder_of
-from soar_lib.settings.student import BaseSettings
+from soar_lib.settings.student import BaseSettings, template_arguments
 from soar_lib.settings.values import ConfigError
+from soar_lib.verifier.spelling import THINK, unfinished
 
+ADVICE = "raise max_new_tokens, or set template = ['enable_thinking=false'] where the model can do without"
 NANO = Path(__file__).parent.parent / "nano" / "weights"
 
 
@@ -29,12 +32,28 @@ class Base:
     stop: tuple[int, ...]
     graphs: bool = False  # decoding steps are recorded as CUDA graphs and replayed (graphs.py)
     start: Any = None  # the adapter (lora.Adapters of one slot) that stands for the untrained model; None: no adapter
+    template: dict[str, Any] = field(default_factory=lambda: _template(BaseSettings()))  # the chat template's arguments
     engine: Any = None  # with the backend "vllm": the vllm.Engine that completes prompts in the model's place
 
     def encode(self, messages: list[dict]) -> list[int]:
         """Token ids of chat messages, ending where the assistant's answer begins."""
         options = dict(add_generation_prompt=True, tokenize=True, return_dict=False)
-        return self.tokenizer.apply_chat_template(messages, **options)
+        return self.tokenizer.apply_chat_template(messages, **options, **self.template)
+
+    @property
+    def begins(self) -> str:
+        """How a completion begins in the prompt already: <think>, where the chat template opens one, or nothing."""
+        options = dict(add_generation_prompt=True, tokenize=False)
+        prompt = self.tokenizer.apply_chat_template([{"role": "user", "content": ""}], **options, **self.template)
+        return THINK if unfinished(prompt) else ""
+
+    def texts(self, rows: list[list[int]]) -> list[str]:
+        """Completions' tokens as text, special ones skipped, with the <think> that their prompt opened. Warns where
+        most end inside a thought."""
+        found = [self.begins + text for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
+        if 2 * sum(map(unfinished, found)) > len(found):
+            warnings.warn(f"most completions of {self.name} end inside <think>: their boxes earn nothing; {ADVICE}")
+        return found
 
 
 def load(
@@ -75,11 +94,11 @@ def load_for(config: BaseSettings, device: str | torch.device | None = None) -> 
     """The base that a command's settings name, with the adapter it starts from; `device` as for `load`."""
     base = load(config.model, device, None, config.backend, config.four_bit, config.remote_code, config.graphs)
     if not config.start:
-        return base
+        return replace(base, template=_template(config))
     from soar_lib.engine import lora
 
     folder = Path(folder_of(config.start)).expanduser()
-    base = replace(base, start=lora.load_start(folder, base.name, base.model))
+    base = replace(base, start=lora.load_start(folder, base.name, base.model), template=_template(config))
     for part in (config, *(vars(config)[name] for name in ("student", "teacher") if name in vars(config))):
         if "rank" in vars(part):  # an error before anything is written
             lora.begin(base, part, torch.Generator())
@@ -90,6 +109,10 @@ def choose_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 on a GPU that computes in it, float32 elsewhere: older ones, such as a T4, only emulate it, slowly."""
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if native else torch.float32
+
+
+def _template(config: BaseSettings) -> dict[str, Any]:
+    return template_arguments(config.date_string, config.template)
 
 
 def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:

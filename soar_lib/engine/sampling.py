@@ -60,10 +60,10 @@ def concatenate(parts: list[Samples]) -> Samples:
 
 
 def decode(base: Base, samples: Samples) -> list[str]:
-    """The completions as text, special tokens skipped."""
+    """The completions as text; see `Base.texts`."""
     lengths = samples.mask.sum(1).tolist()
     ids = [row[:length] for row, length in zip(samples.completion.tolist(), lengths, strict=True)]
-    return base.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return base.texts(ids)
 
 
 def cut_off(base: Base, samples: Samples) -> torch.Tensor:

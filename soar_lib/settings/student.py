@@ -4,8 +4,10 @@ Each comment says where SOAR states a value (Table 3, sections B.2 to B.8), and 
 we chose and why.
 """
 
+import json
 import tomllib
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from functools import cache, reduce
 from operator import or_
 from pathlib import Path
@@ -55,8 +57,10 @@ def preset(name: str, kind: type, **changes: Any) -> Any:
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
 BACKENDS = ("transformers", "unsloth", "vllm")  # engine/backends.py says what each is
+DATE = "%d %b %Y"  # as Llama 3's chat template prints it
 ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
+TEMPLATE_OWN = ("messages", "add_generation_prompt", "tokenize", "return_dict", "date_string", "strftime_now")
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 
 
@@ -148,14 +152,37 @@ class BaseSettings:
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
     start: str = ""  # open; a PEFT folder: teacher and students begin with this adapter, not with the bare model
     graphs: bool = False  # open; decoding steps as CUDA graphs (engine/graphs.py): changes speed
+    date_string: str = "26 Jul 2024"  # open; what chat templates that print today's date (Llama 3's) print instead
+    template: tuple[str, ...] = ("enable_thinking=false",)  # open; NAME=VALUE for the chat template; most ignore it
 
     presets = {}  # name: changes; without annotation, so no setting
 
     def __post_init__(self) -> None:
         require_one_of(self, backend=BACKENDS)
+        template_arguments(self.date_string, self.template)
 
 
 BASE_SETTINGS = tuple(item.name for item in fields(BaseSettings))  # the same in all that belongs together
+
+
+def template_arguments(date: str, given: tuple[str, ...]) -> dict[str, Any]:
+    """What a chat template is given beside the messages: the day, which would else be today's, and `given`, each
+    NAME=VALUE with the value as JSON where it is JSON. Raises ConfigError."""
+    try:
+        day = datetime.strptime(date, DATE)
+    except ValueError as error:
+        raise ConfigError(f"date_string = {date!r}: must be a day as 26 Jul 2024 is written") from error
+    arguments = {"date_string": date, "strftime_now": day.strftime}
+    for text in given:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (equals and name.isidentifier()) or name in TEMPLATE_OWN:
+            known = ", ".join(TEMPLATE_OWN)
+            raise ConfigError(f"template = {text!r}: must be NAME=VALUE, where NAME is none of {known}")
+        try:
+            arguments[name] = json.loads(value)
+        except ValueError:
+            arguments[name] = value
+    return arguments
 
 
 # ------------------------------------------------------------------ students and filtering

@@ -24,6 +24,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,7 +56,8 @@ def learn(
     rows = [dict(prompt=student_messages(problem.question), gold=problem.answer) for problem in asked]
     tokenizer = copy.deepcopy(base.tokenizer)  # TRL sets padding and may align special tokens
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(base.pad)
-    kind, log = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[settings.advantage], _Log(settings, reward, tell, base.stop)
+    tokenizer.apply_chat_template = partial(tokenizer.apply_chat_template, **base.template)
+    kind, log = {"rloo": RLOOTrainer, "grpo": GRPOTrainer}[settings.advantage], _Log(settings, reward, tell, base)
     with _put_back(base), _as_peft(base, start) as model, tempfile.TemporaryDirectory() as folder:
         trainer = kind(
             model, log.reward_of_trl, arguments(settings, key, base.device, folder), Dataset.from_list(rows),
@@ -163,13 +165,13 @@ def _put_back(base: Base) -> Iterator[None]:
 class _Log(TrainerCallback):
     """Pays for completions and tells what each step gave."""
 
-    def __init__(self, settings: StudentSettings, reward: Callable, tell: Callable, stop: tuple[int, ...]):
-        self.settings, self.reward, self.tell, self.stop = settings, reward, tell, stop
+    def __init__(self, settings: StudentSettings, reward: Callable, tell: Callable, base: Base):
+        self.settings, self.reward, self.tell, self.stop, self.begins = settings, reward, tell, base.stop, base.begins
         self.drawn: tuple[torch.Tensor, dict[str, torch.Tensor]] = ()
 
     def reward_of_trl(self, completions, completion_ids, gold, **_) -> list[float]:
         """TRL's call: all completions of a step, problem by problem."""
-        values = self.reward(gold, [messages[0]["content"] for messages in completions])
+        values = self.reward(gold, [self.begins + messages[0]["content"] for messages in completions])
         length, cut = zip(*((len(ids), ids[-1] not in self.stop) for ids in completion_ids), strict=True)
         sampling.count(len(length), sum(length), {str(self.settings.max_new_tokens): [len(cut), sum(cut)]})
         rewards = torch.tensor(values, dtype=torch.float32).view(1, -1, self.settings.group)

@@ -17,6 +17,7 @@ CORRECTION = re.compile(
     r"\b(?:rather|no|not|wait|actually|instead|sorry|mean|correct\w*|should|better)\b", re.IGNORECASE
 )
 
+THINK = "<think>"  # before the thoughts of models that reason; </think> ends them
 MAX_CHARACTERS = 2000  # no answer is as long; beyond nothing is cleaned or read
 PLAIN = re.compile(r"(?:[-+*/^(),\d]|\.(?!\.)|(?<![\d ]) | (?!\d)|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))*")
 WORD = r"(?![a-zA-Z])"
@@ -186,13 +187,23 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
     return found
 
 
+def unfinished(text: str) -> bool:
+    """Whether a text ends inside a <think> that nothing closes: what stands in it is no answer yet.
+
+    >>> unfinished("<think> a </think> b"), unfinished("<think> a </think> <think> b")
+    (False, True)
+    """
+    return text.rfind(THINK) > text.rfind("</think>")
+
+
 def extract_boxed(text: str) -> str | None:
-    r"""The stripped content of the last balanced \boxed{} or \fbox{}; None where there is none or it is empty.
+    r"""The stripped content of the last balanced \boxed{} or \fbox{}; None where there is none, it is empty, or the
+    text is an unfinished thought.
 
     >>> extract_boxed("\\boxed{4}, no: \\boxed{\\frac{1}{2}}")
     '\\frac{1}{2}'
     """
-    found = boxes(text)
+    found = [] if unfinished(text) else boxes(text)
     return found[-1][2].strip() or None if found else None
 
 
@@ -201,7 +212,7 @@ def boxed_answer(text: str) -> str | None:
 
     `\boxed{2} and \boxed{3}` is the list `2,3`; `\boxed{2} wait no, \boxed{3}` is 3.
     """
-    found = boxes(text)
+    found = [] if unfinished(text) else boxes(text)
     if not found or not found[-1][2].strip():
         return None
     contents = [found[-1][2].strip()]

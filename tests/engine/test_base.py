@@ -16,10 +16,11 @@ from soar_lib.cli import commands as cli
 from soar_lib.engine import backends, sampling, update
 from soar_lib.engine import base as bases
 from soar_lib.records import Draw
-from soar_lib.settings.student import FilterConfig
+from soar_lib.settings.student import FilterConfig, template_arguments
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.verifier.verify import extract_boxed
 
 HELLO = [{"role": "user", "content": "2+2"}]
 
@@ -297,3 +298,47 @@ def test_a_gpu_that_only_emulates_bfloat16_gets_float32(monkeypatch, native, dty
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
     assert bases.choose_dtype(torch.device("cuda")) == dtype
     assert bases.choose_dtype(torch.device("cpu")) == torch.float32
+
+
+# ------------------------------------------------------------------ chat templates
+
+DAY = "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+THOUGHTFUL = "<user>{{ messages[0]['content'] }}<bot>{% if enable_thinking | default(true) %}<think>{% endif %}"
+
+
+def with_template(text: str, **settings):
+    tokenizer, config = tiny.tokenizer(), SoarConfig(**settings)
+    tokenizer.chat_template = text
+    base = bases.assemble(tiny.model(), tokenizer, "tiny")
+    return replace(base, template=template_arguments(config.date_string, config.template))
+
+
+def test_a_template_that_prints_the_day_prints_the_recorded_one():
+    for template in (DAY + "{{ date_string }}", "{{ strftime_now('%d %b %Y') }}"):
+        assert sampled(with_template(template)) == "26 Jul 2024"
+        assert sampled(with_template(template, date_string="01 Feb 2025")) == "01 Feb 2025"
+    with refused("date_string = 'today': must be a day as 26 Jul 2024"):
+        SoarConfig(date_string="today")
+
+
+def sampled(base) -> str:
+    return base.tokenizer.decode(base.encode(HELLO))
+
+
+def test_further_arguments_reach_the_template_and_its_own_are_refused():
+    thinking = with_template(THOUGHTFUL, template=("enable_thinking=true", "other=some text"))
+    assert thinking.template["other"] == "some text"
+    assert (thinking.begins, with_template(THOUGHTFUL).begins) == ("<think>", "")
+    for text in ("tokenize=false", "date_string=x", "thinking", "a b=1"):
+        with refused(f"template = '{text}': must be NAME=VALUE"):
+            SoarConfig(template=(text,))
+
+
+def test_most_completions_inside_an_unfinished_thought_are_warned_of():
+    base = with_template(THOUGHTFUL, template=("enable_thinking=true",))
+    drawn = sampling.sample(base, None, [base.encode(HELLO)], [0], 4, torch.rand(4, 5), Draw(5))
+    with pytest.warns(UserWarning, match="tiny end inside <think>: their boxes earn nothing; raise max_new_tokens"):
+        texts = sampling.decode(base, drawn)
+    assert all(text.startswith("<think>") for text in texts)
+    assert all(extract_boxed(text + "\\boxed{4}") is None for text in texts)
+    assert all(extract_boxed(text + "</think> \\boxed{4}") == "4" for text in texts)
