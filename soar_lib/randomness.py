@@ -8,6 +8,8 @@ import hashlib
 
 import torch
 
+CDF_BLOCK = 512  # tokens whose probabilities are added up first
+
 Key = tuple[int | str, ...]
 
 
@@ -25,3 +27,40 @@ def generator(*key: int | str) -> torch.Generator:
 def uniforms(shape: tuple[int, ...], *key: int | str) -> torch.Tensor:
     """Uniform numbers in [0, 1), float32 on CPU, of the given shape."""
     return torch.rand(shape, generator=generator(*key))
+
+
+def choose_tokens(
+    logits: torch.Tensor, uniforms: torch.Tensor | None, temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens [N] and their log-probabilities [N] from logits [N, V]: inverse CDF, or the most likely for None."""
+    if temperature != 1.0:
+        logits = logits.float() / temperature
+    probability = torch.softmax(logits, -1, dtype=torch.float32)
+    token = logits.argmax(-1) if uniforms is None else _inverse_cdf(probability, uniforms.to(probability))
+    return token, probability.gather(-1, token[:, None])[:, 0].log()
+
+
+def _inverse_cdf(probability: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """The first token [N] at which the cumulative probability [N, V] exceeds u: the block of CDF_BLOCK tokens first, by
+    the blocks' sums, so that a vocabulary of 150,000 is added up but once."""
+    size = probability.shape[-1]
+    if size <= CDF_BLOCK:
+        return _first_above(probability.cumsum(-1), uniforms[:, None])[0][:, 0]
+    whole = size - size % CDF_BLOCK
+    sums = probability[:, :whole].unflatten(1, (-1, CDF_BLOCK)).sum(-1)
+    sums = torch.cat([sums, probability[:, whole:].sum(-1, keepdim=True)], 1)
+    total = sums.cumsum(-1)
+    block, sought = _first_above(total, uniforms[:, None])
+    own = sums.gather(1, block)
+    column = block * CDF_BLOCK + torch.arange(CDF_BLOCK, device=block.device)
+    within = probability.gather(1, column.clamp(max=size - 1)).masked_fill_(column >= size, 0.0)
+    place, _ = _first_above(within.cumsum(-1), ((sought - (total.gather(1, block) - own)) / own).clamp(min=0))
+    return (block * CDF_BLOCK + place)[:, 0]
+
+
+def _first_above(total: torch.Tensor, share: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first place [N, 1] where a running total [N, K] exceeds a share [N, 1] of its end, and that value: below the
+    end, so that rounding can neither miss it nor reach a place that adds nothing."""
+    end = total[:, -1:]
+    sought = torch.minimum(share * end, end.nextafter(torch.zeros_like(end)))
+    return torch.searchsorted(total, sought, right=True), sought
