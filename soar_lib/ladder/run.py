@@ -42,10 +42,10 @@ from soar_lib.randomness import generator
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Problem, Score
 from soar_lib.runs import RunError
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.student import by_trl
+from soar_lib.settings.student import by_trl, check_trainer
 from soar_lib.settings.values import ConfigError
 from soar_lib.student import train as student
-from soar_lib.student.train import Lesson, StudentReward, check_trainer
+from soar_lib.student.train import Lesson, StudentReward
 
 RL_ARMS = ("originals", "one_level", "ladder", "majority")  # of one student per seed
 MEASURED = ("reward", "top_reward", "length", "cut", "signal", "grad_norm", "kl")

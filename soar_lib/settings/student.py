@@ -5,6 +5,7 @@ we chose and why.
 """
 
 import json
+import os
 import tomllib
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -16,6 +17,7 @@ from typing import Any
 from soar_lib.records import Draw
 from soar_lib.settings.values import (
     ConfigError,
+    first_line,
     flat,
     from_values,
     require,
@@ -231,6 +233,26 @@ def by_trl(config: BaseSettings) -> bool:
     """Whether TRL's trainers train the students, one after another."""
     student = vars(config).get("student")
     return student is not None and student.trainer == "trl"
+
+
+def check_trainer(settings: StudentSettings) -> None:
+    """Raise ConfigError where the settings ask for TRL and it cannot be used here; imports it only then."""
+    if settings.trainer != "trl":
+        return
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise ConfigError(
+            f"student.trainer = 'trl': {processes} processes would write one run folder; start one "
+            "(accelerate launch --num_processes 1 -m soar_lib ...)"
+        )
+    try:
+        from peft import get_peft_model  # noqa: F401
+        from trl import GRPOTrainer, RLOOTrainer  # noqa: F401
+    except Exception as error:  # absent, or whatever a version for another transformers or torch raises
+        raise ConfigError(
+            f"student.trainer = 'trl': trl cannot be imported ({type(error).__name__}: {first_line(error)}); "
+            'install the versions that pyproject.toml pins (pip install "soar-lib"), or set student.trainer = "stack"'
+        ) from error
 
 
 @dataclass(frozen=True)

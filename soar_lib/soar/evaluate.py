@@ -30,12 +30,12 @@ from soar_lib.measure.quality import Judge, exact
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.student import StudentSettings, by_trl
+from soar_lib.settings.student import StudentSettings, by_trl, check_trainer
 from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source, row_name
-from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
+from soar_lib.soar.evaluate_settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.student.rewards import student_rewards
-from soar_lib.student.train import HERE, InnerLoop, Lesson, check_trainer
+from soar_lib.student.train import HERE, InnerLoop, Lesson
 
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 

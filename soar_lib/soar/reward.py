@@ -78,9 +78,8 @@ def intrinsic(step: OuterStep) -> Measured:
     keys = [(config.seed, "intrinsic", step.number)]
     success = student.accuracy(step.base, baseline, written, draw, config.intrinsic_samples, keys)[0]
     known = student.accuracy(step.base, baseline, step.reward_set, draw)
-    each = [rewards.intrinsic_reward(share) for share in success.double().tolist()]
-    size = config.dataset_size
-    gains = tuple((fmean(each[k * size : (k + 1) * size]),) for k in range(len(step.datasets)))
+    each = map(rewards.intrinsic_reward, success.double().tolist())
+    gains = tuple((fmean([next(each) for _ in problems]),) for problems in step.datasets)
     return Measured(gains, known.double().mean().item())
 
 

@@ -254,9 +254,8 @@ def read_rounds(folder: str | Path) -> list[Round]:
 
 def promotion_questions(folder: str | Path) -> list[SyntheticProblem]:
     """D_best (PQ): the data sets whose students were promoted, in order of promotion."""
-    folder = Path(folder)
     best = {(record.round, record.chosen[0]) for record in read_rounds(folder) if record.chosen}
-    written = (SyntheticProblem(**row) for row in runs.read_jsonl(folder / "problems.jsonl"))
+    written = (SyntheticProblem(**row) for row in runs.read_jsonl(Path(folder) / "problems.jsonl"))
     return [problem for problem in written if (problem.round, problem.dataset) in best]
 
 

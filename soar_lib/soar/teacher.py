@@ -3,14 +3,9 @@
 SOAR sections 3.2 and B.2. Completions that do not parse (tags, box, answer) are dropped and drawn again without
 penalty: leave-one-out advantages sum to zero, so the acceptance rate drops out of the gradient (Proposition 1).
 The paper gives no cap on the drawing; we stop after `max_attempts` completions per problem wanted.
-
-With two turns (the ablation of D.3) the first turn's completion counts up to `</question>`, and in the second turn the
-teacher answers its own question under the student's prompt (the paper gives no second prompt). The loss takes the
-log-probabilities of both turns: each is a row of samples that carries the data set's advantage. The mean over rows
-halves the loss against a sum over turns, which AdamW does not see.
+With two turns question and answer are completions of their own (turns.py).
 """
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,16 +15,12 @@ from tqdm.auto import tqdm
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
-from soar_lib.engine.sampling import Samples, concatenate, cut_off, decode, sample
+from soar_lib.engine.sampling import Samples, concatenate
 from soar_lib.engine.update import Learner, advantages, update
-from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
-from soar_lib.randomness import Key, uniforms
-from soar_lib.records import Draw, SyntheticProblem
+from soar_lib.randomness import Key
+from soar_lib.records import SyntheticProblem
 from soar_lib.runs import RunError
 from soar_lib.soar.settings import TeacherSettings
-from soar_lib.verifier.verify import extract_boxed, parses
-
-TAGS = ("<question>", "</question>", "<answer>", "</answer>")
 
 
 class TeacherError(RunError):
@@ -49,35 +40,6 @@ class Proposal:
     cut: int = 0
 
 
-def read(text: str, forgive_tags: bool = False) -> tuple[str, str] | str:
-    r"""(question, answer) of a completion, or the reason why it is dropped (SOAR B.2, the format filter).
-
-    >>> read(r"<question>1 + 1 = ?</question><answer>\boxed{2}</answer>")
-    ('1 + 1 = ?', '2')
-    >>> read("<question>1 + 1 = ?<question><answer>2</answer>"), read("<question>1?</question><answer>2</answer>")
-    ('question tags', 'box')
-    >>> read(r"<question>1 + 1 = ?<question><answer>\boxed{2}<answer>", forgive_tags=True)
-    ('1 + 1 = ?', '2')
-    """
-    question, answer = (tagged(text, tag, forgive_tags) for tag in ("question", "answer"))
-    return "question tags" if question is None else _answered(question, answer)
-
-
-def _answered(question: str, text: str | None) -> tuple[str, str] | str:
-    """The second half of the filter: a question that is one, and a box that parses, in the answer's tags or in the
-    second of two turns. A question that gives its own answer away asks nothing."""
-    if any(tag in question for tag in TAGS):
-        return "tags in the question"
-    if text is None:
-        return "answer tags"
-    box = extract_boxed(text)
-    if box is None:
-        return "box"
-    if not parses(box):
-        return "answer does not parse"
-    return "answer in the question" if extract_boxed(question) == box else (question, box)
-
-
 def propose(
     base: Base, adapters: Adapters, count: int, settings: TeacherSettings, key: Key, progress: bool = False
 ) -> Proposal:
@@ -87,11 +49,13 @@ def propose(
     shows from the first draw on how many parse and why the others do not. Raises `TeacherError` when `max_attempts`
     completions per problem were not enough.
     """
+    from soar_lib.soar.turns import one_turn, two_turns  # here: what an import of a run need not wait for
+
     problems: list[SyntheticProblem] = []
     parts: list[Samples] = []
     rejected: Counter = Counter()
     attempts, cut, limit = 0, 0, settings.max_attempts * count
-    write = _one_turn if settings.turns == 1 else _two_turns
+    write = one_turn if settings.turns == 1 else two_turns
     with tqdm(total=count, desc="teacher", unit="problem", leave=False, disable=not progress) as bar:
         while len(problems) < count:
             if attempts >= limit:
@@ -113,72 +77,6 @@ def propose(
             bar.set_postfix_str(_rate(len(problems), attempts, rejected), refresh=False)
             bar.update(len(problems) - bar.n)
     return Proposal(problems, concatenate(parts), attempts, rejected, cut)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """What a completion is to the filter: (question, answer) or the reason to drop it, its text, its rows of samples,
-    and whether it was cut off."""
-
-    found: tuple[str, str] | str
-    text: str
-    rows: list[int]
-    cut: bool
-
-
-def _one_turn(
-    base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
-) -> tuple[Samples, list[Draft]]:
-    prompt = base.encode(teacher_messages())
-    samples = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
-    ended = zip(decode(base, samples), cut_off(base, samples).tolist(), strict=True)
-    return samples, [
-        Draft(read(text, settings.forgive_tags), text, [row], cut) for row, (text, cut) in enumerate(ended)
-    ]
-
-
-def _two_turns(
-    base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
-) -> tuple[Samples, list[Draft]]:
-    """The question, cut after its closing tag, then an answer to each question that has its tags."""
-    prompt = base.encode(teacher_messages())
-    first = _draw(base, adapters, [prompt] * len(indices), settings, [(*key, index) for index in indices])
-    cut, first = cut_off(base, first).tolist(), _cut(base, first, "</question>")
-    texts = decode(base, first)
-    asked = {row: question for row, text in enumerate(texts) if (question := tagged(text, "question"))}
-    drafts = [Draft("question tags", text, [], end) for text, end in zip(texts, cut, strict=True)]
-    if not asked:
-        return first, drafts
-    prompts = [base.encode(student_messages(question)) for question in asked.values()]
-    second = _draw(base, adapters, prompts, settings, [(*key, indices[row], "answer") for row in asked])
-    answers = zip(asked.items(), decode(base, second), cut_off(base, second).tolist(), strict=True)
-    for place, ((row, question), text, end) in enumerate(answers):
-        drafts[row] = Draft(_answered(question, text), f"{texts[row]}\n{text}", [row, len(texts) + place], end)
-    return concatenate([first, second]), drafts
-
-
-def _draw(
-    base: Base, adapters: Adapters, prompts: list[list[int]], settings: TeacherSettings, keys: list[Key]
-) -> Samples:
-    """One completion of each prompt, each from its own key."""
-    numbers = torch.stack([uniforms((settings.max_new_tokens,), *key) for key in keys])
-    slots = [0] * len(prompts)
-    return sample(base, adapters, prompts, slots, 1, numbers, Draw(settings.max_new_tokens, settings.temperature))
-
-
-def _cut(base: Base, samples: Samples, mark: str) -> Samples:
-    """The completions up to the token that completes `mark`; those without it stay whole."""
-    mask = samples.mask.clone()
-    for row, (ids, text) in enumerate(zip(samples.completion.tolist(), decode(base, samples), strict=True)):
-        if mark in text:
-            ends = range(1, int(mask[row].sum()) + 1)
-            done = bisect_left(ends, True, key=lambda end: mark in base.tokenizer.decode(ids[:end]))
-            mask[row, ends[done] :] = 0
-    width = int(mask.sum(1).max())
-    mask = mask[:, :width]
-    return replace(
-        samples, completion=samples.completion[:, :width], mask=mask, logprobs=samples.logprobs[:, :width] * mask
-    )
 
 
 def _rate(found: int, attempts: int, rejected: Counter) -> str:
@@ -209,9 +107,9 @@ def learn(
     """One policy-gradient step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows
     in order.
 
-    Every completion of X_k carries A_k = R_k minus the mean of the other rewards, or what else `kind` makes of the
-    rewards (engine/update.py's `advantages`). The KL term, where on, is against
-    the untrained teacher, which is the base. Returns grad_norm, kl and learning_rate.
+    Every completion of X_k carries A_k = R_k minus the mean of the other rewards, or what else `kind` makes of them
+    (engine/update.py's `advantages`). The KL term, where on, is against the base, the untrained teacher. Returns
+    grad_norm, kl and learning_rate.
     """
     advantage = advantages(torch.tensor(rewards), kind).repeat_interleave(len(samples) // len(rewards))
     measured = update(base, learner, samples, advantage, step, temperature)

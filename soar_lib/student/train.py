@@ -12,7 +12,6 @@ promotion students stay close to the promoted baseline. The optimiser's state is
 is thrown away after it.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +26,7 @@ from soar_lib.problems.checks import ANSWER, Check
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import Key, generator, uniforms
 from soar_lib.records import Draw, Problem
-from soar_lib.settings.student import StudentSettings
-from soar_lib.settings.values import ConfigError, first_line
+from soar_lib.settings.student import StudentSettings, check_trainer
 
 StudentReward = Callable[[list[str], list[str]], list[float]]  # of answers and responses, one number per response
 Watch = Callable[[int, dict, Adapters | None], None]  # told step, metrics and the students, None where out of sight
@@ -161,26 +159,6 @@ def merge(rows: Sequence[dict]) -> dict:
 # ------------------------------------------------------------------ by TRL
 
 
-def check_trainer(settings: StudentSettings) -> None:
-    """Raise ConfigError where the settings ask for TRL and it cannot be used here; imports it only then."""
-    if settings.trainer != "trl":
-        return
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if processes > 1:
-        raise ConfigError(
-            f"student.trainer = 'trl': {processes} processes would write one run folder; start one "
-            "(accelerate launch --num_processes 1 -m soar_lib ...)"
-        )
-    try:
-        from peft import get_peft_model  # noqa: F401
-        from trl import GRPOTrainer, RLOOTrainer  # noqa: F401
-    except Exception as error:  # absent, or whatever a version for another transformers or torch raises
-        raise ConfigError(
-            f"student.trainer = 'trl': trl cannot be imported ({type(error).__name__}: {first_line(error)}); "
-            'install the versions that pyproject.toml pins (pip install "soar-lib"), or set student.trainer = "stack"'
-        ) from error
-
-
 def _train_by_trl(
     base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,
     watch: Watch | None,
@@ -233,14 +211,9 @@ def accuracy(
 
 
 def own_accuracy(
-    base: Base,
-    adapters: Adapters,
-    problems: Sequence[Problem],
-    draw: Draw,
-    samples: int,
-    keys: Sequence[Key],
+    base: Base, adapters: Adapters, problems: Sequence[Problem], draw: Draw, samples: int, keys: Sequence[Key],
     check: Check = ANSWER,
-) -> torch.Tensor:
+) -> torch.Tensor:  # fmt: skip
     """Share of right answers [S] of slot s on problems[s] alone, in `samples` samples from the random key keys[s]."""
     numbers = torch.cat([uniforms((samples, draw.max_new_tokens), *key, "accuracy") for key in keys])
     drawn = _sample(base, adapters, problems, list(range(adapters.size)), samples, numbers, draw)

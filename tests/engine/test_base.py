@@ -19,7 +19,8 @@ from soar_lib.records import Draw
 from soar_lib.settings.student import FilterConfig, template_arguments
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.verifier.verify import extract_boxed
 
 HELLO = [{"role": "user", "content": "2+2"}]

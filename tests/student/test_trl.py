@@ -25,18 +25,15 @@ from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.prompts import student_messages
 from soar_lib.settings.cost import describe_cost
 from soar_lib.settings.memory import check_memory
-from soar_lib.settings.student import (
-    OptimiserSettings,
-    StudentSettings,
-    preset,  # fmt: skip
-)
+from soar_lib.settings.student import OptimiserSettings, StudentSettings, check_trainer, preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student import trl as trl_student
-from soar_lib.student.train import Lesson, check_trainer, train
+from soar_lib.student.train import Lesson, train
 from tests.student.test_train import TWO, letters, problems
 
 ARMS = ("base", "hard_only", "grounded_t")
