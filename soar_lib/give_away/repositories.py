@@ -102,7 +102,7 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
 
 def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "", against: Sequence[str] = ()) -> Path:
     """Write hard train and hard test of a finished filter run into `folder`, with data set card and contamination
-    report; returns it. `licence` is the pool's, which may be left out where problems/hub.py or the package states it.
+    report; returns it. `licence` is the pool's, which may be left out where problems/hub.toml or the package states it.
     Raises as `questions_repository`."""
     train, test = hard_sets(filtered)
     config = from_values(FilterConfig, runs.read_json(Path(filtered) / "config.json"))

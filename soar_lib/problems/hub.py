@@ -10,6 +10,7 @@ The sets overlap: `likeness.overlap` says by how much, and HARP holds problems o
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,35 +32,8 @@ class HubSet:
     sha256: str = ""  # `checksum`, of a file with the repository's own records; "": no such file was at hand
 
 
-SETS = {
-    # SOAR section B.5
-    "math_test": HubSet(
-        "DigitalLearningGmbH/MATH-lighteval", "0530c78699ea5e8eb5530600900e1f328b48acad",
-        "data/test-00000-of-00001.parquet", 5000, "MIT",
-        "f05798a47ec5fa7aad80c3aeb24101ce3b6fc5e5f72bb6332367d4aa6d2c298c",
-    ),
-    "harp": HubSet(  # the first release; the file changed later
-        "https://github.com/aadityasingh/HARP", "0dcee5061bfd1b2adf29ab0271ac0e0fddf332c0", "HARD-Math.jsonl.zip",
-        4780, "MIT", "1f900490511fdfd39c56ee49d6f62fa463b99caaf41465def68672fa34912380",
-    ),
-    "olympiadbench": HubSet(  # open-ended, text only, mathematics, English
-        "Hothan/OlympiadBench", "91184b52131e7fc9455fef848035173aea8cc01a",
-        "OlympiadBench/OE_TO_maths_en_COMP/OE_TO_maths_en_COMP.parquet", 674, "Apache-2.0",
-        "10dc3691c047a969ccc0e6533813e30d5a09e78996b6f716f404a6b6f042494d",
-    ),
-    # SvS section 5.1
-    "math500": HubSet(
-        "HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", "test.jsonl", 500,
-        "not stated; MATH is MIT", "72d7b063bfc1fcd8ec9345ec35454e9d8e417e0aa69f0875891191bdcea5013d",
-    ),
-    "aime24": HubSet(
-        "HuggingFaceH4/aime_2024", "2fe88a2f1091d5048c0f36abc874fb997b3dd99a", "data/train-00000-of-00001.parquet",
-        30, "not stated; problems (c) MAA",
-    ),
-    "aime25": HubSet(
-        "math-ai/aime25", "563bb8404243c5f09de6ec262f2db674fe5bce9b", "test.jsonl", 30, "not stated; problems (c) MAA",
-    ),
-}  # fmt: skip
+_TABLE = tomllib.loads(Path(__file__).with_name("hub.toml").read_text(encoding="utf-8"))
+SETS = {name: HubSet(**row) for name, row in _TABLE.items()}
 
 
 def find(name: str) -> HubSet | None:

@@ -21,7 +21,7 @@ GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
 def load(name: str | Path, *, seed: int = 0, size: int | None = None, **parameters) -> list[Problem]:
-    """The problems of a JSONL file, of a benchmark in its public home ("hub:math_test"; hub.py lists them), of the
+    """The problems of a JSONL file, of a benchmark in its public home ("hub:math_test"; hub.toml lists them), of the
     embedded world ("nano"; "nano-transfer", the family that no pool holds; "nano-integrals", its integrals alone) or of
     a reasoning-gym family ("rg:chain_sum").
 

@@ -7,6 +7,8 @@ User/Assistant transcript; we use the chat template because instruct models are 
 """
 
 import re
+import tomllib
+from pathlib import Path
 
 SOLVE = "Solve the problem. Reason step by step, then state the final answer as \\boxed{answer}."
 
@@ -21,60 +23,10 @@ EASIER = (
     "Put it between <question> and </question>."
 )
 
-# In LADDER's paper the model itself first writes a library of transformations, grouped by their effect on difficulty.
-# Here the library is fixed, so that runs of different models are comparable, and each prompt names one persona (the
-# released code lists all of its 45 in every prompt). The paper tried "harder" variants and dropped them.
-EFFECTS = {
-    "easier": "clearly easier to solve than the problem, but of the same kind",
-    "equivalent": "of the same kind and as difficult as the problem, yet different from it",
-}
-TRANSFORMATIONS = {
-    "easier": (
-        "leave out one or more of the terms",
-        "lower the exponents",
-        "replace fractions by whole numbers",
-        "make the coefficients small",
-        "make a leading coefficient 1",
-        "replace a composed function by the function of the plain variable",
-        "replace a product of two functions by one of them",
-        "keep only a part of the denominator, or none of it",
-        "replace a root by a whole power",
-        "replace a logarithm or an exponential by a polynomial",
-        "replace an inverse function by one whose rule is in every table",
-        "choose numbers for which one substitution is enough",
-        "split it into parts and keep the part that is solved at once",
-        "reduce the number of techniques that are needed to one",
-    ),
-    "equivalent": (
-        "change a coefficient to another of the same size",
-        "change a sign",
-        "change an exponent by one",
-        "shift the variable by a constant",
-        "scale the variable by a constant",
-        "exchange sine and cosine, or a function and its hyperbolic counterpart",
-        "exchange an exponential and a power with another base",
-        "expand what is factored, or factor what is expanded",
-        "write the terms in another order",
-        "rewrite a quotient as a product with a negative power, or the other way round",
-        "use an identity to write one of the functions differently",
-        "replace a constant by a different constant",
-        "undo or carry out a substitution that leaves the work the same",
-    ),
-}
-PERSONAS = (
-    "Leonhard Euler, who looks for a series behind everything",
-    "Carl Friedrich Gauss, who reduces a problem to its simplest case",
-    "Maria Gaetana Agnesi, who writes for beginners",
-    "Joseph-Louis Lagrange, who trusts algebra and draws no picture",
-    "Pierre-Simon Laplace, who changes the variable first",
-    "Sophie Germain, who looks for a special case that shows the idea",
-    "Augustin-Louis Cauchy, who asks where each step is allowed",
-    "Bernhard Riemann, who sees areas and their pieces",
-    "Sofia Kovalevskaya, who looks for symmetry",
-    "Srinivasa Ramanujan, who guesses the pattern and then proves it",
-    "Emmy Noether, who strips a problem of all that is accidental",
-    "George Polya, who asks for a simpler problem of the same kind",
-)
+_VARIANTS = tomllib.loads(Path(__file__).with_name("variants.toml").read_text(encoding="utf-8"))
+PERSONAS = tuple(_VARIANTS.pop("personas"))
+EFFECTS = {name: part["effect"] for name, part in _VARIANTS.items()}
+TRANSFORMATIONS = {name: tuple(part["transformations"]) for name, part in _VARIANTS.items()}
 
 RECONSTRUCT = (
     "The response below is certainly right. Find the problem it most likely answers: consider its topic, its kind of "
