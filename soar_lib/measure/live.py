@@ -19,7 +19,7 @@ SYMBOLS = {
     "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x",
     "*": "star", "|": "line-ns",
 }  # fmt: skip
-PIXELS = 96  # per inch of a chart
+PIXELS = 92  # per inch of a chart
 
 
 def plain(text: object, width: int = 90) -> str:
