@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from soar_lib.engine.base import choose_dtype
 from soar_lib.settings.memory import Shape, adapter_bytes
+from soar_lib.settings.student import precision
 
 LARGE = {"cuda": (2**30, 8192), "cpu": (2**28, 512)}  # bytes to copy, beyond any cache; rows of the square matrices
 WARM_UP, REPEATS = 3, 10
@@ -40,7 +40,7 @@ class Work:
 
 def measure(device: torch.device) -> Rates:
     """The two ceilings of this machine, in the number format that a base has on it."""
-    dtype, (size, rows) = choose_dtype(device), LARGE[device.type]
+    dtype, (size, rows) = getattr(torch, precision("", "auto", device.type == "cuda")), LARGE[device.type]
     source, target = torch.zeros(2, size // dtype.itemsize, dtype=dtype, device=device)
     copy = 2 * size / _seconds(lambda: target.copy_(source))
     left, right = torch.randn(2, rows, rows, dtype=dtype, device=device)

@@ -30,6 +30,7 @@ from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import derive, generator, uniforms
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.memory import KNOWN, shape_of
+from soar_lib.settings.student import precision
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
@@ -87,7 +88,8 @@ def random_base(model: str, backend: str = "transformers") -> Base:
     config = AutoConfig.for_model(values.pop("model_type"), **values)
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(derive("gpu", "weights"))
-        weights = AutoModelForCausalLM.from_config(config, dtype=base.choose_dtype(device))
+        dtype = getattr(torch, precision("", "auto", device.type == "cuda"))
+        weights = AutoModelForCausalLM.from_config(config, dtype=dtype)
     if backend == "transformers":
         return replace(base.assemble(weights, tokenizer, model), stop=(-1,))
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,13 @@
-"""What travels between the rooms: problems, synthetic problems, rounds and scores, and how completions are drawn.
+"""What travels between the rooms: problems, synthetic problems, rounds and scores, how completions are drawn, and how
+many were.
 
 Every record is a frozen dataclass of plain values, so that it is one line of JSON in a run folder
 (`dataclasses.asdict`) and equal records are equal lines.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 # Sets of problems, each a file NAME.jsonl of a run folder or a `Score.set`. SOAR and LADDER learn from hard train and
@@ -82,3 +86,52 @@ class Score:
     c: int
     rollouts: int  # completions that trained this very student
     set: str = HARD_TEST
+
+
+# ------------------------------------------------------------------ what has been drawn
+
+
+@dataclass
+class Meter:
+    """What has been drawn, sessions and wall time, and the highest peak of memory (bytes) of all sessions. `cut` says
+    by limit (max_new_tokens, as text) how many completions had that limit and how many of them it cut off."""
+
+    rollouts: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    sessions: int = 0
+    peak_bytes: int = 0
+    cut: dict[str, list[int]] = field(default_factory=dict)
+
+
+_running: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+def count(rollouts: int, tokens: int, cut: dict[str, list[int]]) -> None:
+    """Add completions, their tokens and what their limits cut off to the meter that runs, if one does."""
+    meter = _running.get()
+    if meter is not None:
+        meter.rollouts += rollouts
+        meter.tokens += tokens
+        meter.cut = add_cut(meter.cut, cut)
+
+
+def add_cut(*parts: dict[str, list[int]]) -> dict[str, list[int]]:
+    """`Meter.cut` of all the parts together.
+
+    >>> add_cut({"64": [10, 2]}, {"64": [5, 1], "128": [3, 0]})
+    {'64': [15, 3], '128': [3, 0]}
+    """
+    limits = dict.fromkeys(limit for part in parts for limit in part)
+    return {limit: [sum(column) for column in zip(*(part.get(limit, (0, 0)) for part in parts))] for limit in limits}
+
+
+@contextmanager
+def counting() -> Iterator[Meter]:
+    """A meter of its own for what is drawn inside, as one session."""
+    meter = Meter(sessions=1)
+    token = _running.set(meter)
+    try:
+        yield meter
+    finally:
+        _running.reset(token)

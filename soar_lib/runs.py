@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from soar_lib.records import Problem
-from soar_lib.settings.values import differences, to_values
+from soar_lib.settings.student import precision
+from soar_lib.settings.values import differences, folder_of, to_values
 
 if TYPE_CHECKING:  # the command line's checks need not wait for it
     import pandas as pd
@@ -265,20 +266,18 @@ def _create(folder: Path, config: Any) -> None:
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """The settings as config.json holds them: `start` with the hash of the adapter's weights, so that another adapter
-    in the same folder is noticed."""
+    """The settings as config.json holds them: `dtype` as it is here, `start` with the hash of the adapter's weights, so
+    that another adapter in the same folder is noticed."""
 
-    def pinned(name: str, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {inner: pinned(inner, part) for inner, part in value.items()}
-        return f"{folder_of(value)} {_digest(folder_of(value))}" if name == "start" and value else value
+    def pinned(values: dict) -> dict:
+        found = {name: pinned(value) if isinstance(value, dict) else value for name, value in values.items()}
+        if "dtype" in found:
+            found["dtype"] = precision(found["model"], found["dtype"])
+        if folder := folder_of(found.get("start", "")):
+            found["start"] = f"{folder} {_digest(folder)}"
+        return found
 
-    return pinned("", to_values(config))
-
-
-def folder_of(start: str) -> str:
-    """The folder of a setting `start`, as given or as recorded."""
-    return start.partition(" sha256:")[0]
+    return pinned(to_values(config))
 
 
 def _digest(folder: str) -> str:
@@ -290,17 +289,19 @@ def check_same(folder: Path, config: Any) -> None:
     """Raise `RunError` where the run in `folder` began with other settings (one newer than the run had its default).
     Warns of other library versions. Touches nothing."""
     began = read_json(folder / "config.json")
-    changed = differences(_defaults(to_values(type(config)()), began), json.loads(json.dumps(recorded(config))))
+    now = json.loads(json.dumps(recorded(config)))
+    changed = differences(_defaults(to_values(type(config)()), began, now), now)
     if changed:
         raise RunError(f"{folder}: began with other settings ({'; '.join(changed)}); use those or another folder")
     if read_json(folder / "versions.json") != versions():
         warnings.warn(f"{folder}: began with other library versions; results may differ in the last bits", stacklevel=4)
 
 
-def _defaults(values: dict, given: dict) -> dict:
-    """`given`, with what it lacks taken from `values`, group by group."""
-    inner = {name: _defaults(values.get(name, {}), part) for name, part in given.items() if isinstance(part, dict)}
-    return json.loads(json.dumps(values)) | given | inner
+def _defaults(values: dict, given: dict, now: dict) -> dict:
+    """`given`, with what it lacks taken from `values`, group by group; one that names no dtype has that of `now`."""
+    groups = {name: part for name, part in given.items() if isinstance(part, dict)}
+    inner = {name: _defaults(values.get(name, {}), part, now.get(name, {})) for name, part in groups.items()}
+    return json.loads(json.dumps(values)) | {name: now[name] for name in ("dtype",) if name in now} | given | inner
 
 
 def _reopen(folder: Path) -> Run:

@@ -13,6 +13,7 @@ from soar_lib.soar.settings import SoarConfig
 
 TEMPLATE = "<user>{{ messages[0]['content'][-10:] }}{% if add_generation_prompt %}<bot>{% endif %}"
 SETTINGS = {
+    "dtype": "float32",
     "rounds": 4, "repeats": 2, "dataset_size": 4, "reward_set": 12, "reward_samples": 2, "window": 2, "threshold": 0.1,
     "student.max_new_tokens": 12, "student.optimiser.learning_rate": 1e-2, "student.optimiser.kl": 0.01,
     "teacher.max_new_tokens": 64, "teacher.draw": 8,

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from soar_lib.cluster.joining import check_address, choose_count, connect
-from soar_lib.engine import sampling
 from soar_lib.engine.backends import choose_device
 from soar_lib.engine.base import load_for
 from soar_lib.engine.lora import Adapters
-from soar_lib.runs import RunError, folder_of
+from soar_lib.records import count, counting
+from soar_lib.runs import RunError
 from soar_lib.settings.student import BaseSettings
-from soar_lib.settings.values import first_line
+from soar_lib.settings.values import first_line, folder_of
 
 LOSSES = 3  # actors that one slice may cost before it is to blame
 POLL_SECONDS = 1.0
@@ -54,7 +54,7 @@ class Holder:
     def work(self, function: Work, adapters: Adapters | None, arguments: tuple) -> tuple[Any, int, int]:
         """The function's result, and how many completions and tokens it drew."""
         try:
-            with sampling.counting() as counted:
+            with counting() as counted:
                 adapters = adapters and adapters.to(self.base.device)
                 result = function(self.base, adapters, self.told.append, *arguments)
             return result, counted.rollouts, counted.tokens, counted.cut
@@ -158,7 +158,7 @@ def run(
             found, error = _result(call)
             if error is None:
                 results[number], *drawn = found
-                sampling.count(*drawn)
+                count(*drawn)
                 free.append((actor, place))
                 continue
             losses[number] += 1

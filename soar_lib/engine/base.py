@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from soar_lib.runs import folder_of
-from soar_lib.settings.student import BaseSettings, template_arguments
-from soar_lib.settings.values import ConfigError
+from soar_lib.settings.student import BaseSettings, precision, template_arguments
+from soar_lib.settings.values import ConfigError, folder_of
 from soar_lib.verifier.spelling import THINK, unfinished
 
 ADVICE = "raise max_new_tokens, or set template = ['enable_thinking=false'] where the model can do without"
@@ -67,8 +66,8 @@ def load(
 ) -> Base:
     """Load model and tokenizer by name, by one of the backends (backends.py), with `four_bit` as 4-bit weights.
 
-    Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, bfloat16 on a GPU that has
-    it and float32 elsewhere. With `remote_code`, code from the model's repository is run where it has some; with
+    Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, as
+    `precision` says. With `remote_code`, code from the model's repository is run where it has some; with
     `graphs`, decoding steps are recorded as CUDA graphs. Raises FileNotFoundError for a missing folder, ConfigError for
     a model that cannot be had here or cannot chat.
     """
@@ -78,7 +77,7 @@ def load(
 
     source = _source(name)
     device = backends.choose_device(device, backend, four_bit)
-    dtype = dtype or choose_dtype(device)
+    dtype = dtype or getattr(torch, precision(name, "auto", device.type == "cuda"))
     if graphs and device.type != "cuda":
         raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")
     model, tokenizer = backends.read(name, source, device, dtype, backend, four_bit, remote_code)
@@ -92,7 +91,8 @@ def load(
 
 def load_for(config: BaseSettings, device: str | torch.device | None = None) -> Base:
     """The base that a command's settings name, with the adapter it starts from; `device` as for `load`."""
-    base = load(config.model, device, None, config.backend, config.four_bit, config.remote_code, config.graphs)
+    dtype = None if config.dtype == "auto" else getattr(torch, config.dtype)
+    base = load(config.model, device, dtype, config.backend, config.four_bit, config.remote_code, config.graphs)
     if not config.start:
         return replace(base, template=_template(config))
     from soar_lib.engine import lora
@@ -103,12 +103,6 @@ def load_for(config: BaseSettings, device: str | torch.device | None = None) -> 
         if "rank" in vars(part):  # an error before anything is written
             lora.begin(base, part, torch.Generator())
     return base
-
-
-def choose_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a GPU that computes in it, float32 elsewhere: older ones, such as a T4, only emulate it, slowly."""
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if native else torch.float32
 
 
 def _template(config: BaseSettings) -> dict[str, Any]:

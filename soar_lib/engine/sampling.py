@@ -7,10 +7,8 @@ With the back end "vllm" all this is vLLM's part (vllm.py).
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import torch
@@ -20,7 +18,7 @@ from soar_lib.engine.attention import Decoding, Prefill, shared_prompts
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.randomness import choose_tokens
-from soar_lib.records import Draw
+from soar_lib.records import Draw, count
 
 SHRINK = 0.75  # rows are compacted once no more than this share of them is unfinished
 
@@ -70,55 +68,6 @@ def cut_off(base: Base, samples: Samples) -> torch.Tensor:
     """True [N] for each completion that was cut off: its last token is none that ends one."""
     last = samples.completion.gather(1, (samples.mask.sum(1, keepdim=True) - 1).clamp(min=0))[:, 0]
     return torch.isin(last, torch.tensor(base.stop, device=last.device), invert=True)
-
-
-# ------------------------------------------------------------------ what has been drawn
-
-
-@dataclass
-class Meter:
-    """What has been drawn, sessions and wall time, and the highest peak of memory (bytes) of all sessions. `cut` says
-    by limit (max_new_tokens, as text) how many completions had that limit and how many of them it cut off."""
-
-    rollouts: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    sessions: int = 0
-    peak_bytes: int = 0
-    cut: dict[str, list[int]] = field(default_factory=dict)
-
-
-_running: ContextVar[Meter | None] = ContextVar("meter", default=None)
-
-
-def count(rollouts: int, tokens: int, cut: dict[str, list[int]]) -> None:
-    """Add completions, their tokens and what their limits cut off to the meter that runs, if one does."""
-    meter = _running.get()
-    if meter is not None:
-        meter.rollouts += rollouts
-        meter.tokens += tokens
-        meter.cut = add_cut(meter.cut, cut)
-
-
-def add_cut(*parts: dict[str, list[int]]) -> dict[str, list[int]]:
-    """`Meter.cut` of all the parts together.
-
-    >>> add_cut({"64": [10, 2]}, {"64": [5, 1], "128": [3, 0]})
-    {'64': [15, 3], '128': [3, 0]}
-    """
-    limits = dict.fromkeys(limit for part in parts for limit in part)
-    return {limit: [sum(column) for column in zip(*(part.get(limit, (0, 0)) for part in parts))] for limit in limits}
-
-
-@contextmanager
-def counting() -> Iterator[Meter]:
-    """A meter of its own for what is drawn inside, as one session."""
-    meter = Meter(sessions=1)
-    token = _running.set(meter)
-    try:
-        yield meter
-    finally:
-        _running.reset(token)
 
 
 # ------------------------------------------------------------------ sampling

@@ -23,18 +23,19 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from soar_lib.engine.attention import BLOCK
-from soar_lib.engine.base import NANO, choose_dtype
+from soar_lib.engine.base import NANO
 from soar_lib.engine.logprobs import LOGITS
 from soar_lib.engine.lora import TARGETS
-from soar_lib.settings.student import BaseSettings, Phase, by_trl
+from soar_lib.settings.student import BaseSettings, Phase, by_trl, precision
 from soar_lib.settings.values import ConfigError, first_line
 
+BYTES = {"float32": 4, "bfloat16": 2}
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: NF4 with a scale of 8 bits per 64, and theirs of 32 bits per 256
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes per number of a base here, whether a GPU holds it, and the bytes that are free (None: not known)."""
+    """Bytes per number of a base with dtype "auto", whether a GPU holds it, and what is free (None: not known)."""
 
     number: int
     gpu: bool
@@ -77,13 +78,13 @@ def here() -> Machine:
     """How this machine would hold a base. Main memory that a new program can have is what Linux tells."""
     if torch.cuda.is_available():
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, of what was freed before
-        return Machine(choose_dtype(torch.device("cuda")).itemsize, True, torch.cuda.mem_get_info()[0] + kept)
+        return Machine(BYTES[precision("")], True, torch.cuda.mem_get_info()[0] + kept)
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             lines = dict(line.split(":") for line in file)
-        return Machine(4, False, int(lines["MemAvailable"].split()[0]) * 1024)
+        return Machine(BYTES[precision("")], False, int(lines["MemAvailable"].split()[0]) * 1024)
     except (OSError, KeyError):
-        return Machine(4, False, None)
+        return Machine(BYTES[precision("")], False, None)
 
 
 # The paper's model by its public config.json, which is behind a licence: predicted before it is downloaded.
@@ -206,6 +207,8 @@ def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Mac
     if config.backend == "vllm":
         raise ConfigError("memory not predicted: not worked out for backend = 'vllm', which holds the weights twice")
     number = (machine or here()).number
+    if config.dtype != "auto" or config.model == "nano":
+        number = BYTES[precision(config.model, config.dtype)]
     return max((hold(config, phase, number) for phase in config.phases(problems, runs)), key=lambda held: held.total)
 
 

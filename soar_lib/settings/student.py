@@ -61,6 +61,7 @@ CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
 BACKENDS = ("transformers", "unsloth", "vllm")  # engine/backends.py says what each is
 DATE = "%d %b %Y"  # as Llama 3's chat template prints it
 ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
+DTYPES = ("auto", "float32", "bfloat16")
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
 TEMPLATE_OWN = ("messages", "add_generation_prompt", "tokenize", "return_dict", "date_string", "strftime_now")
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
@@ -88,6 +89,21 @@ class OptimiserSettings:
         require(self, "schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
         betas = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         require(self, "betas", betas, "two numbers in [0, 1)")
+
+
+def precision(model: str, dtype: str = "auto", gpu: bool | None = None) -> str:
+    """The name of the numbers that a base is held in: `dtype`, or for "auto" bfloat16 where torch says that the device
+    computes in it (a T4 only emulates it, slowly). nano is always float32, so that its runs repeat on every machine.
+    `gpu` None: where torch finds one. Adapters, their optimiser, softmax and log-probabilities are float32 always."""
+    if dtype != "auto" or model == "nano":
+        return "float32" if dtype == "auto" else dtype
+    import torch  # here, so that the command line's checks need not wait for it
+
+    if torch.cuda.is_available() if gpu is None else gpu:
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if native else "float32"
 
 
 # ------------------------------------------------------------------ what a command says of itself
@@ -150,6 +166,7 @@ class BaseSettings:
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # SOAR section 4.1, and LADDER's; any causal model that can chat
     backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
+    dtype: str = "auto"  # of the base; "auto": bfloat16 where the device computes in it, float32 elsewhere and for nano
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
     start: str = ""  # open; a PEFT folder: teacher and students begin with this adapter, not with the bare model
@@ -160,7 +177,7 @@ class BaseSettings:
     presets = {}  # name: changes; without annotation, so no setting
 
     def __post_init__(self) -> None:
-        require_one_of(self, backend=BACKENDS)
+        require_one_of(self, backend=BACKENDS, dtype=DTYPES)
         template_arguments(self.date_string, self.template)
 
 

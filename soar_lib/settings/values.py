@@ -48,6 +48,11 @@ def require_one_base(parts: Sequence[Any], names: Sequence[str], rule: str) -> N
             raise ConfigError(f"{name} = {' and '.join(sorted(values))}: {rule}")
 
 
+def folder_of(start: str) -> str:
+    """The folder of a setting `start`, as given or as recorded with the hash of its adapter."""
+    return start.partition(" sha256:")[0]
+
+
 def first_line(error: BaseException) -> str:
     """An error's first line for a message of one line; its kind, where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].strip()

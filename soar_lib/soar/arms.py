@@ -37,7 +37,7 @@ from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.rows import LoadError, hard_sets
 from soar_lib.randomness import Key, generator
 from soar_lib.records import Problem, SyntheticProblem
-from soar_lib.settings.values import from_values
+from soar_lib.settings.values import folder_of, from_values
 from soar_lib.settings.values import label as label_of
 from soar_lib.soar import teacher
 from soar_lib.soar.evaluate_settings import EvaluateConfig
@@ -181,7 +181,7 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
     result, settings = read_result(folder), from_values(SoarConfig, runs.read_json(folder / "config.json"))
     if settings.model != config.model:
         raise runs.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
-    began, begins = runs.folder_of(settings.start), runs.folder_of(config.start)
+    began, begins = folder_of(settings.start), folder_of(config.start)
     if began != begins:
         raise runs.RunError(
             f"{folder}: began with {began or 'no adapter'}, not {begins or 'none'}; evaluate with --set start={began}"

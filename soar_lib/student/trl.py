@@ -31,12 +31,12 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from soar_lib.engine import lora, sampling
+from soar_lib.engine import lora
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import Key, derive
-from soar_lib.records import Problem
+from soar_lib.records import Problem, count
 from soar_lib.settings.student import StudentSettings
 
 EPSILON = 1e-8  # AdamW's, as torch has it
@@ -173,7 +173,7 @@ class _Log(TrainerCallback):
         """TRL's call: all completions of a step, problem by problem."""
         values = self.reward(gold, [self.begins + messages[0]["content"] for messages in completions])
         length, cut = zip(*((len(ids), ids[-1] not in self.stop) for ids in completion_ids), strict=True)
-        sampling.count(len(length), sum(length), {str(self.settings.max_new_tokens): [len(cut), sum(cut)]})
+        count(len(length), sum(length), {str(self.settings.max_new_tokens): [len(cut), sum(cut)]})
         rewards = torch.tensor(values, dtype=torch.float32).view(1, -1, self.settings.group)
         self.drawn = rewards, dict(length=torch.tensor([length]), cut=torch.tensor([cut]))
         return values

@@ -12,11 +12,12 @@ import tiny
 import torch
 import transformers.dynamic_module_utils
 
+from soar_lib import runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine import backends, sampling, update
 from soar_lib.engine import base as bases
 from soar_lib.records import Draw
-from soar_lib.settings.student import FilterConfig, template_arguments
+from soar_lib.settings.student import FilterConfig, precision, template_arguments
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
 from soar_lib.soar.evaluate_settings import EvaluateConfig
@@ -42,7 +43,7 @@ def refused(message: str):
 
 
 def test_a_saved_model_loads_frozen_and_computes_the_same(folder):
-    loaded, made = bases.load(str(folder), device="cpu"), tiny.base()
+    loaded, made = bases.load(str(folder), device="cpu", dtype=torch.float32), tiny.base()
     ids = torch.tensor([made.encode(HELLO)])
     assert loaded.encode(HELLO) == ids[0].tolist()
     with torch.no_grad():
@@ -294,11 +295,42 @@ def test_a_model_without_network(hub):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
-def test_a_gpu_that_only_emulates_bfloat16_gets_float32(monkeypatch, native, dtype):
+@pytest.mark.parametrize(("native", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_only_where_the_device_computes_in_it(monkeypatch, native, dtype):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
-    assert bases.choose_dtype(torch.device("cuda")) == dtype
-    assert bases.choose_dtype(torch.device("cpu")) == torch.float32
+    assert precision("any", "auto", gpu=True) == dtype
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert precision("any", "auto", gpu=False) == dtype
+    for gpu in (True, False):
+        assert precision("nano", "auto", gpu) == precision("any", "float32", gpu) == "float32"
+        assert precision("nano", "bfloat16", gpu) == "bfloat16"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_run_is_loaded_in_its_dtype_records_it_and_goes_on_in_no_other(tmp_path, folder, dtype):
+    config = FilterConfig(model=str(folder), dtype=dtype)
+    base = bases.load_for(config)
+    assert base.model.dtype == getattr(torch, dtype)
+    adapters = tiny.adapters(base, 2)
+    assert {t.dtype for t in adapters.parameters()} == {torch.float32}
+    runs.open_run(tmp_path / "run", config)
+    assert runs.read_json(tmp_path / "run" / "config.json")["dtype"] == dtype
+    other = "float32" if dtype == "bfloat16" else "bfloat16"
+    with pytest.raises(runs.RunError, match=f"dtype: '{dtype}' -> '{other}'"):
+        runs.open_run(tmp_path / "run", replace(config, dtype=other), resume=True)
+
+
+def test_auto_is_recorded_as_what_it_is_here_and_older_runs_without_it_are_read(tmp_path):
+    config = FilterConfig(model="nano")
+    runs.open_run(tmp_path / "run", config)
+    path = tmp_path / "run" / "config.json"
+    values = runs.read_json(path)
+    assert values.pop("dtype") == "float32"
+    runs.write_json(path, values)
+    assert runs.open_run(tmp_path / "run", config, resume=True).round == 0
+    with pytest.raises(ConfigError, match="dtype = 'half': must be one of auto, float32, bfloat16"):
+        FilterConfig(dtype="half")
 
 
 # ------------------------------------------------------------------ chat templates

@@ -7,7 +7,7 @@ import torch
 from soar_lib.engine import base as bases
 from soar_lib.engine import lora, sampling
 from soar_lib.engine.update import completion_logprobs
-from soar_lib.records import Draw
+from soar_lib.records import Draw, counting
 
 TEXTS = ("hello", "2+2 = what is it?", "a", "zz zz z", "2+2 = what is it?")
 SLOTS = [2, 0, 0, 1, 0]  # prompts 1 and 4 are the same
@@ -135,7 +135,7 @@ def test_decode_stops_at_the_end_token():
 
 def test_completions_without_an_end_token_are_cut_off_and_the_meter_counts_them():
     base = tiny.base()
-    with sampling.counting() as meter:
+    with counting() as meter:
         drawn = [sampling.sample(base, None, prompts(base)[:2], [0, 0], 8, numbers(16, n), Draw(n)) for n in (3, 60)]
     for samples, limit in zip(drawn, (3, 60), strict=True):
         ended = [row[length - 1] in base.stop for row, length in zip(samples.completion.tolist(), samples.mask.sum(1))]

@@ -12,7 +12,7 @@ from soar_lib.soar.value import values
 def test_teachers_are_compared_with_the_same_random_numbers(tiny_world):
     torch.set_num_threads(1)
     config = settings(tiny_world, rounds=2)
-    base, (train, _) = load(config.model), soar.problems(config, tiny_world / "nowhere")
+    base, (train, _) = load(config.model, dtype=torch.float32), soar.problems(config, tiny_world / "nowhere")
     unchanged = Adapters.create(base.model, 1, 2, 2.0, torch.Generator())
     moved = unchanged.load({name: tensor + 0.01 for name, tensor in unchanged.state_dict().items()})
     untrained, same, other = (list(values(base, one, config, train, 3)) for one in (None, unchanged, moved))
