@@ -223,7 +223,6 @@ CHOICES = {
     "interval-vs-list": "[1,2] may be a list, as reasoning-gym writes them: 1, 2 in this order is right",
     "ratio-reduced": "3:4 and 6:8 are two answers where lowest terms are asked for",
     "french-interval": "]0;5[ is not read",
-    "unfinished-thinking": "a box counts wherever it stands",
 }
 
 
