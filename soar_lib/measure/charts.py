@@ -100,6 +100,8 @@ class Chart:
                 continue
             _draw_panel(axes, self.labelled(place))
             axes.xaxis.set_tick_params(labelbottom=not self.x_below(place))
+            if self.columns > 1 and not panel.bare:  # long numbers would touch
+                axes.locator_params(axis="x", nbins=6)
         for axes, panel in zip(figure.axes, self.panels):  # once all is drawn, since panels may share an axis
             axes.set(xlim=panel.xlim, ylim=(len(panel.rows) - 0.5, -0.5) if panel.rows else panel.ylim)
         entries: dict[str, object] = {}
