@@ -5,15 +5,19 @@ Every record is a frozen dataclass of plain values, so that it is one line of JS
 (`dataclasses.asdict`) and equal records are equal lines.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 # Sets of problems, each a file NAME.jsonl of a run folder or a `Score.set`. SOAR and LADDER learn from hard train and
 # are measured on hard test; SOAR also on a transfer set, LADDER also at any step of TTRL and on its variants.
 HARD_TRAIN, HARD_TEST, TRANSFER, ANY_STEP, VARIANTS = "hard_train", "hard_test", "transfer", "any_step", "variants"
 TRAIN, TEST, HARD, OTHER = "train", "test", "hard", "other"  # SvS: learnt from, and measured
+
+AS_JSON = {tuple: (list,), float: (float, int)}  # other types are JSON's own
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,34 @@ class Score:
     c: int
     rollouts: int  # completions that trained this very student
     set: str = HARD_TEST
+
+
+def fault(kind: type, row: Mapping[str, Any]) -> str | None:
+    """What keeps a row of JSON from being a record of this kind: a field that is missing, unknown or of another type;
+    None where nothing does.
+
+    >>> fault(Problem, {"id": "1", "question": "1 + 1", "answer": 2})
+    "field 'answer' must be of type str, found 2"
+    """
+    hints = get_type_hints(kind)
+    for name, value in row.items():
+        if name not in hints:
+            return f"field {name!r} is unknown"
+        known = get_args(hints[name]) if isinstance(hints[name], UnionType) else (hints[name],)
+        plain = [AS_JSON.get(get_origin(one) or one, (get_origin(one) or one,)) for one in known]
+        if type(value) not in sum(plain, ()):
+            return f"field {name!r} must be of type {plain[0][0].__name__}, found {value!r:.40}"
+    needed = [item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING]
+    return next((f"field {name!r} is missing" for name in needed if name not in row), None)
+
+
+def record(kind: type, row: Mapping[str, Any]) -> Any:
+    """The record of a row, lists as tuples."""
+    return kind(**{name: _tuples(value) for name, value in row.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 # ------------------------------------------------------------------ what has been drawn

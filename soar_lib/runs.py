@@ -10,11 +10,15 @@ A round counts once its checkpoint is renamed into place; `state.json` remembers
 """
 
 import csv
+import errno
+import fcntl
+import functools
 import io
 import json
 import os
 import platform
 import shutil
+import socket
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,16 +26,23 @@ from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from soar_lib.records import Problem
+from soar_lib.records import Problem, fault, record
 from soar_lib.settings.student import precision
-from soar_lib.settings.values import differences, folder_of, to_values
+from soar_lib.settings.values import differences, first_line, folder_of, to_values
 
 if TYPE_CHECKING:  # the command line's checks need not wait for it
     import pandas as pd
 
+T = TypeVar("T")
 LOGS = {"metrics": "metrics.csv"} | {name: f"{name}.jsonl" for name in ("rounds", "problems", "scores")}
+# A setting that only this command has, by which its config.json is known.
+MARKS = {
+    "filter": "train_fraction", "soar": "reward_set", "evaluate": "synthetic_steps", "study": "sweep_seeds",
+    "ladder": "ttrl_steps", "svs": "seed_low",
+}  # fmt: skip
+LOST = "put it back from a copy, or begin again in another folder"
 VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-verify", "reasoning-gym")
 
 
@@ -45,11 +56,15 @@ class RunError(RuntimeError):
 def write_bytes_atomic(path: Path, content: bytes) -> None:
     """Replace a file as a whole: after a kill or a power cut there is the old file or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:  # a full disk keeps no half of it
+        temporary.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
@@ -70,8 +85,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, kind: type = dict, **needed: type) -> Any:
+    """The object (or list) in a JSON file. Raises RunError where it is missing, damaged, or lacks a `needed` name of
+    that type."""
+    return _parsed(path, _text(path), str(path), kind, needed)
+
+
+def _parsed(path: Path, text: str, place: str, kind: type, needed: Mapping[str, type]) -> Any:
+    """The JSON value of a file or a line. Raises RunError that names the place, the cause and what to do."""
+    try:
+        value = json.loads(text)
+        wrong = "" if isinstance(value, kind) else f"holds no JSON {'object' if kind is dict else 'list'}"
+        if not wrong and (bad := [name for name, of in needed.items() if not isinstance(value.get(name), of)]):
+            wrong = f"{bad[0]!r} is missing or not of type {needed[bad[0]].__name__}"
+    except (ValueError, RecursionError) as error:
+        wrong = f"is not JSON ({first_line(error)})" if text.strip() else "is empty" if path.exists() else "is missing"
+    if wrong:
+        raise RunError(f"{place}: {wrong}; {LOST}")
+    return value
 
 
 def jsonl(records: Iterable[dict]) -> str:
@@ -83,9 +114,19 @@ def append_jsonl(path: Path, records: Iterable[dict]) -> None:
     write_text_atomic(path, _text(path) + jsonl(records))
 
 
-def read_jsonl(path: Path) -> list[dict]:
-    """The records of a JSONL file, none where there is no file yet."""
-    return [json.loads(line) for line in _text(path).split("\n") if line]
+def read_jsonl(path: Path, **needed: type) -> list[dict]:
+    """The rows of a JSONL file, none where there is no file yet. Raises RunError with the line that is damaged."""
+    lines = enumerate(_text(path).split("\n"), 1)
+    return [_parsed(path, line, f"{path}:{number}", dict, needed) for number, line in lines if line]
+
+
+def read_records(path: Path, kind: type[T]) -> list[T]:
+    """The same as records of one kind."""
+    rows = read_jsonl(path)
+    for number, row in enumerate(rows, 1):
+        if wrong := fault(kind, row):
+            raise RunError(f"{path}:{number}: {wrong}; {LOST}")
+    return [record(kind, row) for row in rows]
 
 
 def append_csv(path: Path, rows: Sequence[dict]) -> None:
@@ -103,7 +144,7 @@ def append_csv(path: Path, rows: Sequence[dict]) -> None:
 
 def read_problems(folder: Path, name: str) -> list[Problem]:
     """A set of problems that a run began with, by its name (`records`); none where there is no file."""
-    return [Problem(**row) for row in read_jsonl(folder / f"{name}.jsonl")]
+    return read_records(folder / f"{name}.jsonl", Problem)
 
 
 def write_problems(folder: Path, sets: Mapping[str, Iterable[Problem]]) -> None:
@@ -118,14 +159,18 @@ def write_tables(folder: Path, tables: "Mapping[str, pd.DataFrame]") -> None:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+    except UnicodeDecodeError:
+        raise RunError(f"{path}: is not text in UTF-8; {LOST}") from None
 
 
 # ------------------------------------------------------------------ folders
 
 
-def check_folder(folder: str | Path, resume: bool) -> None:
-    """Raise `RunError` where a run could not begin or go on in `folder`; touches nothing, loads nothing."""
+def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
+    """Raise `RunError` where a run could not begin or go on in `folder` (with `config`: under these settings), or
+    another process is at work there; touches nothing, loads nothing."""
     folder = Path(folder)
     try:
         begun = (folder / "config.json").is_file()
@@ -141,6 +186,10 @@ def check_folder(folder: str | Path, resume: bool) -> None:
         raise RunError(f"{folder}: cannot be written, {there} is not a folder; choose another folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise RunError(f"{folder}: cannot be written, no permission in {there}; choose another folder")
+    if begun:
+        _lock(folder, probe=True)
+    if begun and config is not None:
+        _check_settings(folder, config)
 
 
 def versions() -> dict[str, str]:
@@ -188,10 +237,16 @@ class Run:
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, dict], dict[str, Any]]:
     """(tensors by name, state) of a folder that `Run.commit` wrote."""
+    from safetensors import SafetensorError
     from safetensors.torch import load  # here, so that the command line's checks need not wait for torch
 
-    tensors = {path.stem: load(path.read_bytes()) for path in sorted(folder.glob("*.safetensors"))}
-    return tensors, read_json(folder / "state.json")["state"]
+    tensors, state = {}, read_json(folder / "state.json", state=dict)
+    for path in sorted({*folder.glob("*.safetensors"), *(folder / name for name in state.get("tensors", ()))}):
+        try:
+            tensors[path.stem] = load(path.read_bytes())
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"{path}: cannot be read ({first_line(error)}); {LOST}") from None
+    return tensors, state["state"]
 
 
 def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> None:
@@ -203,7 +258,7 @@ def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> No
     for name, values in tensors.items():
         content = save({key: value.detach().cpu().contiguous() for key, value in values.items()})
         write_bytes_atomic(temporary / f"{name}.safetensors", content)
-    write_json(temporary / "state.json", state)
+    write_json(temporary / "state.json", state | {"tensors": [f"{name}.safetensors" for name in tensors]})
     os.rename(temporary, folder)
     sync_folder(folder.parent)
     sync_folder(folder.parent.parent)
@@ -227,9 +282,71 @@ def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
             _create(folder, config)
         else:
             check_same(folder, config)
+        _lock(folder)
         return _reopen(folder)
     except OSError as error:
-        raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: OSError) -> RunError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "make room, and the same command with --resume goes on" if full else "choose another folder"
+    return RunError(f"{folder}: cannot be written ({error.strerror}); {advice}")
+
+
+# ------------------------------------------------------------------ one process at a time
+
+_held: dict[Path, Any] = {}  # the open lock files of this process, by folder
+
+
+def _lock(folder: Path, probe: bool = False) -> None:
+    """Take the run folder for this process, or with `probe` see that no other has it. Raises RunError that says who.
+
+    The lock is the kernel's (flock, on network file systems a lock of their server where they have one): it ends with
+    the process, however that ends. A file system without locks is used without.
+    """
+    path, key = folder / ".lock", folder.resolve()
+    if key in _held or (probe and not path.exists()):
+        return
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise RunError(f"{folder}: {holder} is at work in it; wait for its end, or choose another folder") from None
+    except OSError as error:
+        warnings.warn(f"{folder}: no lock is to be had ({error.strerror}); start no second process in it", stacklevel=4)
+    if probe:
+        file.close()
+    elif not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:  # its last holder has just ended
+        file.close()
+        _lock(folder)
+    else:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        _held[key] = file
+
+
+def holding(run: Callable[..., T]) -> Callable[..., T]:
+    """Let go of the run folders that a function has opened, however it ends."""
+
+    @functools.wraps(run)
+    def released(*args: Any, **kwargs: Any) -> T:
+        before = {*_held}
+        try:
+            return run(*args, **kwargs)
+        finally:
+            for folder in {*_held} - before:
+                (folder / ".lock").unlink(missing_ok=True)
+                _held.pop(folder).close()
+
+    return released
+
+
+# ------------------------------------------------------------------ settings and logs of a run that has begun
 
 
 def check_arms(folder: Path, config: Any) -> tuple[str, ...]:
@@ -237,9 +354,8 @@ def check_arms(folder: Path, config: Any) -> tuple[str, ...]:
     that differ in more than arms; touches nothing."""
     if not (folder / "config.json").is_file():
         return ()
-    began = tuple(read_json(folder / "config.json")["arms"])
-    check_same(folder, replace(config, arms=began))
-    return began
+    _check_settings(folder, config, "arms")
+    return tuple(read_json(folder / "config.json", arms=list)["arms"])
 
 
 def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
@@ -248,7 +364,10 @@ def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
     began = check_arms(folder, config)
     if not began:
         open_run(folder, config)
-    elif not {*config.arms} <= {*began}:
+        return
+    _lock(folder)
+    _warn_of_versions(folder)
+    if not {*config.arms} <= {*began}:
         arms = tuple(name for name in known if name in {*began, *config.arms})
         write_json(folder / "config.json", recorded(replace(config, arms=arms)))
 
@@ -259,9 +378,13 @@ def _create(folder: Path, config: Any) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
-    write_json(temporary / "config.json", recorded(config))
-    write_json(temporary / "versions.json", versions())
-    os.rename(temporary, folder)
+    try:
+        write_json(temporary / "config.json", recorded(config))
+        write_json(temporary / "versions.json", versions())
+        os.rename(temporary, folder)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     sync_folder(folder.parent)
 
 
@@ -286,13 +409,36 @@ def _digest(folder: str) -> str:
 
 
 def check_same(folder: Path, config: Any) -> None:
-    """Raise `RunError` where the run in `folder` began with other settings (one newer than the run had its default).
-    Warns of other library versions. Touches nothing."""
-    began = read_json(folder / "config.json")
-    now = json.loads(json.dumps(recorded(config)))
-    changed = differences(_defaults(to_values(type(config)()), began, now), now)
+    """Raise `RunError` where the run in `folder` began with other settings (one newer than the run had its default), or
+    its logs have lost lines. Warns of other library versions. Touches nothing."""
+    _check_settings(folder, config)
+    _lengths(folder)
+    _warn_of_versions(folder)
+
+
+def _check_settings(folder: Path, config: Any, apart: str = "") -> None:
+    """Raise `RunError` where the run in `folder` is another command's, or began with settings that differ in more than
+    `apart`."""
+    began, now = read_json(folder / "config.json"), json.loads(json.dumps(recorded(config)))
+    kinds = [kind_of(values) for values in (began, now)]
+    if kinds[0] != kinds[1]:
+        raise RunError(f"{folder}: holds a run of {kinds[0]}, not of {kinds[1]}; choose another folder")
+    began = _defaults(to_values(type(config)()), began, now)
+    changed = [line for line in differences(began, now) if line.partition(":")[0] != apart]
     if changed:
         raise RunError(f"{folder}: began with other settings ({'; '.join(changed)}); use those or another folder")
+
+
+def kind_of(values: Mapping[str, Any]) -> str:
+    """Which command's settings these are.
+
+    >>> kind_of({"k": 128, "train_fraction": 0.5})
+    'filter'
+    """
+    return next((name for name, mark in MARKS.items() if mark in values), "another kind")
+
+
+def _warn_of_versions(folder: Path) -> None:
     if read_json(folder / "versions.json") != versions():
         warnings.warn(f"{folder}: began with other library versions; results may differ in the last bits", stacklevel=4)
 
@@ -310,9 +456,23 @@ def _reopen(folder: Path) -> Run:
     for path in (folder / "checkpoint").glob("round_*"):
         if path != last:
             shutil.rmtree(path)
-    state = read_json(last / "state.json") if last else {"round": 0, "logs": {}}
+    number, lengths = _lengths(folder)
     for name in LOGS.values():
-        text, length = _text(folder / name), state["logs"].get(name, 0)
+        text, length = _text(folder / name), lengths.get(name, 0)
         if len(text) > length:
             write_text_atomic(folder / name, text[:length])
-    return Run(folder, state["round"], state["logs"])
+    return Run(folder, number, lengths)
+
+
+def _lengths(folder: Path) -> tuple[int, dict[str, int]]:
+    """The last round that counts, and how long each log was then. Raises RunError where one is shorter now."""
+    last = latest_checkpoint(folder)
+    if last is None:
+        return 0, {}
+    state = read_json(last / "state.json", round=int, logs=dict)
+    for name, length in state["logs"].items():
+        there = len(_text(folder / name))
+        if there < length:
+            lost = f"has {there:,} characters where the last checkpoint counted {length:,}, so lines are lost"
+            raise RunError(f"{folder / name}: {'is missing' if not there else lost}; {LOST}")
+    return state["round"], state["logs"]

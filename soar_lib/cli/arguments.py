@@ -73,7 +73,7 @@ def _add_options(add: Callable[..., Any], name: str) -> None:
     else:
         add("--seed", type=int, default=0, help="every random number of the run follows from it")
     out = Path("runs") / name
-    add("--out", type=Path, default=out, metavar="FOLDER", help=f"run folder (default: {out})")
+    add("--out", type=_path, default=out, metavar="FOLDER", help=f"run folder (default: {out})")
     add("--resume", action="store_true", help="go on with the run in FOLDER, or begin it")
     if name in LOGGED:
         add("--log", metavar="LOGGER", help=f"show the metrics elsewhere too: {', '.join(hooks.LOGGERS)}")
@@ -83,11 +83,16 @@ def _add_options(add: Callable[..., Any], name: str) -> None:
     add("--model", metavar="NAME", help="nano, a local folder or a Hub id, in place of the preset's")
     if name == "evaluate":
         runs = "finished SOAR run folders, one per seed"
-        add("--runs", nargs="+", type=Path, required=True, metavar="RUN", help=runs)
+        add("--runs", nargs="+", type=_path, required=True, metavar="RUN", help=runs)
     if name in PROBLEMS:
         add("--problems", metavar="SET", help=PROBLEMS[name])
     if name != "demo":
         add("--set", action="append", default=[], metavar="FIELD=VALUE", help="change one setting; may be repeated")
+
+
+def _path(text: str) -> Path:
+    """A folder as given, with `~` for the user's own."""
+    return Path(text).expanduser()
 
 
 def known_settings(values: Any) -> str:

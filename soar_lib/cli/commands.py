@@ -7,8 +7,11 @@ An interrupted run goes on with the same command and --resume.
 import argparse
 import contextlib
 import dataclasses
+import errno
 import functools
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,7 @@ def _filter(arguments: argparse.Namespace) -> None:
 
 
 def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
-    runs.check_folder(out, resume)
+    runs.check_folder(out, resume, config)
     from soar_lib.problems import filtering, load
 
     pool = load.load(config.problems, seed=config.seed, size=config.size or None)
@@ -44,20 +47,21 @@ def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
 
 
 def _filtered_first(config: Any, arguments: argparse.Namespace, **own: Any) -> Any:
-    """The settings of a command that is given no problems, with those of the preset's pool, filtered by its base."""
-    if config.problems:
-        return config
+    """The settings of a command that is given no problems, with those of the preset's pool, filtered by its base once
+    it is sure that the command's own folder will do."""
     pool = arguments.out.with_name(f"{arguments.out.name}-filter")
-    own |= {name: vars(config)[name] for name in (*BASE_SETTINGS, "seed")}
-    _filtered(preset(arguments.preset, FilterConfig, **own), pool, resume=True)
-    return dataclasses.replace(config, problems=str(pool))
+    named = config if config.problems else dataclasses.replace(config, problems=str(pool))
+    runs.check_folder(arguments.out, arguments.resume, named)
+    if named is not config:
+        own |= {name: vars(config)[name] for name in (*BASE_SETTINGS, "seed")}
+        _filtered(preset(arguments.preset, FilterConfig, **own), pool, resume=True)
+    return named
 
 
 def _soar(arguments: argparse.Namespace) -> None:
     config = settings(arguments, SoarConfig)
     if arguments.ray is not None and not config.trains_students:
         raise ConfigError(f"--ray: reward = {config.reward!r} trains no students to be shared out; leave --ray out")
-    runs.check_folder(arguments.out, arguments.resume)
     _taught(_filtered_first(config, arguments), arguments.out, arguments)
 
 
@@ -89,7 +93,7 @@ def _hooks(arguments: argparse.Namespace, config: Any, students: int | None = No
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     config = settings(arguments, EvaluateConfig)
-    runs.check_folder(arguments.out, arguments.resume)
+    runs.check_folder(arguments.out, arguments.resume, config)
     for folder in arguments.runs:
         if not (folder / "result.json").is_file():
             raise runs.RunError(f"{folder}: holds no finished SOAR run (no result.json); finish it with --resume first")
@@ -139,6 +143,7 @@ def _shown(table: Any, out: Path) -> Any:
 def _study(arguments: argparse.Namespace) -> None:
     config = grouped_settings(arguments, study.preset)
     runs.check_folder(arguments.out, arguments.resume)
+    runs.check_arms(arguments.out, config)
     if arguments.threads is not None:
         if arguments.threads < 1:
             raise ConfigError(f"--threads {arguments.threads}: must be 1 or more")
@@ -152,7 +157,6 @@ def _study(arguments: argparse.Namespace) -> None:
 
 def _ladder(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, LadderConfig), arguments.out
-    runs.check_folder(out, arguments.resume)
     config = _filtered_first(config, arguments, problems=config.pool, size=config.pool_size, check=config.check)
     from soar_lib.ladder import report, run
 
@@ -166,6 +170,7 @@ def _ladder(arguments: argparse.Namespace) -> None:
 def _svs(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, SvsConfig), arguments.out
     runs.check_folder(out, arguments.resume)
+    runs.check_arms(out, config)
     from soar_lib.svs import report, run
 
     sized = run.sized(config, run.problem_sets(config, out))
@@ -177,10 +182,10 @@ def _svs(arguments: argparse.Namespace) -> None:
 def _demo(arguments: argparse.Namespace) -> None:
     """Each part is a run folder of its own, so --resume goes on wherever the demo stopped."""
     out, configs = arguments.out, {name: settings(arguments, KINDS[name]) for name in DEMO}
+    taught = configs["soar"] = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
     for name in DEMO:
-        runs.check_folder(out / name, arguments.resume)
+        runs.check_folder(out / name, arguments.resume, configs[name])
     _filtered(configs["filter"], out / "filter", arguments.resume)
-    taught = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
     _taught(taught, out / "soar", arguments)
     table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments)
     from soar_lib.measure.charts import save_all
@@ -199,16 +204,30 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 2 for a mistake of the user's, 130 for an interrupt."""
-    arguments = parser().parse_args(argv)
+    """Run one command; the exit status is 0, 2 for a mistake of the user's, 130 for an interrupt, 143 for SIGTERM."""
+    arguments, ended = parser().parse_args(argv), []
+
+    def end(number: int, _: Any) -> None:
+        """A termination is an interrupt from the outside, as of a batch system."""
+        ended.append(number)
+        raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, end) if here else None
     try:
         hooks.check_logger(vars(arguments).get("log"))
         check_ray(arguments)
         COMMANDS[arguments.command](arguments)
     except (ConfigError, LoadError, runs.RunError, OSError) as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        error = runs.unwritable(arguments.out, error) if full else error
         print(f"soar_lib: {first_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("soar_lib: interrupted; the same command with --resume goes on", file=sys.stderr)
-        return 130
+        how = "terminated" if ended else "interrupted"
+        print(f"soar_lib: {how}; the same command with --resume goes on", file=sys.stderr)
+        return 143 if ended else 130
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before)
     return 0

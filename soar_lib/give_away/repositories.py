@@ -84,7 +84,7 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
     `problems.load` takes it. Raises as `model_repository`, and LoadError."""
     result, config = _soar_run(run)
     names = [name for name in ("problems", "promotion_questions") if runs.read_jsonl(Path(run) / f"{name}.jsonl")]
-    written = [SyntheticProblem(**row) for row in runs.read_jsonl(Path(run) / "problems.jsonl")]
+    written = runs.read_records(Path(run) / "problems.jsonl", SyntheticProblem)
     test = runs.read_problems(Path(run), HARD_TEST)
     others = ({TESTED: test} if test else {}) | _sets(against)
     report = contamination(written, others)
@@ -220,7 +220,8 @@ def push(folder: str | Path, repository: str, kind: str, private: bool = True, o
 
 
 def _check_overlap(folder: Path) -> None:
-    shared = [pair for row in runs.read_json(folder / REPORT) if row["against"] == TESTED for pair in row["shared"]]
+    rows = runs.read_json(folder / REPORT, list)
+    shared = [pair for row in rows if row["against"] == TESTED for pair in row["shared"]]
     if shared:
         ids = ", ".join(here for here, _ in shared[:5]) + (", ..." if len(shared) > 5 else "")
         raise runs.RunError(

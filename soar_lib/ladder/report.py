@@ -23,7 +23,7 @@ from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
 from soar_lib.measure.claims import Claim, Measured, gain, judged
 from soar_lib.measure.passk import table as pass_table
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
-from soar_lib.runs import read_json, read_jsonl, read_problems, write_tables
+from soar_lib.runs import read_json, read_jsonl, read_problems, read_records, write_tables
 from soar_lib.settings.values import from_values
 
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
@@ -56,7 +56,7 @@ def write(folder: str | Path) -> pd.DataFrame:
 
 def read_scores(folder: str | Path) -> list[Score]:
     """The scores of one run, its runs named by their seed."""
-    return [Score(**row) for row in read_jsonl(Path(folder) / "scores.jsonl")]
+    return read_records(Path(folder) / "scores.jsonl", Score)
 
 
 # ------------------------------------------------------------------ the paper's table

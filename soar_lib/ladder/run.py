@@ -77,6 +77,7 @@ class Climb:
         return self.students.select([arms.index(arm) * self.config.seeds + seed])
 
 
+@runs.holding
 def run(
     config: LadderConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
@@ -86,7 +87,7 @@ def run(
     Raises ConfigError, LoadError and RunError, for the caller's mistakes before anything is written.
     """
     folder = Path(folder)
-    runs.check_folder(folder, resume)
+    runs.check_folder(folder, resume, config)
     train, test = problems(config, folder)
     if (folder / "ladder.csv").is_file():  # the last of the tables
         runs.check_same(folder, config)

@@ -6,7 +6,7 @@ and the interval a bootstrap over SOAR runs (teacher seeds), students within a r
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -15,7 +15,7 @@ import pandas as pd
 
 from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.records import HARD_TEST, Score
-from soar_lib.runs import read_jsonl
+from soar_lib.runs import read_records
 
 COLUMNS = ["arm", "k", "mean", "low", "high", "seeds", "rollouts"]
 
@@ -40,9 +40,9 @@ class Comparison:
 def read_scores(folders: Iterable[str | Path]) -> list[Score]:
     """The scores that evaluations' run folders hold; runs are named by both folders, since two may bear one name."""
     return [
-        Score(**row | {"run": f"{Path(folder).name}: {row['run']}"})
+        replace(score, run=f"{Path(folder).name}: {score.run}")
         for folder in folders
-        for row in read_jsonl(Path(folder) / "scores.jsonl")
+        for score in read_records(Path(folder) / "scores.jsonl", Score)
     ]
 
 

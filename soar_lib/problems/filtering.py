@@ -116,7 +116,7 @@ def fail_at_k(
         raise ValueError(f"sizes {sizes} must add up to k = {k}, and the problems' ids must differ")
     drawn: Drawn = {problem.id: Counter() for problem in problems}
     cut: Counter[str] = Counter()
-    _add(drawn, cut, runs.read_jsonl(log) if log is not None else [])
+    _add(drawn, cut, runs.read_jsonl(log, id=str, right=int) if log is not None else [])
     with tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress) as bar:
         _show(bar, drawn, k)
         for batch in _batches(problems, drawn, sizes, config.rows):
@@ -184,13 +184,14 @@ def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tupl
     return [p for i, p in enumerate(problems) if i in chosen], [p for i, p in enumerate(problems) if i not in chosen]
 
 
+@runs.holding
 def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True) -> Filtered:
     """Filter a pool into a run folder, or go on with the run that is there; a finished one is only read.
 
     Raises RunError (the folder) and LoadError (the pool) before a model is loaded or anything is written.
     """
     folder = Path(folder)
-    runs.check_folder(folder, resume)
+    runs.check_folder(folder, resume, config)
     if (folder / "hard_train.jsonl").is_file():  # written last
         runs.check_same(folder, config)
         return read_filtered(folder)
@@ -212,12 +213,12 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
 def read_filtered(folder: str | Path) -> Filtered:
     """A finished filter run."""
     folder, names = Path(folder), [field.name for field in fields(Outcome)]
-    parts = ([Problem(**row) for row in runs.read_jsonl(folder / f"hard_{part}.jsonl")] for part in ("train", "test"))
+    parts = (runs.read_problems(folder, f"hard_{part}") for part in ("train", "test"))
     outcomes = [
         Outcome(**{name: row[name] for name in names if name in row})
-        for row in runs.read_jsonl(folder / "outcomes.jsonl")
+        for row in runs.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)
     ]
-    return Filtered(outcomes, *parts, runs.read_json(folder / "config.json")["k"])
+    return Filtered(outcomes, *parts, runs.read_json(folder / "config.json", k=int)["k"])
 
 
 def solved_problems(folder: str | Path) -> list[Problem]:
@@ -230,7 +231,7 @@ def solved_problems(folder: str | Path) -> list[Problem]:
         raise LoadError(f"{folder}: holds no finished filter run (no outcomes.jsonl); finish it with --resume first")
     config = from_values(FilterConfig, runs.read_json(folder / "config.json"))
     pool = load(config.problems, seed=config.seed, size=config.size or None)
-    right = {row["id"]: row["right"] for row in runs.read_jsonl(folder / "outcomes.jsonl")}
+    right = {row["id"]: row["right"] for row in runs.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)}
     if {problem.id for problem in pool} != right.keys():
         raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again")
     return [problem for problem in pool if right[problem.id]]

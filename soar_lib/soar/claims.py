@@ -6,7 +6,7 @@ comparable across arms, since all share one filter run, so arms are compared pai
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Claim, Estimate, Measured, gain, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
-from soar_lib.runs import RunError, read_json, read_jsonl
+from soar_lib.runs import RunError, read_json, read_jsonl, read_records
 
 
 def read_study(folder: str | Path) -> Measured:
@@ -44,8 +44,8 @@ def seeds_of(evaluation: Path) -> list[int]:
 
 def _scores(evaluation: Path) -> list[Score]:
     seeds = pd.read_csv(evaluation / "sources.csv").set_index("run")["seed"]
-    rows = read_jsonl(evaluation / "scores.jsonl")
-    return [Score(**row | {"run": f"seed{seeds[row['run']]}"}) for row in rows]
+    scores = read_records(evaluation / "scores.jsonl", Score)
+    return [replace(score, run=f"seed{seeds[score.run]}") for score in scores]
 
 
 def written(evaluation: Path) -> list[dict]:

@@ -69,6 +69,7 @@ class Evaluation:
         return self.hooks.inner_loop or HERE
 
 
+@runs.holding
 def run(
     config: EvaluateConfig,
     soar_folders: Sequence[str | Path],
@@ -86,7 +87,7 @@ def run(
     Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
     """
     out, names = Path(out), list(map(arms.source_name, soar_folders))
-    runs.check_folder(out, resume)
+    runs.check_folder(out, resume, config)
     if (out / "pass_at_k.csv").is_file():  # written last
         runs.check_same(out, config)
         _check_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), names)

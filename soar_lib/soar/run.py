@@ -83,6 +83,7 @@ class Result:
         )
 
 
+@runs.holding
 def run(
     config: SoarConfig,
     folder: str | Path,
@@ -102,9 +103,9 @@ def run(
     Raises ConfigError, LoadError and RunError (mistakes of the caller's, before anything is written) and TeacherError.
     """
     folder = Path(folder)
-    runs.check_folder(folder, resume)
     config, pay_teacher = chosen(config, "reward", teacher_reward, TEACHER_REWARDS)
     config, pay_student = chosen(config, "student_reward", student_reward, STUDENT_REWARDS)
+    runs.check_folder(folder, resume, config)
     train, test = problems(config, folder)
     if (folder / "result.json").exists():
         runs.check_same(folder, config)
@@ -246,16 +247,13 @@ def _commit(state: State, record: Round, written: list[SyntheticProblem], metric
 
 def read_rounds(folder: str | Path) -> list[Round]:
     """The rounds of a run folder, finished or not."""
-    return [
-        Round(**row | {"rewards": tuple(map(tuple, row["rewards"])), "chosen": row["chosen"] and tuple(row["chosen"])})
-        for row in runs.read_jsonl(Path(folder) / "rounds.jsonl")
-    ]
+    return runs.read_records(Path(folder) / "rounds.jsonl", Round)
 
 
 def promotion_questions(folder: str | Path) -> list[SyntheticProblem]:
     """D_best (PQ): the data sets whose students were promoted, in order of promotion."""
     best = {(record.round, record.chosen[0]) for record in read_rounds(folder) if record.chosen}
-    written = (SyntheticProblem(**row) for row in runs.read_jsonl(Path(folder) / "problems.jsonl"))
+    written = runs.read_records(Path(folder) / "problems.jsonl", SyntheticProblem)
     return [problem for problem in written if (problem.round, problem.dataset) in best]
 
 
@@ -264,7 +262,8 @@ def read_result(folder: str | Path) -> Result:
     folder = Path(folder)
     if not (folder / "result.json").exists():
         raise runs.RunError(f"{folder}: no finished SOAR run (no result.json); finish it with --resume")
-    return Result(folder, read_rounds(folder), **runs.read_json(folder / "result.json"))
+    found = runs.read_json(folder / "result.json", accuracies=list, promoted_student=int)
+    return Result(folder, read_rounds(folder), found["accuracies"], found["promoted_student"])
 
 
 def _finish(loop: OuterLoop, state: State, folder: Path) -> None:

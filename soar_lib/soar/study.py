@@ -172,6 +172,7 @@ def left(config: StudyConfig, out: Path) -> dict[str, Part]:
 # ------------------------------------------------------------------ the run
 
 
+@runs.holding
 def run(
     config: StudyConfig,
     out: str | Path,
@@ -191,6 +192,7 @@ def run(
 
     out = Path(out)
     runs.check_folder(out, resume)
+    runs.check_arms(out, config)
     parts = left(config, out)
     announce("study", parts, hooks.say)
     runs.open_arms(out, config, ARMS)

@@ -53,7 +53,7 @@ def read(folder: str | Path) -> Measured:
     folder = Path(folder)
     if not (folder / "config.json").is_file() or "large_k" not in runs.read_json(folder / "config.json"):
         raise runs.RunError(f"{folder}: is no folder of an SvS run (no config.json with large_k in it)")
-    scores = [Score(**row) for arm in finished(folder) for row in runs.read_jsonl(folder / arm / "scores.jsonl")]
+    scores = [score for arm in finished(folder) for score in runs.read_records(folder / arm / "scores.jsonl", Score)]
     return Measured(folder, scores, max(runs.read_json(folder / "config.json")["ks"]))
 
 

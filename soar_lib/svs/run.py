@@ -42,6 +42,7 @@ SETS = (TEST, HARD, OTHER)  # what is measured
 Sets = dict[str, list[Problem]]  # what is learned from and measured, by name
 
 
+@runs.holding
 def run(
     config: SvsConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
