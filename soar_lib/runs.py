@@ -318,7 +318,8 @@ def _lock(folder: Path, probe: bool = False) -> None:
         raise RunError(f"{folder}: {holder} is at work in it; wait for its end, or choose another folder") from None
     except OSError as error:
         warnings.warn(f"{folder}: no lock is to be had ({error.strerror}); start no second process in it", stacklevel=4)
-    if probe:
+    if probe:  # free: what a killed process left is cleared away
+        path.unlink(missing_ok=True)
         file.close()
     elif not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:  # its last holder has just ended
         file.close()
