@@ -4,8 +4,10 @@ This is the only place that knows which model a name means: "nano" is the one sh
 a local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
 """
 
+import re
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,9 @@ class Base:
     engine: Any = None  # with the backend "vllm": the vllm.Engine that completes prompts in the model's place
 
     def encode(self, messages: list[dict]) -> list[int]:
-        """Token ids of chat messages, ending where the assistant's answer begins."""
+        """Token ids of chat messages, ending where the assistant's answer begins. Control tokens that a content spells
+        out are split, so that no problem can end its turn."""
+        messages = [message | {"content": self.split_control(message["content"])} for message in messages]
         options = dict(add_generation_prompt=True, tokenize=True, return_dict=False)
         return self.tokenizer.apply_chat_template(messages, **options, **self.template)
 
@@ -53,6 +57,19 @@ class Base:
         if 2 * sum(map(unfinished, found)) > len(found):
             warnings.warn(f"most completions of {self.name} end inside <think>: their boxes earn nothing; {ADVICE}")
         return found
+
+    @cached_property
+    def control(self) -> re.Pattern:
+        """What the tokenizer reads as one of its control tokens wherever it stands in a text."""
+        tokens = self.tokenizer.added_tokens_decoder.values()
+        texts = [token.content for token in tokens if token.special and len(token.content.strip()) > 1]
+        return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
+
+    def split_control(self, text: str) -> str:
+        """The text with a space after the first character of each control token: `< |im_end|>`."""
+        while self.control.search(text):
+            text = self.control.sub(lambda found: f"{found[0][:1]} {found[0][1:]}", text)
+        return text
 
 
 def load(

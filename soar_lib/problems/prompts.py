@@ -10,6 +10,8 @@ import re
 import tomllib
 from pathlib import Path
 
+# How chat templates spell their control tokens: a question that holds one is no question (engine/base.py splits them).
+CONTROL = re.compile(r"<\|[^\s<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>|\[/?INST\]")
 SOLVE = "Solve the problem. Reason step by step, then state the final answer as \\boxed{answer}."
 
 TEACHER = """You write new mathematics problems for a student to practise on.

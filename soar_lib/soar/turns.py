@@ -14,7 +14,7 @@ import torch
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, concatenate, cut_off, decode, sample
-from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
+from soar_lib.problems.prompts import CONTROL, student_messages, tagged, teacher_messages
 from soar_lib.randomness import Key, uniforms
 from soar_lib.records import Draw
 from soar_lib.soar.settings import TeacherSettings
@@ -42,6 +42,8 @@ def _answered(question: str, text: str | None) -> tuple[str, str] | str:
     second of two turns. A question that gives its own answer away asks nothing."""
     if any(tag in question for tag in TAGS):
         return "tags in the question"
+    if CONTROL.search(question):
+        return "control tokens in the question"
     if text is None:
         return "answer tags"
     box = extract_boxed(text)
