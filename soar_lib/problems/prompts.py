@@ -82,8 +82,9 @@ def tagged(text: str, tag: str, forgiving: bool = False) -> str | None:
     >>> tagged("<a>x<a>", "a"), tagged("<a>x<a>", "a", forgiving=True)
     (None, 'x')
     """
-    match = re.search(rf"<{tag}>(.*?)<{'/?' if forgiving else '/'}{tag}>", text, re.DOTALL)
-    return match.group(1).strip() or None if match else None
+    _, opened, rest = text.partition(f"<{tag}>")
+    ends = [place for mark in (f"</{tag}>", f"<{tag}>")[: 1 + forgiving] if (place := rest.find(mark)) >= 0]
+    return rest[: min(ends)].strip() or None if opened and ends else None
 
 
 def questions_in(text: str, most: int) -> list[str]:
@@ -92,5 +93,6 @@ def questions_in(text: str, most: int) -> list[str]:
     >>> questions_in("1. <question>a?</question> 2. <question> b? </question> <question></question> <question>c", 10)
     ['a?', 'b?']
     """
-    found = (content.strip() for content in re.findall(r"<question>(.*?)</question>", text, re.DOTALL))
+    parts = text.split("</question>")[:-1]  # the last is closed by nothing
+    found = (content.strip() for _, opened, content in (part.partition("<question>") for part in parts) if opened)
     return [content for content in found if content][:most]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from soar_lib.verifier import formulas, workers
 from soar_lib.verifier.answers import residue, slope
 from soar_lib.verifier.formulas import Formula, Unreadable, letters
-from soar_lib.verifier.spelling import clean, split_top
+from soar_lib.verifier.spelling import MAX_CHARACTERS, clean, split_top
 
 DEADLINE = 5.0  # seconds per pair in the worker; ordinary pairs take a hundredth
 INTEGRAL = re.compile(r"(?:∫|\\int\b)\s*(.{1,2000}?)(?:\\[,;:! ]|~|\s)*\\?(?:mathrm\{d\}|d)\s?[a-zA-Z]\b")
@@ -88,6 +88,8 @@ def read(text: str) -> Formula:
     >>> read("-9*x**6/8 + sin(2*x)") == read("-\\frac{9}{8} x^6 + \\sin{2x}")
     True
     """
+    if len(text) > MAX_CHARACTERS:
+        raise Unreadable(f"longer than {MAX_CHARACTERS} characters")
     text = re.sub(r"\\text\s*\{\s*([a-zA-Z]+)\s*\}", r"\\\1 ", clean(text))
     for pattern, letter in READINGS:
         text = re.sub(pattern, letter, text)

@@ -9,7 +9,8 @@ import re
 import unicodedata
 from fractions import Fraction
 
-BRACE = re.compile(r"\\+(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
+# Of a longer run of backslashes the pairs go first, so that no run is read again from each of its places.
+BRACE = re.compile(r"\\{1,8}(?:boxed|fbox)\s{0,99}\{|\\.|[{}]", re.DOTALL)
 # What may stand between two boxes of one list: \boxed{1}, \boxed{2} papers and \( n = \boxed{3} \).
 DELIMITERS = re.compile(r"\\[\[\]()]|\\(?:quad|qquad|text|textbf|mbox|,|;|!| )|[$&{}]")
 GAP = re.compile(r"[\s,;.]*|[^.!?\n\\]{0,30}\b(?:and|or)\b[^.!?\n\\]{0,10}")
@@ -183,8 +184,8 @@ def boxes(text: str) -> list[tuple[int, int, str]]:
             if start.group() != "{":
                 while found and found[-1][0] > start.start():
                     found.pop()
-                found.append((start.start(), match.end(), text[start.end() : match.start()]))
-    return found
+                found.append((start.start(), match.end(), start.end()))
+    return [(start, end, text[inside : end - 1]) for start, end, inside in found]  # once: boxes may be deep
 
 
 def unfinished(text: str) -> bool:
@@ -220,6 +221,6 @@ def boxed_answer(text: str) -> str | None:
         gap = text[end:start]
         if not content.strip() or CORRECTION.search(gap) or not GAP.fullmatch(DELIMITERS.sub("", gap)):
             break
-        if content.strip() != contents[0]:
-            contents.insert(0, content.strip())
-    return ",".join(contents)
+        if content.strip() != contents[-1]:
+            contents.append(content.strip())
+    return ",".join(contents[::-1])

@@ -67,6 +67,12 @@ class Worker:
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    def status(self) -> int | None:
+        """How the process ended, None while it runs; its pipe closes a moment before."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.1)
+        return self.process.returncode
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -79,8 +85,9 @@ _started: list[Worker] = []
 _idle: list[Worker] = []  # appending and popping are safe in threads
 
 
-def ask(question: list, seconds: float) -> Any:
-    """Put one question to an idle worker, starting one where none is idle; None: out of time or memory."""
+def ask(question: list, seconds: float, again: bool = True) -> Any:
+    """Put one question to an idle worker, starting one where none is idle; None: out of time or memory. A worker that
+    something else has killed answers nothing: then another is asked, once."""
     worker = answer = None
     with contextlib.suppress(IndexError):
         worker = _idle.pop()
@@ -91,9 +98,10 @@ def ask(question: list, seconds: float) -> Any:
         _started.append(worker)
     try:
         answer = worker.ask(question, seconds)
+        killed = answer is None and worker.status() == -signal.SIGKILL
     finally:  # also where it was interrupted halfway: its next line would answer the wrong question
         _end(worker) if answer is None else _idle.append(worker)
-    return answer
+    return ask(question, seconds, again=False) if again and answer is None and killed else answer
 
 
 def _end(worker: Worker) -> None:
