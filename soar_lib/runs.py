@@ -9,160 +9,51 @@ A round counts once its checkpoint is renamed into place; `state.json` remembers
 `open_run` cuts what a killed round wrote beyond it. Randomness comes from keys: no generator state needs saving.
 """
 
-import csv
 import errno
-import fcntl
-import functools
-import io
 import json
 import os
 import platform
 import shutil
-import socket
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from soar_lib.records import Problem, fault, record
+from soar_lib.files import LOST as LOST
+from soar_lib.files import RunError as RunError
+from soar_lib.files import append_csv as append_csv
+from soar_lib.files import append_jsonl as append_jsonl
+from soar_lib.files import holding as holding
+from soar_lib.files import jsonl as jsonl
+from soar_lib.files import lock as lock
+from soar_lib.files import read_json as read_json
+from soar_lib.files import read_jsonl as read_jsonl
+from soar_lib.files import read_problems as read_problems
+from soar_lib.files import read_records as read_records
+from soar_lib.files import sync_folder as sync_folder
+from soar_lib.files import text_of as text_of
+from soar_lib.files import write_bytes_atomic as write_bytes_atomic
+from soar_lib.files import write_json as write_json
+from soar_lib.files import write_problems as write_problems
+from soar_lib.files import write_tables as write_tables
+from soar_lib.files import write_text_atomic as write_text_atomic
 from soar_lib.settings.student import precision
 from soar_lib.settings.values import differences, first_line, folder_of, to_values
 
 if TYPE_CHECKING:  # the command line's checks need not wait for it
-    import pandas as pd
+    pass
 
-T = TypeVar("T")
 LOGS = {"metrics": "metrics.csv"} | {name: f"{name}.jsonl" for name in ("rounds", "problems", "scores")}
 # A setting that only this command has, by which its config.json is known.
 MARKS = {
     "filter": "train_fraction", "soar": "reward_set", "evaluate": "synthetic_steps", "study": "sweep_seeds",
     "ladder": "ttrl_steps", "svs": "seed_low",
 }  # fmt: skip
-LOST = "put it back from a copy, or begin again in another folder"
 VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-verify", "reasoning-gym")
-
-
-class RunError(RuntimeError):
-    """A run folder that cannot be used; the message is one line with the folder and what to do."""
-
-
-# ------------------------------------------------------------------ files
-
-
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: after a kill or a power cut there is the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:  # a full disk keeps no half of it
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a rename is on disk once its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_text_atomic(path: Path, text: str) -> None:
-    write_bytes_atomic(path, text.encode())
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path, kind: type = dict, **needed: type) -> Any:
-    """The object (or list) in a JSON file. Raises RunError where it is missing, damaged, or lacks a `needed` name of
-    that type."""
-    return _parsed(path, _text(path), str(path), kind, needed)
-
-
-def _parsed(path: Path, text: str, place: str, kind: type, needed: Mapping[str, type]) -> Any:
-    """The JSON value of a file or a line. Raises RunError that names the place, the cause and what to do."""
-    try:
-        value = json.loads(text)
-        wrong = "" if isinstance(value, kind) else f"holds no JSON {'object' if kind is dict else 'list'}"
-        if not wrong and (bad := [name for name, of in needed.items() if not isinstance(value.get(name), of)]):
-            wrong = f"{bad[0]!r} is missing or not of type {needed[bad[0]].__name__}"
-    except (ValueError, RecursionError) as error:
-        wrong = f"is not JSON ({first_line(error)})" if text.strip() else "is empty" if path.exists() else "is missing"
-    if wrong:
-        raise RunError(f"{place}: {wrong}; {LOST}")
-    return value
-
-
-def jsonl(records: Iterable[dict]) -> str:
-    return "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
-
-
-def append_jsonl(path: Path, records: Iterable[dict]) -> None:
-    """Add records to a file of one JSON object per line, all of them at once."""
-    write_text_atomic(path, _text(path) + jsonl(records))
-
-
-def read_jsonl(path: Path, **needed: type) -> list[dict]:
-    """The rows of a JSONL file, none where there is no file yet. Raises RunError with the line that is damaged."""
-    lines = enumerate(_text(path).split("\n"), 1)
-    return [_parsed(path, line, f"{path}:{number}", dict, needed) for number, line in lines if line]
-
-
-def read_records(path: Path, kind: type[T]) -> list[T]:
-    """The same as records of one kind."""
-    rows = read_jsonl(path)
-    for number, row in enumerate(rows, 1):
-        if wrong := fault(kind, row):
-            raise RunError(f"{path}:{number}: {wrong}; {LOST}")
-    return [record(kind, row) for row in rows]
-
-
-def append_csv(path: Path, rows: Sequence[dict]) -> None:
-    """Add rows to a CSV file, all of them at once; the first row ever gives the header."""
-    if not rows:
-        return
-    old, buffer = _text(path), io.StringIO()
-    columns = next(csv.reader(io.StringIO(old))) if old else list(rows[0])
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    if not old:
-        writer.writeheader()
-    writer.writerows(rows)
-    write_text_atomic(path, old + buffer.getvalue())
-
-
-def read_problems(folder: Path, name: str) -> list[Problem]:
-    """A set of problems that a run began with, by its name (`records`); none where there is no file."""
-    return read_records(folder / f"{name}.jsonl", Problem)
-
-
-def write_problems(folder: Path, sets: Mapping[str, Iterable[Problem]]) -> None:
-    for name, problems in sets.items():
-        write_text_atomic(folder / f"{name}.jsonl", jsonl(map(asdict, problems)))
-
-
-def write_tables(folder: Path, tables: "Mapping[str, pd.DataFrame]") -> None:
-    """Each table as NAME.csv, in order: the last one's presence says that all are there."""
-    for name, table in tables.items():
-        write_text_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8") if path.exists() else ""
-    except UnicodeDecodeError:
-        raise RunError(f"{path}: is not text in UTF-8; {LOST}") from None
 
 
 # ------------------------------------------------------------------ folders
@@ -187,7 +78,7 @@ def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
     if not os.access(there, os.W_OK | os.X_OK):
         raise RunError(f"{folder}: cannot be written, no permission in {there}; choose another folder")
     if begun:
-        _lock(folder, probe=True)
+        lock(folder, probe=True)
     if begun and config is not None:
         _check_settings(folder, config)
 
@@ -221,7 +112,7 @@ class Run:
         for name, rows in records.items():
             path = self.folder / LOGS[name]
             (append_csv if path.suffix == ".csv" else append_jsonl)(path, rows)
-            self.logs[path.name] = len(_text(path))
+            self.logs[path.name] = len(text_of(path))
         previous = self.checkpoint
         self.round += 1
         _write_checkpoint(self.checkpoint, tensors, {"round": self.round, "logs": self.logs, "state": state})
@@ -282,7 +173,7 @@ def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
             _create(folder, config)
         else:
             check_same(folder, config)
-        _lock(folder)
+        lock(folder)
         return _reopen(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
@@ -292,59 +183,6 @@ def unwritable(folder: Path, error: OSError) -> RunError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     advice = "make room, and the same command with --resume goes on" if full else "choose another folder"
     return RunError(f"{folder}: cannot be written ({error.strerror}); {advice}")
-
-
-# ------------------------------------------------------------------ one process at a time
-
-_held: dict[Path, Any] = {}  # the open lock files of this process, by folder
-
-
-def _lock(folder: Path, probe: bool = False) -> None:
-    """Take the run folder for this process, or with `probe` see that no other has it. Raises RunError that says who.
-
-    The lock is the kernel's (flock, on network file systems a lock of their server where they have one): it ends with
-    the process, however that ends. A file system without locks is used without.
-    """
-    path, key = folder / ".lock", folder.resolve()
-    if key in _held or (probe and not path.exists()):
-        return
-    file = path.open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
-        file.close()
-        raise RunError(f"{folder}: {holder} is at work in it; wait for its end, or choose another folder") from None
-    except OSError as error:
-        warnings.warn(f"{folder}: no lock is to be had ({error.strerror}); start no second process in it", stacklevel=4)
-    if probe:  # free: what a killed process left is cleared away
-        path.unlink(missing_ok=True)
-        file.close()
-    elif not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:  # its last holder has just ended
-        file.close()
-        _lock(folder)
-    else:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        _held[key] = file
-
-
-def holding(run: Callable[..., T]) -> Callable[..., T]:
-    """Let go of the run folders that a function has opened, however it ends."""
-
-    @functools.wraps(run)
-    def released(*args: Any, **kwargs: Any) -> T:
-        before = {*_held}
-        try:
-            return run(*args, **kwargs)
-        finally:
-            for folder in {*_held} - before:
-                (folder / ".lock").unlink(missing_ok=True)
-                _held.pop(folder).close()
-
-    return released
 
 
 # ------------------------------------------------------------------ settings and logs of a run that has begun
@@ -366,7 +204,7 @@ def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
     if not began:
         open_run(folder, config)
         return
-    _lock(folder)
+    lock(folder)
     _warn_of_versions(folder)
     if not {*config.arms} <= {*began}:
         arms = tuple(name for name in known if name in {*began, *config.arms})
@@ -459,7 +297,7 @@ def _reopen(folder: Path) -> Run:
             shutil.rmtree(path)
     number, lengths = _lengths(folder)
     for name in LOGS.values():
-        text, length = _text(folder / name), lengths.get(name, 0)
+        text, length = text_of(folder / name), lengths.get(name, 0)
         if len(text) > length:
             write_text_atomic(folder / name, text[:length])
     return Run(folder, number, lengths)
@@ -472,7 +310,7 @@ def _lengths(folder: Path) -> tuple[int, dict[str, int]]:
         return 0, {}
     state = read_json(last / "state.json", round=int, logs=dict)
     for name, length in state["logs"].items():
-        there = len(_text(folder / name))
+        there = len(text_of(folder / name))
         if there < length:
             lost = f"has {there:,} characters where the last checkpoint counted {length:,}, so lines are lost"
             raise RunError(f"{folder / name}: {'is missing' if not there else lost}; {LOST}")

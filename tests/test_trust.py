@@ -17,7 +17,8 @@ from soar_lib.ladder.settings import LadderConfig
 from soar_lib.records import Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
 from soar_lib.soar import study
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 ROOT = Path(__file__).parents[1]

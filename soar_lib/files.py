@@ -1,0 +1,193 @@
+"""Files of a run folder: written whole or not at all, and read with one line that names what is wrong with them; and
+the lock that keeps a folder to one process."""
+
+import csv
+import fcntl
+import functools
+import io
+import json
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from soar_lib.records import Problem, fault, record
+from soar_lib.settings.values import first_line
+
+if TYPE_CHECKING:  # the command line's checks need not wait for it
+    import pandas as pd
+
+T = TypeVar("T")
+LOST = "put it back from a copy, or begin again in another folder"
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be used; the message is one line with the folder and what to do."""
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: after a kill or a power cut there is the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:  # a full disk keeps no half of it
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a rename is on disk once its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    write_bytes_atomic(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, kind: type = dict, **needed: type) -> Any:
+    """The object (or list) in a JSON file. Raises RunError where it is missing, damaged, or lacks a `needed` name of
+    that type."""
+    return _parsed(path, text_of(path), str(path), kind, needed)
+
+
+def _parsed(path: Path, text: str, place: str, kind: type, needed: Mapping[str, type]) -> Any:
+    """The JSON value of a file or a line. Raises RunError that names the place, the cause and what to do."""
+    try:
+        value = json.loads(text)
+        wrong = "" if isinstance(value, kind) else f"holds no JSON {'object' if kind is dict else 'list'}"
+        if not wrong and (bad := [name for name, of in needed.items() if not isinstance(value.get(name), of)]):
+            wrong = f"{bad[0]!r} is missing or not of type {needed[bad[0]].__name__}"
+    except (ValueError, RecursionError) as error:
+        wrong = f"is not JSON ({first_line(error)})" if text.strip() else "is empty" if path.exists() else "is missing"
+    if wrong:
+        raise RunError(f"{place}: {wrong}; {LOST}")
+    return value
+
+
+def jsonl(records: Iterable[dict]) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
+
+
+def append_jsonl(path: Path, records: Iterable[dict]) -> None:
+    """Add records to a file of one JSON object per line, all of them at once."""
+    write_text_atomic(path, text_of(path) + jsonl(records))
+
+
+def read_jsonl(path: Path, **needed: type) -> list[dict]:
+    """The rows of a JSONL file, none where there is no file yet. Raises RunError with the line that is damaged."""
+    lines = enumerate(text_of(path).split("\n"), 1)
+    return [_parsed(path, line, f"{path}:{number}", dict, needed) for number, line in lines if line]
+
+
+def read_records(path: Path, kind: type[T]) -> list[T]:
+    """The same as records of one kind."""
+    rows = read_jsonl(path)
+    for number, row in enumerate(rows, 1):
+        if wrong := fault(kind, row):
+            raise RunError(f"{path}:{number}: {wrong}; {LOST}")
+    return [record(kind, row) for row in rows]
+
+
+def append_csv(path: Path, rows: Sequence[dict]) -> None:
+    """Add rows to a CSV file, all of them at once; the first row ever gives the header."""
+    if not rows:
+        return
+    old, buffer = text_of(path), io.StringIO()
+    columns = next(csv.reader(io.StringIO(old))) if old else list(rows[0])
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    if not old:
+        writer.writeheader()
+    writer.writerows(rows)
+    write_text_atomic(path, old + buffer.getvalue())
+
+
+def read_problems(folder: Path, name: str) -> list[Problem]:
+    """A set of problems that a run began with, by its name (`records`); none where there is no file."""
+    return read_records(folder / f"{name}.jsonl", Problem)
+
+
+def write_problems(folder: Path, sets: Mapping[str, Iterable[Problem]]) -> None:
+    for name, problems in sets.items():
+        write_text_atomic(folder / f"{name}.jsonl", jsonl(map(asdict, problems)))
+
+
+def write_tables(folder: Path, tables: "Mapping[str, pd.DataFrame]") -> None:
+    """Each table as NAME.csv, in order: the last one's presence says that all are there."""
+    for name, table in tables.items():
+        write_text_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+    except UnicodeDecodeError:
+        raise RunError(f"{path}: is not text in UTF-8; {LOST}") from None
+
+
+# ------------------------------------------------------------------ one process at a time
+
+_held: dict[Path, Any] = {}  # the open lock files of this process, by folder
+
+
+def lock(folder: Path, probe: bool = False) -> None:
+    """Take the run folder for this process, or with `probe` see that no other has it. Raises RunError that says who.
+
+    The lock is the kernel's (flock, on network file systems a lock of their server where they have one): it ends with
+    the process, however that ends. A file system without locks is used without.
+    """
+    path, key = folder / ".lock", folder.resolve()
+    if key in _held or (probe and not path.exists()):
+        return
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise RunError(f"{folder}: {holder} is at work in it; wait for its end, or choose another folder") from None
+    except OSError as error:
+        warnings.warn(f"{folder}: no lock is to be had ({error.strerror}); start no second process in it", stacklevel=4)
+    if probe:  # free: what a killed process left is cleared away
+        path.unlink(missing_ok=True)
+        file.close()
+    elif not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:  # its last holder has just ended
+        file.close()
+        lock(folder)
+    else:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        _held[key] = file
+
+
+def holding(run: Callable[..., T]) -> Callable[..., T]:
+    """Let go of the run folders that a function has opened, however it ends."""
+
+    @functools.wraps(run)
+    def released(*args: Any, **kwargs: Any) -> T:
+        before = {*_held}
+        try:
+            return run(*args, **kwargs)
+        finally:
+            for folder in {*_held} - before:
+                (folder / ".lock").unlink(missing_ok=True)
+                _held.pop(folder).close()
+
+    return released
