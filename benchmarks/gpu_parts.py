@@ -84,7 +84,7 @@ class Clock:
 def random_base(model: str, backend: str = "transformers") -> Base:
     """A model of `MODELS` with random weights and the shipped model's tokenizer, which no token stops."""
     device = backends.choose_device(None, backend, four_bit=False)
-    values, tokenizer = dict(MODELS[model]), AutoTokenizer.from_pretrained(base.NANO)
+    values, tokenizer = dict(MODELS[model]), AutoTokenizer.from_pretrained(base.SHIPPED["nano"])
     config = AutoConfig.for_model(values.pop("model_type"), **values)
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(derive("gpu", "weights"))

@@ -10,7 +10,7 @@ import tiny
 from tokenizers import AddedToken
 
 from soar_lib.engine import base as bases
-from soar_lib.engine.base import NANO
+from soar_lib.engine.base import SHIPPED
 from soar_lib.problems import prompts
 from soar_lib.problems.prompts import student_messages
 from soar_lib.soar import turns
@@ -37,7 +37,7 @@ def base(kind: str) -> bases.Base:
 
     template, tokens = TEMPLATES[kind]
     if template is None:
-        made = AutoTokenizer.from_pretrained(NANO)
+        made = AutoTokenizer.from_pretrained(SHIPPED["nano"])
     else:
         made = tiny.tokenizer()
         made.add_special_tokens({"additional_special_tokens": [AddedToken(token, special=True) for token in tokens]})

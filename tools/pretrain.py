@@ -1,8 +1,11 @@
-"""Train nano from a seed: `python -m tools.pretrain --out FOLDER [--steps N --threads T]`.
+"""Train nano from a seed: `python -m tools.pretrain --world nano2 --out FOLDER [--steps N --threads T]`.
 
 A small Llama-architecture decoder is trained on documents of the embedded world; the loss is taken on completions
 alone. The run is resumable: a checkpoint is written every CHECKPOINT steps, and document i depends on (seed, i) alone,
 so an interrupted run continues as if it had not been. Weights are safetensors, loadable as any other causal model.
+
+Another prior of the teacher is a short further training of a finished model on documents with other proposals:
+`python -m tools.pretrain --world nano2-plain --start soar_lib/nano/weights2 --steps 100 --out FOLDER`.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import math
 import os
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,14 +23,23 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from soar_lib.nano import tokenizer
 from soar_lib.randomness import derive
-from tools import documents
+from tools import documents, documents2
 
 SHAPE = dict(hidden_size=128, intermediate_size=256, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4)
 TOKENS_PER_STEP = 6_400
 LEARNING_RATE = 3e-3
 WARMUP = 100
 CHECKPOINT = 250
+FURTHER = 0.3  # share of the learning rate in a further training
 CHUNK = 8  # steps whose documents are drawn together and sorted by length, so that little is padding
+
+WORLDS = {
+    "nano": (documents.document, tokenizer.build),
+    **{
+        f"nano2-{name}".replace("nano2-nano2", "nano2"): (partial(documents2.document, prior=prior), documents2.tokens)
+        for name, prior in documents2.PRIORS.items()
+    },
+}  # what a model is trained on, and its tokenizer
 
 
 def create(vocabulary: int, seed: int) -> LlamaForCausalLM:
@@ -39,20 +52,21 @@ def create(vocabulary: int, seed: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def encoded(tok, index: int, seed: int) -> tuple[list[int], int]:
-    """Document `index` as token ids and the length of its prompt."""
-    messages, completion = documents.document(random.Random(derive(seed, "document", index)))
+def encoded(write, tok, index: int, seed: int) -> tuple[list[int], int]:
+    """Document `index` of the function `write` as token ids, and the length of its prompt."""
+    messages, completion = write(random.Random(derive(seed, "document", index)))
     prompt = tok.encode(tok.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
     return prompt + tok.encode(completion) + [tok.eos_token_id], len(prompt)
 
 
-def batches(tok, seed: int, start: int):
+def batches(world: str, seed: int, start: int):
     """Batches (ids [N, T], labels [N, T]) from chunk `start` on; a chunk holds about CHUNK * TOKENS_PER_STEP tokens."""
-    chunk = start
+    (write, build), chunk = WORLDS[world], start
+    tok = build()
     while True:
         docs, tokens = [], 0
         while tokens < CHUNK * TOKENS_PER_STEP:
-            docs.append(encoded(tok, chunk * 100_000 + len(docs), seed))
+            docs.append(encoded(write, tok, chunk * 100_000 + len(docs), seed))
             tokens += len(docs[-1][0])
         docs.sort(key=lambda doc: len(doc[0]))
         groups = _cut(docs, tokens / CHUNK)
@@ -64,11 +78,11 @@ def batches(tok, seed: int, start: int):
 class _Stream(IterableDataset):
     """`batches` in a worker process, so that drawing documents does not wait for the optimiser."""
 
-    def __init__(self, seed: int, start: int):
-        self.seed, self.start = seed, start
+    def __init__(self, *where):
+        self.where = where
 
     def __iter__(self):
-        return batches(tokenizer.build(), self.seed, self.start)
+        return batches(*self.where)
 
 
 def _cut(docs: list, size: float) -> list[list]:
@@ -91,10 +105,11 @@ def _padded(docs: list) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """Linear warm-up, then cosine to a tenth."""
-    if step < WARMUP:
-        return LEARNING_RATE * (step + 1) / WARMUP
-    return LEARNING_RATE * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - WARMUP) / max(1, steps - WARMUP))))
+    """Linear warm-up over WARMUP steps, or a tenth of a shorter training; then cosine to a tenth."""
+    warmup = min(WARMUP, steps // 10)
+    if step < warmup:
+        return LEARNING_RATE * (step + 1) / warmup
+    return LEARNING_RATE * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
 
 
 def optimisers(model) -> list[torch.optim.Optimizer]:
@@ -105,18 +120,19 @@ def optimisers(model) -> list[torch.optim.Optimizer]:
     return [muon, torch.optim.AdamW(others, lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.01)]
 
 
-def train(out: Path, steps: int, seed: int) -> None:
-    """Train (or go on training) into `out`: state.pt while it runs, the finished model beside it."""
+def train(out: Path, world: str, steps: int, seed: int, start: Path | None = None) -> None:
+    """Train (or go on training) into `out`: state.pt while it runs, the finished model beside it. `start` is the model
+    that a further training begins with, at a lower learning rate."""
     out.mkdir(parents=True, exist_ok=True)
-    tok = tokenizer.build()
-    model = create(len(tok), seed)
+    tok = WORLDS[world][1]()
+    model = LlamaForCausalLM.from_pretrained(start) if start else create(len(tok), seed)
     optimizers = optimisers(model)
     first = _resume(out / "state.pt", model, optimizers)
-    stream, began, tokens = iter(DataLoader(_Stream(seed, first // CHUNK), None, num_workers=1)), time.time(), 0
+    stream, began, tokens = iter(DataLoader(_Stream(world, seed, first // CHUNK), None, num_workers=1)), time.time(), 0
     for step in range(first, steps):
         ids, labels = next(stream)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = learning_rate(step, steps)
+            group["lr"] = learning_rate(step, steps) * (FURTHER if start else 1)
         loss = model(input_ids=ids, labels=labels).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -155,12 +171,14 @@ def main() -> None:
     """Command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model and its checkpoints")
+    parser.add_argument("--world", choices=list(WORLDS), default="nano", help="what the model is trained on")
+    parser.add_argument("--start", type=Path, help="the finished model that a further training begins with")
     parser.add_argument("--steps", type=int, default=1400, help="optimiser steps of 6,400 tokens")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train(options.out, options.steps, options.seed)
+    train(options.out, options.world, options.steps, options.seed, options.start)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The base model: one frozen causal language model with its tokenizer, under every policy of a run.
 
-This is the only place that knows which model a name means: "nano" is the one shipped in the package, any other name is
-a local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
+This is the only place that knows which model a name means: "nano" and its like are shipped in the package, any other
+name is a local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
 """
 
 import re
@@ -18,7 +18,8 @@ from soar_lib.settings.values import ConfigError, folder_of
 from soar_lib.verifier.spelling import THINK, unfinished
 
 ADVICE = "raise max_new_tokens, or set template = ['enable_thinking=false'] where the model can do without"
-NANO = Path(__file__).parent.parent / "nano" / "weights"
+_NANO = Path(__file__).parent.parent / "nano"
+SHIPPED = {"nano": _NANO / "weights", "nano2": _NANO / "weights2", "nano2-plain": _NANO / "weights2_plain"}
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,9 @@ def padding(tokenizer, rows: int) -> int:
 
 def _source(name: str) -> str:
     """Folder or Hub id of a model's name; a name that looks like a path must exist."""
-    path = NANO if name == "nano" else Path(name).expanduser()
+    path = SHIPPED.get(name) or Path(name).expanduser()
     if path.is_dir():
         return str(path)
-    if name == "nano" or path.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") > 1:
+    if name in SHIPPED or path.is_absolute() or name.startswith(("./", "../", "~")) or name.count("/") > 1:
         raise FileNotFoundError(f"model {name!r}: no folder {path}; give an existing folder or a Hub id (owner/name)")
     return name

@@ -20,9 +20,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import reasoning_gym
-from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
-from soar_lib.nano import antiderivatives
+from soar_lib.nano import antiderivatives, legs
 from soar_lib.records import Problem
 
 MAX_DEPTH = 12
@@ -58,45 +57,6 @@ def _parse_chain(question: str) -> list | None:
 
 def _write_chain(terms: list) -> str:
     return CHAIN + str(terms[0]) + "".join(f" {'-' if t < 0 else '+'} {abs(t)}" for t in terms[1:]) + " ="
-
-
-def _running_sum(terms: list, slips: Collection[int] = ()) -> tuple[str, str]:
-    """`42-25=17+73=90`: each partial result is the left operand of the next step.
-
-    A slip forgets a carry (10 too few) or counts a subtraction's first number (1 too many): the two never cancel soon.
-    """
-    total, text = terms[0], str(terms[0])
-    for step, term in enumerate(terms[1:], 1):
-        total += term + (-10 if term > 0 else 1) * (step in slips)
-        text += f"{term:+d}={total}"
-    return text, str(total)
-
-
-# ------------------------------------------------------------------ word problems: legs of animals
-
-LEGS = "Now, how many legs are there in total if you have "
-_LEGS = re.compile(re.escape(LEGS) + r"(\d+ [a-z ]+(?:, \d+ [a-z ]+)*)\?")
-
-
-def _parse_legs(question: str) -> list | None:
-    match = _LEGS.fullmatch(question)
-    if not match:
-        return None
-    pairs = [(int(count), name) for count, name in re.findall(r"(\d+) ([a-z ]+)", match.group(1))]
-    known = [(count, _singular(name, count)) for count, name in pairs]
-    return known if all(name in ANIMALS for _, name in known) else None
-
-
-def _singular(name: str, count: int) -> str:
-    return name[:-1] if count != 1 and name.endswith("s") else name
-
-
-def _write_legs(herd: list) -> str:
-    return LEGS + ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in herd) + "?"
-
-
-def _solve_legs(herd: list, slips: Collection[int] = ()) -> tuple[str, str]:
-    return _running_sum([count * ANIMALS[name] for count, name in herd], slips)
 
 
 # ------------------------------------------------------------------ number theory: base 10 to base 2
@@ -178,11 +138,11 @@ FAMILIES = {
     for family in (
         Family(
             "chain_sum", "Arithmetic", lambda d: dict(min_terms=d + 1, max_terms=d + 1, min_digits=2, max_digits=2),
-            _parse_chain, _write_chain, _running_sum, lambda d: d + 1,
+            _parse_chain, _write_chain, legs.running_sum, lambda d: d + 1,
         ),
         Family(
             "leg_counting", "Word problems", lambda d: dict(min_animals=d, max_animals=d, max_instances=20),
-            _parse_legs, _write_legs, _solve_legs, lambda d: d,
+            legs.parse, legs.write, legs.solve, lambda d: d,
         ),
         Family(
             "base_conversion", "Number theory",

@@ -17,6 +17,7 @@ from soar_lib.records import Problem
 PLANNED_WHOLE = ("acre", "gsm_symbolic")  # families whose generator plans all items of a set from the set's seed
 UNSEEDED = ("list_functions",)  # its generator draws from Python's global random state
 EMBEDDED = ("nano", "nano-transfer", "nano-integrals", "nano-middle", "nano-deep", "nano-other")
+SECOND = tuple(name.replace("nano", "nano2") for name in EMBEDDED)  # the same sets of the second embedded world
 GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
@@ -36,6 +37,10 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         raise LoadError(f"size {size}: ask for at least one problem")
     if parameters and not is_family:
         raise LoadError(f"{name}: parameters ({', '.join(parameters)}) are for reasoning-gym families; leave them out")
+    if name in SECOND:
+        from soar_lib.nano import world2  # here, as below
+
+        return world2.pool(name, seed, size or GENERATED_SIZE)
     if name in EMBEDDED:
         return _embedded(name, seed, {} if size is None else {"size": size})
     if is_family:
@@ -44,7 +49,7 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         return _draw(hub.load(name.removeprefix("hub:")), size, seed, name)
     if Path(name).exists():
         return _draw(load_file(name), size, seed, name)
-    known = [*EMBEDDED, *DATASETS, *(f"hub:{key}" for key in hub.SETS)]
+    known = [*EMBEDDED, *SECOND, *DATASETS, *(f"hub:{key}" for key in hub.SETS)]
     raise LoadError(f"{name}: neither a file nor a reasoning-gym family{suggest(name, known)}")
 
 

@@ -23,7 +23,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from soar_lib.engine.attention import BLOCK
-from soar_lib.engine.base import NANO
+from soar_lib.engine.base import SHIPPED
 from soar_lib.engine.logprobs import LOGITS
 from soar_lib.engine.lora import TARGETS
 from soar_lib.settings.student import BaseSettings, Phase, by_trl, precision
@@ -122,7 +122,7 @@ def shape(model: str) -> Shape:
     if model in KNOWN:
         values = dict(KNOWN[model])
         return shape_of(AutoConfig.for_model(values.pop("model_type"), **values))
-    source = NANO if model == "nano" else model
+    source = SHIPPED.get(model, model)
     try:
         return shape_of(AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False))
     except (OSError, ValueError, KeyError, AttributeError) as error:

@@ -28,7 +28,7 @@ from soar_lib.settings.values import (
 
 # ------------------------------------------------------------------ presets
 
-PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")
+PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a command may have further ones
 
 
 @cache
@@ -38,7 +38,8 @@ def _table() -> dict[str, dict[str, dict[str, Any]]]:
 
 def presets_of(command: str) -> dict[str, dict[str, Any]]:
     """What each preset changes in a command's settings, by dotted names (presets.toml)."""
-    table = {name: dict(_table()[command].get(name, {})) for name in PRESETS}
+    mine = _table()[command]
+    table = {name: dict(mine.get(name, {})) for name in dict.fromkeys([*PRESETS, *mine])}
     begun = {name: [flat(_table()["parts"][part]) for part in own.pop("with", ())] for name, own in table.items()}
     return {name: reduce(or_, [*begun[name], flat(own)]) for name, own in table.items()}
 
@@ -50,8 +51,8 @@ def preset(name: str, kind: type, **changes: Any) -> Any:
     >>> preset("nano", SoarConfig, seed=3).seed, preset("nano", SoarConfig, **{"student.steps": 4}).student.steps
     (3, 4)
     """
-    if name not in PRESETS:
-        raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(PRESETS)}")
+    if name not in kind.presets:
+        raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(kind.presets)}")
     return from_values(kind, kind.presets[name] | changes)
 
 

@@ -54,7 +54,7 @@ def test_a_bad_setting_is_named(kind, changes, message):
 def test_an_unknown_preset_names_the_known():
     with pytest.raises(ConfigError, match="'big' is unknown; known presets: smoke, nano, t4, single_gpu, paper"):
         preset("big", SoarConfig)
-    assert all(tuple(kind.presets) == PRESETS for kind in KINDS)
+    assert all(tuple(kind.presets)[: len(PRESETS)] == PRESETS for kind in KINDS)  # nano2 has some only
 
 
 def test_presets_of_gpus_cost_the_share_of_the_papers_that_they_say():

@@ -1,0 +1,48 @@
+"""What a teacher writes, round by round: the shares of the second world's roles, skills and word lengths in a SOAR run.
+
+A problem is useful to a student where it is a stepping stone (`world2.role`) with the right answer.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from soar_lib.nano import world2
+from soar_lib.runs import read_jsonl
+from soar_lib.verifier.verify import equal
+
+USEFUL = "stone, right"
+
+
+def described(question: str, answer: str) -> dict:
+    """What a written problem is: `role` (with whether its answer is right, for a stepping stone), `skill` and `letters`
+    (of the words' problems alone) and `right`."""
+    known, gold = world2.understand(question), world2.answer_of(question)
+    right = gold is not None and equal(gold, answer) == "right"
+    role, skill, letters = world2.role(question), "", 0
+    if known and known[0].name == "words":
+        word, *names = known[1]
+        skill, letters = ", ".join(names), len(word)
+    return {
+        "role": f"{role}, {'right' if right else 'wrong'}" if role == "stone" else role,
+        "skill": skill, "letters": letters, "right": right,
+    }  # fmt: skip
+
+
+def written(folder: str | Path) -> pd.DataFrame:
+    """One row per problem of a SOAR run: round, dataset, reward and what it is."""
+    rows = read_jsonl(Path(folder) / "problems.jsonl")
+    kept = ("round", "dataset", "reward")
+    return pd.DataFrame({name: r[name] for name in kept} | described(r["question"], r["answer"]) for r in rows)
+
+
+def mix(frame: pd.DataFrame, by: str = "role") -> pd.DataFrame:
+    """Shares [round, value of column `by`] of the problems that `written` describes."""
+    return pd.crosstab(frame["round"], frame[by], normalize="index")
+
+
+def within_rounds(frame: pd.DataFrame) -> float:
+    """Correlation of a data set's reward with its share of useful problems, both less their round's mean."""
+    useful = frame.assign(useful=frame["role"] == USEFUL)
+    sets = useful.groupby(["round", "dataset"])[["reward", "useful"]].mean()
+    return float((sets - sets.groupby("round").transform("mean")).corr().loc["reward", "useful"])

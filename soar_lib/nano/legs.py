@@ -1,0 +1,45 @@
+"""Word problems about the legs of animals, as reasoning-gym's `leg_counting` states them; content: (count, animal)."""
+
+import re
+from collections.abc import Collection
+
+from reasoning_gym.arithmetic.leg_counting import ANIMALS
+
+LEGS = "Now, how many legs are there in total if you have "
+_LEGS = re.compile(re.escape(LEGS) + r"(\d+ [a-z ]+(?:, \d+ [a-z ]+)*)\?")
+
+
+def parse(question: str) -> list | None:
+    """The herd, None where the text is no such question."""
+    match = _LEGS.fullmatch(question)
+    if not match:
+        return None
+    pairs = [(int(count), name) for count, name in re.findall(r"(\d+) ([a-z ]+)", match.group(1))]
+    known = [(count, _singular(name, count)) for count, name in pairs]
+    return known if all(name in ANIMALS for _, name in known) else None
+
+
+def _singular(name: str, count: int) -> str:
+    return name[:-1] if count != 1 and name.endswith("s") else name
+
+
+def write(herd: list) -> str:
+    """The question about a herd."""
+    return LEGS + ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in herd) + "?"
+
+
+def running_sum(terms: list, slips: Collection[int] = ()) -> tuple[str, str]:
+    """`42-25=17+73=90`: each partial result is the left operand of the next step.
+
+    A slip forgets a carry (10 too few) or counts a subtraction's first number (1 too many): the two never cancel soon.
+    """
+    total, text = terms[0], str(terms[0])
+    for step, term in enumerate(terms[1:], 1):
+        total += term + (-10 if term > 0 else 1) * (step in slips)
+        text += f"{term:+d}={total}"
+    return text, str(total)
+
+
+def solve(herd: list, slips: Collection[int] = ()) -> tuple[str, str]:
+    """The running sum of the legs, with slips at the given steps, and the total."""
+    return running_sum([count * ANIMALS[name] for count, name in herd], slips)

@@ -1,0 +1,227 @@
+"""The second embedded world ("nano2"): one in which it can be seen whether training the teacher pays.
+
+Its assumptions, each of them measured (figures/data/world_gates.csv):
+
+- Five skills on rows of letters (skills.py). The base knows each of them: asked to go letter by letter it is nearly
+  always right. Not asked, it does short rows with care, and the longer a row, the seldomer. So short problems are
+  solved now and then, and practice on them teaches care, also where rows are long; hard problems are solved once in
+  thousands of tries, and nothing is learned from those alone.
+- Hard problems ask for one skill on eight letters, two on six, or three on five, a third of each, five combinations of
+  each kind, so that no skill stands out. Care in one skill is not care in another, so coverage pays and reward rises
+  by degrees.
+- What the teacher writes, untrained: half is easy and teaches nothing (last letters, legs of one kind of animal); 30 %
+  are short problems of one skill, half of them done at a glance and so wrongly answered, by the very mistakes that
+  practice should undo; 20 % are decoys: a letter that nobody can know, solved in a twelfth of all tries, and
+  integrals, which no hard problem needs. Reward for seldom solved problems (SOAR's intrinsic one) prefers decoys and
+  wrong answers, reward for progress the rest. The second prior ("nano2-plain") has no decoys.
+- Transfer: pairs of skills that stand side by side in no hard problem, somewhat shorter, so that the base is above 0.
+
+Words are those of reasoning-gym's `spell_backward`; integrals and legs are its `simple_integration` and `leg_counting`.
+Questions whose hash is 0 modulo 8 are held out, as in the first world.
+"""
+
+import functools
+import random
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import reasoning_gym
+
+from soar_lib.nano import antiderivatives, legs, skills
+from soar_lib.records import Problem
+
+HELD_OUT_MODULUS = 8
+ITEMS = {"leg_counting": 200_000, "simple_integration": 40_000}  # generator items that are drawn from at each depth
+
+# ------------------------------------------------------------------ families
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of text that this world understands; its functions share the family's content, a list."""
+
+    name: str
+    parse: Callable[[str], list | None]  # question -> content, None if the text is not a well-posed question
+    write: Callable[[list], str]
+    solve: Callable[..., tuple[str, str | None]]  # (content, slips=()) -> (worked steps, answer; None: nobody can know)
+    depth: Callable[[list], int]  # steps of the solution
+
+
+LAST = "What is the last letter of the word "
+GUESS = "I think of one of these letters: "
+ASKED = ". Which one is it?"
+_LAST = re.compile(re.escape(LAST) + r"([a-z]{2,12})\?")
+_GUESS = re.compile(re.escape(GUESS) + r"([a-z](?:, [a-z])+)" + re.escape(ASKED))
+
+
+def _parse_last(question: str) -> list | None:
+    match = _LAST.fullmatch(question)
+    return list(match[1]) if match else None
+
+
+def _parse_guess(question: str) -> list | None:
+    match = _GUESS.fullmatch(question)
+    return match[1].split(", ") if match else None
+
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family("words", skills.parse, skills.write, skills.solve, skills.steps),
+        Family("leg_counting", legs.parse, legs.write, legs.solve, len),
+        Family(
+            "simple_integration", antiderivatives.parse, antiderivatives.write, antiderivatives.solve,
+            lambda content: len(content) - 1,
+        ),
+        Family(
+            "last_letter", _parse_last, lambda letters: f"{LAST}{''.join(letters)}?",
+            lambda letters, slips=(): ("", f"\\text{{{letters[-1]}}}"), len,
+        ),
+        Family(
+            "guess", _parse_guess, lambda letters: GUESS + ", ".join(letters) + ASKED,
+            lambda letters, slips=(): ("", None), len,
+        ),
+    )
+}  # fmt: skip
+
+
+def understand(text: str) -> tuple[Family, list] | None:
+    """The family and content of a question, or None where it is ill-posed (no family can parse it)."""
+    for family in FAMILIES.values():
+        if (content := family.parse(text)) is not None:
+            return family, content
+    return None
+
+
+def answer_of(text: str) -> str | None:
+    """The exact answer of a question, None where it is ill-posed or nobody can know it."""
+    known = understand(text)
+    return known[0].solve(known[1])[1] if known else None
+
+
+def depth_of(family: Family, content: list) -> int:
+    """The world's measure of difficulty: steps of the worked solution."""
+    return family.depth(content)
+
+
+# ------------------------------------------------------------------ questions
+
+
+def held_out(text: str) -> bool:
+    """True for the eighth of all questions that no pre-training document solves."""
+    return zlib.crc32(text.encode()) % HELD_OUT_MODULUS == 0
+
+
+@functools.cache
+def words(length: int) -> tuple[str, ...]:
+    """The words of so many letters in reasoning-gym's list, which begins at three: of two, their beginnings."""
+    known = reasoning_gym.create_dataset("spell_backward", size=1, min_word_len=3, max_word_len=10).words
+    known = known if length > 2 else [word[:2] for word in known]
+    return tuple(dict.fromkeys(word for word in known if re.fullmatch(f"[a-z]{{{length}}}", word)))
+
+
+def draw_words(rng: random.Random, names: Sequence[str], length: int, held: bool) -> str:
+    """A question that asks for these skills on a word of so many letters, held out or not."""
+    return _drawn(lambda: skills.write([rng.choice(words(length)), *names]), held)
+
+
+def draw_item(rng: random.Random, family: str, depth: int, held: bool | None = None) -> str:
+    """A question of reasoning-gym's `family` with so many terms or animals; held None: either."""
+    return _drawn(lambda: _item(family, depth, rng.randrange(ITEMS[family])), held)
+
+
+def _drawn(make: Callable[[], str | None], held: bool | None) -> str:
+    for _ in range(100_000):
+        text = make()
+        if text and held in (None, held_out(text)):
+            return text
+    raise ValueError("no such question; take another length or depth")
+
+
+@functools.cache
+def _generator(family: str, depth: int):
+    options = {
+        "leg_counting": dict(min_animals=depth, max_animals=depth, max_instances=20),
+        "simple_integration": dict(min_terms=depth, max_terms=depth, max_degree=15, max_bounds=9, symbols=("x",)),
+    }
+    return reasoning_gym.create_dataset(family, seed=1000 * depth, size=2**31, **options[family])
+
+
+@functools.lru_cache(maxsize=50_000)
+def _item(family: str, depth: int, index: int) -> str | None:
+    """The statement of an item without its format instructions, None where terms or animals merged."""
+    if family == "simple_integration":
+        return antiderivatives.stated(_generator(family, depth), index)
+    lines = _generator(family, depth)[index]["question"].splitlines()
+    herd = next((found for line in lines if (found := legs.parse(line.strip()))), None)
+    return legs.write(herd) if herd and len(herd) == depth else None
+
+
+def phrases() -> list[str]:
+    """Every text of this world that is one token: openings, skills, animals and frequent joints."""
+    openings = [skills.START, skills.HINT, *dict.fromkeys(skills.LINKS)]
+    openings += [LAST, GUESS, ASKED, legs.LEGS, *antiderivatives.LEADS]
+    each = [text for skill in skills.SKILLS.values() for text in (skill.clause, *skill.labels)]
+    animals = sorted(f" {name}{plural}" for name in legs.ANIMALS for plural in ("", "s"))
+    return [*openings, *each, " dx", " + C", *animals, "*x**", "x**", "*x", " + ", " - ", ", ", " ="]
+
+
+# ------------------------------------------------------------------ pools
+
+NAMES = tuple(skills.SKILLS)
+SINGLES = [(name,) for name in NAMES]
+PAIRS = [(NAMES[i], NAMES[(i + 1) % 5]) for i in range(5)]
+TRIPLES = [(NAMES[i], NAMES[(i + 2) % 5], NAMES[(i + 4) % 5]) for i in range(5)]
+NEW_PAIRS = [(NAMES[i], NAMES[(i + far) % 5]) for far in (3, 4) for i in range(5)]  # side by side in none of those
+HARD_LENGTHS = {1: (8,), 2: (6,), 3: (5,)}  # letters of a word, by the number of skills: ten or twelve steps
+TRANSFER_LENGTHS = {2: (5,)}
+STONE_LENGTHS = {1: (2, 3, 4)}  # stepping stones
+POOLS: dict[str, tuple[list[tuple[str, ...]], dict[int, tuple[int, ...]]]] = {
+    "nano2": ([*SINGLES, *PAIRS, *TRIPLES], HARD_LENGTHS),
+    "nano2-transfer": (NEW_PAIRS, TRANSFER_LENGTHS),
+    "nano2-middle": (SINGLES, STONE_LENGTHS),
+    "nano2-deep": (SINGLES, {1: (6,)}),
+}
+INTEGRALS = {"nano2-integrals": (8, 9), "nano2-other": (2, 3, 4)}  # terms
+
+
+def pool(name: str = "nano2", seed: int = 0, size: int = 300, held: bool = True) -> list[Problem]:
+    """`size` distinct problems of a pool, by default held-out ones: kinds in turn, lengths at random."""
+    rng, problems, seen = random.Random(f"{name} {seed}"), [], set()
+    while len(problems) < size:
+        topic, text = _next(name, len(problems), rng, held)
+        if text not in seen:
+            seen.add(text)
+            level = depth_of(*understand(text))
+            problems.append(Problem(f"{name}/{seed}/{len(problems)}", text, answer_of(text), name, topic, level))
+    return problems
+
+
+def _next(name: str, number: int, rng: random.Random, held: bool) -> tuple[str, str]:
+    """Topic and question of a pool's next problem."""
+    if name in INTEGRALS:
+        return "simple_integration", draw_item(rng, "simple_integration", rng.choice(INTEGRALS[name]), held)
+    kinds, lengths = POOLS[name]
+    kind = kinds[number % len(kinds)]
+    return ", ".join(kind), draw_words(rng, kind, rng.choice(lengths[len(kind)]), held)
+
+
+# ------------------------------------------------------------------ what a teacher wrote
+
+STONE_STEPS = 6  # at most: where practice still begins
+
+
+def role(question: str) -> str:
+    """What a question is to a student of this world's hard problems: "stone" (a short problem of its skills), "long",
+    "easy", "decoy" or "ill-posed"."""
+    known = understand(question)
+    if known is None:
+        return "ill-posed"
+    family, content = known
+    if family.name == "words":
+        return "stone" if depth_of(family, content) <= STONE_STEPS else "long"
+    if family.name == "guess":
+        return "decoy"
+    return "easy" if family.name == "last_letter" or depth_of(family, content) == 1 else "decoy"
