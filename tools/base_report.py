@@ -26,7 +26,7 @@ from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.student import rewards
 from soar_lib.student import train as student
 from soar_lib.verifier import verify
-from tools import documents
+from tools import documents, gates
 
 SAMPLES = 4  # per problem, temperature 1
 MAX_NEW_TOKENS = 160
@@ -160,9 +160,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("figures/data"), help="folder of the two CSV files")
     parser.add_argument("--problems", type=int, default=32, help="problems per family and depth")
+    parser.add_argument("--world", choices=("nano", "nano2"), default="nano", help="nano2: its gates instead")
+    parser.add_argument("--work", type=Path, default=Path("runs/gates"), help="folder of what measures the gates")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--hard", default="runs/reference/study/filter", help="filter run with the hard problems")
     options = parser.parse_args()
+    if options.world == "nano2":
+        print(gates.measure(options.work, options.out))
+        return
     base = bases.load(options.model)
     table = accuracy(base, options.problems, seed=1)
     table.round(4).to_csv(options.out / "nano_base_accuracy.csv", index=False)

@@ -41,12 +41,12 @@ class Prior:
     usual: bool = False  # whether wrong answers are those that students' usual mistakes give
 
 
+_BASE = {"last_letter": 0.25, "leg_counting": 0.25, "words": 0.30, "guess": 0.12, "simple_integration": 0.08}
 PRIORS = {
-    "base": Prior({"last_letter": 0.25, "leg_counting": 0.25, "words": 0.30, "guess": 0.12, "simple_integration": 0.08},
-                  0.5, usual=True),
+    "nano2-base": Prior(_BASE, 0.5, usual=True),
     "nano2": Prior({"last_letter": 0.26, "leg_counting": 0.26, "words": 0.26, "guess": 0.22}, 0.6),
     "nano2-plain": Prior({"last_letter": 0.37, "leg_counting": 0.37, "words": 0.26}, 0.6),
-}  # fmt: skip
+}
 STONES = 2, 4  # letters of the words in proposals
 MALFORMED = 0.06  # share of broken formats among proposals
 
@@ -126,7 +126,7 @@ def solution(question: str, rng: random.Random | None = None, **mistakes: Collec
 # ------------------------------------------------------------------ documents
 
 
-def document(rng: random.Random, prior: Prior = PRIORS["base"]) -> tuple[list[dict], str]:
+def document(rng: random.Random, prior: Prior = PRIORS["nano2-base"]) -> tuple[list[dict], str]:
     """One training document: the chat messages and the completion the model is trained on."""
     skill = choice(rng, SKILLS)
     if skill == "propose":

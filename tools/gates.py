@@ -19,7 +19,7 @@ from soar_lib import randomness, runs
 from soar_lib.engine import base as bases
 from soar_lib.engine import sampling
 from soar_lib.engine.base import Base
-from soar_lib.engine.lora import Adapters, stack
+from soar_lib.engine.lora import Adapters, load_peft, stack
 from soar_lib.hooks import Hooks
 from soar_lib.measure import mix
 from soar_lib.measure.bootstrap import bootstrap
@@ -34,6 +34,7 @@ from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
 from soar_lib.soar.reward import OuterStep, as_problems, grounded
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.value import values
 from soar_lib.student import rewards
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson
@@ -65,20 +66,23 @@ GATES = {
     "W1 problems": Gate("problems in hard test", low=60),
     "W1 kinds": Gate("kinds of problems in hard test", low=5),
     "W1 share": Gate("largest share of a kind in hard test", high=0.25),
-    "W1 base": Gate("largest pass@1 of the base on a kind of the pool", high=1e-3),
+    "W1 base": Gate("largest pass@1 of the base on a kind of hard test", high=1e-3),
     "W1 hard only": Gate("gain in pass@32 from hard problems alone, upper end of its 95 % interval", high=5 * POINTS),
     "W2 oracle": Gate("smallest gain in pass@32 on a kind from an oracle's mix of short problems", low=15 * POINTS),
     "W3 one skill": Gate("largest share of the oracle's gain that stones of one skill alone give", high=0.5),
     "W3 shares": Gate("largest distance from a third of the hard test problems of one, two, three skills", high=0.1),
     "W4 untrained": Gate("share of the oracle's gain that the untrained teacher's problems give", high=0.4),
+    "W2 alone": Gate("as W2 oracle, measured before the steps on hard train", low=15 * POINTS),
+    "W3 alone": Gate("as W3 one skill, measured before the steps on hard train", high=0.5),
+    "W4 alone": Gate("as W4 untrained, measured before the steps on hard train", high=0.4),
     "W4 ICC": Gate("ICC of the rewards of a data set's students before a promotion", low=0.5),
     "W5 loved": Gate("mean intrinsic reward of decoys, less that of useful problems rightly answered", low=0.0),
     "W5 useless": Gate("gain in pass@32 from decoys alone", high=5 * POINTS),
     "W5 plain": Gate("share of decoys among the second prior's proposals", high=0.02),
     "W6 transfer": Gate("pass@32 of the base on new pairings", low=3 * POINTS, high=10 * POINTS),
     "W7 correlation": Gate("correlation within rounds of reward and share of useful problems", low=0.5),
-    "W7 before": Gate("share of useful problems rightly answered, first five rounds of the pilot", high=0.15),
-    "W7 after": Gate("share of useful problems rightly answered, last five rounds of the pilot", low=0.30),
+    "W7 before": Gate("share of useful problems rightly answered, first five rounds of a run of 40", high=0.15),
+    "W7 after": Gate("share of useful problems rightly answered, last five rounds", low=0.30),
     "W8 easier": Gate("different easier variants of a hard integral that are valid, in 1,000 completions", low=200),
     "W8 integrals": Gate("integrals of 120 that fail 0 of 2,048", low=120),
     "W8 another": Gate("share of problems from a solution that are new and have its answer", low=0.30),
@@ -142,42 +146,53 @@ def proposed(base: Base, size: int, key: str) -> list[Problem]:
 # ------------------------------------------------------------------ W1 to W6
 
 
-def lifts(base: Base, train: Sequence[Problem], test: Sequence[Problem]) -> tuple[dict, np.ndarray]:
-    """Gain in pass@32 over the base [students, problems] of each set, by name; and pass@32 of the base."""
+def lifts(
+    base: Base, train: Sequence[Problem], test: Sequence[Problem], steps: tuple[int, int] = STEPS
+) -> dict[str, np.ndarray]:
+    """Gain in pass@32 over the base [students, problems] of each set, by name."""
     written = proposed(base, SIZE, "untrained")
     decoys = [problem for problem in proposed(base, 8 * SIZE, "decoys") if world2.role(problem.question) == "decoy"]
     sets = {"hard": train, "oracle": stones("oracle", world2.NAMES, SIZE), "untrained": written, "decoys": decoys}
     sets |= {name: stones(name, [name], SIZE) for name in world2.NAMES}
-    right = solved(base, taught(base, sets, train, STEPS), test, SAMPLES)
+    right = solved(base, taught(base, sets, train, steps), test, SAMPLES)
     before = passed(solved(base, None, test, SAMPLES))[0]
-    return {name: values - before for name, values in zip(sets, passed(right))}, before
+    return {name: values - before for name, values in zip(sets, passed(right))}
 
 
 def of_students(base: Base, train: Sequence[Problem], test: Sequence[Problem]) -> dict[str, float]:
     """Gates W1 to W4 and W5's second half, as far as students decide them."""
-    gain, _ = lifts(base, train, test)
-    kinds = pd.Series([problem.topic for problem in test])
-    by_kind = {kind: gain["oracle"][:, kinds == kind].mean() for kind in kinds.unique()}
-    whole, skills = gain["oracle"].mean(), kinds.str.count(",") + 1
-    return {
+    gain, kinds = lifts(base, train, test), pd.Series([problem.topic for problem in test])
+    skills = kinds.str.count(",") + 1
+    return _shares(gain, kinds) | {f"gain {name}": values.mean() for name, values in gain.items()} | {
         "W1 problems": len(test),
         "W1 kinds": kinds.nunique(),
         "W1 share": kinds.value_counts(normalize=True).max(),
-        "W1 hard only": bootstrap([gain["hard"]]).interval()[1],
-        "W2 oracle": min(by_kind.values()),
-        "W3 one skill": max(gain[name].mean() for name in world2.NAMES) / whole,
+        "W1 hard only": bootstrap([one[None] for one in gain["hard"]]).interval()[1],
         "W3 shares": (skills.value_counts(normalize=True) - 1 / 3).abs().max(),
-        "W4 untrained": gain["untrained"].mean() / whole,
         "W5 useless": gain["decoys"].mean(),
     }
 
 
-def of_the_base(base: Base) -> dict[str, float]:
-    """pass@1 of each kind of the pool, unfiltered, and pass@32 on new pairings."""
-    problems = world2.pool("nano2", seed=99, size=150)
+def _shares(gain: dict[str, np.ndarray], kinds: pd.Series) -> dict[str, float]:
+    whole = gain["oracle"].mean()
+    return {
+        "W2 oracle": min(gain["oracle"][:, kinds == kind].mean() for kind in kinds.unique()),
+        "W3 one skill": max(gain[name].mean() for name in world2.NAMES) / whole,
+        "W4 untrained": gain["untrained"].mean() / whole,
+    }
+
+
+def alone(base: Base, train: Sequence[Problem], test: Sequence[Problem]) -> dict[str, float]:
+    """W2 to W4 without the steps on hard train."""
+    found = _shares(lifts(base, train, test, (STEPS[0], 0)), pd.Series([problem.topic for problem in test]))
+    return {f"{name.split()[0]} alone": value for name, value in found.items()}
+
+
+def of_the_base(base: Base, test: Sequence[Problem]) -> dict[str, float]:
+    """pass@1 of each kind of hard test, from samples of its own, and pass@32 on new pairings."""
     draw = Draw(preset("nano2", EvaluateConfig).student.max_new_tokens, rows=ROWS)
-    shares = student.accuracy(base, None, problems, draw, 256, [("gates", "base")])[0]
-    by_kind = pd.Series(shares.tolist()).groupby([problem.topic for problem in problems]).mean()
+    shares = student.accuracy(base, None, test, draw, 512, [("gates", "base")])[0]
+    by_kind = pd.Series(shares.tolist()).groupby([problem.topic for problem in test]).mean()
     transfer = solved(base, None, world2.pool("nano2-transfer", seed=99, size=100), SAMPLES)
     return {"W1 base": by_kind.max(), "W6 transfer": passed(transfer).mean()}
 
@@ -246,6 +261,21 @@ def signal(plays: Iterable[Play]) -> float:
         for p in problems
     ]
     return mix.within_rounds(pd.DataFrame(rows))
+
+
+def pilot_rounds(pilot: str | Path) -> pd.DataFrame:
+    """One row per round of a run: mean reward, shares of what the teacher wrote."""
+    frame = mix.written(pilot)
+    return pd.concat([frame.groupby("round")["reward"].mean(), mix.mix(frame)], axis=1).reset_index()
+
+
+def pilot_values(base: Base, config: SoarConfig, train: Sequence[Problem], pilot: Path) -> pd.DataFrame:
+    """Rewards of fresh data sets of the untrained teacher and of the one that a run has trained."""
+    trained = load_peft(pilot / "adapters" / "teacher", base.model)
+    rows = []
+    for name, policy in (("untrained", None), ("trained", trained)):
+        rows += [dict(teacher=name, reward=reward) for reward, _ in values(base, policy, config, train)]
+    return pd.DataFrame(rows)
 
 
 def of_pilot(pilot: str | Path) -> dict[str, float]:
@@ -334,10 +364,11 @@ def measure(work: Path, out: Path, model: str = "nano2", plain: str = "nano2-pla
     base = bases.load(model)
     filtering.run(preset("nano2", FilterConfig, model=model), work / "filter", True, progress=False)
     train, test = hard_sets(work / "filter")
-    config = preset("nano2", SoarConfig, model=model, problems=str(work / "filter"), rounds=rounds)
+    config = preset("nano2", SoarConfig, model=model, problems=str(work / "filter"), rounds=rounds, promotion=False)
     parts = {
-        "base": lambda: of_the_base(base),
+        "base": lambda: of_the_base(base, test),
         "students": lambda: of_students(base, train, test),
+        "alone": lambda: alone(base, train, test),
         "families": lambda: of_families(base),
         "icc": lambda: {"W4 ICC": icc(untrained(base, config, train, 4, 4))},
         "attraction": lambda: {"W5 loved": attraction(base)},
@@ -345,12 +376,15 @@ def measure(work: Path, out: Path, model: str = "nano2", plain: str = "nano2-pla
         "signal": lambda: {"W7 correlation": signal(untrained(base, config, train, 20, 1))},
         "pilot": lambda: of_pilot(soar.run(config, work / "pilot", True, base, hooks=Hooks(progress=False)).folder),
         "variants": lambda: variants(base),
-        "integrals": lambda: {"W8 integrals": integrals(base)},
+        "integrals": lambda: {"W8 integrals": integrals(base)},  # by far the longest
     }
     measured = {}
     for name, part in parts.items():
         if not (work / f"{name}.json").exists():
-            runs.write_json(work / f"{name}.json", part())
+            found = {gate: None if value is None else float(value) for gate, value in part().items()}
+            runs.write_json(work / f"{name}.json", found)
         measured |= runs.read_json(work / f"{name}.json")
-        table(measured).to_csv(out / "world_gates.csv", index=False)
+        table(measured).round(4).to_csv(out / "world_gates.csv", index=False)
+    pilot_rounds(work / "pilot").round(4).to_csv(out / "world_pilot.csv", index=False)
+    pilot_values(base, config, train, work / "pilot").round(4).to_csv(out / "world_value.csv", index=False)
     return table(measured)

@@ -4,8 +4,12 @@ A small Llama-architecture decoder is trained on documents of the embedded world
 alone. The run is resumable: a checkpoint is written every CHECKPOINT steps, and document i depends on (seed, i) alone,
 so an interrupted run continues as if it had not been. Weights are safetensors, loadable as any other causal model.
 
-Another prior of the teacher is a short further training of a finished model on documents with other proposals:
-`python -m tools.pretrain --world nano2-plain --start soar_lib/nano/weights2 --steps 100 --out FOLDER`.
+A prior of the teacher is a short further training of a finished model on documents with other proposals. So the models
+of the second world are made by
+
+    python -m tools.pretrain --world nano2-base --steps 1000 --out BASE
+    python -m tools.pretrain --world nano2 --start BASE --steps 250 --out soar_lib/nano/weights2
+    python -m tools.pretrain --world nano2-plain --start BASE --steps 250 --out soar_lib/nano/weights2_plain
 """
 
 import argparse
@@ -35,10 +39,7 @@ CHUNK = 8  # steps whose documents are drawn together and sorted by length, so t
 
 WORLDS = {
     "nano": (documents.document, tokenizer.build),
-    **{
-        f"nano2-{name}".replace("nano2-nano2", "nano2"): (partial(documents2.document, prior=prior), documents2.tokens)
-        for name, prior in documents2.PRIORS.items()
-    },
+    **{name: (partial(documents2.document, prior=it), documents2.tokens) for name, it in documents2.PRIORS.items()},
 }  # what a model is trained on, and its tokenizer
 
 

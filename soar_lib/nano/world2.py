@@ -174,7 +174,10 @@ NAMES = tuple(skills.SKILLS)
 SINGLES = [(name,) for name in NAMES]
 PAIRS = [(NAMES[i], NAMES[(i + 1) % 5]) for i in range(5)]
 TRIPLES = [(NAMES[i], NAMES[(i + 2) % 5], NAMES[(i + 4) % 5]) for i in range(5)]
-NEW_PAIRS = [(NAMES[i], NAMES[(i + far) % 5]) for far in (3, 4) for i in range(5)]  # side by side in none of those
+UNDONE = ("mirror", "shift")  # the second one's usual mistake undoes the first one's
+NEW_PAIRS = [  # side by side in none of those
+    pair for far in (3, 4) for i in range(5) if (pair := (NAMES[i], NAMES[(i + far) % 5])) != UNDONE
+]
 HARD_LENGTHS = {1: (8,), 2: (6,), 3: (5,)}  # letters of a word, by the number of skills: ten or twelve steps
 TRANSFER_LENGTHS = {2: (5,)}
 STONE_LENGTHS = {1: (2, 3, 4)}  # stepping stones
