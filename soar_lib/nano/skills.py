@@ -5,7 +5,7 @@ and the names of its skills in order. A worked solution has a line for each skil
 answer. A line says how it was written: letter by letter, with care, or at a glance, with the usual mistake at most
 letters. That mistake is local: one wrong letter, the same wrong one whoever makes it, and the next letter is written as
 if nothing had happened. So a skill's mistakes hang on one choice, at the beginning of its line, which practice on short
-words can change for long ones; and mistakes of different skills have nothing in common.
+rows can change for long ones.
 """
 
 import re

@@ -1,19 +1,18 @@
-"""The second embedded world ("nano2"): one in which it can be seen whether training the teacher pays.
+"""The second embedded world ("nano2"), made to show whether training the teacher pays.
 
-Its assumptions, each of them measured (figures/data/world_gates.csv):
+Its assumptions are gates of tools/gates.py, measured in figures/data/world_gates.csv. Several do not hold yet.
 
-- Five skills on rows of letters (skills.py). The base knows each of them: asked to go letter by letter it is nearly
-  always right. Not asked, it does short rows with care, and the longer a row, the seldomer. So short problems are
-  solved now and then, and practice on them teaches care, also where rows are long; hard problems are solved once in
-  thousands of tries, and nothing is learned from those alone.
+- Five skills on rows of letters (skills.py). Documents that ask for care show it at every length; where nobody asks,
+  short rows are done with care, and the longer a row, the seldomer. So short problems are
+  solved now and then, and practice on them teaches care, also where rows are long; hard problems are solved about once
+  in a thousand tries. [Does not hold: one such hit in some hundred rollouts is enough to learn care from.]
 - Hard problems ask for one skill on eight letters, two on six, or three on five, a third of each, five combinations of
-  each kind, so that no skill stands out. Care in one skill is not care in another, so coverage pays and reward rises
-  by degrees.
-- What the teacher writes, untrained: half is easy and teaches nothing (last letters, legs of one kind of animal); 30 %
-  are short problems of one skill, half of them done at a glance and so wrongly answered, by the very mistakes that
-  practice should undo; 20 % are decoys: a letter that nobody can know, solved in a twelfth of all tries, and
-  integrals, which no hard problem needs. Reward for seldom solved problems (SOAR's intrinsic one) prefers decoys and
-  wrong answers, reward for progress the rest. The second prior ("nano2-plain") has no decoys.
+  each kind, so that no skill stands out. Care in one skill was to be apart from care in another, so that coverage pays.
+  [Does not hold: care is one switch in the model, and stones of one skill lift all.]
+- What the teacher writes, untrained: half is easy and teaches nothing (last letters, legs of one kind of animal); a
+  quarter are short problems of one skill, most of them wrongly answered; a fifth are decoys: a letter that nobody can
+  know, solved in a twelfth of all tries. Reward for seldom solved problems (SOAR's intrinsic one) prefers decoys,
+  reward for progress the rightly answered short problems. The second prior ("nano2-plain") has no decoys.
 - Transfer: pairs of skills that stand side by side in no hard problem, somewhat shorter, so that the base is above 0.
 
 Words are those of reasoning-gym's `spell_backward`; integrals and legs are its `simple_integration` and `leg_counting`.
