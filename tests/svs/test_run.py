@@ -18,7 +18,7 @@ from soar_lib.hooks import Hooks
 from soar_lib.runs import Run, RunError
 from soar_lib.settings.cost import cost
 from soar_lib.settings.student import preset
-from soar_lib.settings.values import ConfigError, to_values
+from soar_lib.settings.values import ConfigError
 from soar_lib.svs import report
 from soar_lib.svs import run as svs_run
 from soar_lib.svs.settings import SVS_ARMS, SvsConfig
@@ -69,7 +69,7 @@ def test_every_arm_leaves_a_run_folder(finished):
         assert result["steps"] == (0 if arm == "base" else config.steps)
         assert len(result["entropy"]) == 2 and min(result["entropy"]) > 0
         began = runs.read_json(finished / arm / "config.json")
-        assert began == json.loads(json.dumps(to_values(config.of_arm(arm))))
+        assert began == json.loads(json.dumps(runs.recorded(config.of_arm(arm))))
         scores = runs.read_jsonl(finished / arm / "scores.jsonl")
         sizes = {"test": (2, 4), "hard": (2, 8), "other": (1, 4)}
         for name, (problems, samples) in sizes.items():
