@@ -115,6 +115,7 @@ def train_arm(
     config: SvsConfig, folder: Path, sets: Sets, base: Base, hooks: Hooks, rephrase: Rephrase | None = None
 ) -> None:
     """Train and measure one arm in its folder, or go on with it; a finished one is left alone."""
+    runs.check_folder(folder, resume=True)  # clears away what a killed process has left
     if (folder / "result.json").is_file():
         runs.check_same(folder, config)
         return

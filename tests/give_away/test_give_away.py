@@ -220,7 +220,7 @@ def test_the_report_names_what_stands_in_the_hard_test_set_and_in_a_named_one(le
     first = runs.read_jsonl(leaking / "problems.jsonl")[1]
     mine.write_text(json.dumps({"id": "m", "question": first["question"] + "\n", "answer": "1"}) + "\n")
     built = give_away.questions_repository(leaking, tmp_path / "data", against=[str(mine)])
-    report = runs.read_json(built / "contamination.json")
+    report = runs.read_json(built / "contamination.json", list)
     assert [(row["against"], row["shared"]) for row in report] == [
         ("hard test", [["0-teacher-1-3", "nano/0/1"]]), ("mine.jsonl", [[first["id"], "mine/m"]]),
     ]  # fmt: skip
@@ -233,7 +233,7 @@ def test_a_card_lists_the_first_overlaps_and_the_report_all_of_them(tmp_path):
     hard = runs.read_jsonl(STUDY / "filter" / "hard_train.jsonl")
     (tmp_path / "mine.jsonl").write_text(runs.jsonl(hard + runs.read_jsonl(STUDY / "filter" / "hard_test.jsonl")))
     built = give_away.hard_repository(STUDY / "filter", tmp_path / "data", against=[str(tmp_path / "mine.jsonl")])
-    here = [pair[0] for pair in runs.read_json(built / "contamination.json")[1]["shared"]]
+    here = [pair[0] for pair in runs.read_json(built / "contamination.json", list)[1]["shared"]]
     assert len(here) == 79 and card(built).endswith(" of mine.jsonl\n\n29 more are in contamination.json\n")
     assert f"\n- {here[49]}: " in card(built) and f"\n- {here[50]}: " not in card(built)
 
