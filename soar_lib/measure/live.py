@@ -77,12 +77,12 @@ def _traces(mark: Mark, panel: Panel, named: set[str]) -> list[go.Scatter | go.B
     )
     point = {**shown, "opacity": mark.opacity}
     point |= {"customdata": list(mark.keys) or list(range(len(mark.x)))}
-    x, y = list(mark.x), list(mark.y)
+    x, y = _known(mark.x), _known(mark.y)
     if mark.left is not None:
         left = np.asarray(mark.left)
-        return [go.Bar(y=y, x=np.asarray(x) - left, base=left, orientation="h", width=0.8, marker_color=mark.colour,
-                       text=list(mark.text), textposition="inside", insidetextanchor="middle", textangle=0,
-                       textfont_color=mark.ink, **point, **group)]  # fmt: skip
+        return [go.Bar(y=y, x=_known(np.asarray(mark.x) - left), base=left, orientation="h", width=0.8,
+                       marker_color=mark.colour, text=list(mark.text), textposition="inside",
+                       insidetextanchor="middle", textangle=0, textfont_color=mark.ink, **point, **group)]  # fmt: skip
     marked = mark.marker and not (mark.line and len(x) > 40)
     mode = "+".join(part for part, there in (("lines", mark.line), ("markers", marked), ("text", mark.text)) if there)
     ends = {f"error_{mark.ends}": _ends(mark)} if mark.low is not None and mark.ends != "band" else {}
@@ -93,6 +93,11 @@ def _traces(mark: Mark, panel: Panel, named: set[str]) -> list[go.Scatter | go.B
         else None, **point, **group,
     )  # fmt: skip
     return [*_band(mark), line]
+
+
+def _known(values) -> list:
+    """The values, those that are no number as None: a message to the browser can hold no other."""
+    return [None if isinstance(value, float) and not np.isfinite(value) else value for value in values]
 
 
 def _marker(mark: Mark) -> dict:
@@ -167,6 +172,11 @@ def _range(limits: tuple[float | None, float | None], log: bool) -> dict:
 # ------------------------------------------------------------------ as a widget
 
 
+def fits(widget: go.FigureWidget, chart: Chart) -> bool:
+    """Whether the widget has as many traces as the chart."""
+    return len(widget.data) == len(figure(chart).data)
+
+
 def redraw(widget: go.FigureWidget, chart: Chart, picked: Callable[[list], None] | None = None) -> None:
     """Show another chart in the widget; `picked` is told the keys of the points that are clicked or selected."""
     drawn = figure(chart)
@@ -193,6 +203,7 @@ def listen(trace: go.Scatter, picked: Callable[[list], None]) -> None:
 
 def widget(chart: Chart, picked: Callable[[list], None] | None = None) -> go.FigureWidget:
     """The chart as a widget."""
-    made = go.FigureWidget()
-    redraw(made, chart, picked)
+    made = go.FigureWidget(figure(chart))
+    for trace in made.data if picked else ():
+        listen(trace, picked)
     return made

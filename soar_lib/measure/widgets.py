@@ -83,10 +83,11 @@ def explorer(
 
 
 def fill(box: ipywidgets.Box, page: Page, picked: Callable[[list], None] | None = None) -> None:
-    """Show a page in a box; its charts take the place of those that stand there, so that a reader keeps the view."""
+    """Show a page in a box. A chart takes the place of one that stands there and has as many traces, so that a reader
+    keeps the view; the browser's part of plotly stumbles over a widget that loses some."""
     old, new = [child for child in box.children if isinstance(child, go.FigureWidget)], []
     for part in page:
-        if isinstance(part, Chart) and old:
+        if isinstance(part, Chart) and old and live.fits(old[0], part):
             live.redraw(old[0], part, picked)
             new.append(old.pop(0))
         else:
