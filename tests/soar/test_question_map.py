@@ -266,11 +266,10 @@ def test_explorer_follows_each_control():
     arm, seed, colour, rounds = controls.children
     assert [text for text, _ in arm.options] == ["grounded reward", "intrinsic reward"]
     assert (seed.options, rounds.value, rounds.min, rounds.max) == (("all", 0, 1), (1, 2), 1, 2)
-    figure = shown.children[1]
     for control, value in ((arm, "intrinsic"), (colour, "reward"), (seed, 0), (arm, "grounded"), (rounds, (2, 2))):
-        before, control.value = (shown.children[0].value, figure.to_dict()), value
-        assert (shown.children[0].value, figure.to_dict()) != before and shown.children[1] is figure
-    trace = next(trace for trace in figure.data if trace.name and len(trace.x))
+        before, control.value = (shown.children[0].value, shown.children[1].to_dict()), value
+        assert (shown.children[0].value, shown.children[1].to_dict()) != before
+    trace = next(trace for trace in shown.children[1].data if trace.name and len(trace.x))
     trace._dispatch_on_click(type("Points", (), {"point_inds": [0]})(), None)
     assert "&lt;script&gt;" in below.children[1].value and "<script>" not in below.children[1].value
     rounds.value = (1, 2)
