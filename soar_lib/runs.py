@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from soar_lib.files import LOST as LOST
 from soar_lib.files import RunError as RunError
@@ -44,9 +44,6 @@ from soar_lib.files import write_text_atomic as write_text_atomic
 from soar_lib.settings.student import precision
 from soar_lib.settings.values import differences, first_line, folder_of, to_values
 
-if TYPE_CHECKING:  # the command line's checks need not wait for it
-    pass
-
 LOGS = {"metrics": "metrics.csv"} | {name: f"{name}.jsonl" for name in ("rounds", "problems", "scores")}
 # A setting that only this command has, by which its config.json is known.
 MARKS = {
@@ -61,7 +58,7 @@ VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-v
 
 def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
     """Raise `RunError` where a run could not begin or go on in `folder` (with `config`: under these settings), or
-    another process is at work there; touches nothing, loads nothing."""
+    another process is at work there; loads nothing, and touches nothing but the lock of a killed process."""
     folder = Path(folder)
     try:
         begun = (folder / "config.json").is_file()

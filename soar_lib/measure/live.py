@@ -172,21 +172,23 @@ def _range(limits: tuple[float | None, float | None], log: bool) -> dict:
 # ------------------------------------------------------------------ as a widget
 
 
-def fits(widget: go.FigureWidget, chart: Chart) -> bool:
-    """Whether the widget has as many traces as the chart."""
-    return len(widget.data) == len(figure(chart).data)
-
-
-def redraw(widget: go.FigureWidget, chart: Chart, picked: Callable[[list], None] | None = None) -> None:
-    """Show another chart in the widget; `picked` is told the keys of the points that are clicked or selected."""
+def shown(
+    chart: Chart, old: go.FigureWidget | None = None, picked: Callable[[list], None] | None = None
+) -> go.FigureWidget:
+    """The chart as a widget: `old`, where it has as many traces, so that a reader keeps the view, else a new one, as
+    the browser's part of plotly stumbles over a widget that loses some. `picked` is told the keys of the points that
+    are clicked or selected."""
     drawn = figure(chart)
-    with widget.batch_update():
-        widget.data = []
-        widget.layout = drawn.layout
-        widget.add_traces(drawn.data)
-    if picked:
-        for trace in widget.data:
-            listen(trace, picked)
+    if old is None or len(old.data) != len(drawn.data):
+        old = go.FigureWidget(drawn)
+    else:
+        with old.batch_update():
+            old.data = []
+            old.layout = drawn.layout
+            old.add_traces(drawn.data)
+    for trace in old.data if picked else ():
+        listen(trace, picked)
+    return old
 
 
 def listen(trace: go.Scatter, picked: Callable[[list], None]) -> None:
@@ -199,11 +201,3 @@ def listen(trace: go.Scatter, picked: Callable[[list], None]) -> None:
     if trace.customdata is not None:
         trace.on_click(told)
         trace.on_selection(told)
-
-
-def widget(chart: Chart, picked: Callable[[list], None] | None = None) -> go.FigureWidget:
-    """The chart as a widget."""
-    made = go.FigureWidget(figure(chart))
-    for trace in made.data if picked else ():
-        listen(trace, picked)
-    return made

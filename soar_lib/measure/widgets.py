@@ -83,15 +83,13 @@ def explorer(
 
 
 def fill(box: ipywidgets.Box, page: Page, picked: Callable[[list], None] | None = None) -> None:
-    """Show a page in a box. A chart takes the place of one that stands there and has as many traces, so that a reader
-    keeps the view; the browser's part of plotly stumbles over a widget that loses some."""
+    """Show a page in a box; its charts take the place of those that stand there where they can (`live.shown`)."""
     old, new = [child for child in box.children if isinstance(child, go.FigureWidget)], []
     for part in page:
-        if isinstance(part, Chart) and old and live.fits(old[0], part):
-            live.redraw(old[0], part, picked)
-            new.append(old.pop(0))
+        if isinstance(part, Chart):
+            new.append(live.shown(part, old.pop(0) if old else None, picked))
         else:
-            new.append(live.widget(part, picked) if isinstance(part, Chart) else ipywidgets.HTML(html(part)))
+            new.append(ipywidgets.HTML(html(part)))
     gone, box.children = [child for child in box.children if child not in new], new
     for child in gone:
         child.close()

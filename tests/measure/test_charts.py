@@ -99,16 +99,19 @@ def test_text_of_a_model_stays_text():
     axes.figure.draw_without_rendering()  # no formula that matplotlib cannot read
 
 
-def test_a_widget_is_redrawn_in_place_and_tells_what_is_picked():
+def test_a_widget_is_redrawn_in_place_where_it_can_be_and_tells_what_is_picked():
     told: list = []
-    widget = live.widget(WHOLE, told.append)
+    widget = live.shown(WHOLE, None, told.append)
     assert [trace.name for trace in widget.data if trace.showlegend] == ["first", "second", "bar"]
     trace = next(trace for trace in widget.data if list(trace.customdata or []) == ["key"])
     trace._dispatch_on_click(type("Points", (), {"point_inds": [0]})(), None)
     trace._dispatch_on_selection(type("Points", (), {"point_inds": []})(), None)
     assert told == [["key"]]
-    live.redraw(widget, Chart([Panel([Mark([1], [2], "other", marker="o")], "new")]), told.append)
-    assert [trace.name for trace in widget.data] == ["other"] and widget.layout.xaxis.title.text == "new"
+    assert live.shown(WHOLE, widget, told.append) is widget and widget.data
+    first, second = (Chart([Panel([Mark([1], [2], name, marker="o")], axis)]) for name, axis in ("ab", "cd"))
+    other = live.shown(first, widget, told.append)  # fewer traces
+    assert other is not widget and live.shown(second, other, told.append) is other
+    assert [trace.name for trace in other.data] == ["c"] and other.layout.xaxis.title.text == "d"
 
 
 def test_saved_csv_is_what_was_drawn_and_reads_back_equal(tmp_path):
