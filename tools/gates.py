@@ -78,7 +78,7 @@ GATES = {
     "W3 alone": Gate("as W3 one skill, measured before the steps on hard train", high=0.5),
     "W4 alone": Gate("as W4 untrained, measured before the steps on hard train", high=0.4),
     "W4 ICC": Gate("ICC of the rewards of a data set's students before a promotion", low=0.5),
-    "W5 loved": Gate("mean intrinsic reward of decoys, less that of useful problems rightly answered", low=0.0),
+    "W5 loved": Gate("mean intrinsic reward of decoys, minus that of useful problems rightly answered", low=0.0),
     "W5 useless": Gate("gain in pass@32 from decoys alone", high=5 * POINTS),
     "W5 plain": Gate("share of decoys among the second prior's proposals", high=0.02),
     "W6 transfer": Gate("pass@32 of the base on new pairings", low=3 * POINTS, high=10 * POINTS),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from soar_lib.engine.base import Base
-from soar_lib.engine.lora import Adapters
+from soar_lib.engine.lora import Adapters, begin
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.soar import teacher
@@ -24,10 +24,7 @@ def values(
 ) -> Iterator[tuple[float, list[SyntheticProblem]]]:
     """R_k and X_k of at least `count` fresh data sets of a teacher (slot 0 of `policy`; None: the untrained one), g at
     a time. Keys are those of the rounds after the last, so no data set repeats one that the teacher learned from."""
-    student = config.student
-    untrained = Adapters.create(
-        base.model, 1, student.rank, student.alpha, generator(config.seed, "student", "adapter")
-    )
+    untrained = begin(base, config.student, generator(config.seed, "student", "adapter"))
     settings, g = replace(config, repeats=1), config.datasets
     for number in range(config.rounds + 1, config.rounds + 1 - (-count // g)):
         key = (config.seed, "teacher", number)
