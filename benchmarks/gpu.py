@@ -54,7 +54,7 @@ from gpu_parts import (
     training,
 )
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.engine import backends
 from soar_lib.engine.base import Base
 from soar_lib.meter import Meter
@@ -199,7 +199,7 @@ def write(path: Path, kept: pd.DataFrame, rows: list[dict]) -> None:
     new = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
     table = compared(pd.concat([kept, new], ignore_index=True) if len(kept) else new)
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs.write_text_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+    files.write_text_atomic(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def read(path: Path, without: list[str]) -> pd.DataFrame:

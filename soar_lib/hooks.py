@@ -18,7 +18,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from soar_lib.runs import Run, read_json
+from soar_lib.files import read_json
+from soar_lib.runs import Run
 from soar_lib.settings.values import ConfigError
 
 Log = Callable[[Sequence[dict]], None]  # told the rows of one commit, in order

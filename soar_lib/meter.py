@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from soar_lib.files import read_json, write_json
 from soar_lib.records import Meter, add_cut, counting
-from soar_lib.runs import read_json, write_json
 from soar_lib.settings.cost import Part, describe, duration, total
 from soar_lib.settings.memory import check_memory, here, predict, size
 from soar_lib.settings.student import BaseSettings

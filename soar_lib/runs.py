@@ -23,24 +23,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from soar_lib.files import LOST as LOST
-from soar_lib.files import RunError as RunError
-from soar_lib.files import append_csv as append_csv
-from soar_lib.files import append_jsonl as append_jsonl
-from soar_lib.files import holding as holding
-from soar_lib.files import jsonl as jsonl
-from soar_lib.files import lock as lock
-from soar_lib.files import read_json as read_json
-from soar_lib.files import read_jsonl as read_jsonl
-from soar_lib.files import read_problems as read_problems
-from soar_lib.files import read_records as read_records
-from soar_lib.files import sync_folder as sync_folder
-from soar_lib.files import text_of as text_of
-from soar_lib.files import write_bytes_atomic as write_bytes_atomic
-from soar_lib.files import write_json as write_json
-from soar_lib.files import write_problems as write_problems
-from soar_lib.files import write_tables as write_tables
-from soar_lib.files import write_text_atomic as write_text_atomic
+from soar_lib.files import (
+    LOST,
+    RunError,
+    append_csv,
+    append_jsonl,
+    lock,
+    read_json,
+    sync_folder,
+    text_of,
+    write_bytes_atomic,
+    write_json,
+    write_text_atomic,
+)
 from soar_lib.settings.student import precision
 from soar_lib.settings.values import differences, first_line, folder_of, to_values
 

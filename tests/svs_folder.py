@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.settings.values import to_values
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.svs.synthesis import VariationalProblem
@@ -35,9 +35,9 @@ WRITTEN = {
 def write(folder: Path, question: str = FIRST.original) -> Path:
     """The folder; `question` is that of the only training problem."""
     folder.mkdir()
-    runs.write_json(folder / "config.json", to_values(CONFIG))
+    files.write_json(folder / "config.json", to_values(CONFIG))
     train = [{"id": "p0", "question": question, "answer": "51", "topic": "", "level": None}]
-    (folder / "train.jsonl").write_text(runs.jsonl(train))
+    (folder / "train.jsonl").write_text(files.jsonl(train))
     for arm in ARMS:
         _write_arm(folder / arm, arm)
     return folder
@@ -45,14 +45,14 @@ def write(folder: Path, question: str = FIRST.original) -> Path:
 
 def _write_arm(folder: Path, arm: str) -> None:
     folder.mkdir()
-    runs.write_json(folder / "config.json", to_values(CONFIG.of_arm(arm)))
+    files.write_json(folder / "config.json", to_values(CONFIG.of_arm(arm)))
     if arm != "base":
-        runs.append_csv(folder / "metrics.csv", [_metrics(step, seed) for step in range(STEPS) for seed in (0, 1)])
-        (folder / "problems.jsonl").write_text(runs.jsonl(map(asdict, WRITTEN.get(arm, []))))
-    (folder / "scores.jsonl").write_text(runs.jsonl(_scores(arm)))
+        files.append_csv(folder / "metrics.csv", [_metrics(step, seed) for step in range(STEPS) for seed in (0, 1)])
+        (folder / "problems.jsonl").write_text(files.jsonl(map(asdict, WRITTEN.get(arm, []))))
+    (folder / "scores.jsonl").write_text(files.jsonl(_scores(arm)))
     spent = [0, 0] if arm == "base" else [30, 60]
     result = {"steps": STEPS, "rollouts": spent, "entropy": [END[arm], END[arm] + 0.02]}
-    runs.write_json(folder / "result.json", result)
+    files.write_json(folder / "result.json", result)
 
 
 def _metrics(step: int, seed: int) -> dict:

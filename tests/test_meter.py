@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from soar_lib import meter, runs
+from soar_lib import files, meter, runs
 from soar_lib.engine.sampling import sample
 from soar_lib.records import Draw
 from soar_lib.settings import memory
@@ -30,7 +30,7 @@ def test_sessions_add_up_and_what_was_predicted_first_stays(tmp_path):
     with pytest.raises(KeyboardInterrupt), meter.metered(folder, PREDICTED | {"rollouts": 1}):
         tokens += draw(base, 4)
         raise KeyboardInterrupt
-    kept = runs.read_json(folder / "cost.json")
+    kept = files.read_json(folder / "cost.json")
     assert kept["predicted"] == PREDICTED
     measured = meter.Meter(**kept["measured"])
     assert (measured.rollouts, measured.tokens, measured.sessions) == (11, tokens, 2)
@@ -50,7 +50,7 @@ def test_a_session_that_drew_nothing_or_has_no_folder_leaves_nothing(tmp_path):
 
 def test_the_report_sets_the_measured_beside_the_predicted(tmp_path):
     measured = meter.Meter(rollouts=25, tokens=500, seconds=7200.0, sessions=1, peak_bytes=4_000_000)
-    runs.write_json(tmp_path / "cost.json", {"predicted": PREDICTED, "measured": vars(measured)})
+    files.write_json(tmp_path / "cost.json", {"predicted": PREDICTED, "measured": vars(measured)})
     assert meter.report(tmp_path) == (
         "took 2.0 hours, 25 completions (30), 500 tokens (at most 900), 4 MB of memory (tensors at most 5 MB); "
         "in brackets what was predicted"
@@ -60,7 +60,7 @@ def test_the_report_sets_the_measured_beside_the_predicted(tmp_path):
 def test_the_report_names_the_setting_whose_limit_cuts_completions_off(tmp_path):
     runs.open_run(tmp_path, CONFIG)  # the student's limit is 64, the teacher's 128
     measured = meter.Meter(rollouts=40, tokens=900, sessions=1, cut={"64": [30, 12], "128": [10, 1], "9": [5, 0]})
-    runs.write_json(tmp_path / "cost.json", {"predicted": PREDICTED, "measured": vars(measured)})
+    files.write_json(tmp_path / "cost.json", {"predicted": PREDICTED, "measured": vars(measured)})
     first, *lines = meter.report(tmp_path).splitlines()
     assert first.startswith("took") and lines == [
         "student.max_new_tokens = 64 cut off 40% of 30 completions; what is cut off before its box earns nothing: "

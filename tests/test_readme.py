@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import tiny
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.cli.arguments import HELP, KINDS, grouped_settings, parser, settings
+from soar_lib.files import read_jsonl
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
 from soar_lib.measure.quality import exact, topic
 from soar_lib.records import SyntheticProblem
-from soar_lib.runs import read_jsonl
 from soar_lib.soar import study
 from soar_lib.soar.claims import CLAIMS
 from soar_lib.svs.report import claims_of
@@ -118,13 +118,13 @@ def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch):
     assert len(examples) == 4
     monkeypatch.chdir(tmp_path)
     sums = [{"question": f"{i} + {i} + {i} * {i}", "answer": str(2 * i + i * i)} for i in range(301, 321)]
-    Path("mine.jsonl").write_text(runs.jsonl(sums))
+    Path("mine.jsonl").write_text(files.jsonl(sums))
     tiny.model().save_pretrained("my_model")
     tiny.tokenizer().save_pretrained("my_model")
     names: dict = {}
     for number, example in enumerate(examples):
         exec(compile(save_source(tmp_path / f"{number}.py", example), tmp_path / f"{number}.py", "exec"), names)
-    strict, short = (runs.read_json(tmp_path / "runs" / name / "config.json") for name in ("strict", "short"))
+    strict, short = (files.read_json(tmp_path / "runs" / name / "config.json") for name in ("strict", "short"))
     assert "only_right sha256:" in strict["student_reward"] and strict["reward"] == "grounded"
     assert "short_questions sha256:" in short["reward"] and short["student_reward"] == "soar"
     assert len(names["hard"].train) == 10 and len(names["history"]) == names["config"].student.steps

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.settings.student import preset
 from soar_lib.soar.settings import SoarConfig
 
@@ -20,7 +20,7 @@ SETTINGS = preset("smoke", SoarConfig)
 # Commits rounds as fast as it can, so that a kill lands anywhere in the writing.
 WRITER = """
 import sys, torch
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.settings.student import preset
 from soar_lib.soar.settings import SoarConfig
 run = runs.open_run(sys.argv[1], preset("smoke", SoarConfig), resume=True)
@@ -38,7 +38,7 @@ def commit(run: runs.Run) -> None:
     run.commit({"adapters": {"a": torch.full((3,), float(n))}}, {"n": n}, rounds=[{"round": n}])
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -50,7 +50,7 @@ def test_a_round_reads_back_as_it_was_written(tmp_path):
     tensors, state = again.load()
     assert again.round == 2 and state == {"n": 2}
     assert torch.equal(tensors["adapters"]["a"], torch.full((3,), 2.0))
-    assert runs.read_jsonl(tmp_path / "run" / "rounds.jsonl") == [{"round": 1}, {"round": 2}]
+    assert files.read_jsonl(tmp_path / "run" / "rounds.jsonl") == [{"round": 1}, {"round": 2}]
     assert [path.name for path in (tmp_path / "run" / "checkpoint").iterdir()] == ["round_0002"]
 
 
@@ -58,12 +58,12 @@ def test_reopening_cuts_what_a_killed_round_left(tmp_path):
     folder = tmp_path / "run"
     run = runs.open_run(folder, SETTINGS)
     commit(run)
-    before = files(folder)
-    runs.append_jsonl(folder / "rounds.jsonl", [{"round": 2}])
-    runs.append_csv(folder / "metrics.csv", [{"round": 2}])
+    before = contents(folder)
+    files.append_jsonl(folder / "rounds.jsonl", [{"round": 2}])
+    files.append_csv(folder / "metrics.csv", [{"round": 2}])
     shutil.copytree(folder / "checkpoint" / "round_0001", folder / "checkpoint" / "round_0002.tmp")
     assert runs.open_run(folder, SETTINGS, resume=True).round == 1
-    assert {**files(folder), "metrics.csv": b""} == {**before, "metrics.csv": b""}
+    assert {**contents(folder), "metrics.csv": b""} == {**before, "metrics.csv": b""}
     assert not (folder / "metrics.csv").read_text()
 
 
@@ -75,9 +75,9 @@ def test_killed_at_any_instant_the_folder_holds_whole_rounds(tmp_path, delay):
         time.sleep(delay)
         writer.send_signal(signal.SIGKILL)
     run = runs.open_run(folder, SETTINGS, resume=True)
-    rounds = runs.read_jsonl(folder / "rounds.jsonl")
+    rounds = files.read_jsonl(folder / "rounds.jsonl")
     assert [row["round"] for row in rounds] == list(range(1, run.round + 1))
-    assert len(runs.read_jsonl(folder / "problems.jsonl")) == 3 * run.round
+    assert len(files.read_jsonl(folder / "problems.jsonl")) == 3 * run.round
     if run.round:
         tensors, state = run.load()
         assert state == {"n": run.round} and set(tensors["adapters"]["a"].tolist()) == {float(run.round)}
@@ -85,41 +85,41 @@ def test_killed_at_any_instant_the_folder_holds_whole_rounds(tmp_path, delay):
 
 def test_an_existing_run_needs_resume(tmp_path):
     runs.open_run(tmp_path / "run", SETTINGS)
-    before = files(tmp_path)
-    with pytest.raises(runs.RunError, match="--resume"):
+    before = contents(tmp_path)
+    with pytest.raises(files.RunError, match="--resume"):
         runs.open_run(tmp_path / "run", SETTINGS)
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_resume_names_the_settings_that_differ(tmp_path):
     runs.open_run(tmp_path / "run", SETTINGS)
     other = preset("smoke", SoarConfig, seed=5, **{"student.optimiser.kl": 0.5})
-    with pytest.raises(runs.RunError, match=r"seed: 0 -> 5; student\.optimiser\.kl: 0\.0 -> 0\.5"):
+    with pytest.raises(files.RunError, match=r"seed: 0 -> 5; student\.optimiser\.kl: 0\.0 -> 0\.5"):
         runs.open_run(tmp_path / "run", other, resume=True)
 
 
 def test_a_run_older_than_a_setting_had_its_default(tmp_path):
     runs.open_run(tmp_path / "run", SETTINGS)
-    began = runs.read_json(tmp_path / "run" / "config.json")
+    began = files.read_json(tmp_path / "run" / "config.json")
     assert (began.pop("reward"), began["teacher"].pop("turns")) == ("grounded", 1)
-    runs.write_json(tmp_path / "run" / "config.json", began)
+    files.write_json(tmp_path / "run" / "config.json", began)
     assert runs.open_run(tmp_path / "run", SETTINGS, resume=True).round == 0
     other = preset("smoke", SoarConfig, promotion=False, reward="intrinsic")
-    with pytest.raises(runs.RunError, match="reward: 'grounded' -> 'intrinsic'"):
+    with pytest.raises(files.RunError, match="reward: 'grounded' -> 'intrinsic'"):
         runs.open_run(tmp_path / "run", other, resume=True)
 
 
 def test_a_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for resume in (False, True):
-        with pytest.raises(runs.RunError, match="not a run folder"):
+        with pytest.raises(files.RunError, match="not a run folder"):
             runs.open_run(tmp_path, SETTINGS, resume)
     assert os.listdir(tmp_path) == ["mine.txt"]
 
 
 def test_a_path_under_a_file_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(runs.RunError, match="cannot be written") as caught:
+    with pytest.raises(files.RunError, match="cannot be written") as caught:
         runs.open_run(tmp_path / "file" / "run", SETTINGS)
     assert "\n" not in str(caught.value) and os.listdir(tmp_path) == ["file"]
 
@@ -127,7 +127,7 @@ def test_a_path_under_a_file_cannot_be_written(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission_cannot_be_written(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(runs.RunError, match="no permission"):
+    with pytest.raises(files.RunError, match="no permission"):
         runs.open_run(tmp_path / "run", SETTINGS)
 
 
@@ -137,8 +137,8 @@ def test_an_empty_folder_will_do(tmp_path):
 
 
 def test_a_csv_keeps_its_columns(tmp_path):
-    runs.append_csv(tmp_path / "m.csv", [{"a": 1, "b": 'two, "three"'}])
-    runs.append_csv(tmp_path / "m.csv", [{"b": 2, "a": 3}])
+    files.append_csv(tmp_path / "m.csv", [{"a": 1, "b": 'two, "three"'}])
+    files.append_csv(tmp_path / "m.csv", [{"b": 2, "a": 3}])
     assert (tmp_path / "m.csv").read_text() == 'a,b\n1,"two, ""three"""\n3,2\n'
     with pytest.raises(ValueError):
-        runs.append_csv(tmp_path / "m.csv", [{"c": 1}])
+        files.append_csv(tmp_path / "m.csv", [{"c": 1}])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.cli import commands as cli
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.records import Problem, Round, Score, SyntheticProblem
@@ -34,7 +34,7 @@ def run(tmp_path) -> Path:
     """A run of two rounds, let go."""
     import torch
 
-    @runs.holding
+    @files.holding
     def write() -> None:
         this = runs.open_run(tmp_path / "run", SETTINGS)
         for number in (1, 2):
@@ -47,7 +47,7 @@ def run(tmp_path) -> Path:
     return tmp_path / "run"
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -64,17 +64,17 @@ def test_a_damaged_record_is_refused_by_name_and_nothing_is_touched(run, name, d
     path, content = run / name, DAMAGE[damage]
     whole = path.read_bytes()
     path.unlink() if content is None else path.write_bytes(whole[: len(whole) // 2] if damage == "cut" else content)
-    before = files(run)
+    before = contents(run)
 
-    @runs.holding
+    @files.holding
     def resume() -> None:
         runs.open_run(run, SETTINGS, resume=True).load()
 
-    with pytest.raises(runs.RunError) as caught:
+    with pytest.raises(files.RunError) as caught:
         resume()
     named = str(run) if name == "config.json" and content is None else str(path)
     assert str(caught.value).startswith(named) and "\n" not in str(caught.value)
-    assert files(run) == before
+    assert contents(run) == before
 
 
 @pytest.mark.parametrize("kind", [Problem, Score, Round, SyntheticProblem])
@@ -89,19 +89,19 @@ def test_a_row_that_is_no_record_is_named_with_its_line(tmp_path, kind, change, 
         SyntheticProblem: asdict(SyntheticProblem("1", "q", "a", "t")),
     }  # fmt: skip
     good, path = rows[kind], tmp_path / "records.jsonl"
-    runs.append_jsonl(path, [good])
-    assert [asdict(record) for record in runs.read_records(path, kind)] == [good]
+    files.append_jsonl(path, [good])
+    assert [asdict(record) for record in files.read_records(path, kind)] == [good]
     first = next(iter(good))
     bad = {k: v for k, v in good.items() if k != first} if change == "first" else good | {first: [{}]}
-    runs.append_jsonl(path, [good | change if isinstance(change, dict) else bad])
-    with pytest.raises(runs.RunError, match=f"records.jsonl:2: .*{message}"):
-        runs.read_records(path, kind)
+    files.append_jsonl(path, [good | change if isinstance(change, dict) else bad])
+    with pytest.raises(files.RunError, match=f"records.jsonl:2: .*{message}"):
+        files.read_records(path, kind)
 
 
 def test_a_finished_run_that_lost_lines_is_no_longer_read(run):
-    runs.write_json(run / "result.json", {"accuracies": [0.0], "promoted_student": 0})
+    files.write_json(run / "result.json", {"accuracies": [0.0], "promoted_student": 0})
     (run / "rounds.jsonl").unlink()
-    with pytest.raises(runs.RunError, match="rounds.jsonl: is missing"):
+    with pytest.raises(files.RunError, match="rounds.jsonl: is missing"):
         runs.check_same(run, SETTINGS)
 
 
@@ -109,7 +109,7 @@ def test_a_finished_run_that_lost_lines_is_no_longer_read(run):
 
 HOLDER = """
 import sys, time
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.settings.student import preset
 from soar_lib.soar.settings import SoarConfig
 runs.open_run(sys.argv[1], preset("smoke", SoarConfig), resume=True)
@@ -125,13 +125,13 @@ def test_a_second_process_is_refused_until_the_first_is_killed(run):
         try:
             assert holder.stdout.readline() == b"held\n"
             for refused in (runs.check_folder, lambda *_: runs.open_run(run, SETTINGS, resume=True)):
-                with pytest.raises(runs.RunError, match=f"process {holder.pid} on .* is at work in it"):
+                with pytest.raises(files.RunError, match=f"process {holder.pid} on .* is at work in it"):
                     refused(run, True)
         finally:
             holder.send_signal(signal.SIGKILL)
-    before = files(run)
-    runs.holding(runs.open_run)(run, SETTINGS, resume=True)
-    assert files(run).keys() == before.keys() - {".lock"}
+    before = contents(run)
+    files.holding(runs.open_run)(run, SETTINGS, resume=True)
+    assert contents(run).keys() == before.keys() - {".lock"}
 
 
 # ------------------------------------------------------------------ the wrong folder
@@ -142,16 +142,16 @@ def test_a_second_process_is_refused_until_the_first_is_killed(run):
 def test_another_commands_folder_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys, command, there):
     asked = command.split()[0]
     monkeypatch.chdir(tmp_path)
-    runs.holding(runs.open_run)(tmp_path / "run", KINDS[there])
+    files.holding(runs.open_run)(tmp_path / "run", KINDS[there])
     (tmp_path / "done").mkdir()
     (tmp_path / "done" / "result.json").write_text("{}")
     other = ["--set", "rows=7"] if asked != "study" else ["--seeds", "1"]
     if asked == "svs":
         other = ["--seed", "7"]
-    before = files(tmp_path)
+    before = contents(tmp_path)
     assert cli.main([*command.split(), "--preset", "smoke", "--out", "run", "--resume", *other]) == 2
     output = capsys.readouterr()
-    assert output.out == "" and output.err.count("\n") == 1 and files(tmp_path) == before
+    assert output.out == "" and output.err.count("\n") == 1 and contents(tmp_path) == before
     wanted = " -> " if asked == there else f"holds a run of {there}, not of {asked}"
     assert wanted in output.err
 
@@ -180,22 +180,22 @@ def fill(folder: Path) -> None:
 
 def test_a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_room(full, run):
     shutil.copytree(run, full / "run")
-    before = files(full / "run")
+    before = contents(full / "run")
     fill(full)
     rows = [{"id": "3", "text": "x" * 10_000}]
-    append = runs.holding(lambda: runs.open_run(full / "run", SETTINGS, True).commit({}, {}, problems=rows))
-    with pytest.raises((OSError, runs.RunError), match="[Nn]o space left"):
+    append = files.holding(lambda: runs.open_run(full / "run", SETTINGS, True).commit({}, {}, problems=rows))
+    with pytest.raises((OSError, files.RunError), match="[Nn]o space left"):
         append()
-    assert {name: text for name, text in files(full / "run").items() if name in before} == before
+    assert {name: text for name, text in contents(full / "run").items() if name in before} == before
     assert not list(full.rglob("*.tmp"))
     (full / "filler").unlink()
     append()
-    assert len(runs.read_jsonl(full / "run" / "problems.jsonl")) == 3
+    assert len(files.read_jsonl(full / "run" / "problems.jsonl")) == 3
 
 
 def test_a_full_disk_is_said_with_the_folder_and_what_to_do(full):
     fill(full)
-    with pytest.raises(runs.RunError, match="run: cannot be written .No space left on device.; make room"):
+    with pytest.raises(files.RunError, match="run: cannot be written .No space left on device.; make room"):
         runs.open_run(full / "run", SETTINGS)
     assert os.listdir(full) == ["filler"]
 

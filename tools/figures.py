@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from soar_lib.files import read_json, read_jsonl
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
@@ -18,7 +19,6 @@ from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Table
 from soar_lib.measure.claims import judged
 from soar_lib.measure.names import COLOURS, LINES, MAIN, MARKERS
 from soar_lib.records import TRANSFER, Score
-from soar_lib.runs import read_json, read_jsonl
 from soar_lib.soar import claims, question_map, question_points
 from soar_lib.soar import diversity_figures as diversity_plots
 from soar_lib.soar import figures as study_plots

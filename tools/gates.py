@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from soar_lib import randomness, runs
+from soar_lib import files, randomness
 from soar_lib.engine import base as bases
 from soar_lib.engine import sampling
 from soar_lib.engine.base import Base
@@ -384,8 +384,8 @@ def measure(work: Path, out: Path, model: str = "nano2", plain: str = "nano2-pla
     for name, part in parts.items():
         if not (work / f"{name}.json").exists():
             found = {gate: None if value is None else float(value) for gate, value in part().items()}
-            runs.write_json(work / f"{name}.json", found)
-        measured |= runs.read_json(work / f"{name}.json")
+            files.write_json(work / f"{name}.json", found)
+        measured |= files.read_json(work / f"{name}.json")
         table(measured).round(4).to_csv(out / "world_gates.csv", index=False)
     pilot_rounds(work / "pilot").round(4).to_csv(out / "world_pilot.csv", index=False)
     pilot_values(base, config, train, work / "pilot").round(4).to_csv(out / "world_value.csv", index=False)

@@ -35,7 +35,7 @@ from typing import Any
 
 import pandas as pd
 
-from soar_lib import meter, runs
+from soar_lib import files, meter, runs
 from soar_lib.cli.arguments import grouped_settings, known_settings
 from soar_lib.engine.base import Base, load_for
 from soar_lib.hooks import Hooks
@@ -185,7 +185,7 @@ def _filter(config: MethodsConfig, out: Path, hooks: Hooks) -> None:
     hooks.say(f"filter: {filtering.run(config.filter, out / 'filter', resume=True, progress=hooks.progress)}")
     train, _ = hard_sets(out / "filter")
     pool = [*filtering.solved_problems(out / "filter"), *train]
-    runs.write_text_atomic(out / "pool.jsonl", runs.jsonl(map(asdict, pool)))
+    files.write_text_atomic(out / "pool.jsonl", files.jsonl(map(asdict, pool)))
 
 
 def svs_config(config: MethodsConfig, out: Path) -> SvsConfig:
@@ -294,7 +294,7 @@ def main(argv: list[str] | None = None) -> int:
         runs.check_folder(out, arguments.resume)
         with meter.metered(out, announce(config, say)):
             table = run(config, out, arguments.resume, hooks=Hooks(say=say))
-    except (ConfigError, LoadError, runs.RunError, OSError) as error:
+    except (ConfigError, LoadError, files.RunError, OSError) as error:
         print(f"methods: {first_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

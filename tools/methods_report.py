@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk
 from soar_lib.records import HARD_TEST, Score
@@ -33,9 +33,9 @@ PARTS = {
 def write(out: str | Path) -> pd.DataFrame:
     """Write scores.jsonl and methods.csv from the folders of the parts; returns the table."""
     out = Path(out)
-    runs.write_text_atomic(out / "scores.jsonl", runs.jsonl(map(asdict, collected(out))))
+    files.write_text_atomic(out / "scores.jsonl", files.jsonl(map(asdict, collected(out))))
     frame = table(out)
-    runs.write_text_atomic(out / "methods.csv", frame.to_csv(index=False, lineterminator="\n"))
+    files.write_text_atomic(out / "methods.csv", frame.to_csv(index=False, lineterminator="\n"))
     return frame
 
 
@@ -43,8 +43,8 @@ def table(out: str | Path) -> pd.DataFrame:
     """pass@k of each arm on hard test with its 95 % interval (columns of `passk.table`, fractions; `rollouts` are all
     that were drawn on the way), and its difference from Hard-Only: columns gain, gain_low, gain_high."""
     out = Path(out)
-    scores = [Score(**row) for row in runs.read_jsonl(out / "scores.jsonl")]
-    frame = passk.table(scores, runs.read_json(out / "config.json")["evaluate"]["ks"], ARMS)
+    scores = [Score(**row) for row in files.read_jsonl(out / "scores.jsonl")]
+    frame = passk.table(scores, files.read_json(out / "config.json")["evaluate"]["ks"], ARMS)
     gains = [_gain(scores, row.arm, row.k) for row in frame.itertuples(index=False)]
     return frame.assign(**{name: column for name, column in zip(("gain", "gain_low", "gain_high"), zip(*gains))})
 
@@ -59,10 +59,10 @@ def _gain(scores: Sequence[Score], arm: str, k: int) -> tuple[float, float, floa
 def collected(out: Path) -> list[Score]:
     """Every arm's scores with all rollouts that led to the measured student; runs are named by seed."""
     soar = {folder.name: spent_by_soar(folder) for folder in sorted((out / "soar").iterdir())}
-    sampled = runs.read_json(out / "config.json")["evaluate"]["teacher_samples"]
+    sampled = files.read_json(out / "config.json")["evaluate"]["teacher_samples"]
     found = []
     for part, names in PARTS.items():
-        for row in runs.read_jsonl(out / part / "scores.jsonl"):
+        for row in files.read_jsonl(out / part / "scores.jsonl"):
             if row["arm"] in names:
                 score = Score(**row | {"run": row["run"].rpartition("/")[2], "set": HARD_TEST})
                 total = _total(score, soar[score.run], sampled) if part == "fresh" else score.rollouts
@@ -78,21 +78,21 @@ def _total(score: Score, soar: int, sampled: int) -> int:
 
 def spent_by_svs(out: Path) -> int:
     """Completions that SvS drew for each seed, on average."""
-    return round(fmean(runs.read_json(out / "svs" / "svs" / "result.json")["rollouts"]))
+    return round(fmean(files.read_json(out / "svs" / "svs" / "result.json")["rollouts"]))
 
 
 def spent_by_soar(folder: Path) -> int:
     """All completions of a finished SOAR run: the teacher's, its students', and those by which rewards and the best
     promoted student were found."""
-    config = from_values(SoarConfig, runs.read_json(folder / "config.json"))
-    rounds, train = (runs.read_jsonl(folder / f"{name}.jsonl") for name in ("rounds", "hard_train"))
-    chosen = len(runs.read_json(folder / "result.json")["accuracies"]) * len(train)
+    config = from_values(SoarConfig, files.read_json(folder / "config.json"))
+    rounds, train = (files.read_jsonl(folder / f"{name}.jsonl") for name in ("rounds", "hard_train"))
+    chosen = len(files.read_json(folder / "result.json")["accuracies"]) * len(train)
     return spent(config, rounds) + config.teacher.turns * sum(row["attempts"] for row in rounds) + chosen
 
 
 def spent_on_trees(folder: Path) -> int:
     """Most completions that any seed of a LADDER run took for variants and votes."""
     config, _, _ = ladder_report.settings(folder)
-    rows = runs.read_jsonl(folder / "scores.jsonl")
+    rows = files.read_jsonl(folder / "scores.jsonl")
     training = config.student.steps * config.student.batch * config.student.group
     return max(row["rollouts"] for row in rows if row["arm"] == "ladder") - training

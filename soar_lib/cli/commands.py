@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from soar_lib import hooks, runs
+from soar_lib import files, hooks, runs
 from soar_lib.cli.arguments import KINDS, check_ray, grouped_settings, parser, settings
+from soar_lib.files import RunError
 from soar_lib.hooks import Hooks
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.rows import LoadError
@@ -96,7 +97,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     runs.check_folder(arguments.out, arguments.resume, config)
     for folder in arguments.runs:
         if not (folder / "result.json").is_file():
-            raise runs.RunError(f"{folder}: holds no finished SOAR run (no result.json); finish it with --resume first")
+            raise RunError(f"{folder}: holds no finished SOAR run (no result.json); finish it with --resume first")
     _evaluated(config, arguments.runs, arguments.out, arguments)
 
 
@@ -104,7 +105,7 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
     from soar_lib.soar import evaluate
 
     source = Path(config.problems) if config.problems else folders[0]
-    measured = len(runs.read_jsonl(source / "hard_test.jsonl"))
+    measured = len(files.read_jsonl(source / "hard_test.jsonl"))
     with (
         _announced("evaluate", out, (config, measured, len(folders))),
         _hooks(arguments, config, len(config.arms) * len(folders) * config.students) as hooks,
@@ -218,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
         hooks.check_logger(vars(arguments).get("log"))
         check_ray(arguments)
         COMMANDS[arguments.command](arguments)
-    except (ConfigError, LoadError, runs.RunError, OSError) as error:
+    except (ConfigError, LoadError, RunError, OSError) as error:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         error = runs.unwritable(arguments.out, error) if full else error
         print(f"soar_lib: {first_line(error)}", file=sys.stderr)

@@ -21,8 +21,8 @@ from soar_lib.cluster.joining import check_address, choose_count, connect
 from soar_lib.engine.backends import choose_device
 from soar_lib.engine.base import load_for
 from soar_lib.engine.lora import Adapters
+from soar_lib.files import RunError
 from soar_lib.records import count, counting
-from soar_lib.runs import RunError
 from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import first_line, folder_of
 

@@ -19,7 +19,8 @@ from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFo
 from huggingface_hub.utils import validate_repo_id
 from reasoning_gym.factory import DATASETS
 
-from soar_lib import runs
+from soar_lib import files
+from soar_lib.files import RunError
 from soar_lib.give_away import cards
 from soar_lib.problems import filtering, hub
 from soar_lib.problems.likeness import Known, canonical, overlap
@@ -52,10 +53,10 @@ def model_repository(
         raise ConfigError(f"adapter = {adapter!r}: must be one of {', '.join(ADAPTERS)}")
     result, config = _soar_run(run)
     if adapter == "promoted_student" and not result.promoted_student:
-        raise runs.RunError(f"{run}: nobody was promoted, so its promoted student is the base; give away the 'teacher'")
+        raise RunError(f"{run}: nobody was promoted, so its promoted student is the base; give away the 'teacher'")
     source = Path(run) / "adapters" / adapter
     if not (source / "adapter_config.json").is_file():
-        raise runs.RunError(f"{run}: its adapters are gone (no adapters/{adapter}); run it again to make them")
+        raise RunError(f"{run}: its adapters are gone (no adapters/{adapter}); run it again to make them")
     base = base_model or config.model
     if not _on_hub(base):
         raise ConfigError(f"base_model = {base!r}: must be a Hub id, owner/name, as others do not have that folder")
@@ -64,8 +65,8 @@ def model_repository(
         base_model=None if base == "nano" else base,  # which the Hub does not have
         library_name="peft", pipeline_tag="text-generation", tags=["lora", "reinforcement-learning", "math", "soar"],
     )  # fmt: skip
-    peft = runs.read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}
-    train, test = (runs.read_problems(Path(run), name) for name in (HARD_TRAIN, HARD_TEST))
+    peft = files.read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}
+    train, test = (files.read_problems(Path(run), name) for name in (HARD_TRAIN, HARD_TEST))
     card = cards.card(
         "adapter", data, config, adapter=adapter, base=base, rank=peft["r"], result=result, train=train, test=test,
         sources=", ".join(dict.fromkeys(cards.named(problem.source) or "no source named" for problem in train)),
@@ -83,9 +84,9 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
     returns it. The report looks for the questions in the run's hard test set and in the sets `against`, each named as
     `problems.load` takes it. Raises as `model_repository`, and LoadError."""
     result, config = _soar_run(run)
-    names = [name for name in ("problems", "promotion_questions") if runs.read_jsonl(Path(run) / f"{name}.jsonl")]
-    written = runs.read_records(Path(run) / "problems.jsonl", SyntheticProblem)
-    test = runs.read_problems(Path(run), HARD_TEST)
+    names = [name for name in ("problems", "promotion_questions") if files.read_jsonl(Path(run) / f"{name}.jsonl")]
+    written = files.read_records(Path(run) / "problems.jsonl", SyntheticProblem)
+    test = files.read_problems(Path(run), HARD_TEST)
     others = ({TESTED: test} if test else {}) | _sets(against)
     report = contamination(written, others)
     data = DatasetCardData(
@@ -105,7 +106,7 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     report; returns it. `licence` is the pool's, which may be left out where problems/hub.toml or the package states it.
     Raises as `questions_repository`."""
     train, test = hard_sets(filtered)
-    config = from_values(FilterConfig, runs.read_json(Path(filtered) / "config.json"))
+    config = from_values(FilterConfig, files.read_json(Path(filtered) / "config.json"))
     pool = config.problems
     home = hub.find(pool.removeprefix("hub:")) if pool.startswith("hub:") else None
     report = contamination(train, {TESTED: test}) + contamination([*train, *test], _sets(against))
@@ -116,8 +117,8 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
         configs=[{"config_name": "default", "data_files": splits}],
     )  # fmt: skip
     card = cards.card("hard", data, config, filtered=filtering.read_filtered(filtered), home=home, report=report)
-    files = _contents(filtered, [HARD_TRAIN, HARD_TEST])
-    return _write(folder, files | {REPORT: report, "README.md": card})
+    parts = _contents(filtered, [HARD_TRAIN, HARD_TEST])
+    return _write(folder, parts | {REPORT: report, "README.md": card})
 
 
 def contamination(
@@ -140,7 +141,7 @@ def contamination(
 
 
 def _soar_run(run: str | Path) -> tuple[soar.Result, SoarConfig]:
-    return soar.read_result(run), from_values(SoarConfig, runs.read_json(Path(run) / "config.json"))
+    return soar.read_result(run), from_values(SoarConfig, files.read_json(Path(run) / "config.json"))
 
 
 def _sets(names: Sequence[str]) -> dict[str, list[Problem]]:
@@ -175,18 +176,18 @@ def _contents(run: str | Path, names: Sequence[str]) -> dict[str, bytes]:
     return {f"{name}.jsonl": (Path(run) / f"{name}.jsonl").read_bytes() for name in names}
 
 
-def _write(folder: str | Path, files: dict[str, Any]) -> Path:
+def _write(folder: str | Path, contents: dict[str, Any]) -> Path:
     """Write bytes as they are and other values as JSON, into a folder that holds nothing else."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = sorted(path.name for path in folder.iterdir() if path.name not in files)
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in contents)
         if foreign:
-            raise runs.RunError(f"{folder}: holds {foreign[0]}, which is not part of it; choose another folder")
-        for name, content in files.items():
-            (runs.write_bytes_atomic if isinstance(content, bytes) else runs.write_json)(folder / name, content)
+            raise RunError(f"{folder}: holds {foreign[0]}, which is not part of it; choose another folder")
+        for name, content in contents.items():
+            (files.write_bytes_atomic if isinstance(content, bytes) else files.write_json)(folder / name, content)
     except OSError as error:
-        raise runs.RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     return folder
 
 
@@ -206,25 +207,25 @@ def push(folder: str | Path, repository: str, kind: str, private: bool = True, o
         raise ConfigError(f"kind = {kind!r}: must be 'model' or 'dataset'")
     mark = {"model": "adapter_config.json", "dataset": REPORT}[kind]
     if not (folder / mark).is_file() or not (folder / "README.md").is_file():
-        raise runs.RunError(f"{folder}: holds no {kind} repository (README.md and {mark}); build one first")
+        raise RunError(f"{folder}: holds no {kind} repository (README.md and {mark}); build one first")
     if kind == "dataset" and not overlapping:
         _check_overlap(folder)
     api = HfApi(token=True)
     created = _ask(repository, lambda: api.create_repo(repository, repo_type=kind, private=private, exist_ok=True))
     name = created.repo_id
     if private and not _ask(name, lambda: api.repo_info(name, repo_type=kind)).private:
-        raise runs.RunError(f"{name}: is there already and public; take another name, or private=False")
+        raise RunError(f"{name}: is there already and public; take another name, or private=False")
     message = "An adapter of a SOAR run" if kind == "model" else "Problems and their card"
     _ask(name, lambda: api.upload_folder(repo_id=name, folder_path=folder, repo_type=kind, commit_message=message))
     return str(created)
 
 
 def _check_overlap(folder: Path) -> None:
-    rows = runs.read_json(folder / REPORT, list)
+    rows = files.read_json(folder / REPORT, list)
     shared = [pair for row in rows if row["against"] == TESTED for pair in row["shared"]]
     if shared:
         ids = ", ".join(here for here, _ in shared[:5]) + (", ..." if len(shared) > 5 else "")
-        raise runs.RunError(
+        raise RunError(
             f"{folder}: {len(shared)} of its questions stand in the hard test set ({ids}); "
             "leave them out, or publish them knowingly: overlapping=True"
         )
@@ -237,12 +238,12 @@ def _ask(repository: str, request: Callable[[], Any]) -> Any:
     except HFValidationError as error:
         raise ConfigError(f"repository = {repository!r}: must be owner/name as the Hub allows it: {error}") from None
     except LocalTokenNotFoundError:
-        raise runs.RunError(
+        raise RunError(
             f"{repository}: no token to push with; log in with `hf auth login`, or set HF_TOKEN"
         ) from None
     except (HTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or "no answer"
-        raise runs.RunError(
+        raise RunError(
             f"{repository}: not pushed ({type(error).__name__}: {reason:.200}); check the network, the name "
             "and that the token may write there, then push again"
         ) from error

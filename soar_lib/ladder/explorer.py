@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from soar_lib.files import RunError, read_json, read_jsonl
 from soar_lib.ladder import figures, report
 from soar_lib.ladder.figures import FATE_LOOKS
 from soar_lib.ladder.settings import TTRL_ARMS
@@ -19,7 +20,6 @@ from soar_lib.measure.names import TIMES, TREES
 from soar_lib.measure.tables import name, percent
 from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import ANY_STEP, HARD_TEST, VARIANTS, Score
-from soar_lib.runs import RunError, read_json, read_jsonl
 
 _USABLE, *_REJECTED = FATE_LOOKS
 SHOWN = {"all": (_USABLE, *_REJECTED), "usable": (_USABLE,), "rejected": tuple(_REJECTED)}  # by what is asked for

@@ -19,11 +19,11 @@ from statistics import fmean
 
 import pandas as pd
 
+from soar_lib.files import read_json, read_jsonl, read_problems, read_records, write_tables
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
 from soar_lib.measure.claims import Claim, Measured, gain, judged
 from soar_lib.measure.passk import table as pass_table
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
-from soar_lib.runs import read_json, read_jsonl, read_problems, read_records, write_tables
 from soar_lib.settings.values import from_values
 
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]

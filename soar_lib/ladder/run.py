@@ -27,10 +27,11 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, begin, stack
+from soar_lib.files import RunError
 from soar_lib.hooks import Commit, Hooks, run_stages
 from soar_lib.ladder import ttrl, variants
 from soar_lib.ladder.reward import majority_rewards, verified_rewards
@@ -40,7 +41,6 @@ from soar_lib.problems.likeness import Known, canonical
 from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Problem, Score
-from soar_lib.runs import RunError
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import by_trl, check_trainer
 from soar_lib.settings.values import ConfigError
@@ -77,7 +77,7 @@ class Climb:
         return self.students.select([arms.index(arm) * self.config.seeds + seed])
 
 
-@runs.holding
+@files.holding
 def run(
     config: LadderConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
@@ -96,7 +96,7 @@ def run(
     check_memory(config, len(test), loaded=base is not None)
     base = base or load_base(config)
     this = runs.open_run(folder, config, resume)
-    runs.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train})
+    files.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train})
     climb = Climb(config, base, train, test, folder, hooks.progress)
     if this.round and (tensors := this.load()[0]):
         climb.students = climb.fresh(0).load(tensors["students"])
@@ -113,7 +113,7 @@ def problems(config: LadderConfig, folder: Path) -> tuple[list[Problem], list[Pr
     that the settings name, as many as they ask for, drawn at random. One to learn from that is a test problem in other
     words or notation is left out (of the published lists two in ten are). Raises ConfigError and LoadError."""
     if (folder / f"{HARD_TRAIN}.jsonl").is_file():
-        return runs.read_problems(folder, HARD_TRAIN), runs.read_problems(folder, HARD_TEST)
+        return files.read_problems(folder, HARD_TRAIN), files.read_problems(folder, HARD_TEST)
     if not config.problems:
         raise ConfigError("problems = '': name the folder of a filter run")
     train, test = hard_sets(config.problems)

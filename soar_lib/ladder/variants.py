@@ -20,6 +20,7 @@ import torch
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.sampling import decode, sample
+from soar_lib.files import read_jsonl
 from soar_lib.ladder.reward import majority
 from soar_lib.ladder.settings import LadderConfig, VariantSettings
 from soar_lib.problems import prompts
@@ -27,7 +28,6 @@ from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.likeness import Known, canonical
 from soar_lib.randomness import Key, generator, uniforms
 from soar_lib.records import Draw, Problem
-from soar_lib.runs import read_jsonl
 from soar_lib.verifier.verify import extract_boxed
 
 UNDECIDED = "unsolvable: no answer"  # the votes are too far apart

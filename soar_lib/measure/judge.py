@@ -23,9 +23,9 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.sampling import decode, sample
+from soar_lib.files import RunError
 from soar_lib.measure.quality import UNJUDGED, Verdict
 from soar_lib.records import Draw, Problem, SyntheticProblem
-from soar_lib.runs import RunError
 from soar_lib.settings.values import ConfigError
 
 Ask = Callable[[list[dict]], str]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from soar_lib.files import read_jsonl
 from soar_lib.nano import world2
-from soar_lib.runs import read_jsonl
 from soar_lib.verifier.verify import equal
 
 USEFUL = "stone, right"

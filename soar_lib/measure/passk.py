@@ -13,9 +13,9 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 
+from soar_lib.files import read_records
 from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.records import HARD_TEST, Score
-from soar_lib.runs import read_records
 
 COLUMNS = ["arm", "k", "mean", "low", "high", "seeds", "rollouts"]
 

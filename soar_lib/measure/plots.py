@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from soar_lib.files import read_jsonl
 from soar_lib.measure.charts import SHARE, Chart, Mark, Panel, arm_mark, bands, estimates, paper, row_size
 from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
 from soar_lib.measure.names import COLOURS, ordered
 from soar_lib.measure.tables import name
-from soar_lib.runs import read_jsonl
 
 UNITS = ("points", "ratio", "percent", "nats per token")  # of claims
 VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[4], UNDECIDED: "#666666"}

@@ -13,9 +13,9 @@ import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 
+from soar_lib.files import read_jsonl, write_text_atomic
 from soar_lib.measure import live
 from soar_lib.measure.charts import Chart
-from soar_lib.runs import read_jsonl, write_text_atomic
 
 Page = Sequence[Chart | pd.DataFrame | str]
 Controls = Mapping[str, ipywidgets.Widget]

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.sampling import cut_off, decode, sample
@@ -116,13 +116,13 @@ def fail_at_k(
         raise ValueError(f"sizes {sizes} must add up to k = {k}, and the problems' ids must differ")
     drawn: Drawn = {problem.id: Counter() for problem in problems}
     cut: Counter[str] = Counter()
-    _add(drawn, cut, runs.read_jsonl(log, id=str, right=int) if log is not None else [])
+    _add(drawn, cut, files.read_jsonl(log, id=str, right=int) if log is not None else [])
     with tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress) as bar:
         _show(bar, drawn, k)
         for batch in _batches(problems, drawn, sizes, config.rows):
             records = _tally(batch, *_verdicts(base, batch, config))
             if log is not None:
-                runs.append_jsonl(log, records)
+                files.append_jsonl(log, records)
             _add(drawn, cut, records)
             _show(bar, drawn, k)
     return [Outcome(p.id, p.topic, p.level, **drawn[p.id], cut=cut[p.id]) for p in problems]
@@ -184,7 +184,7 @@ def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tupl
     return [p for i, p in enumerate(problems) if i in chosen], [p for i, p in enumerate(problems) if i not in chosen]
 
 
-@runs.holding
+@files.holding
 def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True) -> Filtered:
     """Filter a pool into a run folder, or go on with the run that is there; a finished one is only read.
 
@@ -206,19 +206,19 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     train, test = split(hard, config.seed, config.train_fraction)
     found = [asdict(outcome) | {"hard": outcome.hard} for outcome in outcomes]
     for name, rows in {"outcomes": found, "hard_test": map(asdict, test), "hard_train": map(asdict, train)}.items():
-        runs.write_text_atomic(folder / f"{name}.jsonl", runs.jsonl(rows))
+        files.write_text_atomic(folder / f"{name}.jsonl", files.jsonl(rows))
     return Filtered(outcomes, train, test, config.k)
 
 
 def read_filtered(folder: str | Path) -> Filtered:
     """A finished filter run."""
     folder, names = Path(folder), [field.name for field in fields(Outcome)]
-    parts = (runs.read_problems(folder, f"hard_{part}") for part in ("train", "test"))
+    parts = (files.read_problems(folder, f"hard_{part}") for part in ("train", "test"))
     outcomes = [
         Outcome(**{name: row[name] for name in names if name in row})
-        for row in runs.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)
+        for row in files.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)
     ]
-    return Filtered(outcomes, *parts, runs.read_json(folder / "config.json", k=int)["k"])
+    return Filtered(outcomes, *parts, files.read_json(folder / "config.json", k=int)["k"])
 
 
 def solved_problems(folder: str | Path) -> list[Problem]:
@@ -229,9 +229,9 @@ def solved_problems(folder: str | Path) -> list[Problem]:
     folder = Path(folder)
     if not (folder / "outcomes.jsonl").is_file():
         raise LoadError(f"{folder}: holds no finished filter run (no outcomes.jsonl); finish it with --resume first")
-    config = from_values(FilterConfig, runs.read_json(folder / "config.json"))
+    config = from_values(FilterConfig, files.read_json(folder / "config.json"))
     pool = load(config.problems, seed=config.seed, size=config.size or None)
-    right = {row["id"]: row["right"] for row in runs.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)}
+    right = {row["id"]: row["right"] for row in files.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)}
     if {problem.id for problem in pool} != right.keys():
         raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again")
     return [problem for problem in pool if right[problem.id]]

@@ -27,7 +27,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, load_peft
 from soar_lib.measure.quality import Judge, equal_size_sets, exact
@@ -178,42 +178,42 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
     Raises RunError with the folder and what to do.
     """
     folder = Path(folder)
-    result, settings = read_result(folder), from_values(SoarConfig, runs.read_json(folder / "config.json"))
+    result, settings = read_result(folder), from_values(SoarConfig, files.read_json(folder / "config.json"))
     if settings.model != config.model:
-        raise runs.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
+        raise files.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
     began, begins = folder_of(settings.start), folder_of(config.start)
     if began != begins:
-        raise runs.RunError(
+        raise files.RunError(
             f"{folder}: began with {began or 'no adapter'}, not {begins or 'none'}; evaluate with --set start={began}"
         )
     if settings.four_bit != config.four_bit:
         taught, taken = (("the full base", "a base in 4 bits")[part.four_bit] for part in (settings, config))
-        raise runs.RunError(
+        raise files.RunError(
             f"{folder}: its adapters were trained on {taught}, and the evaluation takes {taken}; "
             f"evaluate with --set four_bit={str(settings.four_bit).lower()}"
         )
     if not (folder / "adapters").is_dir():
-        raise runs.RunError(f"{folder}: its adapters are missing, as in published runs; run it anew to evaluate it")
+        raise files.RunError(f"{folder}: its adapters are missing, as in published runs; run it anew to evaluate it")
     try:
         train, test = hard_sets(config.problems or folder)
     except LoadError as error:
-        raise runs.RunError(f"{error}; an evaluation needs hard train and hard test, name a filter run") from None
+        raise files.RunError(f"{error}; an evaluation needs hard train and hard test, name a filter run") from None
     seen = overlap(transfer, train).shared
     if seen:
-        raise runs.RunError(f"transfer: {seen[0][0]} is a hard train problem of {folder}; name another filter run")
+        raise files.RunError(f"transfer: {seen[0][0]} is a hard train problem of {folder}; name another filter run")
     asked = {"oracle_small", "oracle_full"} & {*config.arms}
     return Source(
         name=source_name(folder),
         config=settings,
         train=train,
         test=test,
-        promotion_questions=_taught(runs.read_jsonl(folder / "promotion_questions.jsonl")),
+        promotion_questions=_taught(files.read_jsonl(folder / "promotion_questions.jsonl")),
         oracle=_oracle(config, settings, [*test, *transfer]) if asked else [],
         teacher=load_peft(folder / "adapters" / "teacher", base.model),
         promoted=load_peft(folder / "adapters" / "promoted_student", base.model),
         promotions=len(result.accuracies) - 1,
         promoted_rollouts=line_rollouts(settings, result.promoted_student),
-        rollouts=spent(settings, runs.read_jsonl(folder / "rounds.jsonl")),
+        rollouts=spent(settings, files.read_jsonl(folder / "rounds.jsonl")),
     )
 
 
@@ -230,11 +230,11 @@ def _oracle(config: EvaluateConfig, settings: SoarConfig, measured: Sequence[Pro
         filtered = not config.oracle or Path(name).is_dir()
         real = solved_problems(name) if filtered else load_problems(name, seed=config.seed)
     except LoadError as error:
-        raise runs.RunError(f"{error}; real problems (oracle arms) need a set: --set oracle=SET") from None
+        raise files.RunError(f"{error}; real problems (oracle arms) need a set: --set oracle=SET") from None
     known = {first for first, _ in overlap(real, list(measured)).shared}
     left = [problem for problem in real if problem.id not in known]
     if not left:
-        raise runs.RunError(f"{name}: holds no real problem within reach; name another set: --set oracle=SET")
+        raise files.RunError(f"{name}: holds no real problem within reach; name another set: --set oracle=SET")
     return left
 
 
@@ -245,7 +245,7 @@ def read_transfer(config: EvaluateConfig) -> list[Problem]:
     try:
         return [problem for part in hard_sets(config.transfer) for problem in part]
     except LoadError as error:
-        raise runs.RunError(f"{error}; transfer must name the folder of a filter run") from None
+        raise files.RunError(f"{error}; transfer must name the folder of a filter run") from None
 
 
 def line_rollouts(config: SoarConfig, promotions: int) -> int:

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from soar_lib.files import RunError, read_json, read_jsonl, read_records
 from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Claim, Estimate, Measured, gain, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
-from soar_lib.runs import RunError, read_json, read_jsonl, read_records
 
 
 def read_study(folder: str | Path) -> Measured:

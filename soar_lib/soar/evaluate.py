@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import Adapters, begin, stack
@@ -62,14 +62,14 @@ class Evaluation:
 
     @property
     def written(self) -> list[dict]:
-        return runs.read_jsonl(self.run.folder / "problems.jsonl")
+        return files.read_jsonl(self.run.folder / "problems.jsonl")
 
     @property
     def inner_loop(self) -> InnerLoop:
         return self.hooks.inner_loop or HERE
 
 
-@runs.holding
+@files.holding
 def run(
     config: EvaluateConfig,
     soar_folders: Sequence[str | Path],
@@ -114,14 +114,14 @@ def _finish(evaluation: Evaluation) -> pd.DataFrame:
     if evaluation.transfer:
         tables["transfer"] = table(scores, config.ks, None, config.seed, TRANSFER)
     tables["pass_at_k"] = table(scores, config.ks, None, config.seed)
-    runs.write_tables(out, tables)
+    files.write_tables(out, tables)
     return tables["pass_at_k"]
 
 
 def _check_sources(folder: Path, before: list[str], now: list[str]) -> None:
     """An evaluation goes on with the SOAR runs that it began with, or is read with them."""
     if before != now:
-        raise runs.RunError(f"{folder}: began with the runs {', '.join(before)}; give those or another folder")
+        raise files.RunError(f"{folder}: began with the runs {', '.join(before)}; give those or another folder")
 
 
 # ------------------------------------------------------------------ stages: each ends in a commit

@@ -12,13 +12,13 @@ from pathlib import Path
 import ipywidgets
 import pandas as pd
 
+from soar_lib.files import read_json
 from soar_lib.measure import passk, plots, widgets
 from soar_lib.measure.charts import Chart
 from soar_lib.measure.names import MAIN, ordered
 from soar_lib.measure.tables import gap_rows, mean_rows, name, score_rows
 from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import HARD_TEST, TRANSFER, Score
-from soar_lib.runs import read_json
 from soar_lib.soar import figures, report
 
 ALL = 0  # as k: every k

@@ -11,11 +11,11 @@ from statistics import fmean
 
 import pandas as pd
 
+from soar_lib.files import read_json, read_jsonl, write_tables
 from soar_lib.measure import diversity, passk, quality
 from soar_lib.measure.diversity import DiversitySettings, Embedding
 from soar_lib.measure.quality import Judge, Verdict, exact, topic
 from soar_lib.records import TRANSFER, Score
-from soar_lib.runs import read_json, read_jsonl, write_tables
 from soar_lib.settings.values import from_values
 from soar_lib.soar import claims
 from soar_lib.soar.arms import row_name

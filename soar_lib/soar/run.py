@@ -23,7 +23,7 @@ from statistics import fmean
 import torch
 from tqdm.auto import tqdm
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine import lora
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
@@ -83,7 +83,7 @@ class Result:
         )
 
 
-@runs.holding
+@files.holding
 def run(
     config: SoarConfig,
     folder: str | Path,
@@ -117,7 +117,7 @@ def run(
     base, inner_loop = base or load_base(config), hooks.inner_loop or HERE
     loop = OuterLoop(base, config, train, pay_teacher, pay_student, inner_loop, hooks.progress)
     this = runs.open_run(folder, config, resume)
-    runs.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train} if test else {HARD_TRAIN: train})
+    files.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train} if test else {HARD_TRAIN: train})
     state = restore(loop.base, config, this)
 
     def stage(number: int) -> Commit:
@@ -139,7 +139,7 @@ def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Prob
     """Hard train and hard test (none, where `problems` is a file): those that the run in `folder` began with, else
     those that the settings name. Raises ConfigError and LoadError."""
     if (folder / f"{HARD_TRAIN}.jsonl").exists():
-        return runs.read_problems(folder, HARD_TRAIN), runs.read_problems(folder, HARD_TEST)
+        return files.read_problems(folder, HARD_TRAIN), files.read_problems(folder, HARD_TEST)
     if not config.problems:
         raise ConfigError("problems = '': name the folder of a filter run, or a JSONL file of hard problems")
     from soar_lib.problems import load, rows  # here: reasoning-gym's families take a second to import
@@ -247,13 +247,13 @@ def _commit(state: State, record: Round, written: list[SyntheticProblem], metric
 
 def read_rounds(folder: str | Path) -> list[Round]:
     """The rounds of a run folder, finished or not."""
-    return runs.read_records(Path(folder) / "rounds.jsonl", Round)
+    return files.read_records(Path(folder) / "rounds.jsonl", Round)
 
 
 def promotion_questions(folder: str | Path) -> list[SyntheticProblem]:
     """D_best (PQ): the data sets whose students were promoted, in order of promotion."""
     best = {(record.round, record.chosen[0]) for record in read_rounds(folder) if record.chosen}
-    written = runs.read_records(Path(folder) / "problems.jsonl", SyntheticProblem)
+    written = files.read_records(Path(folder) / "problems.jsonl", SyntheticProblem)
     return [problem for problem in written if (problem.round, problem.dataset) in best]
 
 
@@ -261,8 +261,8 @@ def read_result(folder: str | Path) -> Result:
     """The result of a finished run."""
     folder = Path(folder)
     if not (folder / "result.json").exists():
-        raise runs.RunError(f"{folder}: no finished SOAR run (no result.json); finish it with --resume")
-    found = runs.read_json(folder / "result.json", accuracies=list, promoted_student=int)
+        raise files.RunError(f"{folder}: no finished SOAR run (no result.json); finish it with --resume")
+    found = files.read_json(folder / "result.json", accuracies=list, promoted_student=int)
     return Result(folder, read_rounds(folder), found["accuracies"], found["promoted_student"])
 
 
@@ -274,6 +274,6 @@ def _finish(loop: OuterLoop, state: State, folder: Path) -> None:
     best = accuracies.index(max(accuracies[1:]), 1) if len(accuracies) > 1 else 0
     for name, adapters, slot in (("teacher", state.teacher.adapters, 0), ("promoted_student", everyone, best)):
         save_peft(adapters, slot, folder / "adapters" / name, base.name)
-    questions = runs.jsonl(map(asdict, promotion_questions(folder)))
-    runs.write_text_atomic(folder / "promotion_questions.jsonl", questions)
-    runs.write_json(folder / "result.json", {"accuracies": accuracies, "promoted_student": best})
+    questions = files.jsonl(map(asdict, promotion_questions(folder)))
+    files.write_text_atomic(folder / "promotion_questions.jsonl", questions)
+    files.write_json(folder / "result.json", {"accuracies": accuracies, "promoted_student": best})

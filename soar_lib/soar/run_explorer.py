@@ -9,13 +9,13 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 
+from soar_lib.files import read_jsonl
 from soar_lib.hooks import Log
 from soar_lib.measure import diversity, plots, widgets
 from soar_lib.measure.charts import Chart
 from soar_lib.measure.diversity import Embedding
 from soar_lib.measure.tables import name
 from soar_lib.measure.widgets import Explorer, Page
-from soar_lib.runs import read_jsonl
 from soar_lib.soar import figures
 from soar_lib.soar.report import TEACHERS
 

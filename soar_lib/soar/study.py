@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.hooks import Hooks
 from soar_lib.settings.cost import Part
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, presets_of
@@ -172,7 +172,7 @@ def left(config: StudyConfig, out: Path) -> dict[str, Part]:
 # ------------------------------------------------------------------ the run
 
 
-@runs.holding
+@files.holding
 def run(
     config: StudyConfig,
     out: str | Path,

@@ -17,9 +17,9 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import Samples, concatenate
 from soar_lib.engine.update import Learner, advantages, update
+from soar_lib.files import RunError
 from soar_lib.randomness import Key
 from soar_lib.records import SyntheticProblem
-from soar_lib.runs import RunError
 from soar_lib.soar.settings import TeacherSettings
 
 

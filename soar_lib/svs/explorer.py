@@ -7,7 +7,7 @@ from pathlib import Path
 import ipywidgets
 import pandas as pd
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.measure import widgets
 from soar_lib.measure.charts import Chart, Mark, Panel
 from soar_lib.measure.names import COLOURS, OTHERS
@@ -48,7 +48,7 @@ def read(folder: str | Path) -> SvsFolder:
         report.steps(folder),
         report.by_kind(folder),
         report.exact_judge(folder),
-        {arm: runs.read_json(Path(folder) / arm / "config.json") for arm in report.finished(folder)},
+        {arm: files.read_json(Path(folder) / arm / "config.json") for arm in report.finished(folder)},
     )
 
 

@@ -16,7 +16,7 @@ from statistics import mean
 
 import pandas as pd
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.measure import claims, passk
 from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds
 from soar_lib.measure.quality import Verdict, exact_verdict, topic
@@ -51,15 +51,15 @@ VALID = 80.0  # percent; the lowest of the paper's shares
 def read(folder: str | Path) -> Measured:
     """The scores of the arms that are finished. Raises RunError where `folder` is no SvS folder."""
     folder = Path(folder)
-    if not (folder / "config.json").is_file() or "large_k" not in runs.read_json(folder / "config.json"):
-        raise runs.RunError(f"{folder}: is no folder of an SvS run (no config.json with large_k in it)")
-    scores = [score for arm in finished(folder) for score in runs.read_records(folder / arm / "scores.jsonl", Score)]
-    return Measured(folder, scores, max(runs.read_json(folder / "config.json")["ks"]))
+    if not (folder / "config.json").is_file() or "large_k" not in files.read_json(folder / "config.json"):
+        raise files.RunError(f"{folder}: is no folder of an SvS run (no config.json with large_k in it)")
+    scores = [score for arm in finished(folder) for score in files.read_records(folder / arm / "scores.jsonl", Score)]
+    return Measured(folder, scores, max(files.read_json(folder / "config.json")["ks"]))
 
 
 def finished(folder: str | Path) -> list[str]:
     """The arms that have ended, in the order of the settings."""
-    arms = runs.read_json(Path(folder) / "config.json")["arms"]
+    arms = files.read_json(Path(folder) / "config.json")["arms"]
     return [arm for arm in arms if (Path(folder) / arm / "result.json").is_file()]
 
 
@@ -98,7 +98,7 @@ def entropies(folder: str | Path, arm: str) -> list[float]:
     """Entropy per token on the test problems at the end of each seed's run, in nats; empty where nobody measured it."""
     if arm not in finished(folder):
         return []
-    return runs.read_json(Path(folder) / arm / "result.json")["entropy"] or []
+    return files.read_json(Path(folder) / arm / "result.json")["entropy"] or []
 
 
 # ------------------------------------------------------------------ variants
@@ -110,14 +110,14 @@ def written(folder: str | Path) -> pd.DataFrame:
     rows = [
         row | {"arm": arm, "question": row["question"] or ""}
         for arm in finished(folder)
-        for row in runs.read_jsonl(Path(folder) / arm / "problems.jsonl")
+        for row in files.read_jsonl(Path(folder) / arm / "problems.jsonl")
     ]
     return pd.DataFrame(rows, columns=WRITTEN)
 
 
 def exact_judge(folder: str | Path) -> AnswerJudge | None:
     """The judge of the world that the training problems are of, None where it is unknown."""
-    train = runs.read_problems(Path(folder), TRAIN)
+    train = files.read_problems(Path(folder), TRAIN)
     return exact_verdict if train and all(topic(problem.question) for problem in train) else None
 
 
@@ -232,10 +232,10 @@ def claims_of(few: int) -> tuple[Claim, ...]:
 def table(folder: str | Path) -> pd.DataFrame:
     """svs.csv: one row per arm and metric, columns `COLUMNS`; pass@k on each set and shares of the variants are
     fractions, entropy per token after training is in nats. `rollouts` are those that trained a seed, on average."""
-    measured, ks = read(folder), runs.read_json(Path(folder) / "config.json")["ks"]
+    measured, ks = read(folder), files.read_json(Path(folder) / "config.json")["ks"]
     frame, rows = variants(folder), []
     for arm in finished(folder):
-        spent = round(mean(runs.read_json(measured.folder / arm / "result.json")["rollouts"]))
+        spent = round(mean(files.read_json(measured.folder / arm / "result.json")["rollouts"]))
         found = _passes([score for score in measured.scores if score.arm == arm], ks)
         found |= {"test entropy": over_seeds(entropies(folder, arm))} | _shares(frame, arm)
         rows += [[arm, name, *astuple(its), spent, PAPER.get((arm, name), math.nan)] for name, its in found.items()]
@@ -266,8 +266,8 @@ def passes(table: pd.DataFrame, set: str = HARD) -> pd.DataFrame:
 
 def write(folder: str | Path) -> pd.DataFrame:
     """Write svs.csv, curves.csv, variants.csv and claims.csv into an SvS folder; returns the claims."""
-    few = runs.read_json(Path(folder) / "config.json")["samples"]
+    few = files.read_json(Path(folder) / "config.json")["samples"]
     tables = {"svs": table(folder), "curves": curves(folder), "variants": variants(folder)}
     tables["claims"] = claims.judged(read(folder), claims_of(few))
-    runs.write_tables(Path(folder), tables)
+    files.write_tables(Path(folder), tables)
     return tables["claims"]

@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine.base import Base
 from soar_lib.engine.base import load_for as load_base
 from soar_lib.engine.lora import begin, save_peft
@@ -42,7 +42,7 @@ SETS = (TEST, HARD, OTHER)  # what is measured
 Sets = dict[str, list[Problem]]  # what is learned from and measured, by name
 
 
-@runs.holding
+@files.holding
 def run(
     config: SvsConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
@@ -57,7 +57,7 @@ def run(
     check_memory(sized(config, sets), loaded=base is not None)
     base = base or load_base(config)
     runs.open_arms(folder, config, SVS_ARMS)
-    runs.write_problems(folder, sets)
+    files.write_problems(folder, sets)
     for name in (name for name in SVS_ARMS if name in config.arms):
         train_arm(config.of_arm(name), folder / name, sets, base, hooks, rephrase)
         hooks.say(f"svs: {name} is finished; everything is in {folder / name}")
@@ -72,7 +72,7 @@ def problem_sets(config: SvsConfig, folder: Path) -> Sets:
     """Training problems (`TRAIN`) and those of each measured set: what the run in `folder` began with, else what the
     settings name. Raises ConfigError and LoadError."""
     if (folder / f"{OTHER}.jsonl").exists():  # written last
-        return {name: runs.read_problems(folder, name) for name in (TRAIN, *SETS)}
+        return {name: files.read_problems(folder, name) for name in (TRAIN, *SETS)}
     sets = {}
     for name in SETS:
         where, size = getattr(config, name), getattr(config, f"{name}_size") or None
@@ -127,7 +127,7 @@ def train_arm(
     for slot, seed in enumerate(arm.seeds if arm.sizes else ()):
         save_peft(arm.learner.adapters, slot, folder / "adapters" / f"seed{seed}", base.name)
     result = {"steps": len(arm.sizes), "rollouts": arm.spent, "entropy": arm.entropy}
-    runs.write_json(folder / "result.json", result)
+    files.write_json(folder / "result.json", result)
 
 
 def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase: Rephrase | None = None) -> ArmRun:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from soar_lib import meter, runs
+from soar_lib import files, meter
 from soar_lib.cli import commands as cli
 from soar_lib.cluster import actors as cluster
 from soar_lib.cluster import joining
@@ -48,7 +48,7 @@ def world(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     problems = load_problems("nano", seed=0, size=40)
     for name, part in (("hard_train", problems[::2]), ("hard_test", problems[1::4])):
-        (folder / f"{name}.jsonl").write_text(runs.jsonl(map(asdict, part)))
+        (folder / f"{name}.jsonl").write_text(files.jsonl(map(asdict, part)))
     return folder
 
 
@@ -118,7 +118,7 @@ def assert_same(one: Path, other: Path) -> None:
             for row, same in zip(csv.reader(first.open()), csv.reader(second.open()), strict=True):
                 assert list(map(number, row)) == [number(cell, approximate=True) for cell in same]
         elif name.endswith("state.json"):  # with the lengths of the logs, metrics.csv's too
-            assert runs.read_json(first)["state"] == runs.read_json(second)["state"]
+            assert files.read_json(first)["state"] == files.read_json(second)["state"]
         else:
             assert first.read_bytes() == second.read_bytes(), name
 
@@ -147,7 +147,7 @@ def test_a_shared_run_equals_one_in_this_process(alone, shared):
     rounds = soar.read_rounds(shared)
     assert [record.promoted for record in rounds] == [True, True]
     assert len({reward for record in rounds for row in record.rewards for reward in row}) > 1
-    counted = [runs.read_json(folder / "cost.json")["measured"] for folder in (alone, shared)]
+    counted = [files.read_json(folder / "cost.json")["measured"] for folder in (alone, shared)]
     assert [(found["rollouts"], found["tokens"]) for found in counted][0] == (
         counted[1]["rollouts"],
         counted[1]["tokens"],
@@ -253,7 +253,7 @@ def test_fewer_actors_than_asked_are_said(world, shared, tmp_path, capsys):
     command += ["--set", 'arms=["ps"]', "--set", "students=1", "--ray", "auto", "--actors", "2"]
     assert cli.main([*command, "--runs", str(shared)]) == 0
     assert "\nray: 1 actor, as a student is not shared, for 1 student: pid " in capsys.readouterr().out
-    assert len(runs.read_jsonl(tmp_path / "run" / "scores.jsonl")) == 10
+    assert len(files.read_jsonl(tmp_path / "run" / "scores.jsonl")) == 10
 
 
 def free_port() -> int:
@@ -332,9 +332,9 @@ def test_an_error_of_the_work_is_raised_as_it_is(actors, monkeypatch):
 
     with pytest.raises(ConfigError, match="^mend this$"):
         cluster.run(actors, work, [(None, (ConfigError("mend this"),))])
-    with pytest.raises(runs.RunError, match="ran out of GPU memory .no more.; lower rows"):
+    with pytest.raises(files.RunError, match="ran out of GPU memory .no more.; lower rows"):
         cluster.run(actors, work, [(None, (torch.OutOfMemoryError("no more"),))])
-    with pytest.raises(runs.RunError, match="could not read what it was sent .*install the same soar-lib"):
+    with pytest.raises(files.RunError, match="could not read what it was sent .*install the same soar-lib"):
         cluster.run(actors, here_only.nothing, [(None, ())])
 
 
@@ -344,12 +344,12 @@ def test_a_slice_that_kills_every_actor_ends_the_run(actors, monkeypatch):
     def die(base, adapters, tell):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(runs.RunError, match=r"actor pid \d+ on \S+ was lost .*slice 1 of 1; .*go on with --resume"):
+    with pytest.raises(files.RunError, match=r"actor pid \d+ on \S+ was lost .*slice 1 of 1; .*go on with --resume"):
         cluster.run(actors, die, [(None, ())])
 
 
 def test_actors_that_find_no_place_are_an_error(actors, monkeypatch):
     monkeypatch.setattr(cluster, "START_SECONDS", 0.01)
-    with pytest.raises(runs.RunError, match="of 1 actors started within 0 minutes; free what others hold"):
+    with pytest.raises(files.RunError, match="of 1 actors started within 0 minutes; free what others hold"):
         with cluster.opened("auto", SoarConfig(), 4, 1):
             pass

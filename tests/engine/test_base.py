@@ -12,7 +12,7 @@ import tiny
 import torch
 import transformers.dynamic_module_utils
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine import backends, sampling, update
 from soar_lib.engine import base as bases
@@ -315,9 +315,9 @@ def test_a_run_is_loaded_in_its_dtype_records_it_and_goes_on_in_no_other(tmp_pat
     adapters = tiny.adapters(base, 2)
     assert {t.dtype for t in adapters.parameters()} == {torch.float32}
     runs.open_run(tmp_path / "run", config)
-    assert runs.read_json(tmp_path / "run" / "config.json")["dtype"] == dtype
+    assert files.read_json(tmp_path / "run" / "config.json")["dtype"] == dtype
     other = "float32" if dtype == "bfloat16" else "bfloat16"
-    with pytest.raises(runs.RunError, match=f"dtype: '{dtype}' -> '{other}'"):
+    with pytest.raises(files.RunError, match=f"dtype: '{dtype}' -> '{other}'"):
         runs.open_run(tmp_path / "run", replace(config, dtype=other), resume=True)
 
 
@@ -325,9 +325,9 @@ def test_auto_is_recorded_as_what_it_is_here_and_older_runs_without_it_are_read(
     config = FilterConfig(model="nano")
     runs.open_run(tmp_path / "run", config)
     path = tmp_path / "run" / "config.json"
-    values = runs.read_json(path)
+    values = files.read_json(path)
     assert values.pop("dtype") == "float32"
-    runs.write_json(path, values)
+    files.write_json(path, values)
     assert runs.open_run(tmp_path / "run", config, resume=True).round == 0
     with pytest.raises(ConfigError, match="dtype = 'half': must be one of auto, float32, bfloat16"):
         FilterConfig(dtype="half")

@@ -15,10 +15,11 @@ import torch
 from datasets import load_dataset
 from huggingface_hub import metadata_load
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.engine import lora
 from soar_lib.engine.base import load
 from soar_lib.engine.sampling import decode, sample
+from soar_lib.files import RunError
 from soar_lib.give_away import repositories as give_away
 from soar_lib.problems.prompts import student_messages
 from soar_lib.records import Draw, Problem, SyntheticProblem
@@ -47,7 +48,7 @@ def run(nano, tmp_path_factory) -> Path:
 def changed(folder: Path, to: Path, name: str = "config.json", **values) -> Path:
     """A copy of a run folder with other values in one of its JSON files."""
     shutil.copytree(folder, to)
-    runs.write_json(to / name, runs.read_json(to / name) | values)
+    files.write_json(to / name, files.read_json(to / name) | values)
     return to
 
 
@@ -64,7 +65,7 @@ def test_peft_loads_an_adapter_as_the_card_says_and_it_answers_as_ours(nano, run
     names = {"repository": str(built)}
     exec(card(built).split("```python\n")[1].split("```")[0], names)
     ours = lora.load_peft(run / "adapters" / adapter, nano.model)
-    questions = [row["question"] for row in runs.read_jsonl(run / "hard_test.jsonl")[:2]]
+    questions = [row["question"] for row in files.read_jsonl(run / "hard_test.jsonl")[:2]]
     ids = [nano.encode(student_messages(question)) for question in questions]
     expected, plain = (decode(nano, sample(nano, slot, ids, [0] * 2, 1, None, Draw(24))) for slot in (ours, None))
     found = [names["model"].generate(torch.tensor([row]), do_sample=False, max_new_tokens=24) for row in ids]
@@ -117,7 +118,7 @@ def test_a_base_of_the_hub_is_named_and_one_of_a_local_folder_must_be(run, tmp_p
     with pytest.raises(ConfigError, match=r"^base_model = .*: must be a Hub id, owner/name, as others do not have"):
         give_away.model_repository(local, tmp_path / "other", licence="mit")
     built = give_away.model_repository(local, tmp_path / "other", licence="mit", base_model="owner/base")
-    assert runs.read_json(built / "adapter_config.json")["base_model_name_or_path"] == "owner/base"
+    assert files.read_json(built / "adapter_config.json")["base_model_name_or_path"] == "owner/base"
     assert not [path for path in built.iterdir() if str(tmp_path).encode() in path.read_bytes()]
 
 
@@ -125,14 +126,14 @@ def test_what_cannot_be_given_away_is_refused_before_anything_is_written(run, tm
     to = tmp_path / "out"
     with pytest.raises(ConfigError, match="adapter = 'x': must be one of promoted_student, teacher"):
         give_away.model_repository(run, to, "x")
-    with pytest.raises(runs.RunError, match="no finished SOAR run"):
+    with pytest.raises(RunError, match="no finished SOAR run"):
         give_away.model_repository(STUDY / "filter", to)
     bare = tmp_path / "bare"
     shutil.copytree(run, bare, ignore=shutil.ignore_patterns("adapters"))
-    with pytest.raises(runs.RunError, match=r"its adapters are gone \(no adapters/teacher\); run it again"):
+    with pytest.raises(RunError, match=r"its adapters are gone \(no adapters/teacher\); run it again"):
         give_away.model_repository(bare, to, "teacher")
     nobody = changed(run, tmp_path / "nobody", "result.json", promoted_student=0, accuracies=[0.0])
-    with pytest.raises(runs.RunError, match="nobody was promoted, .* give away the 'teacher'"):
+    with pytest.raises(RunError, match="nobody was promoted, .* give away the 'teacher'"):
         give_away.model_repository(nobody, to)
     assert not to.exists()
     assert "| nobody was promoted |" in card(give_away.model_repository(nobody, to, "teacher"))
@@ -140,10 +141,10 @@ def test_what_cannot_be_given_away_is_refused_before_anything_is_written(run, tm
 
 def test_a_folder_with_other_things_in_it_is_left_alone(run, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(runs.RunError, match="holds notes.txt, which is not part of it; choose another folder"):
+    with pytest.raises(RunError, match="holds notes.txt, which is not part of it; choose another folder"):
         give_away.model_repository(run, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    with pytest.raises(runs.RunError, match="cannot be written .* choose another folder"):
+    with pytest.raises(RunError, match="cannot be written .* choose another folder"):
         give_away.model_repository(run, tmp_path / "notes.txt")
 
 
@@ -154,7 +155,7 @@ def test_datasets_reads_the_questions_of_a_run(run, tmp_path):
     built = give_away.questions_repository(run, tmp_path / "data")
     for name, size in (("problems", 640), ("promotion_questions", 48)):
         read = load_dataset(str(built), name, cache_dir=str(tmp_path / "cache"))["train"]
-        assert len(read) == size and read.to_list() == runs.read_jsonl(run / f"{name}.jsonl")
+        assert len(read) == size and read.to_list() == files.read_jsonl(run / f"{name}.jsonl")
     for words in ("all 640", ": 48 of them", "mean gain in accuracy (fraction of 1) of 2 students on 32 hard problems"):
         assert words in card(built), words
     assert "| hard test | 39 | 640 | 0 | 0 |" in card(built)
@@ -164,7 +165,7 @@ def test_datasets_reads_the_hard_problems_of_a_filter_run(tmp_path):
     built = give_away.hard_repository(STUDY / "filter", tmp_path / "data")
     read = load_dataset(str(built), cache_dir=str(tmp_path / "cache"))
     for part in ("train", "test"):
-        assert read[part].to_list() == runs.read_jsonl(STUDY / "filter" / f"hard_{part}.jsonl")
+        assert read[part].to_list() == files.read_jsonl(STUDY / "filter" / f"hard_{part}.jsonl")
     assert metadata_load(built / "README.md")["license"] == "apache-2.0"
     for words in (
         "79 of 280 problems are never solved in 128 samples",
@@ -188,7 +189,7 @@ def test_a_run_without_promotions_gives_no_promotion_questions(tmp_path):
 def test_the_licence_is_the_pools_and_must_be_named_where_it_is_not_known(tmp_path, pool, licence):
     folder = tmp_path / "filter"
     shutil.copytree(STUDY / "filter", folder)
-    runs.write_json(folder / "config.json", to_values(FilterConfig(problems=pool, k=128)))
+    files.write_json(folder / "config.json", to_values(FilterConfig(problems=pool, k=128)))
     if not licence:
         with pytest.raises(ConfigError, match=f"^licence = '': no licence of the pool {pool} is known here; name it"):
             give_away.hard_repository(folder, tmp_path / "data")
@@ -217,10 +218,10 @@ def test_a_question_is_found_in_other_spacing_and_an_integral_in_other_words():
 
 def test_the_report_names_what_stands_in_the_hard_test_set_and_in_a_named_one(leaking, tmp_path):
     mine = tmp_path / "mine.jsonl"
-    first = runs.read_jsonl(leaking / "problems.jsonl")[1]
+    first = files.read_jsonl(leaking / "problems.jsonl")[1]
     mine.write_text(json.dumps({"id": "m", "question": first["question"] + "\n", "answer": "1"}) + "\n")
     built = give_away.questions_repository(leaking, tmp_path / "data", against=[str(mine)])
-    report = runs.read_json(built / "contamination.json", list)
+    report = files.read_json(built / "contamination.json", list)
     assert [(row["against"], row["shared"]) for row in report] == [
         ("hard test", [["0-teacher-1-3", "nano/0/1"]]), ("mine.jsonl", [[first["id"], "mine/m"]]),
     ]  # fmt: skip
@@ -230,10 +231,10 @@ def test_the_report_names_what_stands_in_the_hard_test_set_and_in_a_named_one(le
 
 
 def test_a_card_lists_the_first_overlaps_and_the_report_all_of_them(tmp_path):
-    hard = runs.read_jsonl(STUDY / "filter" / "hard_train.jsonl")
-    (tmp_path / "mine.jsonl").write_text(runs.jsonl(hard + runs.read_jsonl(STUDY / "filter" / "hard_test.jsonl")))
+    hard = files.read_jsonl(STUDY / "filter" / "hard_train.jsonl")
+    (tmp_path / "mine.jsonl").write_text(files.jsonl(hard + files.read_jsonl(STUDY / "filter" / "hard_test.jsonl")))
     built = give_away.hard_repository(STUDY / "filter", tmp_path / "data", against=[str(tmp_path / "mine.jsonl")])
-    here = [pair[0] for pair in runs.read_json(built / "contamination.json", list)[1]["shared"]]
+    here = [pair[0] for pair in files.read_json(built / "contamination.json", list)[1]["shared"]]
     assert len(here) == 79 and card(built).endswith(" of mine.jsonl\n\n29 more are in contamination.json\n")
     assert f"\n- {here[49]}: " in card(built) and f"\n- {here[50]}: " not in card(built)
 
@@ -243,9 +244,9 @@ def leaking(run, tmp_path) -> Path:
     """The run, had its teacher written a hard test problem in other spacing."""
     folder = tmp_path / "leaking"
     shutil.copytree(run, folder)
-    rows = runs.read_jsonl(folder / "problems.jsonl")
-    rows[3]["question"] = runs.read_jsonl(folder / "hard_test.jsonl")[0]["question"].replace(" ", "  ")
-    (folder / "problems.jsonl").write_text(runs.jsonl(rows))
+    rows = files.read_jsonl(folder / "problems.jsonl")
+    rows[3]["question"] = files.read_jsonl(folder / "hard_test.jsonl")[0]["question"].replace(" ", "  ")
+    (folder / "problems.jsonl").write_text(files.jsonl(rows))
     return folder
 
 
@@ -270,14 +271,14 @@ class Hub(BaseHTTPRequestHandler):
         if self.path in self.server.refused:
             return self.reply(403, {"error": "this token may not write here"})
         if "/preupload/" in self.path:
-            files = [
+            found = [
                 {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in json.loads(body)["files"]
             ]
-            return self.reply(200, {"files": files})
+            return self.reply(200, {"files": found})
         if "/commit/" in self.path:
             lines = [json.loads(line) for line in body.splitlines()]
-            files = [line["value"] for line in lines if line["key"] == "file"]
-            self.server.files |= {file["path"]: b64decode(file["content"]) for file in files}
+            found = [line["value"] for line in lines if line["key"] == "file"]
+            self.server.files |= {file["path"]: b64decode(file["content"]) for file in found}
             return self.reply(200, {"commitUrl": f"{self.url}/me/name/commit/{40 * '0'}", "commitOid": 40 * "0"})
         self.reply(200, {"url": f"{self.url}/me/name"})
 
@@ -345,7 +346,7 @@ def test_a_push_makes_the_repository_and_uploads_the_folder(hub, model_folder, p
 
 def test_questions_of_the_hard_test_set_are_pushed_only_knowingly(hub, leaking, tmp_path):
     built = give_away.questions_repository(leaking, tmp_path / "data")
-    with pytest.raises(runs.RunError, match=r"1 of its questions stand in the hard test set \(0-teacher-1-3\); leave"):
+    with pytest.raises(RunError, match=r"1 of its questions stand in the hard test set \(0-teacher-1-3\); leave"):
         give_away.push(built, "me/name", "dataset")
     assert hub.asked == []
     give_away.push(built, "me/name", "dataset", overlapping=True)
@@ -354,7 +355,7 @@ def test_questions_of_the_hard_test_set_are_pushed_only_knowingly(hub, leaking, 
 
 def test_a_private_push_does_not_land_in_a_public_repository(hub, model_folder):
     hub.public = True
-    with pytest.raises(runs.RunError, match="^me/name: is there already and public; take another name, or private=Fal"):
+    with pytest.raises(RunError, match="^me/name: is there already and public; take another name, or private=Fal"):
         give_away.push(model_folder, "me/name", "model")
     assert hub.files == {}
 
@@ -362,7 +363,7 @@ def test_a_private_push_does_not_land_in_a_public_repository(hub, model_folder):
 @pytest.mark.parametrize("paths", [("/api/repos/create", "/api/models/me/name"), ("/api/models/me/name/commit/main",)])
 def test_a_refusal_by_the_hub_is_one_line(hub, model_folder, paths):
     hub.refused = paths
-    with pytest.raises(runs.RunError, match=r"^me/name: not pushed \(.*403.*\); check the network, .*again$") as caught:
+    with pytest.raises(RunError, match=r"^me/name: not pushed \(.*403.*\); check the network, .*again$") as caught:
         give_away.push(model_folder, "me/name", "model")
     assert "\n" not in str(caught.value) and hub.files == {}
 
@@ -372,14 +373,14 @@ def test_without_token_without_network_and_with_another_name_nothing_is_asked(hu
         give_away.push(model_folder, "a/b/c", "model")
     with pytest.raises(ConfigError, match="^kind = 'space': must be 'model' or 'dataset'"):
         give_away.push(model_folder, "me/name", "space")
-    with pytest.raises(runs.RunError, match=r"holds no dataset repository \(README.md and contamination.json\); build"):
+    with pytest.raises(RunError, match=r"holds no dataset repository \(README.md and contamination.json\); build"):
         give_away.push(model_folder, "me/name", "dataset")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(runs.RunError, match=r"^me/name: not pushed \(OfflineModeIsEnabled: .*\); check the network"):
+    with pytest.raises(RunError, match=r"^me/name: not pushed \(OfflineModeIsEnabled: .*\); check the network"):
         give_away.push(model_folder, "me/name", "model")
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(runs.RunError, match="^me/name: no token to push with; log in with `hf auth login`, or set"):
+    with pytest.raises(RunError, match="^me/name: no token to push with; log in with `hf auth login`, or set"):
         give_away.push(model_folder, "me/name", "model")
     assert hub.asked == []
 
@@ -388,5 +389,5 @@ def test_a_hub_that_does_not_answer_is_one_line(hub, model_folder, monkeypatch):
     with serving() as gone:
         port = gone.server_port
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{port}")
-    with pytest.raises(runs.RunError, match=r"^me/name: not pushed \(ConnectError: .*\); check the network"):
+    with pytest.raises(RunError, match=r"^me/name: not pushed \(ConnectError: .*\); check the network"):
         give_away.push(model_folder, "me/name", "model")

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.ladder import explorer as ladder_views
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.explorer import SHOWN
@@ -31,16 +31,16 @@ def own_trees(seed: int) -> list[dict]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = write_measured(tmp_path_factory.mktemp("ladder"))
-    rows = runs.read_jsonl(path / "problems.jsonl")
+    rows = files.read_jsonl(path / "problems.jsonl")
     rows += [row for seed in range(3) for row in own_trees(seed)]
     rows = [row for row in rows if not (row["tree"] == "ladder" and row["seed"] == 2 and row["id"] == "e")]
-    scores = [row for row in runs.read_jsonl(path / "scores.jsonl") if (row["run"], row["problem"]) != ("seed2", "e")]
-    runs.write_text_atomic(path / "problems.jsonl", runs.jsonl(rows))
-    runs.write_text_atomic(path / "scores.jsonl", runs.jsonl(scores))
+    scores = [row for row in files.read_jsonl(path / "scores.jsonl") if (row["run"], row["problem"]) != ("seed2", "e")]
+    files.write_text_atomic(path / "problems.jsonl", files.jsonl(rows))
+    files.write_text_atomic(path / "scores.jsonl", files.jsonl(scores))
     for part in ("train", "test"):
-        problems = runs.read_jsonl(path / f"hard_{part}.jsonl")
+        problems = files.read_jsonl(path / f"hard_{part}.jsonl")
         questions = [row | {"question": f"Find ∫ {row['id']} & <more> dx"} for row in problems]
-        runs.write_text_atomic(path / f"hard_{part}.jsonl", runs.jsonl(questions))
+        files.write_text_atomic(path / f"hard_{part}.jsonl", files.jsonl(questions))
     ladder_report.write(path)
     return path
 
@@ -155,9 +155,9 @@ def test_ttrl_of_one_problem(run):
 
 def test_a_run_without_variants_says_so_in_every_tab(tmp_path):
     path = write_measured(tmp_path)
-    kept = [row for row in runs.read_jsonl(path / "scores.jsonl") if row["arm"] in ("base", "originals")]
+    kept = [row for row in files.read_jsonl(path / "scores.jsonl") if row["arm"] in ("base", "originals")]
     kept = [row for row in kept if row["set"] == "hard_test"]
-    runs.write_text_atomic(path / "scores.jsonl", runs.jsonl(kept))
+    files.write_text_atomic(path / "scores.jsonl", files.jsonl(kept))
     (path / "problems.jsonl").write_text("")
     ladder_report.write(path)
     trees, levels, ttrl = (tab.page() for tab in Explorer(path).tabs.children)
@@ -166,5 +166,5 @@ def test_a_run_without_variants_says_so_in_every_tab(tmp_path):
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
-    with pytest.raises(runs.RunError, match="holds no finished LADDER run"):
+    with pytest.raises(files.RunError, match="holds no finished LADDER run"):
         ladder_views.ladder_explorer(tmp_path)

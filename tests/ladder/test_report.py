@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.ladder import report
 from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
 from soar_lib.ladder.variants import Variant, to_rows
@@ -73,13 +73,13 @@ def folder(tmp_path) -> Path:
 
 def write_measured(tmp_path: Path) -> Path:
     """The folder of a run that has measured everything and not made its tables."""
-    runs.write_json(tmp_path / "config.json", to_values(CONFIG))
+    files.write_json(tmp_path / "config.json", to_values(CONFIG))
     pd.DataFrame([{"arm": "ladder", "seed": 0, "step": 0, "reward": 1.0}, *some_steps()]).to_csv(
         tmp_path / "metrics.csv", index=False
     )
     for part, names in (("train", ("p",)), ("test", TESTS)):
         rows = (asdict(Problem(name, "∫ x dx", "")) for name in names)
-        runs.write_text_atomic(tmp_path / f"hard_{part}.jsonl", runs.jsonl(rows))
+        files.write_text_atomic(tmp_path / f"hard_{part}.jsonl", files.jsonl(rows))
     scores = [
         a_score(arm, seed, problem, n, right[seed][place], set)
         for (arm, set), (n, right) in RIGHT.items()
@@ -93,9 +93,9 @@ def write_measured(tmp_path: Path) -> Path:
         for seed in range(SEEDS)
         for name, right in zip("ade", counts, strict=True)
     ]
-    runs.write_text_atomic(tmp_path / "scores.jsonl", runs.jsonl(scores))
+    files.write_text_atomic(tmp_path / "scores.jsonl", files.jsonl(scores))
     rows = [row for seed in range(SEEDS) for row in some_variants(seed)]
-    runs.write_text_atomic(tmp_path / "problems.jsonl", runs.jsonl(rows))
+    files.write_text_atomic(tmp_path / "problems.jsonl", files.jsonl(rows))
     return tmp_path
 
 
@@ -173,8 +173,8 @@ def test_the_claims_by_hand(folder):
 
 
 def test_a_claim_about_an_arm_that_was_not_run_is_undecided(folder):
-    rows = [row for row in runs.read_jsonl(folder / "scores.jsonl") if row["arm"] in ("base", "originals")]
-    runs.write_text_atomic(folder / "scores.jsonl", runs.jsonl(rows))
+    rows = [row for row in files.read_jsonl(folder / "scores.jsonl") if row["arm"] in ("base", "originals")]
+    files.write_text_atomic(folder / "scores.jsonl", files.jsonl(rows))
     table = report.claims(folder)
     missing = table[~table["claim"].str.startswith("RL without variants")]
     assert set(missing["verdict"]) == {"undecided"} and set(missing["seeds"]) == {0}
@@ -202,8 +202,8 @@ def test_the_levels_before_and_after(folder):
 
 def test_a_folder_without_variants_has_empty_tables(folder):
     (folder / "problems.jsonl").write_text("")
-    rows = [row for row in runs.read_jsonl(folder / "scores.jsonl") if row["set"] != "variants"]
-    runs.write_text_atomic(folder / "scores.jsonl", runs.jsonl(rows))
+    rows = [row for row in files.read_jsonl(folder / "scores.jsonl") if row["set"] != "variants"]
+    files.write_text_atomic(folder / "scores.jsonl", files.jsonl(rows))
     assert trees(folder).empty and levels(folder).empty
     assert "usable" in trees(folder).columns and "mean" in levels(folder).columns
 
@@ -227,11 +227,11 @@ def test_probes_and_what_they_solved_so_far(folder):
 
 
 def test_a_problem_without_variants_is_probed_once_and_counts_as_solved_ever_after(folder):
-    rows = runs.read_jsonl(folder / "scores.jsonl")
+    rows = files.read_jsonl(folder / "scores.jsonl")
     for row in rows:
         if (row["arm"], row["set"], row["run"], row["problem"]) == ("ladder_ttrl", "any_step", "seed0", "t0"):
             row |= {"n": 1, "c": 1}
-    runs.write_text_atomic(folder / "scores.jsonl", runs.jsonl(rows))
+    files.write_text_atomic(folder / "scores.jsonl", files.jsonl(rows))
     metrics = pd.read_csv(folder / "metrics.csv")
     alone = (metrics["arm"] == "ladder_ttrl") & (metrics["seed"] == 0) & (metrics["problem"] == "t0")
     metrics[~alone].to_csv(folder / "metrics.csv", index=False)

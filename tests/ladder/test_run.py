@@ -13,7 +13,7 @@ import tiny
 import torch
 import words
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine.lora import Adapters
 from soar_lib.hooks import Hooks
@@ -47,7 +47,7 @@ def world(folder: Path) -> Path:
     everything = words.problems(5, "p")
     twin = replace(everything[3], id="twin", question=f" {everything[3].question}. ")
     for name, problems in (("train", [*everything[:2], twin]), ("test", everything[2:])):
-        (folder / "hard" / f"hard_{name}.jsonl").write_text(runs.jsonl(map(asdict, problems)))
+        (folder / "hard" / f"hard_{name}.jsonl").write_text(files.jsonl(map(asdict, problems)))
     return folder
 
 
@@ -74,7 +74,7 @@ def finished(place) -> Path:
 
 
 def scores(folder: Path) -> list[Score]:
-    return [Score(**row) for row in runs.read_jsonl(folder / "scores.jsonl")]
+    return [Score(**row) for row in files.read_jsonl(folder / "scores.jsonl")]
 
 
 def test_a_run_killed_at_random_instants_ends_like_one_left_alone(tmp_path):
@@ -87,15 +87,15 @@ def test_a_finished_run_is_only_read(finished, place):
     table = report.write(finished)
     assert killer.files(finished) == before
     pd.testing.assert_frame_equal(table, pd.read_csv(finished / "ladder.csv"))
-    with pytest.raises(runs.RunError, match="seeds: 2 -> 3"):
+    with pytest.raises(files.RunError, match="seeds: 2 -> 3"):
         ladder.run(settings(place, seeds=3), finished, resume=True)
 
 
 def test_a_test_problem_is_no_problem_to_learn_from(finished):
     """Two of the ten published problems to learn from are in the published test list."""
-    kept = {part: [row["id"] for row in runs.read_jsonl(finished / f"hard_{part}.jsonl")] for part in ("train", "test")}
+    kept = {part: [one.id for one in files.read_problems(finished, f"hard_{part}")] for part in ("train", "test")}
     assert kept == {"train": ["p0", "p1"], "test": ["p2", "p3", "p4"]}
-    rows = runs.read_jsonl(finished / "problems.jsonl")
+    rows = files.read_jsonl(finished / "problems.jsonl")
     assert {row["tree"] for row in rows} == {"one_level", "ladder", "ttrl"}
     tests = {f"q{i}" for i in (2, 3, 4)}
     learned = [row for row in rows if not row["rejected"]]
@@ -168,7 +168,7 @@ def test_the_population_is_kept_and_learns(finished, place):
 def test_arms_can_be_left_out(place, tmp_path):
     ladder.run(settings(place, arms=["base", "base_ttrl"]), tmp_path / "run", hooks=QUIET)
     assert {score.arm for score in scores(tmp_path / "run")} == {"base", "base_ttrl"}
-    assert {row["tree"] for row in runs.read_jsonl(tmp_path / "run" / "problems.jsonl")} == {"ttrl"}
+    assert {row["tree"] for row in files.read_jsonl(tmp_path / "run" / "problems.jsonl")} == {"ttrl"}
 
 
 # ------------------------------------------------------------------ TTRL
@@ -265,14 +265,14 @@ def test_settings_of_the_base_reach_the_filter_run_and_the_loader(tmp_path, monk
 
 def test_a_run_from_before_a_setting_goes_on_with_its_default(finished, place, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
-    values = runs.read_json(tmp_path / "run" / "config.json")
+    values = files.read_json(tmp_path / "run" / "config.json")
     for name in ("backend", "dtype", "four_bit", "remote_code"):
         del values[name]
     del values["student"]["trainer"]
-    runs.write_json(tmp_path / "run" / "config.json", values)
+    files.write_json(tmp_path / "run" / "config.json", values)
     assert from_values(LadderConfig, values) == settings(place)
     ladder.run(settings(place), tmp_path / "run", resume=True)
-    with pytest.raises(runs.RunError, match="four_bit: False -> True"):
+    with pytest.raises(files.RunError, match="four_bit: False -> True"):
         ladder.run(settings(place, four_bit=True), tmp_path / "run", resume=True)
 
 
@@ -330,9 +330,9 @@ def test_the_command_filters_integrals_and_runs_on_nano(tmp_path, capsys):
     printed = capsys.readouterr().out
     for part in ("filter: about", "ladder: about", "MB of memory for tensors", "ladder: took", "ladder_ttrl", str(out)):
         assert part in printed
-    cost = runs.read_json(out / "cost.json")
+    cost = files.read_json(out / "cost.json")
     assert 0 < cost["measured"]["rollouts"] <= cost["predicted"]["rollouts"]
-    rows = runs.read_jsonl(out / "problems.jsonl")
+    rows = files.read_jsonl(out / "problems.jsonl")
     assert any(not row["rejected"] for row in rows) and all(row["distance"] > 0 for row in rows if not row["rejected"])
     assert json.loads((tmp_path / "run-filter" / "config.json").read_text())["check"] == "integral"
     assert set(pd.read_csv(out / "ladder.csv")["arm"]) == set(LADDER_ARMS)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from soar_lib.engine.base import load
+from soar_lib.files import append_jsonl
 from soar_lib.ladder import variants
 from soar_lib.ladder.settings import LadderConfig, VariantSettings
 from soar_lib.nano import world
@@ -14,7 +15,6 @@ from soar_lib.problems import checks, prompts
 from soar_lib.problems.likeness import Known, canonical, distance
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
-from soar_lib.runs import append_jsonl
 from soar_lib.settings.student import preset
 
 KEY = (3, "test")

@@ -7,9 +7,9 @@ from math import comb
 
 import pytest
 
+from soar_lib.files import append_jsonl
 from soar_lib.measure.passk import COLUMNS, compare, pass_at_k, read_scores, table
 from soar_lib.records import Score
-from soar_lib.runs import append_jsonl
 
 
 def brute_force(n: int, c: int, k: int) -> float:

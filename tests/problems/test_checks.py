@@ -10,13 +10,13 @@ import torch
 
 from soar_lib.engine.base import load
 from soar_lib.engine.update import advantages
+from soar_lib.files import read_jsonl
 from soar_lib.ladder import reward
 from soar_lib.nano import world
 from soar_lib.problems import filtering
 from soar_lib.problems.checks import ANSWER, CHECKS, INTEGRAL, Check, with_references
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Draw, Problem
-from soar_lib.runs import read_jsonl
 from soar_lib.settings import student as shared_settings
 from soar_lib.settings.student import FilterConfig, StudentSettings, preset
 from soar_lib.student import train as student

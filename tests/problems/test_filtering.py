@@ -10,14 +10,14 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.engine import base as policy_base
+from soar_lib.files import RunError, read_jsonl
 from soar_lib.problems import filtering
 from soar_lib.problems.filtering import doubling, fail_at_k, run, split, totals
 from soar_lib.problems.load import load
 from soar_lib.problems.rows import LoadError, hard_sets
 from soar_lib.records import Problem
-from soar_lib.runs import RunError, read_jsonl
 from soar_lib.settings.student import FilterConfig
 
 FILES = Path(__file__).parents[3] / "shared" / "data"
@@ -137,7 +137,7 @@ class Killed(Exception):
 def test_an_interrupted_run_resumes_to_the_same_folder(tmp_path, monkeypatch, model, pool_file, after, written):
     config = FilterConfig(model=str(model), problems=str(pool_file), k=K, max_new_tokens=3, rows=16)
     whole = run(config, tmp_path / "whole", progress=False)
-    calls, append = [], runs.append_jsonl
+    calls, append = [], files.append_jsonl
 
     def append_and_die(path, records):
         calls.append(path)
@@ -146,7 +146,7 @@ def test_an_interrupted_run_resumes_to_the_same_folder(tmp_path, monkeypatch, mo
         if len(calls) == after:
             raise Killed
 
-    monkeypatch.setattr(runs, "append_jsonl", append_and_die)
+    monkeypatch.setattr(files, "append_jsonl", append_and_die)
     with pytest.raises(Killed):
         run(config, tmp_path / "cut", progress=False)
     assert not (tmp_path / "cut" / "hard_train.jsonl").exists()

@@ -9,7 +9,7 @@ import tiny
 import torch
 from tiny_world import settings
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import decode, sample
@@ -62,7 +62,7 @@ def test_the_intrinsic_reward_is_the_samples_counted_by_hand(intrinsic, base, ti
     """Nothing trains the student, so its samples are the base's, drawn here one question at a time."""
     config, count = settings(tiny_world, **INTRINSIC), 3
     limit = config.student.max_new_tokens
-    written = [row for row in runs.read_jsonl(intrinsic.folder / "problems.jsonl") if row["round"] == 1]
+    written = [row for row in files.read_jsonl(intrinsic.folder / "problems.jsonl") if row["round"] == 1]
     numbers = uniforms((len(written) * count, limit), config.seed, "intrinsic", 1, "accuracy")
     rewards = []
     for i, row in enumerate(written):
@@ -98,7 +98,7 @@ def test_rewards_of_the_callers_own_are_used_and_recorded(tiny_world, tmp_path):
     config = settings(tiny_world, rounds=1, promotion=False)
     result = soar.run(config, tmp_path / "run", **rewards, hooks=QUIET)
     assert result.rounds[0].rewards == ((1.0,), (0.0,)) and heard == []  # no student was trained
-    recorded = runs.read_json(tmp_path / "run" / "config.json")
+    recorded = files.read_json(tmp_path / "run" / "config.json")
     assert recorded["reward"] == described(constant)
     assert recorded["reward"].startswith("tests.soar.test_arms.constant sha256:")
     assert "<lambda> sha256:" in recorded["student_reward"]
@@ -120,9 +120,9 @@ def test_a_run_is_not_resumed_with_another_reward(tiny_world, tmp_path):
     again = functools.partial(soar.run, folder=tmp_path / "run", resume=True, hooks=QUIET)
     assert again(config, teacher_reward=constant).rounds[0].rewards == ((1.0,), (0.0,))
     for other in (None, "intrinsic", lambda step: constant(step)):
-        with pytest.raises(runs.RunError, match="began with other settings .*reward"):
+        with pytest.raises(files.RunError, match="began with other settings .*reward"):
             again(config, teacher_reward=other)
-    recorded = from_values(SoarConfig, runs.read_json(tmp_path / "run" / "config.json"))
+    recorded = from_values(SoarConfig, files.read_json(tmp_path / "run" / "config.json"))
     with pytest.raises(ConfigError, match="was a function; give it to run"):
         again(recorded)
 
@@ -144,7 +144,7 @@ def test_a_finished_run_is_only_read(intrinsic, tiny_world, tmp_path):
     again = soar.run(settings(tiny_world, **INTRINSIC), folder, resume=True, hooks=QUIET)
     assert again.rounds == intrinsic.rounds
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
-    with pytest.raises(runs.RunError, match="seed: 0 -> 1"):
+    with pytest.raises(files.RunError, match="seed: 0 -> 1"):
         soar.run(settings(tiny_world, **INTRINSIC, seed=1), folder, resume=True, hooks=QUIET)
 
 
@@ -222,5 +222,5 @@ def test_a_teacher_that_asks_nothing_is_an_error(two_turns):
 def test_a_run_with_two_turns_goes_its_rounds(tiny_world, tmp_path):
     changes = {"teacher.turns": 2, "rounds": 2, "repeats": 1}
     result = soar.run(settings(tiny_world, **changes), tmp_path / "run", hooks=QUIET)
-    written = runs.read_jsonl(result.folder / "problems.jsonl")
+    written = files.read_jsonl(result.folder / "problems.jsonl")
     assert len(written) == 2 * 2 * 4 and all("</question>\n" in row["text"] for row in written)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from soar_lib.files import RunError
 from soar_lib.measure.claims import COLUMNS, Estimate, verdict
-from soar_lib.runs import RunError
 from soar_lib.soar import claims
 from soar_lib.soar.claims import CLAIMS
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 import words
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
+from soar_lib.files import RunError
 from soar_lib.hooks import Hooks
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.quality import Verdict
-from soar_lib.runs import RunError
 from soar_lib.settings.student import preset
 from soar_lib.settings.values import change, from_values
 from soar_lib.soar import arms, evaluate
@@ -43,7 +43,7 @@ def home(tmp_path_factory) -> Path:
     (folder / "filter").mkdir()
     for name, count in (("hard_train", 8), ("hard_test", 5)):
         rows = map(asdict, words.problems(count, name))
-        (folder / "filter" / f"{name}.jsonl").write_text(runs.jsonl(rows))
+        (folder / "filter" / f"{name}.jsonl").write_text(files.jsonl(rows))
     for number, threshold in enumerate((0.0, 1.0)):
         config = change(
             SoarConfig(),
@@ -89,8 +89,8 @@ def test_the_first_run_promotes_and_the_second_does_not(home):
 @pytest.mark.parametrize("taught", [True, False])
 def test_adapters_are_measured_on_the_base_that_they_were_trained_on(home, tmp_path, taught):
     shutil.copytree(home / "soar0", tmp_path / "soar")
-    values = runs.read_json(tmp_path / "soar" / "config.json")
-    runs.write_json(tmp_path / "soar" / "config.json", values | {"four_bit": taught})
+    values = files.read_json(tmp_path / "soar" / "config.json")
+    files.write_json(tmp_path / "soar" / "config.json", values | {"four_bit": taught})
     forms = ["the full base", "a base in 4 bits"]
     message = f"soar: its adapters were trained on {forms[taught]}, and the evaluation takes {forms[not taught]}; .*"
     with pytest.raises(RunError, match=f"{message}--set four_bit={'true' if taught else 'false'}"):
@@ -103,8 +103,8 @@ def test_adapters_are_measured_on_the_base_that_they_were_trained_on(home, tmp_p
 
 def test_rollouts_of_a_run_are_those_in_its_metrics(home):
     for name in ("soar0", "soar1"):
-        config = from_values(SoarConfig, runs.read_json(home / name / "config.json"))
-        rounds = runs.read_jsonl(home / name / "rounds.jsonl")
+        config = from_values(SoarConfig, files.read_json(home / name / "config.json"))
+        rounds = files.read_jsonl(home / name / "rounds.jsonl")
         metrics = pd.read_csv(home / name / "metrics.csv")
         training = int((metrics["policy"] == "student").sum()) * 2 * 4
         rewards = len(rounds) * 5 * 8 * 4
@@ -176,8 +176,8 @@ def test_an_arm_is_the_same_alone_and_among_others(home, evaluated, tmp_path):
 
 def test_the_test_set_chooses_nothing(home, evaluated, tmp_path):
     shutil.copytree(home / "filter", tmp_path / "other")
-    rows = [{**row, "answer": "5"} for row in runs.read_jsonl(home / "filter" / "hard_test.jsonl")]
-    (tmp_path / "other" / "hard_test.jsonl").write_text(runs.jsonl(rows))
+    rows = [{**row, "answer": "5"} for row in files.read_jsonl(home / "filter" / "hard_test.jsonl")]
+    (tmp_path / "other" / "hard_test.jsonl").write_text(files.jsonl(rows))
     changed = settings(home, problems=str(tmp_path / "other"))
     evaluate.run(changed, [home / "soar0", home / "soar1"], tmp_path / "out", hooks=QUIET)
     students = [runs.load_checkpoint(runs.latest_checkpoint(out))[0] for out in (evaluated[0], tmp_path / "out")]
@@ -186,7 +186,7 @@ def test_the_test_set_chooses_nothing(home, evaluated, tmp_path):
 
 
 def test_sampled_problems_are_kept_with_their_run(evaluated):
-    written = runs.read_jsonl(evaluated[0] / "problems.jsonl")
+    written = files.read_jsonl(evaluated[0] / "problems.jsonl")
     assert [(row["source"], row["arm"]) for row in written] == [(i, "grounded_t") for i in (0, 0, 0, 1, 1, 1)]
     assert all(row["question"] in words.QUESTIONS for row in written)
 
@@ -258,11 +258,11 @@ def widely(home) -> Path:
     rows = [asdict(problem) for problem in words.problems(10, "real")]
     rows = [{**row, "question": f"so {row['question']}"} for row in rows]
     rows[0]["question"] = "q0"  # as in hard test
-    (home / "real.jsonl").write_text(runs.jsonl(rows))
+    (home / "real.jsonl").write_text(files.jsonl(rows))
     (home / "far").mkdir()
     for name, count in (("hard_train", 2), ("hard_test", 1)):
         far = [{**asdict(problem), "question": f"far {name}"} for problem in words.problems(count, f"far {name}")]
-        (home / "far" / f"{name}.jsonl").write_text(runs.jsonl(far))
+        (home / "far" / f"{name}.jsonl").write_text(files.jsonl(far))
     evaluate.run(wide(home), [home / "soar0"], home / "wide", hooks=QUIET, judge=judge)
     return home / "wide"
 
@@ -289,7 +289,7 @@ def test_each_arm_trains_on_its_own_problems_then_on_hard_train(home, tmp_path, 
     loop, config = InnerLoop(train=record), wide(home, students=1)
     evaluate.run(config, [home / "soar0"], tmp_path / "out", judge=judge, hooks=Hooks(progress=False, inner_loop=loop))
     found = {(arm, phase): problems for arm, phase, _, problems in seen}
-    written = runs.read_jsonl(tmp_path / "out" / "problems.jsonl")
+    written = files.read_jsonl(tmp_path / "out" / "problems.jsonl")
     hard = found["hard_only", "hard"]
     assert len(hard) == 8 and all(problems == hard for (_, phase), problems in found.items() if phase == "hard")
     assert {group for arm, _, group, _ in seen if arm == "hard_only_x4"} == {16}
@@ -304,7 +304,7 @@ def test_each_arm_trains_on_its_own_problems_then_on_hard_train(home, tmp_path, 
 
 def test_correct_and_well_posed_problems_come_in_equal_numbers(widely):
     by_arm = {arm: [] for arm in ARMS}
-    for row in runs.read_jsonl(widely / "problems.jsonl"):
+    for row in files.read_jsonl(widely / "problems.jsonl"):
         by_arm[row["arm"]].append(row)
     correct, posed, all_of_them = (by_arm[arm] for arm in ("correct_only", "well_posed", "grounded_t"))
     assert 0 < len(correct) == len(posed) < len(all_of_them) == len(by_arm["base_t"]) == 8
@@ -373,7 +373,7 @@ def test_students_train_alike_in_parts(home, tmp_path, widely):
     one, two = (runs.load_checkpoint(runs.latest_checkpoint(out))[0]["students"] for out in (widely, tmp_path / "out"))
     assert all(torch.allclose(value, two[name], atol=1e-4) for name, value in one.items())
     source = read_source(load(str(home / "model"), device="cpu", dtype=torch.float32), home / "soar0", settings(home))
-    entries = plan(config, [source], runs.read_jsonl(tmp_path / "out" / "problems.jsonl"))
+    entries = plan(config, [source], files.read_jsonl(tmp_path / "out" / "problems.jsonl"))
     trained = [entry for entry in entries if entry.arm not in ("base", "self_answer")]
     cut = parts(trained, 3)
     assert sorted(map(len, cut)) == [2, 2, 3, 3, 3, 3]
@@ -392,7 +392,7 @@ def test_a_finished_evaluation_is_only_read(home, tmp_path, widely):
 
 def test_an_arm_is_named_after_its_run(home, tmp_path):
     intrinsic = change(
-        from_values(SoarConfig, runs.read_json(home / "soar0" / "config.json")),
+        from_values(SoarConfig, files.read_json(home / "soar0" / "config.json")),
         {"reward": "intrinsic", "promotion": False, "intrinsic_samples": 4, "rounds": 1},
     )
     soar.run(intrinsic, tmp_path / "soar", hooks=QUIET)

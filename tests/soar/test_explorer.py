@@ -5,11 +5,11 @@ from html import unescape
 import pandas as pd
 import pytest
 
+from soar_lib.files import RunError, jsonl, write_json
 from soar_lib.measure import passk
 from soar_lib.measure.names import look
 from soar_lib.measure.tables import name, percent, signed
 from soar_lib.records import HARD_TEST, TRANSFER
-from soar_lib.runs import RunError, jsonl, write_json
 from soar_lib.settings.values import to_values
 from soar_lib.soar import explorer
 from soar_lib.soar import report as study_tables

@@ -10,7 +10,7 @@ import tiny
 import torch
 from tiny_world import settings
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine import lora
 from soar_lib.engine.base import load
 from soar_lib.hooks import Hooks
@@ -59,7 +59,7 @@ def test_rounds_say_what_happened(finished, tiny_world):
 
 def test_problems_carry_the_reward_of_their_data_set(finished, tiny_world):
     config = settings(tiny_world)
-    rows = runs.read_jsonl(finished.folder / "problems.jsonl")
+    rows = files.read_jsonl(finished.folder / "problems.jsonl")
     assert len(rows) == config.rounds * config.datasets * config.dataset_size
     assert len({row["id"] for row in rows}) == len(rows)
     for record in finished.rounds:

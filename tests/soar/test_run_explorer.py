@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from tiny_world import settings
 
+from soar_lib.files import jsonl
 from soar_lib.hooks import Hooks
 from soar_lib.measure import diversity
-from soar_lib.runs import jsonl
 from soar_lib.soar import report, run_explorer
 from soar_lib.soar.run import run
 from tests.measure.test_charts import NASTY, series

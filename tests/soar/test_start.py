@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny_world import settings
 
-from soar_lib import runs
+from soar_lib import files
 from soar_lib.engine.base import load, load_for
 from soar_lib.engine.lora import load_peft, save_peft
 from soar_lib.engine.sampling import decode, sample
@@ -76,7 +76,7 @@ def test_the_adapter_stands_for_the_untrained_model_and_what_follows_continues_i
     measured = replace(measured, problems=str(hard))
     table = evaluate.run(measured, [result.folder], tmp_path / "measured", hooks=QUIET).set_index("arm")
     assert table.loc["base", "rollouts"] == 0
-    with pytest.raises(runs.RunError, match="began with .*promoted_student, not none; evaluate with --set start="):
+    with pytest.raises(files.RunError, match="began with .*promoted_student, not none; evaluate with --set start="):
         evaluate.run(replace(measured, start=""), [result.folder], tmp_path / "other", hooks=QUIET)
 
 
@@ -85,16 +85,16 @@ def test_the_run_records_the_adapter_and_goes_on_with_no_other(tiny_world, adapt
     shutil.copytree(adapter, own)
     config = settings(tiny_world, **SMALL | {"rounds": 2}, start=str(own))
     first = soar.run(config, tmp_path / "run", hooks=QUIET)
-    recorded = runs.read_json(first.folder / "config.json")["start"]
+    recorded = files.read_json(first.folder / "config.json")["start"]
     assert recorded.startswith(f"{own} sha256:") and len(recorded.rpartition(":")[2]) == 12
     assert soar.run(replace(config, start=recorded), first.folder, resume=True, hooks=QUIET).rounds == first.rounds
     base = load(config.model, dtype=torch.float32)
     changed = load_peft(own, base.model)
     save_peft(changed.load({name: t + 1 for name, t in changed.state_dict().items()}), 0, own, base.name)
-    with pytest.raises(runs.RunError, match=r"start: '.*sha256:.*' -> '.*sha256:"):
+    with pytest.raises(files.RunError, match=r"start: '.*sha256:.*' -> '.*sha256:"):
         soar.run(config, first.folder, resume=True, hooks=QUIET)
     shutil.rmtree(own)
-    with pytest.raises(runs.RunError, match="sha256:absent"):
+    with pytest.raises(files.RunError, match="sha256:absent"):
         soar.run(config, first.folder, resume=True, hooks=QUIET)
 
 

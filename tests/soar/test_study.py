@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 import words
 
-from soar_lib import runs
+from soar_lib import files, runs
+from soar_lib.files import RunError
 from soar_lib.hooks import Hooks
 from soar_lib.meter import announce
 from soar_lib.problems import filtering
-from soar_lib.runs import RunError
 from soar_lib.settings.cost import cost, total
 from soar_lib.settings.student import PRESETS
 from soar_lib.settings.values import ConfigError, to_values
@@ -73,7 +73,7 @@ def play(home: str | Path, **changes) -> pd.DataFrame:
     return study.run(small(home, **changes), OUT, resume=True, hooks=Hooks(progress=False, say=lambda line: None))
 
 
-def files(folder: Path) -> dict[str, tuple[bytes, int]]:
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {
         str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
@@ -91,7 +91,7 @@ def home(tmp_path_factory) -> Path:
             {"id": problem.id, "question": lead + problem.question, "answer": problem.answer}
             for problem in words.problems(40, name)
         ]
-        (folder / f"{name}.jsonl").write_text(runs.jsonl(pool))
+        (folder / f"{name}.jsonl").write_text(files.jsonl(pool))
     return folder
 
 
@@ -117,7 +117,7 @@ def killed(home, tmp_path_factory) -> tuple[Path, Path]:
 
 def test_a_study_killed_at_some_instants_ends_like_one_left_alone(killed):
     whole, other = (
-        {name: content for name, (content, _) in files(folder).items() if "versions" not in name} for folder in killed
+        {name: text for name, (text, _) in contents(folder).items() if "versions" not in name} for folder in killed
     )
     assert whole.keys() == other.keys()
     assert [name for name in whole if whole[name] != other[name]] == []
@@ -132,9 +132,9 @@ def test_the_folder_holds_every_part(killed):
         assert {path.name for path in (out / arm).iterdir()} == {"seed0", "seed1", "evaluate"}
         sources = pd.read_csv(out / arm / "evaluate" / "sources.csv")
         assert sources["run"].tolist() == [f"{arm}/seed0", f"{arm}/seed1"] and sources["seed"].tolist() == [0, 1]
-        config = runs.read_json(out / arm / "seed1" / "config.json")
+        config = files.read_json(out / arm / "seed1" / "config.json")
         assert (config["reward"], config["seed"]) == ("intrinsic" if arm == "intrinsic" else "grounded", 1)
-        assert runs.read_json(out / arm / "evaluate" / "config.json")["checkpoint"] == "last"
+        assert files.read_json(out / arm / "evaluate" / "config.json")["checkpoint"] == "last"
 
 
 def test_the_tables_hold_all_arms_with_their_rollouts(killed):
@@ -163,32 +163,32 @@ def test_a_finished_study_needs_neither_model_nor_adapters_and_is_not_touched(ho
         shutil.rmtree(path)
     for path in tmp_path.rglob("samples.jsonl"):
         path.unlink()
-    before = files(tmp_path)
+    before = contents(tmp_path)
     monkeypatch.chdir(tmp_path)
     for place in ("engine.base.load", "soar.evaluate.load_base", "problems.filtering.load_base"):
         monkeypatch.setattr(f"soar_lib.{place}", lambda name: pytest.fail("nothing is left to do"))
     found = play(home)
-    changed = [name for name, value in files(tmp_path).items() if value != before.get(name)]
+    changed = [name for name, value in contents(tmp_path).items() if value != before.get(name)]
     assert sorted(changed) == [f"study/{n}.csv" for n in ("claims", "comparisons", "pass_at_k", "transfer")]
-    assert [name for name, value in files(tmp_path).items() if value[0] != before[name][0]] == []
+    assert [name for name, value in contents(tmp_path).items() if value[0] != before[name][0]] == []
     assert len(found) == 14
 
 
 def test_an_arm_can_be_added_and_the_others_stay_as_they_are(home, killed, tmp_path, monkeypatch):
     """The arm stands on the runs of `grounded`, so nothing but its evaluation is new."""
     shutil.copytree(killed[0], tmp_path / OUT)
-    before = files(tmp_path)
+    before = contents(tmp_path)
     monkeypatch.chdir(tmp_path)
     said = []
     study.run(small(home, arms=["grounded", "samples_half"]), OUT, True, hooks=Hooks(progress=False, say=said.append))
-    new = {name: value for name, value in files(tmp_path).items() if value != before.get(name)}
+    new = {name: value for name, value in contents(tmp_path).items() if value != before.get(name)}
     tops = {name.split("/")[1] for name in new}
     assert tops == {"samples_half", "config.json", "claims.csv", "comparisons.csv", "pass_at_k.csv", "transfer.csv"}
-    assert runs.read_json(OUT / "config.json")["arms"] == ["grounded", "intrinsic", "samples_half"]
+    assert files.read_json(OUT / "config.json")["arms"] == ["grounded", "intrinsic", "samples_half"]
     frame = pd.read_csv(OUT / "pass_at_k.csv")
     assert {"grounded_t", "intrinsic_t", "grounded_t_samples_half"} <= set(frame["arm"])
-    written = runs.read_jsonl(OUT / "samples_half" / "evaluate" / "problems.jsonl")
-    more = runs.read_jsonl(OUT / "grounded" / "evaluate" / "problems.jsonl")
+    written = files.read_jsonl(OUT / "samples_half" / "evaluate" / "problems.jsonl")
+    more = files.read_jsonl(OUT / "grounded" / "evaluate" / "problems.jsonl")
     first = [row["id"] for row in more if row["arm"] == "grounded_t" and row["source"] == 0]
     assert [row["id"] for row in written] == first[:2]  # the first half of the same samples, from one sweep seed
     assert [line for line in said if line.startswith("study: samples_half/evaluate: about ")]
@@ -198,12 +198,12 @@ def test_an_arm_can_be_added_and_the_others_stay_as_they_are(home, killed, tmp_p
 def test_other_settings_are_refused(home, killed, tmp_path, monkeypatch):
     shutil.copytree(killed[0], tmp_path / OUT)
     monkeypatch.chdir(tmp_path)
-    before = files(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(RunError, match="seeds: 2 -> 3"):
         play(home, seeds=3)
     with pytest.raises(RunError, match="there is a run in it already"):
         study.run(small(home), OUT, hooks=Hooks(progress=False))
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_mistakes_show_before_anything_is_written(home, tmp_path, monkeypatch):

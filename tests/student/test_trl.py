@@ -12,7 +12,7 @@ import tiny
 import torch
 from transformers import LlamaForCausalLM
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
@@ -159,7 +159,7 @@ def hard(folder: Path, name: str, train: int, test: int) -> Path:
     folder.mkdir()
     found = load_problems(name, seed=0, size=train + test)
     for part, chosen in (("train", found[:train]), ("test", found[train:])):
-        (folder / f"hard_{part}.jsonl").write_text(runs.jsonl(map(asdict, chosen)))
+        (folder / f"hard_{part}.jsonl").write_text(files.jsonl(map(asdict, chosen)))
     return folder
 
 
@@ -198,7 +198,7 @@ def test_an_evaluation_by_trl_has_the_same_folder_our_rewards_and_resumes(nano, 
     metrics = pd.read_csv(tmp_path / "whole" / "metrics.csv")
     assert metrics["reward"].tolist() == pytest.approx([sum(values) / len(values) for _, values in told])
     assert metrics["cut"].between(0, 1).all() and metrics["cut"].max() > 0
-    answers = {row["answer"] for row in runs.read_jsonl(taught.parent / "hard" / "hard_train.jsonl")}
+    answers = {row["answer"] for row in files.read_jsonl(taught.parent / "hard" / "hard_train.jsonl")}
     assert set(told[1][0]) <= answers  # hard_only has its own problems in both phases
     tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(tmp_path / "whole"))
     assert any(tensor[slot].any() for name, tensor in tensors["students"].items() if name.endswith(".b")
@@ -207,7 +207,7 @@ def test_an_evaluation_by_trl_has_the_same_folder_our_rewards_and_resumes(nano, 
     run("stack", **{"student.trainer": "stack"})
     assert pd.read_csv(tmp_path / "stack" / "metrics.csv").columns.tolist() == metrics.columns.tolist()
     names = [{path.name for path in (tmp_path / out).iterdir()} for out in ("whole", "stack")]
-    assert names[0] == names[1] and runs.read_json(tmp_path / "whole" / "config.json")["student"]["trainer"] == "trl"
+    assert names[0] == names[1] and files.read_json(tmp_path / "whole" / "config.json")["student"]["trainer"] == "trl"
 
     calls = []
 
@@ -233,7 +233,7 @@ def test_ladder_by_grpo_of_trl_on_integrals(nano, tmp_path):
     config = preset("smoke", LadderConfig, **where | arms)
     assert config.student.optimiser.kl > 0 and config.student.advantage == "grpo"
     ladder.run(config, tmp_path / "run", base=nano, hooks=Hooks(progress=False))
-    scores = runs.read_jsonl(tmp_path / "run" / "scores.jsonl")
+    scores = files.read_jsonl(tmp_path / "run" / "scores.jsonl")
     assert {score["arm"] for score in scores} == {"base", "originals", "ladder"}
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics.groupby("arm").size().to_dict() == {"originals": 3, "ladder": 3}

@@ -4,8 +4,8 @@ import ipywidgets
 import pytest
 import svs_folder
 
+from soar_lib.files import RunError
 from soar_lib.measure import live
-from soar_lib.runs import RunError
 from soar_lib.svs import explorer as svs_views
 from tests.measure.test_charts import series
 from tests.measure.test_widgets import cells, charts, leaves, table

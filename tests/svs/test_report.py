@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import svs_folder
 
-from soar_lib import runs
+from soar_lib import files
+from soar_lib.files import RunError
 from soar_lib.measure.passk import COLUMNS, pass_at_k
 from soar_lib.problems.load import load
-from soar_lib.runs import RunError
 from soar_lib.settings.values import to_values
 from soar_lib.svs import report
 from soar_lib.svs.settings import SvsConfig
@@ -38,10 +38,10 @@ def arm_folder(folder: Path, arm: str, seeds: int) -> None:
             scores.append(row | {"c": int(noisy), "set": "hard"})
             if arm in ("rlvr", "svs"):
                 scores.append(row | {"c": 6 if arm == "rlvr" else 3, "set": "other"})
-    (folder / arm / "scores.jsonl").write_text(runs.jsonl(scores))
-    runs.append_csv(folder / arm / "metrics.csv", metrics)
+    (folder / arm / "scores.jsonl").write_text(files.jsonl(scores))
+    files.append_csv(folder / arm / "metrics.csv", metrics)
     entropy = [ENTROPY[arm] + 0.001 * seed for seed in range(seeds)]
-    runs.write_json(folder / arm / "result.json", {"steps": STEPS, "rollouts": [200] * seeds, "entropy": entropy})
+    files.write_json(folder / arm / "result.json", {"steps": STEPS, "rollouts": [200] * seeds, "entropy": entropy})
 
 
 def variant(seed: int, step: int, question: str | None, answer: str, **others) -> dict:
@@ -52,9 +52,9 @@ def variant(seed: int, step: int, question: str | None, answer: str, **others) -
 def study(folder: Path, arms: list[str], seeds: int = SEEDS) -> Path:
     config = replace(SvsConfig(), arms=tuple(arms), samples=4, hard_samples=8, ks=(1, 4, 8), seeds=seeds)
     folder.mkdir()
-    runs.write_json(folder / "config.json", to_values(config))
+    files.write_json(folder / "config.json", to_values(config))
     train = load("nano-middle", size=4)
-    (folder / "train.jsonl").write_text(runs.jsonl(map(vars, train)))
+    (folder / "train.jsonl").write_text(files.jsonl(map(vars, train)))
     for arm in arms:
         arm_folder(folder, arm, seeds)
     rows = []
@@ -65,7 +65,7 @@ def study(folder: Path, arms: list[str], seeds: int = SEEDS) -> Path:
             variant(seed, 0, None, answer, right=None, reward=0.0),
             *[variant(seed, 1, text, answer, leak="answer") for text in (question, question, "What?")],
         ]  # fmt: skip
-    (folder / "svs" / "problems.jsonl").write_text(runs.jsonl(rows))
+    (folder / "svs" / "problems.jsonl").write_text(files.jsonl(rows))
     return folder
 
 
@@ -218,14 +218,14 @@ def test_passes_are_those_of_one_set(planted):
 
 def test_steps_together_weigh_by_what_they_wrote(tmp_path):
     folder = study(tmp_path / "svs", ["svs"])
-    right = runs.read_problems(folder, "train")[0]
+    right = files.read_problems(folder, "train")[0]
     texts = {0: [right.question] * 2 + ["What?"] * 2, 4: [right.question] * 6 + [None] * 6, 5: [None] * 2}
     rows = [
         variant(0, step, text, right.answer, leak="" if i % 4 else "answer", reward=float(step == 0 and i < 2))
         for step, own in texts.items()
         for i, text in enumerate(own)
     ]
-    (folder / "svs" / "problems.jsonl").write_text(runs.jsonl(rows))
+    (folder / "svs" / "problems.jsonl").write_text(files.jsonl(rows))
     found = report.variants(folder, 5)
     assert found["step"].tolist() == [0, 5] and found["written"].tolist() == [16, 2]
     expected = {"readable": 10 / 16, "valid": 8 / 10, "leaking": 4 / 16, "duplicate": 0, "rewarded": 2 / 16}

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import torch
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine import lora
 from soar_lib.engine.base import Base, load
+from soar_lib.files import RunError
 from soar_lib.hooks import Hooks
-from soar_lib.runs import Run, RunError
+from soar_lib.runs import Run
 from soar_lib.settings.cost import cost
 from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError
@@ -65,12 +66,12 @@ def test_a_run_killed_at_random_instants_ends_like_one_left_alone(tmp_path):
 def test_every_arm_leaves_a_run_folder(finished):
     config = settings(*ARMS)
     for arm in ARMS:
-        result = runs.read_json(finished / arm / "result.json")
+        result = files.read_json(finished / arm / "result.json")
         assert result["steps"] == (0 if arm == "base" else config.steps)
         assert len(result["entropy"]) == 2 and min(result["entropy"]) > 0
-        began = runs.read_json(finished / arm / "config.json")
+        began = files.read_json(finished / arm / "config.json")
         assert began == json.loads(json.dumps(runs.recorded(config.of_arm(arm))))
-        scores = runs.read_jsonl(finished / arm / "scores.jsonl")
+        scores = files.read_jsonl(finished / arm / "scores.jsonl")
         sizes = {"test": (2, 4), "hard": (2, 8), "other": (1, 4)}
         for name, (problems, samples) in sizes.items():
             own = [row for row in scores if row["set"] == name]
@@ -82,7 +83,7 @@ def test_every_arm_leaves_a_run_folder(finished):
         if arm != "base":
             frame = metrics(finished, arm)
             assert frame.groupby("seed")["rollouts"].sum().tolist() == result["rollouts"]
-    rows = runs.read_jsonl(finished / "svs" / "problems.jsonl")
+    rows = files.read_jsonl(finished / "svs" / "problems.jsonl")
     assert len(rows) == metrics(finished, "svs")["variants"].sum() > 0
     assert {"svs.csv", "curves.csv", "variants.csv", "claims.csv"} <= {path.name for path in finished.iterdir()}
 
@@ -156,8 +157,8 @@ def test_training_problems_that_are_measured_are_left_out(tmp_path):
     for name, part in (("train", rows), ("test", rows[6:]), ("hard", [rows[0] | {"problem": "0+1=?"}])):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     names = {"problems": "train", "test": "test", "hard": "hard"}
-    files = {key: str(tmp_path / f"{name}.jsonl") for key, name in names.items()}
-    changes = files | {"other": "", "size": 0, "test_size": 0, "hard_size": 0}
+    paths = {key: str(tmp_path / f"{name}.jsonl") for key, name in names.items()}
+    changes = paths | {"other": "", "size": 0, "test_size": 0, "hard_size": 0}
     sets = svs_run.problem_sets(settings("svs", **changes), tmp_path / "nowhere")
     assert [problem.id for problem in sets["train"]] == [f"train/{i}" for i in range(1, 6)]
     assert (len(sets["test"]), len(sets["hard"]), sets["other"]) == (3, 1, [])
@@ -176,7 +177,7 @@ def test_finished_arms_are_left_alone_and_others_may_join(finished, tmp_path):
     assert {name for name in before if before[name] != after[name]} == {
         "config.json", "svs.csv", "curves.csv", "claims.csv",
     }  # fmt: skip
-    assert runs.read_json(folder / "config.json")["arms"] == [
+    assert files.read_json(folder / "config.json")["arms"] == [
         arm for arm in SVS_ARMS if arm in (*ARMS, "second_rollout")
     ]
     with pytest.raises(RunError, match="batch: 2 -> 3"):
@@ -297,4 +298,4 @@ def test_the_command_says_what_it_costs_and_what_it_has_cost(tmp_path, capsys):
     printed = capsys.readouterr().out
     for part in ("svs: about", "MB of memory for tensors", "svs: svs is finished", "svs: took", str(out)):
         assert part in printed
-    assert runs.read_json(out / "cost.json")["measured"]["rollouts"] > 100
+    assert files.read_json(out / "cost.json")["measured"]["rollouts"] > 100

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine.base import load as load_base
 from soar_lib.hooks import Hooks
 from soar_lib.problems.likeness import overlap
@@ -38,9 +38,9 @@ def test_no_method_spends_more_than_svs_did(run):
     assert abs(spent["rlvr"] - budget) <= step / 2
     assert (spent.drop(["rlvr"]) <= budget).all()
     assert spent["hard_only"] > budget - 2 * 4  # and Hard-Only leaves less than a step of its own
-    trees = [runs.read_jsonl(out / folder / "problems.jsonl") for folder in ("trees", "ladder")]
+    trees = [files.read_jsonl(out / folder / "problems.jsonl") for folder in ("trees", "ladder")]
     assert trees[0] == trees[1]
-    scores = [row for row in runs.read_jsonl(out / "ladder" / "scores.jsonl") if row["arm"] == "ladder"]
+    scores = [row for row in files.read_jsonl(out / "ladder" / "scores.jsonl") if row["arm"] == "ladder"]
     assert budget - 2 * 4 < max(row["rollouts"] for row in scores) <= budget
     assert any(f"{budget:,} rollouts" in line for line in said)
 
@@ -50,14 +50,14 @@ def test_rollouts_are_what_the_logs_of_the_parts_add_up_to(run):
     spent = frame.groupby("arm")["rollouts"].first()
     metrics = pd.read_csv(out / "svs" / "svs" / "metrics.csv")
     assert spent["svs"] == round(metrics.groupby("seed")["rollouts"].sum().mean())
-    variants = runs.read_jsonl(out / "ladder" / "problems.jsonl")
+    variants = files.read_jsonl(out / "ladder" / "problems.jsonl")
     prompts = {(row["seed"], row["root"], row["prompt"]) for row in variants}
     votes = 2 * sum(row["question"] != "" and not row["rejected"].startswith(("repeats", "test")) for row in variants)
-    settings = runs.read_json(out / "ladder" / "config.json")["student"]
+    settings = files.read_json(out / "ladder" / "config.json")["student"]
     training = settings["steps"] * settings["batch"] * settings["group"]
     assert spent["ladder"] == pytest.approx(training + (len(prompts) + votes) / 2, abs=2)
     assert spent["ps"] == round(sum(map(methods_report.spent_by_soar, (out / "soar").iterdir())) / 2)
-    fresh = runs.read_json(out / "fresh" / "config.json")["student"]["steps"] * 2 * 4
+    fresh = files.read_json(out / "fresh" / "config.json")["student"]["steps"] * 2 * 4
     assert spent["grounded_t"] == spent["ps"] + fresh + 4  # and the problems that the teacher wrote for it
 
 
@@ -67,23 +67,23 @@ def test_a_soar_run_is_counted_whole(run):
     folder = out / "soar" / "seed0"
     attempts = json.loads((folder / "rounds.jsonl").read_text().splitlines()[0])["attempts"]
     hard = len((folder / "hard_train.jsonl").read_text().splitlines())
-    baselines = len(runs.read_json(folder / "result.json")["accuracies"])
+    baselines = len(files.read_json(folder / "result.json")["accuracies"])
     assert attempts >= 8
     assert methods_report.spent_by_soar(folder) == 2 * 2 * 2 * 4 + 3 * 8 + attempts + baselines * hard
 
 
 def test_all_are_measured_on_hard_test_and_learn_from_nothing_of_it(run):
     out, frame, _ = run
-    test = [Problem(**row) for row in runs.read_jsonl(out / "filter" / "hard_test.jsonl")]
-    scores = pd.DataFrame(runs.read_jsonl(out / "scores.jsonl"))
+    test = [Problem(**row) for row in files.read_jsonl(out / "filter" / "hard_test.jsonl")]
+    scores = pd.DataFrame(files.read_jsonl(out / "scores.jsonl"))
     for _, mine in scores.groupby(["arm", "run", "student"]):
         assert sorted(mine["problem"]) == sorted(problem.id for problem in test)
     assert set(scores["n"]) == {4} and set(scores["run"]) == {"seed0", "seed1"}
-    learned = [Problem(**row) for row in runs.read_jsonl(out / "svs" / "train.jsonl")]
+    learned = [Problem(**row) for row in files.read_jsonl(out / "svs" / "train.jsonl")]
     assert not overlap(learned, test).shared and len(learned) > 40
     hard = {problem.id for problem in load_file(out / "filter" / "hard_train.jsonl")}
     assert hard <= {problem.id for problem in learned}
-    assert {row["root"] for row in runs.read_jsonl(out / "ladder" / "problems.jsonl")} <= hard
+    assert {row["root"] for row in files.read_jsonl(out / "ladder" / "problems.jsonl")} <= hard
 
 
 def test_gains_are_paired_with_hard_only(run):
@@ -102,9 +102,9 @@ def test_a_resumed_comparison_ends_in_the_same_table(run):
     before = (out / "methods.csv").read_bytes()
     (out / "methods.csv").unlink()
     (out / "ladder" / "ladder.csv").unlink()
-    with pytest.raises(runs.RunError, match="--resume"):
+    with pytest.raises(files.RunError, match="--resume"):
         methods.run(smoke(), out)
-    with pytest.raises(runs.RunError, match=r"svs.steps: 8 -> 9"):
+    with pytest.raises(files.RunError, match=r"svs.steps: 8 -> 9"):
         methods.run(smoke(**{"svs.steps": 9}), out, resume=True)
     methods.run(smoke(), out, resume=True, base=load_base("nano"), hooks=QUIET)
     assert (out / "methods.csv").read_bytes() == before
