@@ -146,10 +146,6 @@ def _text(text: str) -> str:
     return str(text).replace("$", r"\$")
 
 
-def _filled(text: str) -> str:
-    return "\n".join(fill(line, 56) for line in text.split("\n"))
-
-
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     for way, place, label in panel.rules:
         draw = axes.axvline if way == "x" else axes.axhline
@@ -164,7 +160,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     if panel.ticks:
         axes.set_xticks(list(panel.ticks), list(map(_text, panel.ticks.values())))
     if panel.rows:
-        axes.set_yticks(range(len(panel.rows)), [_text(_filled(row)) for row in panel.rows], fontsize=9)
+        rows = ["\n".join(fill(line, 56) for line in row.split("\n")) for row in panel.rows]
+        axes.set_yticks(range(len(rows)), list(map(_text, rows)), fontsize=9)
     if panel.bare:
         axes.set(yticks=[], **({"xticks": [], "aspect": "equal"} if panel.bare == "xy" else {}))
     axes.set(xlabel=_text(panel.x), ylabel=_text(panel.y), title=_text(panel.title))
@@ -262,14 +259,9 @@ def stacked(shares: pd.DataFrame, looks: Mapping[str, tuple[str, str]], least: f
     for column, (label, colour) in looks.items():
         share = shares[column]
         text = [f"{value:.0f}" if value >= least else "" for value in share]
-        ink = (
-            "black"
-            if sum(int(colour[i : i + 2], 16) * weight for i, weight in ((1, 3), (3, 6), (5, 1))) > 1300
-            else "white"
-        )
-        marks.append(
-            Mark(ends[column], shares.index, label, colour, left=ends[column] - share, text=text, ink=ink, **more)
-        )
+        light = sum(int(colour[i : i + 2], 16) * weight for i, weight in ((1, 3), (3, 6), (5, 1))) > 1300
+        look = {"left": ends[column] - share, "text": text, "ink": "black" if light else "white", **more}
+        marks.append(Mark(ends[column], shares.index, label, colour, **look))
     return marks
 
 

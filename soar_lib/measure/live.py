@@ -65,18 +65,13 @@ def figure(chart: Chart) -> go.Figure:
 
 def _traces(mark: Mark, panel: Panel, named: set[str]) -> list[go.Scatter | go.Bar]:
     """A mark's traces, its band first; a name stands in the legend once for all panels, which it switches together."""
-    group = {
-        "name": plain(mark.name, 36),
-        "legendgroup": mark.name,
-        "showlegend": bool(mark.name) and mark.name not in named,
-    }
+    new = bool(mark.name) and mark.name not in named
+    group = {"name": plain(mark.name, 36), "legendgroup": mark.name, "showlegend": new}
     named.add(mark.name)
     hover = list(map(plain, mark.hover or _numbers(mark, panel)))
-    shown = (
-        {"hovertext": hover, "hovertemplate": "%{hovertext}<extra></extra>"} if any(hover) else {"hoverinfo": "skip"}
-    )
-    point = {**shown, "opacity": mark.opacity}
-    point |= {"customdata": list(mark.keys) or list(range(len(mark.x)))}
+    point = {"opacity": mark.opacity, "customdata": list(mark.keys) or list(range(len(mark.x)))}
+    told = {"hovertext": hover, "hovertemplate": "%{hovertext}<extra></extra>"}
+    point |= told if any(hover) else {"hoverinfo": "skip"}
     x, y = _known(mark.x), _known(mark.y)
     if mark.left is not None:
         left = np.asarray(mark.left)
@@ -85,7 +80,11 @@ def _traces(mark: Mark, panel: Panel, named: set[str]) -> list[go.Scatter | go.B
                        insidetextanchor="middle", textangle=0, textfont_color=mark.ink, **point, **group)]  # fmt: skip
     marked = mark.marker and not (mark.line and len(x) > 40)
     mode = "+".join(part for part, there in (("lines", mark.line), ("markers", marked), ("text", mark.text)) if there)
-    ends = {f"error_{mark.ends}": _ends(mark)} if mark.low is not None and mark.ends != "band" else {}
+    ends = {}
+    if mark.low is not None and mark.ends != "band":
+        below, above = np.nan_to_num(whiskers(mark))
+        look = {"symmetric": False, "thickness": 1.2, "width": 4}
+        ends = {f"error_{mark.ends}": look | {"array": above, "arrayminus": below}}
     line = go.Scatter(
         x=x, y=y, mode=mode or "markers", text=list(map(plain, mark.text)) or None, marker=_marker(mark), **ends,
         textfont={"color": mark.ink},
@@ -107,11 +106,6 @@ def _marker(mark: Mark) -> dict:
     edge = {"color": mark.colour if "-open" in symbol else "white", "width": width}
     colour = mark.colour if isinstance(mark.colour, str) else list(mark.colour)
     return {"symbol": symbol, "size": size.tolist(), "color": colour, "line": edge, "opacity": 1}
-
-
-def _ends(mark: Mark) -> dict:
-    below, above = np.nan_to_num(whiskers(mark))
-    return {"symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2, "width": 4}
 
 
 def _band(mark: Mark) -> list[go.Scatter]:

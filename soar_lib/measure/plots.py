@@ -72,16 +72,16 @@ def curve(frame: pd.DataFrame, x: str, y: str, border: float | None = None, titl
     return Panel(bands(frame, x, y, factor, limits), QUANTITIES.get(x, (x,))[0], label or known, title, rules=rules)
 
 
-def curves(
-    data: pd.DataFrame, x: str, columns: str | Sequence[str], smoothing: int = 1, border: float | None = None
-) -> Chart:
-    """A panel for each column over x, one line per arm; `data`, `smoothing` and `border` are those of `means`."""
+def mean_curve(data: pd.DataFrame, x: str, y: str, title: str = "", label: str = "", **more) -> Panel:
+    """The curve of the means of `data`, with `more` of `means`: smoothing, border."""
+    return curve(means(data, x, y, **more), x, y, more.get("border"), title, label)
+
+
+def curves(data: pd.DataFrame, x: str, columns: str | Sequence[str], smoothing: int = 1, **more) -> Chart:
+    """A panel for each column over x, one line per arm; `smoothing` and `more` as for `means`."""
     columns = [columns] if isinstance(columns, str) else columns
     titles = [averaged(smoothing)] + [""] * (len(columns) - 1)
-    panels = [
-        curve(means(data, x, y, smoothing, border), x, y, border, title=title)
-        for y, title in zip(columns, titles, strict=True)
-    ]
+    panels = [mean_curve(data, x, y, title, smoothing=smoothing, **more) for y, title in zip(columns, titles)]
     return Chart(panels, size=(9.0, 4.4 if len(columns) == 1 else 1.0 + 2.4 * len(columns)), shared="x")
 
 
@@ -95,16 +95,15 @@ def pass_at_k(data: pd.DataFrame, where: str = "hard test", seeds: str = "studen
         # Markers of one k stand beside each other, so that intervals do not hide one another.
         places = part["k"] * 1.04 ** (index - (len(arms) - 1) / 2)
         mark = arm_mark(arm, places, 100 * part["mean"], low=100 * part["low"], high=100 * part["high"])
-        said = [_pass_hover(row) for row in part.itertuples()]
+        said = [
+            f"{name(arm)}\npass@{row.k}: {100 * row.mean:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})\n"
+            f"{row.seeds} seeds, {row.rollouts:,} rollouts each"
+            for row in part.itertuples()
+        ]
         marks.append(replace(mark, name=f"{mark.name} ({part['seeds'].iloc[0]})", hover=said))
     ticks = {k: str(k) for k in sorted(data["k"].unique().tolist())}
     axes = {"x": "k (samples per problem)", "y": f"pass@k on {where} (%)", "ticks": ticks, "log": True}
     return Chart([Panel(marks, **axes, title="Mean and 95 % intervals", ylim=(0, None))], heading=f"arm ({seeds})")
-
-
-def _pass_hover(row: tuple) -> str:
-    interval = f"{100 * row.mean:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})"
-    return f"{name(row.arm)}\npass@{row.k}: {interval}\n{row.seeds} seeds, {row.rollouts:,} rollouts each"
 
 
 def arms(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
@@ -114,16 +113,12 @@ def arms(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
     `data` has the columns `passk.COLUMNS`; names end in how many students were measured, and those of a lone teacher
     have no interval. Raises ValueError where nothing was measured at k.
     """
-    part = at(data, k)
+    part = at(data, k).drop(columns="paper", errors="ignore")
     part = part.set_index("arm", drop=False).loc[ordered(part["arm"])]
     rows = [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()]
-    axes = {"x": f"pass@{part['k'].iloc[0]}{f' on {where}' if where else ''} (%)", "y": "arm (students)", "rows": rows}
-    panel = Panel(
-        estimates(part.drop(columns="paper", errors="ignore"), 2),
-        **axes,
-        title="Mean and 95 % intervals",
-        xlim=(0, None),
-    )
+    label = f"pass@{part['k'].iloc[0]}{f' on {where}' if where else ''} (%)"
+    title = "Mean and 95 % intervals"
+    panel = Panel(estimates(part, 2), label, "arm (students)", title, xlim=(0, None), rows=rows)
     return Chart([panel], **row_size([len(part)]), legend="")
 
 
@@ -161,15 +156,14 @@ def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Chart:
         bound=[claim.null + MARGIN * claim.no_effect for claim in known],
         refuted=[claim.null if claim.no_effect else math.nan for claim in known],
         unit=[_unit(claim) for claim in known],
+        row=[
+            f"{row.claim}\n{f'{row.verdict} ({row.seeds} seeds)' if row.seeds else 'not measured'}"
+            for row in claims.itertuples()
+        ],
     )
     parts = [(unit, data[data["unit"] == unit]) for unit in UNITS if (data["unit"] == unit).any()]
-    panels = [Panel(_claims(part), f"{unit}, 95 % intervals", "claim", rows=_claim_rows(part)) for unit, part in parts]
+    panels = [Panel(_claims(part), f"{unit}, 95 % intervals", "claim", rows=list(part["row"])) for unit, part in parts]
     return Chart(panels, **row_size([1.7 * len(part) for _, part in parts]), legend="top")
-
-
-def _claim_rows(part: pd.DataFrame) -> list[str]:
-    said = [f"{row.verdict} ({row.seeds} seeds)" if row.seeds else "not measured" for row in part.itertuples()]
-    return [f"{text}\n{verdict}" for text, verdict in zip(part["claim"], said, strict=True)]
 
 
 def _unit(claim: Claim) -> str:
@@ -218,14 +212,12 @@ def filtering(data: pd.DataFrame) -> Chart:
     for dark in (False, True):
         own = cells[(cells["hard"] / cells["problems"] > 0.4) == dark]
         share = 100 * own["hard"] / own["problems"]
+        # From light grey to dark blue.
+        shades = [[240 + (end - 240) * value / 100 for end in (0, 50, 95)] for value in share]
+        colours = ["#" + "".join(f"{round(part):02x}" for part in shade) for shade in shades]
         said = [f"{r.topic}, level {r.level}: {r.hard} of {r.problems} never solved" for r in own.itertuples()]
-        look = {"colour": list(map(_shade, share)), "marker": "s", "size": 26, "ink": "white" if dark else "black"}
+        look = {"colour": colours, "marker": "s", "size": 26, "ink": "white" if dark else "black"}
         marks.append(Mark(own["x"], own["y"], **look, text=[f"{value:.0f}" for value in share], hover=said))
     axes = {"x": "level as the source states it", "y": "topic", "ticks": dict(enumerate(map(str, levels)))}
     panel = Panel(marks, **axes, rows=topics, title="Problems never solved (%)", xlim=(-0.6, len(levels) - 0.4))
     return Chart([panel], size=(2.6 + 0.55 * len(levels), 1.4 + 0.5 * len(topics)), legend="")
-
-
-def _shade(percent: float) -> str:
-    """From light grey to dark blue."""
-    return "#" + "".join(f"{round(240 + (end - 240) * percent / 100):02x}" for end in (0, 50, 95))

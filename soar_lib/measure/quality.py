@@ -34,6 +34,7 @@ import numpy as np
 import pandas as pd
 import torch
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
+from sklearn.metrics import cohen_kappa_score
 
 from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.nano import antiderivatives, world
@@ -242,27 +243,14 @@ def agreement(reference: Sequence[Verdict], other: Sequence[Verdict], measure: s
     if measure not in ("label", *MEASURES):
         raise ValueError(f"measure {measure!r}: must be label or one of {', '.join(MEASURES)}")
     names = LABELS if measure == "label" else ("no", "yes")
-    counts = pd.DataFrame(0, index=pd.Index(names, name="reference"), columns=pd.Index(names, name="other"))
-    for pair in zip(reference, other, strict=True):
-        if all(verdict.judged for verdict in pair):
-            row, column = (v.label if measure == "label" else names[is_so(v, measure)] for v in pair)
-            counts.loc[row, column] += 1
-    n = int(counts.to_numpy().sum())
-    return Agreement(counts, *cohen(counts.to_numpy()), n, len(reference) - n)
-
-
-def cohen(counts: np.ndarray) -> tuple[float, float]:
-    """(share of agreement, kappa) of a square table of counts (Cohen 1960); NaN where undefined.
-
-    >>> cohen(np.array([[20, 5], [10, 15]]))
-    (0.7, 0.4)
-    """
-    n = counts.sum()
-    if n == 0:
-        return math.nan, math.nan
-    share = float(np.trace(counts) / n)
-    chance = float(counts.sum(0) @ counts.sum(1) / n**2)
-    return share, round((share - chance) / (1 - chance), 12) if chance < 1 else math.nan
+    both = [pair for pair in zip(reference, other) if all(verdict.judged for verdict in pair)]
+    said = [[v.label if measure == "label" else names[is_so(v, measure)] for v in pair] for pair in both]
+    frame, kappa = pd.DataFrame(said, columns=["reference", "other"]), math.nan
+    counts = pd.crosstab(frame["reference"], frame["other"]).reindex(index=names, columns=names, fill_value=0)
+    if len({*frame["reference"], *frame["other"]}) > 1:  # else chance alone gives full agreement
+        kappa = float(cohen_kappa_score(frame["reference"], frame["other"]))
+    share = float((frame["reference"] == frame["other"]).mean())
+    return Agreement(counts, share, kappa, len(both), len(reference) - len(both))
 
 
 # ------------------------------------------------------------------ structure against correctness

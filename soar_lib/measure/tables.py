@@ -75,21 +75,14 @@ def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
     `found` has the columns of `claims.COLUMNS`; a number that is missing is shown as a dash.
     """
     rows = [
-        {
-            "claim": row.claim,
-            "ours": "–" if pd.isna(row.ours) else signed(row.ours, row.low, row.high, _digits(row.claim)),
-            "paper": "–" if pd.isna(row.paper) else f"{row.paper:.1f}",
-            "seeds": row.seeds,
-            "verdict": row.verdict,
-        }
+        [
+            row.claim,
+            "–" if pd.isna(row.ours) else signed(row.ours, row.low, row.high, 3 if "entropy" in row.claim else 1),
+            "–" if pd.isna(row.paper) else f"{row.paper:.1f}", row.seeds, row.verdict,
+        ]
         for row in found.itertuples(index=False)
-    ]
-    return pd.DataFrame(rows)
-
-
-def _digits(claim: str) -> int:
-    """How many show a difference: entropies are fractions of a nat."""
-    return 3 if "entropy" in claim else 1
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["claim", "ours", "paper", "seeds", "verdict"])
 
 
 def method_rows(found: pd.DataFrame) -> pd.DataFrame:

@@ -134,21 +134,14 @@ def listed(control: ipywidgets.SelectMultiple) -> tuple:
 
 def slider(description: str, first: int, last: int, value: int | None = None, step: int = 1) -> ipywidgets.IntSlider:
     """A whole number, told once the slider rests."""
-    return ipywidgets.IntSlider(
-        first if value is None else value,
-        first,
-        max(first, last),
-        step,
-        description=description,
-        continuous_update=False,
-    )
+    look = {"description": description, "continuous_update": False}
+    return ipywidgets.IntSlider(first if value is None else value, first, max(first, last), step, **look)
 
 
 def span(first: int, last: int) -> ipywidgets.IntRangeSlider:
     """The first and the last round to show."""
-    return ipywidgets.IntRangeSlider(
-        value=(first, last), min=first, max=last, description="rounds", continuous_update=False
-    )
+    look = {"description": "rounds", "continuous_update": False}
+    return ipywidgets.IntRangeSlider(value=(first, last), min=first, max=last, **look)
 
 
 def show_only(controls: Controls, applying: Sequence[str]) -> None:
@@ -220,6 +213,5 @@ def problem_table(problem: dict, outcome: dict, of: int) -> pd.DataFrame:
     """One problem with its answer and the verdicts of its samples."""
     verdicts = ", ".join(f"{outcome[name]} {name}" for name in ("right", "wrong", "unparsed", "timeout"))
     level = "" if problem["level"] is None else f", level {problem['level']}"
-    rows = {"topic": f"{problem['topic']}{level}", "question": problem["question"], "answer": problem["answer"],
-            "samples": verdicts}  # fmt: skip
-    return pd.DataFrame(list(rows.items()), columns=["", f"{problem['id']}, one of {of}"])
+    rows = [("topic", f"{problem['topic']}{level}"), *((name, problem[name]) for name in ("question", "answer"))]
+    return pd.DataFrame([*rows, ("samples", verdicts)], columns=["", f"{problem['id']}, one of {of}"])

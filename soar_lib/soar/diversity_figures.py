@@ -25,13 +25,11 @@ GAIN_COLUMNS = ["arm", "seed", "round", "dataset", "n", "embedding", "q", "vendi
 
 
 def vendi_by_round(data: pd.DataFrame) -> Chart:
-    """Vendi Score of each round's problems, one line per arm: the mean over seeds with a band of one SD on each side.
-
-    `data` is a table of `soar.report.diversity_table`.
-    """
+    """Vendi Score of each round's problems, one line per arm, of a table of `soar.report.diversity_table`: the mean
+    over seeds with a band of one SD on each side."""
     panels = [
-        plots.curve(plots.means(part, "round", "vendi"), "round", "vendi", label=_score(part),
-                    title=f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
+        plots.mean_curve(part, "round", "vendi", label=_score(part),
+                         title=f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
         for embedding, part in data.groupby("embedding", sort=False)
     ]  # fmt: skip
     return Chart(panels, size=(9.0, 1.2 + 3.2 * len(panels)), shared="x")
@@ -80,8 +78,8 @@ def vendi_gain_table(
         score = diversity.vendi(vectors[own], q)
         rows.append([*key, len(own), embed.name, q, score, float(chosen["reward"].iloc[own[0]])])
     found = pd.DataFrame(rows, columns=GAIN_COLUMNS)
-    sizes = found.groupby("arm", sort=False)["n"].unique()
     if found["n"].nunique() > 1:
+        sizes = found.groupby("arm", sort=False)["n"].unique()
         said = "; ".join(f"{arm}: {', '.join(map(str, own))}" for arm, own in sizes.items())
         raise ValueError(f"data sets of {said} problems do not compare; name arms whose sets have one size")
     return found

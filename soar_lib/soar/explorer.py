@@ -1,7 +1,7 @@
 """The ablation explorer: a study's arms, their paired gaps, training curves and teachers.
 
-A study's folder is read once; no model is loaded, nothing is trained. A view takes what is chosen and gives a table,
-and the chart and the text of the table; a bootstrap is computed only for what is shown, once.
+A study's folder is read once. A view takes what is chosen and gives a table, and the chart and the text of the table; a
+bootstrap is computed only for what is shown, once.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,10 +62,6 @@ class StudyFolder:
     @property
     def teachers(self) -> list[str]:
         return list(dict.fromkeys(self.rounds["arm"]))
-
-    @property
-    def border(self) -> float | None:
-        return report.border(self.curves)
 
     @property
     def seeds(self) -> list[int]:
@@ -150,9 +146,11 @@ def _training(measure: str, title: str) -> View:
         "students",
         ("smoothing",),
         "these arms have no training curves with these seeds (the untrained model and PS are not trained).",
-        lambda study, chosen: plots.means(chosen.of(study.curves), "step", measure, chosen.smoothing, study.border),
+        lambda study, chosen: plots.means(
+            chosen.of(study.curves), "step", measure, chosen.smoothing, report.border(study.curves)
+        ),
         lambda study, chosen, frame: Chart(
-            [plots.curve(frame, "step", measure, study.border, plots.averaged(chosen.smoothing))]
+            [plots.curve(frame, "step", measure, report.border(study.curves), plots.averaged(chosen.smoothing))]
         ),
         lambda frame: mean_rows(frame, measure, *plots.QUANTITIES[measure][:2]),
     )  # fmt: skip
@@ -198,9 +196,8 @@ def page(study: StudyFolder, view: View, chosen: Selection) -> Page:
     frame = view.table(study, chosen)
     if frame.empty:
         return [f"Nothing to show: {view.empty}"]
-    absent = [
-        name(arm) for arm in chosen.arms if arm not in {*frame["arm"], chosen.other if view is VIEWS["gaps"] else ""}
-    ]
+    shown = {*frame["arm"], chosen.other if view is VIEWS["gaps"] else ""}
+    absent = [name(arm) for arm in chosen.arms if arm not in shown]
     notes = [f"Without {', '.join(absent)}: {view.empty}"] if absent else []
     return [view.chart(study, chosen, frame), *notes, view.text(frame)]
 
@@ -249,5 +246,3 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
     left = [*(controls[key] for key in ("view", "k", "other", "smoothing", "rounds")), ipywidgets.HBox(buttons), said]
     top = [ipywidgets.VBox(left), *(controls[key] for key in ("students", "teachers", "seeds"))]
     return widgets.explorer(controls, lambda **values: page(study, *chosen()), prepare, top=top)
-
-

@@ -16,11 +16,9 @@ from soar_lib.measure.charts import Chart, Mark, Panel, Tables, arm_mark
 from soar_lib.measure.names import COLOURS
 from soar_lib.measure.tables import name, percent
 from soar_lib.records import Score
-from soar_lib.soar.report import rounds_of
+from soar_lib.soar import report
 
-ROUNDS = [
-    "run", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
-]  # fmt: skip
+ROUNDS = ["run", *report.ROUNDS[2:]]
 
 
 def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, threshold: float) -> Tables:
@@ -37,7 +35,7 @@ def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, thr
 
 def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
     """One row per run and round; rewards are gains in accuracy (fractions of 1)."""
-    return pd.DataFrame([row for folder in folders for row in rounds_of(Path(folder))], columns=ROUNDS)
+    return pd.DataFrame([row for folder in folders for row in report.rounds_of(Path(folder))], columns=ROUNDS)
 
 
 def timeline(data: pd.DataFrame, threshold: float | None = None, shown: int | None = None) -> Chart:
@@ -79,10 +77,8 @@ def _rewards(part: pd.DataFrame) -> list[Mark]:
 
 
 def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
-    """The columns of `plots.means` over rounds of mean_reward, and promotions: how many a seed had so far, in the mean.
-
-    `rounds` has the columns of `soar.report.ROUNDS`.
-    """
+    """The columns of `plots.means` over the mean_reward of `soar.report.rounds`, and promotions: how many a seed had so
+    far, in the mean."""
     counts = rounds.sort_values("round").groupby(["arm", "seed"])["promoted"].cumsum()
     promotions = plots.means(rounds.assign(promotions=counts), "round", "promotions")
     rewards = plots.means(rounds, "round", "mean_reward", smoothing)
@@ -104,14 +100,11 @@ def by_reward(rounds: pd.DataFrame) -> Chart:
     """Teachers' rewards over the rounds, a panel for those paid by their students' gain and one for those paid by
     disagreement, whose rewards have another unit; `rounds` is a table of `soar.report.rounds`."""
     unpaid = rounds["arm"].isin(["intrinsic", "rounds_x6"])
-    parts = [("paid by the student's gain", rounds[~unpaid]), ("paid by disagreement (intrinsic)", rounds[unpaid])]
+    parts = {"paid by the student's gain": ~unpaid, "paid by disagreement (intrinsic)": unpaid}
     panels = [
-        plots.curve(
-            plots.means(part, "round", "mean_reward"), "round", "mean_reward", title=f"{title}; {plots.averaged()}"
-        )
-        for title, part in parts
-        if len(part)
-    ]
+        plots.mean_curve(rounds[own], "round", "mean_reward", f"{title}; {plots.averaged()}")
+        for title, own in parts.items() if own.any()
+    ]  # fmt: skip
     return Chart(panels, size=(9.0, 1.0 + 2.6 * len(panels)))
 
 
@@ -139,14 +132,11 @@ def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.D
 def topics_table(scores: list[Score], topics: dict[str, str], k: int, seed: int = 0) -> pd.DataFrame:
     """pass@k of each arm on the problems of each topic alone; `topics` says a problem id's. Columns topic, problems
     (how many were measured) and those of `soar_lib.measure.passk.COLUMNS`."""
-    parts = []
+    parts = {}
     for topic in sorted({topics[score.problem] for score in scores}):
         own = [score for score in scores if topics[score.problem] == topic]
-        part = passk.table(own, [k], seed=seed)
-        part.insert(0, "topic", topic)
-        part.insert(1, "problems", len({score.problem for score in own}))
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+        parts[topic, len({score.problem for score in own})] = passk.table(own, [k], seed=seed)
+    return pd.concat(parts, names=["topic", "problems"]).reset_index(["topic", "problems"]).reset_index(drop=True)
 
 
 def by_topic(data: pd.DataFrame) -> Chart:

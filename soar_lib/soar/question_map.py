@@ -42,13 +42,9 @@ def panel(data: pd.DataFrame, own: np.ndarray, by: str, shown: np.ndarray | None
         circles = found[found["kind"] == kind]
         hover = [_quoted(part.iloc[rows]) for rows in circles["rows"]]
         keys = [tuple(part.index[rows].tolist()) for rows in circles["rows"]]
-        look = {"marker": "o", "opacity": 0.85, "hover": hover, "keys": keys}
+        look = {"marker": "o", "size": scale * circles["count"] ** 0.5, "opacity": 0.85, "hover": hover, "keys": keys}
         label = f"{named(kind)} ({circles['count'].sum()})"
-        marks.append(
-            Mark(
-                circles["x"], circles["y"], label, [colour] * len(circles), size=scale * circles["count"] ** 0.5, **look
-            )
-        )
+        marks.append(Mark(circles["x"], circles["y"], label, [colour] * len(circles), **look))
     places = question_points.families(data)
     texts = {"text": list(map(named, places)), "hover": [""] * len(places), "keys": [()] * len(places)}
     marks.append(Mark([x for x, _ in places.values()], [y - 0.03 for _, y in places.values()], **texts))
@@ -57,15 +53,15 @@ def panel(data: pd.DataFrame, own: np.ndarray, by: str, shown: np.ndarray | None
 
 def _quoted(part: pd.DataFrame) -> str:
     """What pointing at a circle shows: its questions, at most `QUOTED` different ones."""
-    found = Counter(map(_line, part.itertuples())).most_common(QUOTED)
+    lines = [
+        f"{row.question} → {row.answer} ({named(row.label)}; reward {100 * row.reward:+.1f} points; "
+        f"seed {row.seed}, round {row.round}, data set {row.dataset})"
+        for row in part.itertuples()
+    ]
+    found = Counter(lines).most_common(QUOTED)
     left = len(part) - sum(count for _, count in found)
     texts = [f"{line}{f' ({count} times)' if count > 1 else ''}" for line, count in found]
     return "\n".join([*texts, *([f"and {left} more"] if left else [])])
-
-
-def _line(row: tuple) -> str:
-    judged = f"{named(row.label)}; reward {100 * row.reward:+.1f} points"
-    return f"{row.question} → {row.answer} ({judged}; seed {row.seed}, round {row.round}, data set {row.dataset})"
 
 
 def figure(data: pd.DataFrame, by: str = "round") -> Chart:

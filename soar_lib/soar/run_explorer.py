@@ -58,18 +58,12 @@ def round_page(record: dict) -> Page:
         cells = [f"{100 * gain:+.1f}" for gain in gains]
         if record["chosen"] and record["chosen"][0] == k:
             cells[record["chosen"][1]] += " (promoted)"
-        rows.append(
-            {
-                "data set": k,
-                "gains of its students": ", ".join(cells),
-                "reward": f"{100 * sum(gains) / len(gains):+.1f}",
-            }
-        )
+        rows.append([k, ", ".join(cells), f"{100 * sum(gains) / len(gains):+.1f}"])
     said = (
         f"Round {record['round']}: baseline {100 * record['baseline_accuracy']:.1f} %, mean reward "
         f"{100 * record['mean_reward']:+.2f}, moving average {100 * record['moving_average']:+.2f} points"
     )
-    return [said, pd.DataFrame(rows)]
+    return [said, pd.DataFrame(rows, columns=["data set", "gains of its students", "reward"])]
 
 
 def problem_rows(problems: Sequence[dict]) -> pd.DataFrame:
@@ -139,25 +133,10 @@ def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] |
         title = (
             f"{embedding}; {size} problems of {window} round{'s' * (window > 1)} together; mean and ± 1 SD over seeds"
         )
-        chart = Chart(
-            [
-                plots.curve(
-                    plots.means(table, "round", "vendi"),
-                    "round",
-                    "vendi",
-                    title=title,
-                    label=f"Vendi Score (q = {q:g})",
-                )
-            ]
-        )
-        ends = table.groupby("arm", sort=False)["round"].transform("max") == table["round"]
-        text = (
-            table[ends]
-            .groupby(["arm", "round"], sort=False)["vendi"]
-            .agg(["mean", "std", "count"])
-            .round(2)
-            .reset_index()
-        )
+        chart = Chart([plots.mean_curve(table, "round", "vendi", title, label=f"Vendi Score (q = {q:g})")])
+        last = table[table.groupby("arm", sort=False)["round"].transform("max") == table["round"]]
+        found = last.groupby(["arm", "round"], sort=False)["vendi"].agg(["mean", "std", "count"])
+        text = found.round(2).reset_index()
         return [chart, "The last window of each arm:", text.assign(arm=text["arm"].map(name))]
 
     return widgets.explorer(controls, page)
