@@ -1,8 +1,4 @@
-"""The LADDER explorer: trees of variants, accuracy by level, and TTRL on each test problem. Reads a folder, no model.
-
-A page is a chart and its table; pointing at a variant of a tree says all that is known of it, and picking some lists
-them below.
-"""
+"""The LADDER explorer: trees of variants, accuracy by level, TTRL on each test problem. Reads a folder, no model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -95,7 +91,6 @@ def said(row: dict, questions: dict[str, str]) -> str:
 
 
 def fate(row: dict) -> str:
-    """What became of a variant, in words."""
     return row["rejected"] if row["fate"] in ("repeats", "unsolvable") else FATE_LOOKS[row["fate"]][0]
 
 
@@ -142,21 +137,16 @@ def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> Page:
     both of the chosen seeds."""
     if not seeds:
         return ["Choose at least one seed."]
-    chosen = run.variants[run.variants["seed"].isin(seeds)]
-    counts, found = report.trees(chosen[chosen["tree"] == tree]), _by_level(run, tuple(sorted(seeds)), chosen)
+    chosen, key = run.variants[run.variants["seed"].isin(seeds)], tuple(sorted(seeds))
+    counts, runs = report.trees(chosen[chosen["tree"] == tree]), {f"seed{seed}" for seed in seeds}
     became = NO_TREE if counts.empty else figures.variants(counts)
-    if found.empty:
+    if key not in run.known:
+        run.known[key] = report.levels(chosen, [score for score in run.scores if score.run in runs])
+    if (found := run.known[key]).empty:
         return ["Accuracy on the variants was not measured in this run.", became]
     cells = list(map(percent, found["mean"], found["low"], found["high"]))
     text = found.assign(model=found["arm"].map(TIMES), variants=found["problems"], **{"right (%)": cells})
     return [figures.levels(found), text[["level", "model", "variants", "right (%)"]], became]
-
-
-def _by_level(run: LadderFolder, seeds: tuple[int, ...], variants: pd.DataFrame) -> pd.DataFrame:
-    if seeds not in run.known:
-        runs = {f"seed{seed}" for seed in seeds}
-        run.known[seeds] = report.levels(variants, [score for score in run.scores if score.run in runs])
-    return run.known[seeds]
 
 
 # ------------------------------------------------------------------ TTRL
@@ -178,11 +168,10 @@ def ttrl_page(run: LadderFolder, arm: str, seed: int, problem: str) -> Page:
 def _solved(run: LadderFolder, seed: int, problem: str) -> pd.DataFrame:
     """How often each student of this seed solved the problem."""
     names, arms = {HARD_TEST: "samples", ANY_STEP: "probes at any step"}, ("base", "ladder", *TTRL_ARMS)
-    own = [score for score in run.scores if (score.run, score.problem) == (f"seed{seed}", problem)]
     rows = [
         {"arm": name(s.arm), "measured on": names[s.set], "right": f"{s.c} of {s.n}", "completions spent": s.rollouts}
-        for s in own
-        if s.set in names and s.arm in arms
+        for s in run.scores
+        if (s.run, s.problem) == (f"seed{seed}", problem) and s.set in names and s.arm in arms
     ]
     return pd.DataFrame(rows)
 
@@ -193,11 +182,21 @@ def _solved(run: LadderFolder, seed: int, problem: str) -> pd.DataFrame:
 def ladder_explorer(folder: str | Path) -> Explorer:
     """Explore the folder of a finished LADDER run. Raises RunError where it holds none."""
     run = read(folder)
-    return widgets.tabs({"variant trees": _trees(run), "levels": _levels(run), "TTRL": _ttrl(run)})
+    arms = [(name(arm), arm) for arm in TTRL_ARMS if arm in {*run.probes["arm"]}] or [("none", TTRL_ARMS[0])]
+    seeds = widgets.several("seeds", [(str(seed), seed) for seed in range(run.seeds)], rows=min(5, run.seeds))
+    levels = {"seeds": seeds, "tree": widgets.choice("kind", run.trees())}
+    ttrl = {
+        "arm": widgets.choice("arm", arms), "seed": widgets.choice("seed", range(run.seeds)),
+        "problem": widgets.choice("problem", run.listed(run.tests)),
+    }  # fmt: skip
+    return widgets.tabs({
+        "variant trees": _trees(run),
+        "levels": widgets.explorer(levels, partial(levels_page, run)),
+        "TTRL": widgets.explorer(ttrl, partial(ttrl_page, run)),
+    })  # fmt: skip
 
 
 def _trees(run: LadderFolder) -> Explorer:
-    """The trees one by one."""
     tree = widgets.choice("kind", run.trees())
     root = widgets.choice("problem", run.listed(run.roots(tree.value)))
     seed, shown = widgets.choice("seed", range(run.seeds)), widgets.choice("variants", list(SHOWN))
@@ -212,18 +211,3 @@ def _trees(run: LadderFolder) -> Explorer:
 
     controls = {"tree": tree, "seed": seed, "root": root, "shown": shown}
     return widgets.explorer(controls, partial(tree_page, run), prepare, detail)
-
-
-def _levels(run: LadderFolder) -> Explorer:
-    """Accuracy by level, and what became of the variants."""
-    seeds = widgets.several("seeds", [(str(seed), seed) for seed in range(run.seeds)], rows=min(5, run.seeds))
-    controls = {"seeds": seeds, "tree": widgets.choice("kind", run.trees())}
-    return widgets.explorer(controls, partial(levels_page, run))
-
-
-def _ttrl(run: LadderFolder) -> Explorer:
-    """TTRL on each test problem."""
-    arms = [(name(arm), arm) for arm in TTRL_ARMS if arm in {*run.probes["arm"]}] or [("none", TTRL_ARMS[0])]
-    seed, problem = widgets.choice("seed", range(run.seeds)), widgets.choice("problem", run.listed(run.tests))
-    controls = {"arm": widgets.choice("arm", arms), "seed": seed, "problem": problem}
-    return widgets.explorer(controls, partial(ttrl_page, run))

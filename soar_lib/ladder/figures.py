@@ -118,8 +118,7 @@ def _places(data: pd.DataFrame) -> dict[str, float]:
     places: dict[str, float] = {}
 
     def put(node: str) -> float:
-        own = [put(child) for child in children.get(node, [])]
-        places[node] = fmean(own) if own else next(leaves)
+        places[node] = fmean([put(child) for child in children.get(node, [])] or [next(leaves)])
         return places[node]
 
     put(data["parent"].iloc[0])
