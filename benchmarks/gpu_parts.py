@@ -32,10 +32,9 @@ from soar_lib.records import Draw, Problem
 from soar_lib.settings.memory import KNOWN, shape_of
 from soar_lib.settings.student import precision
 from soar_lib.settings.values import ConfigError
+from soar_lib.soar import rewards, teacher
 from soar_lib.soar import run as soar
-from soar_lib.soar import teacher
 from soar_lib.soar.settings import SoarConfig
-from soar_lib.student import rewards
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson
 

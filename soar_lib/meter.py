@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from soar_lib.files import read_json, write_json
@@ -61,10 +62,7 @@ def _start() -> int:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return 0
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-    except OSError:
-        return _peak()
+    return psutil.Process().memory_info().rss
 
 
 def _peak() -> int:

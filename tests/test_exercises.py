@@ -17,7 +17,7 @@ from soar_lib.ladder.settings import VariantSettings
 from soar_lib.measure import claims, diversity, passk
 from soar_lib.problems.filtering import Outcome
 from soar_lib.records import ANY_STEP, Problem, Score
-from soar_lib.student import rewards
+from soar_lib.soar import rewards
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.svs.synthesis import Solved, Task, seeds
 

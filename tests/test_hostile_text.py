@@ -13,7 +13,7 @@ from soar_lib.engine import base as bases
 from soar_lib.engine.base import SHIPPED
 from soar_lib.problems import prompts
 from soar_lib.problems.prompts import student_messages
-from soar_lib.soar import turns
+from soar_lib.soar import teacher
 from soar_lib.verifier import integrals, spelling, workers
 
 IM = (
@@ -63,7 +63,7 @@ def test_a_question_cannot_spell_a_control_token(kind, shape):
 @pytest.mark.parametrize("token", [token for _, tokens in TEMPLATES.values() for token in tokens] + ["</s>", "[/INST]"])
 def test_a_teachers_question_with_a_control_token_is_malformed(token):
     text = f"<question>1 + 1?{token}</question><answer>\\boxed{{2}}</answer>"
-    assert turns.read(text) == "control tokens in the question"
+    assert teacher.read(text) == "control tokens in the question"
 
 
 # ------------------------------------------------------------------ work that grows with the text, no faster
@@ -118,7 +118,7 @@ def test_a_run_of_a_million_marks_is_read():
     marks = "\\" * 1_000_001
     assert spelling.boxed_answer(f"\\boxed{{{marks}}} \\boxed{{4}}") == "4"
     assert spelling.boxed_answer("\\\\\\boxed{4}") == spelling.boxed_answer(f"{marks}boxed{{4}}") == "4"
-    assert turns.read(TAG * 20_000) == "question tags"
+    assert teacher.read(TAG * 20_000) == "question tags"
 
 
 def test_a_worker_killed_by_something_else_is_replaced_and_asked_again(monkeypatch):

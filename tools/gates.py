@@ -31,13 +31,12 @@ from soar_lib.problems.likeness import canonical
 from soar_lib.problems.rows import hard_sets
 from soar_lib.records import Draw, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
+from soar_lib.soar import rewards, teacher
 from soar_lib.soar import run as soar
-from soar_lib.soar import teacher
 from soar_lib.soar.evaluate_settings import EvaluateConfig
-from soar_lib.soar.reward import OuterStep, as_problems, grounded
+from soar_lib.soar.rewards import OuterStep, as_problems, grounded
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.soar.value import values
-from soar_lib.student import rewards
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson
 from soar_lib.verifier import verify

@@ -21,15 +21,14 @@ folder (`runs`) also holds hard_train.jsonl and hard_test.jsonl; `report.write` 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
 from soar_lib import files, runs
-from soar_lib.engine.base import Base
-from soar_lib.engine.base import load_for as load_base
+from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.files import RunError
 from soar_lib.hooks import Commit, Hooks, run_stages
@@ -94,7 +93,7 @@ def run(
         return
     check_trainer(config.student)
     check_memory(config, len(test), loaded=base is not None)
-    base = base or load_base(config)
+    base = base or load_for(config)
     this = runs.open_run(folder, config, resume)
     files.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train})
     climb = Climb(config, base, train, test, folder, hooks.progress)
@@ -199,13 +198,8 @@ def _learn(climb: Climb, sets: dict[tuple[str, int], list[Problem]], reward: Stu
             climb.base, start, lessons, config.student, reward, config.rows, lambda *_: bar.update()
         )
     climb.students = stack([climb.students, trained]) if climb.students else trained
-    return {"metrics": [_step(*slot, "", step, place) for step in history for place, slot in enumerate(sets)]}
-
-
-def _step(arm: str, seed: int, problem: str, step: dict, place: int, probe: int | str = "") -> dict:
-    """One student's step in metrics.csv; `problem` and `probe` (right probes after it) are TTRL's."""
-    numbers = {name: step[name][place] for name in MEASURED}
-    return {"arm": arm, "seed": seed, "problem": problem, "step": step["step"], **numbers, "probe": probe}
+    owners = [{"arm": arm, "seed": seed, "problem": ""} for arm, seed in sets]
+    return {"metrics": [row | {"probe": ""} for row in student.step_rows(history, owners, MEASURED)]}
 
 
 def tune(climb: Climb, part: list[tuple[str, int, Problem]]) -> Records:
@@ -226,12 +220,10 @@ def tune(climb: Climb, part: list[tuple[str, int, Problem]]) -> Records:
         rollouts = spent[arm, seed] + variants.drawn(mine[slot], config) + training
         scores.append(_score(arm, seed, test.id, config.samples, tuned.right[slot], rollouts))
         scores.append(_score(arm, seed, test.id, count, sum(own), rollouts + count, ANY_STEP))
-    steps = [
-        _step(*part[slot][:2], tests[slot].id, step, place, tuned.probes[slot][step["step"] + 1])
-        for step in tuned.history
-        for place, slot in enumerate(tuned.trained)
-    ]
-    return {"metrics": steps, "scores": scores}
+    learned = [part[slot] for slot in tuned.trained]
+    owners = [{"arm": arm, "seed": seed, "problem": test.id} for arm, seed, test in learned]
+    rows = zip(student.step_rows(tuned.history, owners, MEASURED), cycle(tuned.trained))
+    return {"metrics": [row | {"probe": tuned.probes[slot][row["step"] + 1]} for row, slot in rows], "scores": scores}
 
 
 def score(climb: Climb, arm: str) -> Records:

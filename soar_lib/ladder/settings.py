@@ -7,16 +7,7 @@ where the paper is silent ("open") what we chose and why. `MIT` is the other run
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from soar_lib.settings.student import (
-    CHECKS,
-    BaseSettings,
-    Cost,
-    OptimiserSettings,
-    Phase,
-    StudentSettings,
-    presets_of,
-    sampling,
-)
+from soar_lib.settings.student import CHECKS, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
 from soar_lib.settings.values import require, require_at_least_zero, require_one_of, require_positive
 
 LADDER_ARMS = ("base", "originals", "one_level", "ladder", "ladder_ttrl", "base_ttrl", "majority")
@@ -74,7 +65,7 @@ def _student() -> StudentSettings:
 
 
 @dataclass(frozen=True)
-class LadderConfig(BaseSettings):
+class LadderConfig(BaseSettings, command="ladder"):
     """LADDER (Algorithm 1), TTRL (Algorithm 2) and their controls, each on every seed.
 
     In `student`: steps 250 (section 4.1, where it levels off), batch 128 (3.2.2, for MIT; code has 8 to 128 for Llama),
@@ -100,8 +91,6 @@ class LadderConfig(BaseSettings):
     rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
     variants: VariantSettings = field(default_factory=VariantSettings)
     student: StudentSettings = field(default_factory=_student)
-
-    presets = presets_of("ladder")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,10 +159,10 @@ class LadderConfig(BaseSettings):
         student, arms, variants, tested = self.student, set(self.arms), self.variants, max(1, self.tested or problems)
         originals, trained = self.originals or tested, self.seeds * len(arms - {"base", *TTRL_ARMS})
         asked = max(originals, tested) * variants.prompts * (variants.parents if variants.depth > 1 else 1)
-        found = [sampling("variants", 0, asked, 1, variants.max_new_tokens, self.rows)]
+        found = [Phase.sampling("variants", 0, asked, 1, variants.max_new_tokens, self.rows)]
         if self.check == "answer":
             answers = asked * variants.per_prompt * variants.votes
-            found.append(sampling("votes", 0, answers, variants.votes, student.max_new_tokens, self.rows))
+            found.append(Phase.sampling("votes", 0, answers, variants.votes, student.max_new_tokens, self.rows))
         if trained:
             found += student.phases(trained, 0, self.rows)
         if tuned := len(arms & set(TTRL_ARMS)) * self.seeds * tested:
@@ -183,7 +172,7 @@ class LadderConfig(BaseSettings):
             found += [replace(phase, name=f"TTRL: {phase.name}") for phase in each]
         most = max(self.draws(arm, originals, tested) for arm in arms)
         ranks, rows = trained * student.rank, tested * most
-        return [*found, sampling("scores", ranks, rows, most, student.max_new_tokens, self.rows)]
+        return [*found, Phase.sampling("scores", ranks, rows, most, student.max_new_tokens, self.rows)]
 
 
 # The run on the MIT integration bee (sections 3.2.2 and 4.2), as changes; give its problems as `pool`.

@@ -19,8 +19,7 @@ import torch
 from tqdm.auto import tqdm
 
 from soar_lib import files, runs
-from soar_lib.engine.base import Base
-from soar_lib.engine.base import load_for as load_base
+from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.sampling import cut_off, decode, sample
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.load import load
@@ -199,7 +198,7 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     for problem in problems:  # one that states nothing to be checked is an error before anything is drawn
         CHECKS[config.check].reference(problem)
     check_memory(config)
-    base = load_base(config)
+    base = load_for(config)
     runs.open_run(folder, config, resume)
     outcomes = fail_at_k(base, problems, config, log=folder / "samples.jsonl", progress=progress)
     hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]

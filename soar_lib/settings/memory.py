@@ -6,10 +6,9 @@ largest phase, with every completion at its full length. With b bytes per number
     weights       b per parameter, tied ones once; in 4 bits 0.516 byte per parameter of the linear layers
     adapters      float32; a student in training has five copies: reference, values, gradients, AdamW's moments
     cache         keys and values: 2 b x layers x key heads x head size for each token, a prompt's once
-    logits        in sampling b + 12 bytes per row and vocabulary entry, and 24 per token that is drawn; in learning 20
-                  per token and entry, as far as they are there together
-    activations   in learning, for each token and layer of a micro-batch, what the backward pass needs; in sampling,
-                  those of one layer
+    logits        in sampling b + 12 bytes per row and vocabulary entry, 24 per token drawn; in learning 20 per token
+                  and entry, as far as they are there together
+    activations   in learning what the backward pass of a micro-batch needs; in sampling those of one layer
 
 The first three are exact, the others those of Llama and Qwen2, within a tenth of what torch was seen to allocate on
 a CPU (tests/settings/test_memory.py). Left out: CUDA's own memory (about 0.5 GB), merged or copied adapters, gaps
@@ -18,7 +17,9 @@ between allocations, and completions of earlier rows.
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
+import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -48,7 +49,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a phase by what holds them."""
+    """Bytes of a phase by what holds them; no shorter completion makes the `certain` part smaller."""
 
     phase: str
     weights: int
@@ -60,7 +61,6 @@ class Memory:
 
     @property
     def certain(self) -> int:
-        """The part that no shorter completion makes smaller."""
         return self.weights + self.adapters
 
     @property
@@ -68,33 +68,22 @@ class Memory:
         return self.certain + self.cache + self.logits + self.activations
 
     def __str__(self) -> str:
-        """The phase and its three largest parts."""
-        names = ("weights", "adapters", "cache", "logits", "activations")
-        largest = sorted(names, key=lambda name: -getattr(self, name))[:3]
-        return f"{self.phase}: {', '.join(f'{name} {size(getattr(self, name))}' for name in largest)}"
+        parts = {name: vars(self)[name] for name in ("weights", "adapters", "cache", "logits", "activations")}
+        largest = sorted(parts, key=lambda name: -parts[name])[:3]
+        return f"{self.phase}: {', '.join(f'{name} {size(parts[name])}' for name in largest)}"
 
 
 def here() -> Machine:
-    """How this machine would hold a base. Main memory that a new program can have is what Linux tells."""
-    if torch.cuda.is_available():
-        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, of what was freed before
-        return Machine(BYTES[precision("")], True, torch.cuda.mem_get_info()[0] + kept)
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":") for line in file)
-        return Machine(BYTES[precision("")], False, int(lines["MemAvailable"].split()[0]) * 1024)
-    except (OSError, KeyError):
-        return Machine(BYTES[precision("")], False, None)
+    """How this machine would hold a base, and what a new program can have of it."""
+    number, gpu = BYTES[precision("")], torch.cuda.is_available()
+    if not gpu:
+        return Machine(number, gpu, psutil.virtual_memory().available)
+    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, of what was freed before
+    return Machine(number, gpu, torch.cuda.mem_get_info()[0] + kept)
 
 
-# The paper's model by its public config.json, which is behind a licence: predicted before it is downloaded.
-KNOWN = {
-    "meta-llama/Llama-3.2-3B-Instruct": {
-        "model_type": "llama", "vocab_size": 128_256, "hidden_size": 3072, "intermediate_size": 8192,
-        "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 128,
-        "tie_word_embeddings": True,
-    },
-}  # fmt: skip
+# The paper's model is behind a licence: of its public config.json what a prediction needs, before it is downloaded.
+KNOWN = {"meta-llama/Llama-3.2-3B-Instruct": Path(__file__).with_name("llama")}
 
 
 @dataclass(frozen=True)
@@ -106,28 +95,23 @@ class Shape:
     intermediate: int
     layers: int
     heads: int
-    kv_heads: int
-    head_dim: int
-    linears: tuple[tuple[int, int], ...]  # (inputs, outputs) of each layer that gets an adapter
+    wide: int  # of all query heads together
+    keys: int  # of all key heads together
+    linears: int  # inputs and outputs of all layers that get an adapter
     parameters: int  # tied ones once
     linear_weights: int  # in linear layers but the head: what 4 bits hold
 
 
 @functools.cache
 def shape(model: str) -> Shape:
-    """The shape of a model that is on this machine (nano, a folder, a downloaded Hub id) or known here.
-
-    Raises ConfigError with the reason why it cannot be told.
-    """
-    if model in KNOWN:
-        values = dict(KNOWN[model])
-        return shape_of(AutoConfig.for_model(values.pop("model_type"), **values))
-    source = SHIPPED.get(model, model)
+    """The shape of a model that is on this machine (nano, a folder, a downloaded Hub id) or known here. Raises
+    ConfigError with the reason why it cannot be told."""
+    source = (SHIPPED | KNOWN).get(model, model)
     try:
         return shape_of(AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False))
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        reason = first_line(error)
-        raise ConfigError(f"memory not predicted: {model} cannot be inspected on this machine ({reason})") from None
+        reason = f"{model} cannot be inspected on this machine ({first_line(error)})"
+        raise ConfigError(f"memory not predicted: {reason}") from None
 
 
 def shape_of(config) -> Shape:
@@ -137,13 +121,13 @@ def shape_of(config) -> Shape:
     head = model.get_output_embeddings()
     linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
     targets = {name: m for name, m in linear.items() if name.rpartition(".")[2] in TARGETS}
-    keys = next((m.out_features for name, m in targets.items() if name.endswith("k_proj")), None)
-    if keys is None:
+    outputs = {name.rpartition(".")[2]: m.out_features for name, m in targets.items()}
+    if "k_proj" not in outputs:
         raise ValueError(f"{type(model).__name__} has no linear layer named k_proj")
     return Shape(
         config.vocab_size, config.hidden_size, config.intermediate_size, config.num_hidden_layers,
-        config.num_attention_heads, config.num_key_value_heads, keys // config.num_key_value_heads,
-        tuple((m.in_features, m.out_features) for m in targets.values()),
+        config.num_attention_heads, outputs["q_proj"], outputs["k_proj"],
+        sum(m.in_features + m.out_features for m in targets.values()),
         sum(p.numel() for p in model.parameters()), sum(m.weight.numel() for m in linear.values()),
     )  # fmt: skip
 
@@ -158,14 +142,14 @@ def weight_bytes(shape: Shape, number: int, four_bit: bool) -> int:
 
 def adapter_bytes(shape: Shape, rank: int) -> int:
     """One adapter: A and B of every layer, float32."""
-    return 4 * rank * sum(inputs + outputs for inputs, outputs in shape.linears)
+    return 4 * rank * shape.linears
 
 
 def sampling_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
     """While prompts are read or completions written, whichever is more."""
-    token = 2 * number * shape.layers * shape.kv_heads * shape.head_dim  # keys and values
+    token = 2 * number * shape.layers * shape.keys  # keys and values
     read, written = phase.prompts * (phase.prompt - 1), phase.rows * -(-phase.tokens // BLOCK) * BLOCK
-    layer = number * (4 * shape.hidden + max(4 * shape.intermediate, 7 * shape.heads * shape.head_dim))  # of one token
+    layer = number * (4 * shape.hidden + max(4 * shape.intermediate, 7 * shape.wide))  # of one token
     scores = phase.rows * shape.heads * (phase.prompt + phase.tokens) * (2 * number + 4)  # before and after softmax
     logits = shape.vocabulary * (phase.rows * (number + 12) + phase.prompts * number)
     logits += 24 * phase.rows * phase.tokens  # what is drawn, with masks and random numbers
@@ -178,7 +162,7 @@ def sampling_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
 
 def learning_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
     """One micro-batch, forward and backward."""
-    rows, prompts, columns, wide = phase.rows, phase.prompts, phase.prompt + phase.tokens, shape.heads * shape.head_dim
+    rows, prompts, columns, wide = phase.rows, phase.prompts, phase.prompt + phase.tokens, shape.wide
     packed = rows * phase.tokens + prompts * phase.prompt
     each = 8 * shape.hidden + number * (2 * shape.hidden + 3 * wide + 4 * shape.intermediate)
     mask = rows * phase.tokens * columns * number  # float32's is one for all layers, others are cast in each
@@ -191,14 +175,6 @@ def learning_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
     return {"logits": logits, "activations": kept + max(0, again - logits)}
 
 
-def hold(config: BaseSettings, phase: Phase, number: int) -> Memory:
-    """What one phase of a command holds, with `number` bytes per number of the base. Raises ConfigError."""
-    known = shape(config.model)
-    kept = weight_bytes(known, number, config.four_bit), adapter_bytes(known, phase.ranks)
-    parts = (learning_bytes if phase.optimiser else sampling_bytes)(known, number, phase)
-    return Memory(phase.name, *kept, **parts, lower=phase.lower)
-
-
 def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Machine | None = None) -> Memory:
     """The largest phase of a command, on this machine where none is named; `problems` as for `cost`, `runs` as for
     `BaseSettings.phases`. Raises ConfigError where there is no prediction."""
@@ -209,7 +185,12 @@ def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Mac
     number = (machine or here()).number
     if config.dtype != "auto" or config.model == "nano":
         number = BYTES[precision(config.model, config.dtype)]
-    return max((hold(config, phase, number) for phase in config.phases(problems, runs)), key=lambda held: held.total)
+    known, found = shape(config.model), []
+    for phase in config.phases(problems, runs):
+        parts = (learning_bytes if phase.optimiser else sampling_bytes)(known, number, phase)
+        kept = weight_bytes(known, number, config.four_bit), adapter_bytes(known, phase.ranks)
+        found.append(Memory(phase.name, *kept, **parts, lower=phase.lower))
+    return max(found, key=lambda held: held.total)
 
 
 def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded: bool = False) -> None:

@@ -143,19 +143,19 @@ class Phase:
     lower: str = "rows"  # the setting that makes it smaller
     prompt: int = PROMPT  # tokens of one
 
+    @staticmethod
+    def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int) -> "Phase":
+        """`rows` completions, `group` of each prompt, `at_once` of them together."""
+        rows = min(rows, at_once)
+        return Phase(name, ranks, rows, max(1, rows // group), tokens)
 
-def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int) -> Phase:
-    """`rows` completions, `group` of each prompt, `at_once` of them together."""
-    rows = min(rows, at_once)
-    return Phase(name, ranks, rows, max(1, rows // group), tokens)
-
-
-def learning(
-    name: str, ranks: int, rows: int, group: int, tokens: int, optimiser: OptimiserSettings, owner: str
-) -> Phase:
-    """A step on `rows` completions, `group` of each prompt; `owner` says whose optimiser it is: "student.", ..."""
-    rows = min(rows, max(1, round(optimiser.max_tokens / tokens)))
-    return Phase(name, ranks, rows, -(-rows // group), tokens, optimiser, f"{owner}optimiser.max_tokens")
+    @staticmethod
+    def learning(
+        name: str, ranks: int, rows: int, group: int, tokens: int, optimiser: OptimiserSettings, owner: str
+    ) -> "Phase":
+        """A step on `rows` completions, `group` of each prompt; `owner` says whose optimiser it is: "student.", ..."""
+        rows = min(rows, max(1, round(optimiser.max_tokens / tokens)))
+        return Phase(name, ranks, rows, -(-rows // group), tokens, optimiser, f"{owner}optimiser.max_tokens")
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,8 @@ class BaseSettings:
     date_string: str = "26 Jul 2024"  # open; what chat templates that print today's date (Llama 3's) print instead
     template: tuple[str, ...] = ("enable_thinking=false",)  # open; NAME=VALUE for the chat template; most ignore it
 
-    presets = {}  # name: changes; without annotation, so no setting
+    def __init_subclass__(cls, command: str, **_: Any) -> None:
+        cls.presets = presets_of(command)  # name: changes; without annotation, so no setting
 
     def __post_init__(self) -> None:
         require_one_of(self, backend=BACKENDS, dtype=DTYPES)
@@ -242,8 +243,8 @@ class StudentSettings:
         """`count` students in training beside adapters of `kept` ranks: reference, values, gradients, two moments."""
         ranks, rows = kept + 5 * count * self.rank, count * self.batch * self.group
         return [
-            sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
-            learning("learning", ranks, rows, self.group, self.max_new_tokens, self.optimiser, "student."),
+            Phase.sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
+            Phase.learning("learning", ranks, rows, self.group, self.max_new_tokens, self.optimiser, "student."),
         ]
 
 
@@ -274,7 +275,7 @@ def check_trainer(settings: StudentSettings) -> None:
 
 
 @dataclass(frozen=True)
-class FilterConfig(BaseSettings):
+class FilterConfig(BaseSettings, command="filter"):
     """fail@k filtering of a problem pool and the split of what stays (SOAR B.5), by the model that is trained later."""
 
     problems: str = "hub:math_test"  # B.5: the official test split of MATH; or a JSONL file, or a generated set's name
@@ -286,8 +287,6 @@ class FilterConfig(BaseSettings):
     train_fraction: float = 0.5  # B.5: random 50/50 split into hard train and hard test
     check: str = "answer"  # what counts as right: the reference answer; "integral": what differentiates to the question
     rows: int = 256  # completions sampled together; changes speed only, never the result
-
-    presets = presets_of("filter")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -301,4 +300,4 @@ class FilterConfig(BaseSettings):
         return Cost(rollouts, 0, rollouts * self.max_new_tokens, most_rollouts=rollouts)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
-        return [sampling("sampling", 0, self.rows, 1, self.max_new_tokens, self.rows)]
+        return [Phase.sampling("sampling", 0, self.rows, 1, self.max_new_tokens, self.rows)]

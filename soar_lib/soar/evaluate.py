@@ -17,12 +17,10 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
-import torch
 from tqdm.auto import tqdm
 
 from soar_lib import files, runs
-from soar_lib.engine.base import Base
-from soar_lib.engine.base import load_for as load_base
+from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.hooks import Commit, Hooks, Stage, run_stages
 from soar_lib.measure.passk import read_scores, table
@@ -34,8 +32,8 @@ from soar_lib.settings.student import StudentSettings, by_trl, check_trainer
 from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source, row_name
 from soar_lib.soar.evaluate_settings import TRAINED_ARMS, EvaluateConfig
-from soar_lib.student.rewards import student_rewards
-from soar_lib.student.train import HERE, InnerLoop, Lesson
+from soar_lib.soar.rewards import student_rewards
+from soar_lib.student.train import HERE, InnerLoop, Lesson, step_rows
 
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 
@@ -95,7 +93,7 @@ def run(
     check_trainer(config.student)
     if hooks.inner_loop is None:
         check_memory(config, runs=len(soar_folders), loaded=base is not None)
-    base, transfer = base or load_base(config), arms.read_transfer(config)
+    base, transfer = base or load_for(config), arms.read_transfer(config)
     sources = [arms.read_source(base, folder, config, transfer) for folder in soar_folders]
     this = runs.open_run(out, config, resume)
     evaluation = Evaluation(config, base, sources, transfer, this, hooks)
@@ -194,20 +192,10 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
             evaluation.base, everyone.select(slots), lessons, settings, student_rewards, config.rows,
             lambda *_: bar.update(),
         )  # fmt: skip
-    named = ("reward", "top_reward", "length", "cut", "signal", "grad_norm")
-    rows = [
-        {"phase": phase, "step": step["step"], **asdict(entry), **{name: step[name][slot] for name in named}}
-        for step in history
-        for slot, entry in enumerate(part)
-    ]
-    return _commit(evaluation, _placed(everyone, slots, trained), metrics=rows)
-
-
-def _placed(everyone: Adapters, slots: list[int], some: Adapters) -> Adapters:
-    """The population with these slots' adapters replaced."""
-    state, new = everyone.state_dict(), some.state_dict()
-    index = torch.tensor(slots)
-    return everyone.load({name: t.index_copy(0, index.to(t.device), new[name]) for name, t in state.items()})
+    owners = [{"phase": phase, "step": 0, **asdict(entry)} for entry in part]
+    rows = step_rows(history, owners, ("reward", "top_reward", "length", "cut", "signal", "grad_norm"))
+    places = [everyone.size + slots.index(slot) if slot in slots else slot for slot in range(everyone.size)]
+    return _commit(evaluation, stack([everyone, trained]).select(places), metrics=rows)
 
 
 def _score(evaluation: Evaluation, arm: str) -> Commit:

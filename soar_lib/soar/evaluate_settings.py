@@ -2,15 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from soar_lib.settings.student import (
-    BaseSettings,
-    Cost,
-    OptimiserSettings,
-    Phase,
-    StudentSettings,
-    presets_of,
-    sampling,
-)
+from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
 from soar_lib.settings.values import require, require_at_least_zero, require_positive
 
 # What an evaluation can measure; soar/arms.py says what each one is.
@@ -23,7 +15,7 @@ SAMPLED_ARMS = ("grounded_t", "base_t")  # whose problems a teacher writes for t
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(BaseSettings):
+class EvaluateConfig(BaseSettings, command="evaluate"):
     """Fresh students on each data set, then pass@k on hard test (SOAR sections 4.3, B.6, B.8)."""
 
     problems: str = ""  # filter run's folder with hard train and hard test; empty: the one the SOAR run used
@@ -45,8 +37,6 @@ class EvaluateConfig(BaseSettings):
     student: StudentSettings = field(
         default_factory=lambda: StudentSettings(steps=1500, optimiser=OptimiserSettings(warmup=20))
     )
-
-    presets = presets_of("evaluate")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,4 +68,4 @@ class EvaluateConfig(BaseSettings):
             placing = Phase("placing", kept + 2 * (everyone + together) * student.rank)
             found = [*wide.phases(together, kept, self.rows), placing]
         rows = self.students * max(1, problems) * self.samples
-        return [*found, sampling("scores", kept, rows, self.samples, student.max_new_tokens, self.rows)]
+        return [*found, Phase.sampling("scores", kept, rows, self.samples, student.max_new_tokens, self.rows)]

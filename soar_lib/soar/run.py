@@ -25,18 +25,16 @@ from tqdm.auto import tqdm
 
 from soar_lib import files, runs
 from soar_lib.engine import lora
-from soar_lib.engine.base import Base
-from soar_lib.engine.base import load_for as load_base
+from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.lora import Adapters, save_peft, stack
 from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
 from soar_lib.hooks import Commit, Hooks, run_stages
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, SyntheticProblem
 from soar_lib.settings.values import ConfigError, chosen
-from soar_lib.soar import teacher
-from soar_lib.soar.reward import Measured, OuterStep, TeacherReward
+from soar_lib.soar import rewards, teacher
+from soar_lib.soar.rewards import Measured, OuterStep, TeacherReward
 from soar_lib.soar.settings import STUDENT_REWARDS, TEACHER_REWARDS, SoarConfig
-from soar_lib.student import rewards
 from soar_lib.student import train as student
 from soar_lib.student.train import HERE, InnerLoop, StudentReward, Watch
 
@@ -114,7 +112,7 @@ def run(
         from soar_lib.settings.memory import check_memory  # here: where others train, no model's shape is asked for
 
         check_memory(config, loaded=base is not None)
-    base, inner_loop = base or load_base(config), hooks.inner_loop or HERE
+    base, inner_loop = base or load_for(config), hooks.inner_loop or HERE
     loop = OuterLoop(base, config, train, pay_teacher, pay_student, inner_loop, hooks.progress)
     this = runs.open_run(folder, config, resume)
     files.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train} if test else {HARD_TRAIN: train})

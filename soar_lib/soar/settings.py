@@ -6,17 +6,7 @@ what we chose and why.
 
 from dataclasses import dataclass, field
 
-from soar_lib.settings.student import (
-    ADVANTAGES,
-    BaseSettings,
-    Cost,
-    OptimiserSettings,
-    Phase,
-    StudentSettings,
-    learning,
-    presets_of,
-    sampling,
-)
+from soar_lib.settings.student import ADVANTAGES, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
 from soar_lib.settings.values import RECORDED, require, require_at_least_zero, require_one_of, require_positive
 
 PROMOTIONS = 4  # baselines kept beside the first, for the memory; SOAR section 4.3: the most that were seen
@@ -45,16 +35,16 @@ class TeacherSettings:
 
 
 # Named rewards, a line each: what a name stands for ("module:function"). Functions have the call form of
-# soar/reward.py's `TeacherReward` and of student/train.py's `StudentReward`.
-TEACHER_REWARDS = {"grounded": "soar_lib.soar.reward:grounded", "intrinsic": "soar_lib.soar.reward:intrinsic"}
+# soar/rewards.py's `TeacherReward` and of student/train.py's `StudentReward`.
+TEACHER_REWARDS = {"grounded": "soar_lib.soar.rewards:grounded", "intrinsic": "soar_lib.soar.rewards:intrinsic"}
 STUDENT_REWARDS = {
-    "soar": "soar_lib.student.rewards:student_rewards", "right": "soar_lib.student.rewards:right_rewards",
+    "soar": "soar_lib.soar.rewards:student_rewards", "right": "soar_lib.soar.rewards:right_rewards",
 }  # fmt: skip
 UNTRAINED = ("intrinsic",)  # of the teacher's: train no student, so that nobody can be promoted, and cost less
 
 
 @dataclass(frozen=True)
-class SoarConfig(BaseSettings):
+class SoarConfig(BaseSettings, command="soar"):
     """One SOAR run (Algorithm 1). The paper's letter for a field opens its comment."""
 
     problems: str = ""  # hard train set: a JSONL file, or a filter run's folder; empty: commands filter the pool first
@@ -77,8 +67,6 @@ class SoarConfig(BaseSettings):
     rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
     student: StudentSettings = field(default_factory=StudentSettings)
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
-
-    presets = presets_of("soar")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,14 +121,14 @@ class SoarConfig(BaseSettings):
         kept = 4 * teacher.rank + student.rank * (1 + PROMOTIONS * self.promotion)  # the teacher's optimiser too
         if not self.trains_students:
             count, each = 0, self.intrinsic_samples
-            found = [sampling("reward", kept, written * each, each, tokens, self.rows)]
+            found = [Phase.sampling("reward", kept, written * each, each, tokens, self.rows)]
         else:
             each, rank = max(1, self.reward_samples), kept + (4 * count + 2) * student.rank  # with gradients, stacked
             found = student.phases(count, kept, self.rows)
-            found.append(sampling("reward", rank, (count + 1) * self.reward_set * each, each, tokens, self.rows))
+            found.append(Phase.sampling("reward", rank, (count + 1) * self.reward_set * each, each, tokens, self.rows))
         longest, learned = teacher.max_new_tokens, kept + 2 * count * student.rank
         return [
             *found,
             Phase("teacher's samples", kept, teacher.draw, 1, longest, lower="teacher.draw"),
-            learning("teacher's step", learned, written, written, longest, teacher.optimiser, "teacher."),
+            Phase.learning("teacher's step", learned, written, written, longest, teacher.optimiser, "teacher."),
         ]

@@ -185,7 +185,7 @@ def run(
     `hooks.say` is told the cost before anything starts, and each part as it ends; `judge` is `evaluate.run`'s. Raises
     ConfigError, LoadError and RunError (before anything is written) and TeacherError.
     """
-    from soar_lib.engine.base import load_for as load_base
+    from soar_lib.engine.base import load_for
     from soar_lib.meter import announce
     from soar_lib.problems import filtering
     from soar_lib.soar import report
@@ -199,7 +199,7 @@ def run(
     for name, part in (("filter", config.filter), ("transfer", config.transfer)):
         if part.problems:
             hooks.say(f"study: {name}: {filtering.run(part, out / name, resume=True, progress=hooks.progress)}")
-    base = load_base(config.soar) if {*parts} - {"filter", "transfer"} else None
+    base = load_for(config.soar) if {*parts} - {"filter", "transfer"} else None
     for arm in config.chosen():
         _run_arm(config, arm, out, base, judge, hooks)
     claims = report.write(out)

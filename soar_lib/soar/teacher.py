@@ -3,9 +3,14 @@
 SOAR sections 3.2 and B.2. Completions that do not parse (tags, box, answer) are dropped and drawn again without
 penalty: leave-one-out advantages sum to zero, so the acceptance rate drops out of the gradient (Proposition 1).
 The paper gives no cap on the drawing; we stop after `max_attempts` completions per problem wanted.
-With two turns question and answer are completions of their own (turns.py).
+
+With two turns (the ablation of D.3) the first turn's completion counts up to `</question>`, and in the second turn the
+teacher answers its own question under the student's prompt (the paper gives no second prompt). The loss takes the
+log-probabilities of both turns: each is a row of samples that carries the data set's advantage. The mean over rows
+halves the loss against a sum over turns, which AdamW does not see.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +20,16 @@ from tqdm.auto import tqdm
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
-from soar_lib.engine.sampling import Samples, concatenate
+from soar_lib.engine.sampling import Samples, concatenate, cut_off, decode, sample
 from soar_lib.engine.update import Learner, advantages, update
 from soar_lib.files import RunError
-from soar_lib.randomness import Key
-from soar_lib.records import SyntheticProblem
+from soar_lib.problems.prompts import CONTROL, student_messages, tagged, teacher_messages
+from soar_lib.randomness import Key, uniforms
+from soar_lib.records import Draw, SyntheticProblem
 from soar_lib.soar.settings import TeacherSettings
+from soar_lib.verifier.verify import extract_boxed, parses
+
+TAGS = ("<question>", "</question>", "<answer>", "</answer>")
 
 
 class TeacherError(RunError):
@@ -33,11 +42,16 @@ class Proposal:
     together), how many completions that took (a second turn is no further one), why the others were dropped (reason ->
     count), and how many of all were cut off at `max_new_tokens`."""
 
-    problems: list[SyntheticProblem]
-    samples: Samples
-    attempts: int
+    problems: list[SyntheticProblem] = field(default_factory=list)
+    samples: Samples | None = None
+    attempts: int = 0
     rejected: Counter = field(default_factory=Counter)
     cut: int = 0
+
+    def __str__(self) -> str:
+        found, drawn = len(self.problems), self.attempts
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.rejected.most_common())
+        return f"{found} of {drawn} completions parse ({found / drawn:.1%}; missing or bad: {reasons or 'none'})"
 
 
 def propose(
@@ -49,47 +63,29 @@ def propose(
     shows from the first draw on how many parse and why the others do not. Raises `TeacherError` when `max_attempts`
     completions per problem were not enough.
     """
-    from soar_lib.soar.turns import one_turn, two_turns  # here: what an import of a run need not wait for
-
-    problems: list[SyntheticProblem] = []
-    parts: list[Samples] = []
-    rejected: Counter = Counter()
-    attempts, cut, limit = 0, 0, settings.max_attempts * count
-    write = one_turn if settings.turns == 1 else two_turns
+    made, parts, limit = Proposal(), [], settings.max_attempts * count
     with tqdm(total=count, desc="teacher", unit="problem", leave=False, disable=not progress) as bar:
-        while len(problems) < count:
-            if attempts >= limit:
-                raise TeacherError(_too_few(len(problems), attempts, rejected))
-            indices = range(attempts, min(attempts + settings.draw, limit))
+        while len(made.problems) < count:
+            if made.attempts >= limit:
+                raise TeacherError(
+                    f"teacher: only {made}; lower teacher.optimiser.learning_rate or raise teacher.optimiser.kl if it "
+                    "wrote better before, else raise teacher.max_new_tokens or teacher.max_attempts"
+                )
+            indices, kept = range(made.attempts, min(made.attempts + settings.draw, limit)), []
             samples, drafts = write(base, adapters, settings, key, indices)
-            kept: list[int] = []
             for index, draft in zip(indices, drafts, strict=True):
-                attempts, cut = attempts + 1, cut + draft.cut
+                made.attempts, made.cut = made.attempts + 1, made.cut + draft.cut
                 if isinstance(draft.found, str):
-                    rejected[draft.found] += 1
+                    made.rejected[draft.found] += 1
                     continue
                 kept += draft.rows
-                problems.append(SyntheticProblem("-".join(map(str, (*key, index))), *draft.found, draft.text))
-                if len(problems) == count:
+                made.problems.append(SyntheticProblem("-".join(map(str, (*key, index))), *draft.found, draft.text))
+                if len(made.problems) == count:
                     break
-            if kept:
-                parts.append(samples.select(kept))
-            bar.set_postfix_str(_rate(len(problems), attempts, rejected), refresh=False)
-            bar.update(len(problems) - bar.n)
-    return Proposal(problems, concatenate(parts), attempts, rejected, cut)
-
-
-def _rate(found: int, attempts: int, rejected: Counter) -> str:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in rejected.most_common())
-    return f"{found} of {attempts} completions parse ({found / attempts:.1%}; missing or bad: {reasons or 'none'})"
-
-
-def _too_few(found: int, attempts: int, rejected: Counter) -> str:
-    return (
-        f"teacher: only {_rate(found, attempts, rejected)}; "
-        "lower teacher.optimiser.learning_rate or raise teacher.optimiser.kl if it wrote better before, "
-        "else raise teacher.max_new_tokens or teacher.max_attempts"
-    )
+            parts += [samples.select(kept)] if kept else []
+            bar.set_postfix_str(str(made), refresh=False)
+            bar.update(len(made.problems) - bar.n)
+    return replace(made, samples=concatenate(parts))
 
 
 def datasets(problems: Sequence[SyntheticProblem], size: int, round: int) -> list[list[SyntheticProblem]]:
@@ -105,12 +101,103 @@ def learn(
     kind: str = "rloo",
 ) -> dict[str, float]:  # fmt: skip
     """One policy-gradient step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows
-    in order.
-
-    Every completion of X_k carries A_k = R_k minus the mean of the other rewards, or what else `kind` makes of them
-    (engine/update.py's `advantages`). The KL term, where on, is against the base, the untrained teacher. Returns
-    grad_norm, kl and learning_rate.
-    """
+    in order. Every completion of X_k carries A_k = R_k minus the mean of the other rewards, or what else `kind` makes
+    of them (engine/update.py's `advantages`). The KL term, where on, is against the base, the untrained teacher.
+    Returns grad_norm, kl and learning_rate."""
     advantage = advantages(torch.tensor(rewards), kind).repeat_interleave(len(samples) // len(rewards))
     measured = update(base, learner, samples, advantage, step, temperature)
     return {name: value[0].item() for name, value in measured.items()}
+
+
+# ------------------------------------------------------------------ a completion as it is read
+
+
+def read(text: str, forgive_tags: bool = False) -> tuple[str, str] | str:
+    r"""(question, answer) of a completion, or the reason why it is dropped (SOAR B.2, the format filter).
+
+    >>> read(r"<question>1 + 1 = ?</question><answer>\boxed{2}</answer>")
+    ('1 + 1 = ?', '2')
+    >>> read("<question>1 + 1 = ?<question><answer>2</answer>"), read("<question>1?</question><answer>2</answer>")
+    ('question tags', 'box')
+    >>> read(r"<question>1 + 1 = ?<question><answer>\boxed{2}<answer>", forgive_tags=True)
+    ('1 + 1 = ?', '2')
+    """
+    question, answer = (tagged(text, tag, forgive_tags) for tag in ("question", "answer"))
+    return "question tags" if question is None else _answered(question, answer)
+
+
+def _answered(question: str, text: str | None) -> tuple[str, str] | str:
+    """The second half of the filter: a question that is one, and a box that parses, in the answer's tags or in the
+    second of two turns. A question that gives its own answer away asks nothing."""
+    if any(tag in question for tag in TAGS):
+        return "tags in the question"
+    if CONTROL.search(question):
+        return "control tokens in the question"
+    if text is None:
+        return "answer tags"
+    box = extract_boxed(text)
+    if box is None:
+        return "box"
+    if not parses(box):
+        return "answer does not parse"
+    return "answer in the question" if extract_boxed(question) == box else (question, box)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a completion is to the filter: (question, answer) or the reason to drop it, its text, its rows of samples,
+    and whether it was cut off."""
+
+    found: tuple[str, str] | str
+    text: str
+    rows: list[int]
+    cut: bool
+
+
+def write(
+    base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
+) -> tuple[Samples, list[Draft]]:
+    """The completions `indices`, read; with two turns each is the question, cut after its closing tag, and an answer to
+    it where it has its tags."""
+    prompts = [base.encode(teacher_messages())] * len(indices)
+    first = _draw(base, adapters, prompts, settings, [(*key, index) for index in indices])
+    cut = cut_off(base, first).tolist()
+    if settings.turns == 1:
+        found = enumerate(zip(decode(base, first), cut, strict=True))
+        return first, [Draft(read(text, settings.forgive_tags), text, [row], end) for row, (text, end) in found]
+    first = _cut(base, first, "</question>")
+    texts = decode(base, first)
+    asked = {row: question for row, text in enumerate(texts) if (question := tagged(text, "question"))}
+    drafts = [Draft("question tags", text, [], end) for text, end in zip(texts, cut, strict=True)]
+    if not asked:
+        return first, drafts
+    prompts = [base.encode(student_messages(question)) for question in asked.values()]
+    second = _draw(base, adapters, prompts, settings, [(*key, indices[row], "answer") for row in asked])
+    answers = zip(asked.items(), decode(base, second), cut_off(base, second).tolist(), strict=True)
+    for place, ((row, question), text, end) in enumerate(answers):
+        drafts[row] = Draft(_answered(question, text), f"{texts[row]}\n{text}", [row, len(texts) + place], end)
+    return concatenate([first, second]), drafts
+
+
+def _draw(
+    base: Base, adapters: Adapters, prompts: list[list[int]], settings: TeacherSettings, keys: list[Key]
+) -> Samples:
+    """One completion of each prompt, each from its own key."""
+    numbers = torch.stack([uniforms((settings.max_new_tokens,), *key) for key in keys])
+    slots = [0] * len(prompts)
+    return sample(base, adapters, prompts, slots, 1, numbers, Draw(settings.max_new_tokens, settings.temperature))
+
+
+def _cut(base: Base, samples: Samples, mark: str) -> Samples:
+    """The completions up to the token that completes `mark`; those without it stay whole."""
+    mask = samples.mask.clone()
+    for row, (ids, text) in enumerate(zip(samples.completion.tolist(), decode(base, samples), strict=True)):
+        if mark in text:
+            ends = range(1, int(mask[row].sum()) + 1)
+            done = bisect_left(ends, True, key=lambda end: mark in base.tokenizer.decode(ids[:end]))
+            mask[row, ends[done] :] = 0
+    width = int(mask.sum(1).max())
+    mask = mask[:, :width]
+    return replace(
+        samples, completion=samples.completion[:, :width], mask=mask, logprobs=samples.logprobs[:, :width] * mask
+    )

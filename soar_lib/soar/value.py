@@ -13,10 +13,9 @@ from soar_lib.engine.lora import Adapters, begin
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.soar import teacher
-from soar_lib.soar.reward import OuterStep, grounded
+from soar_lib.soar.rewards import OuterStep, dataset_rewards, grounded
 from soar_lib.soar.run import reward_set
 from soar_lib.soar.settings import SoarConfig
-from soar_lib.student.rewards import dataset_rewards
 
 
 def values(

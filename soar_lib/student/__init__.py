@@ -1,1 +1,1 @@
-"""A student: the inner loop, where it runs, and its rewards."""
+"""A student: the inner loop, and where it runs."""

@@ -141,6 +141,16 @@ def metrics(
     )
 
 
+def step_rows(history: Sequence[dict], owners: Sequence[dict], names: Sequence[str]) -> list[dict]:
+    """Rows of metrics.csv: for each step of `train`'s history one per student, with what `owners` says of it by slot,
+    the step and its measures by `names`."""
+    return [
+        owner | {"step": line["step"]} | {n: line[n][slot] if isinstance(line[n], list) else line[n] for n in names}
+        for line in history
+        for slot, owner in enumerate(owners)
+    ]
+
+
 def merge(rows: Sequence[dict]) -> dict:
     """One step's row of `train`'s history from those of the students' parts.
 
@@ -156,9 +166,6 @@ def merge(rows: Sequence[dict]) -> dict:
     return found
 
 
-# ------------------------------------------------------------------ by TRL
-
-
 def _train_by_trl(
     base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,
     watch: Watch | None,
@@ -167,17 +174,16 @@ def _train_by_trl(
     from soar_lib.student import trl  # transformers' trainers are slow to import
 
     trained, told = [], [[] for _ in lessons]
+
+    def tell(history: list[dict], *measured) -> None:
+        history.append(metrics(len(history), *measured))
+        if watch is not None:
+            watch(len(history) - 1, history[-1], None)
+
     for slot, (lesson, history) in enumerate(zip(lessons, told, strict=True)):
-        start, asked, tell = adapters.select([slot]), in_order(lesson, settings), partial(_note, history, watch)
-        trained.append(trl.learn(base, start, asked, lesson.key, settings, reward, tell))
+        start, asked = adapters.select([slot]), in_order(lesson, settings)
+        trained.append(trl.learn(base, start, asked, lesson.key, settings, reward, partial(tell, history)))
     return stack(trained), [merge(rows) for rows in zip(*told, strict=True)]
-
-
-def _note(history: list[dict], watch: Watch | None, *measured) -> None:
-    """One student's next step, measured as `metrics` takes it."""
-    history.append(metrics(len(history), *measured))
-    if watch is not None:
-        watch(len(history) - 1, history[-1], None)
 
 
 # ------------------------------------------------------------------ accuracy

@@ -43,13 +43,9 @@ def read(folder: str | Path) -> SvsFolder:
     """Everything of an SvS folder that is finished. Raises RunError where it is none."""
     report.read(folder)
     path = Path(folder) / "svs.csv"  # intervals take a while, and the run has computed them
-    return SvsFolder(
-        pd.read_csv(path) if path.is_file() else report.table(folder),
-        report.steps(folder),
-        report.by_kind(folder),
-        report.exact_judge(folder),
-        {arm: files.read_json(Path(folder) / arm / "config.json") for arm in report.finished(folder)},
-    )
+    numbers = pd.read_csv(path) if path.is_file() else report.table(folder)
+    settings = {arm: files.read_json(Path(folder) / arm / "config.json") for arm in report.finished(folder)}
+    return SvsFolder(numbers, report.steps(folder), report.by_kind(folder), report.exact_judge(folder), settings)
 
 
 # ------------------------------------------------------------------ variants
@@ -58,21 +54,17 @@ def read(folder: str | Path) -> SvsFolder:
 def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> Page:
     """Every variant that an arm's seed wrote: its step, how many of its solutions gave the original's answer, and what
     kind it is. A circle's area is its number of variants; `only` is a key of `ONLY`."""
-    own = of(run, arm, seed, only)
+    own = run.written[(run.written["arm"] == arm) & (run.written["seed"] == seed)]
+    own = own[own[only].astype(bool)] if only else own
     if own.empty:
         return ["Nothing was written: no arm of this folder that writes variants is finished."]
-    settings = run.settings[arm]
+    group = run.settings[arm]["group"]
     return [
         f"{len(own):,} variants ({ONLY[only]}) by {name(arm)}, seed {seed}. Paid are those with "
-        f"{' to '.join(map(str, paid(own)))} of {settings['group']} solutions that give the original's answer. Point "
+        f"{' to '.join(map(str, paid(own)))} of {group} solutions that give the original's answer. Point "
         "at a circle to read variants beside their originals; click it to list all of it below.",
-        variants_chart(own, settings["group"]),
+        variants_chart(own, group),
     ]
-
-
-def of(run: SvsFolder, arm: str, seed: int | str, only: str) -> pd.DataFrame:
-    own = run.written[(run.written["arm"] == arm) & (run.written["seed"] == seed)]
-    return own[own[only].astype(bool)] if only else own
 
 
 def paid(own: pd.DataFrame) -> list[int]:
@@ -101,17 +93,11 @@ def variants_chart(own: pd.DataFrame, group: int) -> Chart:
 
 
 def _quoted(part: pd.DataFrame, most: int = 3) -> str:
-    said = [
+    said = [f"step {part['step'].iloc[0]}, {part['kind'].iloc[0]}"] + [
         f"{row.question or '(unreadable)'}\n   from: {row.original} (answer {row.answer}); reward {row.reward:.0f}"
         for row in part.head(most).itertuples()
     ]
-    return "\n".join(
-        [
-            f"step {part['step'].iloc[0]}, {part['kind'].iloc[0]}",
-            *said,
-            *([f"and {len(part) - most} more"] if len(part) > most else []),
-        ]
-    )
+    return "\n".join([*said, *([f"and {len(part) - most} more"] if len(part) > most else [])])
 
 
 def picked(run: SvsFolder, keys: list) -> Page:
@@ -180,17 +166,14 @@ def svs_explorer(folder: str | Path) -> Explorer:
     """Explore an SvS folder: every variant beside its original, and the arms' curves. Raises RunError where the folder
     holds no SvS run."""
     run = read(folder)
-    return widgets.tabs({"variants": _variants(run), "curves": _curves(run)})
-
-
-def _variants(run: SvsFolder) -> Explorer:
-    arms = [(name(arm), arm) for arm in dict.fromkeys(run.written["arm"])] or ["none"]
     controls = {
-        "arm": choice("arm", arms),
+        "arm": choice("arm", [(name(arm), arm) for arm in dict.fromkeys(run.written["arm"])] or ["none"]),
         "seed": choice("seed", sorted(set(run.written["seed"].tolist())) or ["none"]),
         "only": choice("show", [(text, key) for key, text in ONLY.items()]),
     }
-    return widgets.explorer(controls, partial(variants_page, run), detail=lambda keys, **chosen: picked(run, keys))
+    page = partial(variants_page, run)
+    variants = widgets.explorer(controls, page, detail=lambda keys, **chosen: picked(run, keys))
+    return widgets.tabs({"variants": variants, "curves": _curves(run)})
 
 
 def _curves(run: SvsFolder) -> Explorer:

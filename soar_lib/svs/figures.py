@@ -95,9 +95,8 @@ def beside_paper(data: pd.DataFrame) -> Chart:
     panels = []
     for k in sorted({1, int(largest)}):
         own = data[data["metric"] == f"hard pass@{k}"].set_index("arm").reindex(arms).rename_axis("arm").reset_index()
-        panels.append(
-            Panel(estimates(own), f"pass@{k} on the hard set (%)", "arm", xlim=(0, None), rows=list(map(name, arms)))
-        )
+        label = f"pass@{k} on the hard set (%)"
+        panels.append(Panel(estimates(own), label, "arm", xlim=(0, None), rows=list(map(name, arms))))
     size = (4.8 * len(panels) + 0.4, 1.4 + 0.34 * len(arms))
     return Chart(panels, len(panels), size, shared="y", legend="top", note="ours: mean and 95 % interval")
 

@@ -126,10 +126,8 @@ def by_kind(folder: str | Path) -> pd.DataFrame:
     frame, judge = written(folder), exact_judge(folder)
 
     def kind(row: tuple) -> str:
-        if not row.question:
-            return UNREADABLE
-        if judge is None:
-            return UNJUDGED
+        if not row.question or judge is None:
+            return UNJUDGED if row.question else UNREADABLE
         if not judge(row.question, row.answer).correct:
             return INVALID
         return NEAR if row.duplicate else NEW

@@ -22,8 +22,7 @@ import pandas as pd
 import torch
 
 from soar_lib import files, runs
-from soar_lib.engine.base import Base
-from soar_lib.engine.base import load_for as load_base
+from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.lora import begin, save_peft
 from soar_lib.engine.update import Learner, make_learner, optimizer_tensors
 from soar_lib.hooks import Commit, Hooks, run_stages
@@ -55,7 +54,7 @@ def run(
     sets = problem_sets(config, folder)
     rephrase = rephraser(config.rephrasings, sets[TRAIN]) if "rephrasings" in config.arms else None
     check_memory(sized(config, sets), loaded=base is not None)
-    base = base or load_base(config)
+    base = base or load_for(config)
     runs.open_arms(folder, config, SVS_ARMS)
     files.write_problems(folder, sets)
     for name in (name for name in SVS_ARMS if name in config.arms):

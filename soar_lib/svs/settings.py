@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, learning, presets_of, sampling
+from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase
 from soar_lib.settings.values import change, require, require_at_least_zero, require_one_of, require_positive
 
 # What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.
@@ -56,7 +56,7 @@ def _optimiser() -> OptimiserSettings:
 
 
 @dataclass(frozen=True)
-class SvsConfig(BaseSettings):
+class SvsConfig(BaseSettings, command="svs"):
     """SvS (Algorithm 1) and its controls, each on every seed. The paper's letter for a field opens its comment."""
 
     model: str = "Qwen/Qwen2.5-3B-Instruct"  # section 5.1
@@ -96,8 +96,6 @@ class SvsConfig(BaseSettings):
     alpha: float = 64.0
     guards: GuardSettings = field(default_factory=GuardSettings)
     optimiser: OptimiserSettings = field(default_factory=_optimiser)
-
-    presets = presets_of("svs")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -175,13 +173,13 @@ class SvsConfig(BaseSettings):
         ranks, tokens = 4 * self.seeds * self.rank, self.max_new_tokens
         rows = self.seeds * round(self.batch * (self.group + self.beyond()[0]))
         found = [
-            sampling("sampling", ranks, rows, self.group, tokens, self.rows),
-            learning("learning", ranks, rows, self.group, tokens, self.optimiser, ""),
+            Phase.sampling("sampling", ranks, rows, self.group, tokens, self.rows),
+            Phase.learning("learning", ranks, rows, self.group, tokens, self.optimiser, ""),
         ]
         found = [replace(phase, prompt=phase.prompt + tokens) for phase in found]
         for size, samples in ((self.test_size, self.samples), (self.hard_size, self.hard_samples)):
             drawn = min(max(1, size) * samples * self.seeds, max(MEASURED_TOGETHER, samples * self.seeds))
-            found.append(sampling("measuring", ranks, drawn, samples, tokens, self.rows))
+            found.append(Phase.sampling("measuring", ranks, drawn, samples, tokens, self.rows))
         return found
 
 

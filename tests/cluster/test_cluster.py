@@ -29,10 +29,9 @@ from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
 from soar_lib.soar.evaluate_settings import EvaluateConfig
-from soar_lib.soar.reward import Measured, OuterStep, grounded
+from soar_lib.soar.rewards import Measured, OuterStep, grounded, student_rewards
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
-from soar_lib.student.rewards import student_rewards
 from soar_lib.student.train import Lesson
 
 ray = pytest.importorskip("ray", reason='needs Ray: pip install "soar-lib[ray]"')

@@ -255,7 +255,7 @@ def test_settings_of_the_base_reach_the_filter_run_and_the_loader(tmp_path, monk
     filtered, loaded = [], []
     monkeypatch.setattr(cli, "_filtered", lambda config, out, resume: filtered.append(config))
     monkeypatch.setattr(ladder, "problems", lambda config, folder: (words.problems(2, "p"), words.problems(2, "q")))
-    monkeypatch.setattr(ladder, "load_base", lambda config: loaded.append(config) or exit(7))
+    monkeypatch.setattr(ladder, "load_for", lambda config: loaded.append(config) or exit(7))
     with pytest.raises(SystemExit, match="7"):
         cli.main(["ladder", "--preset", "smoke", "--out", str(tmp_path / "run"), "--set", "four_bit=true"])
     for told in (*filtered, *loaded):

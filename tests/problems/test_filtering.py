@@ -183,7 +183,7 @@ def test_a_finished_run_is_only_read(tmp_path, monkeypatch, model, pool_file):
     config = FilterConfig(model=str(model), problems=str(pool_file), k=K, max_new_tokens=3)
     result = run(config, tmp_path / "run", progress=False)
     (tmp_path / "run" / "samples.jsonl").unlink()  # published runs have none
-    monkeypatch.setattr(filtering, "load_base", lambda name: pytest.fail("a finished run needs no model"))
+    monkeypatch.setattr(filtering, "load_for", lambda name: pytest.fail("a finished run needs no model"))
     assert run(config, tmp_path / "run", resume=True, progress=False) == result
     with pytest.raises(RunError, match="seed: 0 -> 1"):
         run(replace(config, seed=1), tmp_path / "run", resume=True, progress=False)

@@ -18,7 +18,7 @@ from soar_lib.ladder.settings import LadderConfig
 from soar_lib.records import Draw
 from soar_lib.settings import memory
 from soar_lib.settings.memory import Machine, predict, shape, shape_of
-from soar_lib.settings.student import FilterConfig, OptimiserSettings, Phase, learning, preset
+from soar_lib.settings.student import FilterConfig, OptimiserSettings, Phase, preset
 from soar_lib.settings.values import ConfigError, change
 from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.settings import SoarConfig
@@ -178,7 +178,7 @@ def test_each_setting_moves_the_part_it_should():
 def test_a_backward_pass_holds_what_its_settings_say():
     def learned(limit: int, checkpointing: bool) -> dict[str, int]:
         optimiser = OptimiserSettings(max_tokens=limit, gradient_checkpointing=checkpointing)
-        return memory.learning_bytes(shape(LLAMA), 2, learning("", 0, 64, 16, 1024, optimiser, "student."))
+        return memory.learning_bytes(shape(LLAMA), 2, Phase.learning("", 0, 64, 16, 1024, optimiser, "student."))
 
     plain, half, again = learned(4096, False), learned(2048, False), learned(4096, True)
     assert plain["activations"] == pytest.approx(2 * half["activations"], rel=0.1)

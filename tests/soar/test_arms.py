@@ -21,7 +21,7 @@ from soar_lib.records import Draw
 from soar_lib.settings.values import ConfigError, chosen, described, from_values
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
-from soar_lib.soar.reward import Measured, OuterStep
+from soar_lib.soar.rewards import Measured, OuterStep
 from soar_lib.soar.settings import STUDENT_REWARDS, TEACHER_REWARDS, SoarConfig
 from soar_lib.verifier.verify import check
 

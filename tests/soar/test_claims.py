@@ -205,5 +205,5 @@ def test_claims_import_no_method():
     code = "import sys, soar_lib.soar.claims; print(*sys.modules)"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120)
-    methods = {f"soar_lib.{name}" for name in ("soar.run", "soar.teacher", "student", "soar.study", "soar.reward")}
+    methods = {f"soar_lib.{name}" for name in ("soar.run", "soar.teacher", "student", "soar.study", "soar.rewards")}
     assert "soar_lib.measure.passk" in done.stdout.split() and methods.isdisjoint(done.stdout.split())

@@ -15,9 +15,9 @@ from soar_lib.engine import lora
 from soar_lib.engine.base import load
 from soar_lib.hooks import Hooks
 from soar_lib.settings.values import ConfigError
+from soar_lib.soar import rewards
 from soar_lib.soar import run as soar
-from soar_lib.soar.reward import Measured, OuterStep, grounded
-from soar_lib.student import rewards
+from soar_lib.soar.rewards import Measured, OuterStep, grounded
 
 
 def generous(step: OuterStep) -> Measured:

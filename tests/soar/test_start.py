@@ -36,7 +36,7 @@ def adapter(tiny_world, tmp_path_factory):
 
 def always(step):
     """The grounded reward, an accuracy of one higher, so that a student is promoted."""
-    from soar_lib.soar.reward import grounded
+    from soar_lib.soar.rewards import grounded
 
     found = grounded(step)
     return replace(found, gains=tuple(tuple(gain + 1 for gain in row) for row in found.gains))

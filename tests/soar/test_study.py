@@ -165,7 +165,7 @@ def test_a_finished_study_needs_neither_model_nor_adapters_and_is_not_touched(ho
         path.unlink()
     before = contents(tmp_path)
     monkeypatch.chdir(tmp_path)
-    for place in ("engine.base.load", "soar.evaluate.load_base", "problems.filtering.load_base"):
+    for place in ("engine.base.load", "soar.evaluate.load_for", "problems.filtering.load_for"):
         monkeypatch.setattr(f"soar_lib.{place}", lambda name: pytest.fail("nothing is left to do"))
     found = play(home)
     changed = [name for name, value in contents(tmp_path).items() if value != before.get(name)]

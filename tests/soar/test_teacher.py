@@ -12,7 +12,7 @@ from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import decode
 from soar_lib.engine.update import completion_logprobs, make_learner
-from soar_lib.soar import teacher, turns
+from soar_lib.soar import teacher
 from soar_lib.soar.settings import SoarConfig
 
 KEY = (0, "teacher", 1)
@@ -56,14 +56,14 @@ def proposal(base, adapters, tiny_world):
     ],
 )
 def test_the_format_filter(text, found):
-    assert turns.read(text) == found
+    assert teacher.read(text) == found
 
 
 def test_a_second_opening_tag_closes_the_first_only_where_the_setting_says_so(base, adapters, tiny_world):
     text = r"<question>A?<question> <answer>\boxed{1}<answer>"
-    assert turns.read(text) == "question tags"
-    assert turns.read(text, forgive_tags=True) == ("A?", "1")
-    assert turns.read(text.replace("<answer>", "</answer>"), forgive_tags=True) == "answer tags"
+    assert teacher.read(text) == "question tags"
+    assert teacher.read(text, forgive_tags=True) == ("A?", "1")
+    assert teacher.read(text.replace("<answer>", "</answer>"), forgive_tags=True) == "answer tags"
     paper, forgiving = (replace(settings(tiny_world).teacher, forgive_tags=value) for value in (False, True))
     strict, mild = (teacher.propose(base, adapters, 12, values, KEY) for values in (paper, forgiving))
     assert mild.attempts <= strict.attempts and SoarConfig().teacher.forgive_tags is False
@@ -80,7 +80,7 @@ def test_what_was_cut_off_is_counted(base, adapters, tiny_world):
 def test_problems_and_tokens_belong_together(base, proposal):
     assert len(proposal.problems) == len(proposal.samples) == 12
     assert decode(base, proposal.samples) == [problem.text for problem in proposal.problems]
-    assert [turns.read(problem.text) for problem in proposal.problems] == [
+    assert [teacher.read(problem.text) for problem in proposal.problems] == [
         (problem.question, problem.answer) for problem in proposal.problems
     ]
     assert proposal.attempts == 12 + sum(proposal.rejected.values())

@@ -188,14 +188,14 @@ def test_finished_arms_are_left_alone_and_others_may_join(finished, tmp_path):
 
 
 def test_other_settings_are_refused_before_a_model_is_loaded(finished, monkeypatch):
-    monkeypatch.setattr(svs_run, "load_base", lambda config: pytest.fail("a model is loaded"))
+    monkeypatch.setattr(svs_run, "load_for", lambda config: pytest.fail("a model is loaded"))
     with pytest.raises(RunError, match="began with other settings .batch: 2 -> 3"):
         svs_run.run(settings(*ARMS, batch=3), finished, resume=True, hooks=QUIET)
 
 
 def test_the_base_is_loaded_as_the_settings_say(tmp_path, monkeypatch):
     loaded = []
-    monkeypatch.setattr(svs_run, "load_base", lambda config: loaded.append(config) or exit(7))
+    monkeypatch.setattr(svs_run, "load_for", lambda config: loaded.append(config) or exit(7))
     with pytest.raises(SystemExit, match="7"):
         play("base", tmp_path / "run", four_bit=True, backend="unsloth")
     assert [(config.model, config.backend, config.four_bit) for config in loaded] == [("nano", "unsloth", True)]

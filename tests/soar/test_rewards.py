@@ -2,7 +2,7 @@
 
 import pytest
 
-from soar_lib.student import rewards
+from soar_lib.soar import rewards
 
 
 @pytest.mark.parametrize(

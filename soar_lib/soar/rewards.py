@@ -1,0 +1,198 @@
+r"""The rewards of SOAR and the promotion rule (sections 3.2, 3.3, 4.3 and B.3, Algorithm 1).
+
+Student: 120 / 20 / 10 / 0 for a verified box, a box that contains the gold answer, any other box, no box. Teacher: the
+gain in accuracy of a student trained on its data set (`grounded`), or, in the Intrinsic-T baseline, how rarely the
+untrained student solves its questions (`intrinsic`); a reward of your own, from an `OuterStep` to a `Measured`, goes to
+`run(..., teacher_reward=)`. The leave-one-out advantages of all are `soar_lib.engine.update.advantages`.
+
+Where the paper is silent: "the gold answer occurs in the answer text" is read as "in the content of the last box"; the
+moving average covers `window` rounds (the text; Algorithm 1 writes t-m..t, one more), is not cleared by a promotion,
+and there is no promotion before the window is full, because one lucky round is what it is there to stop; sampled
+accuracy gives every student of a round the same random numbers; the intrinsic reward compares with the teacher's own
+answer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+
+from soar_lib.engine.base import Base
+from soar_lib.engine.lora import Adapters, stack
+from soar_lib.records import Problem, SyntheticProblem
+from soar_lib.soar.settings import SoarConfig
+from soar_lib.student import train as student
+from soar_lib.student.train import HERE, InnerLoop, Lesson, StudentReward, Watch
+from soar_lib.verifier.verify import check_many, extract_boxed
+
+STUDENT_ROW = ("reward", "top_reward", "length", "cut", "signal", "grad_norm", "kl", "learning_rate")  # of metrics.csv
+VERIFIED, CONTAINED, BOXED, NO_BOX = 120.0, 20.0, 10.0, 0.0
+
+
+def student_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:
+    r"""The student's reward for each response against its gold answer (SOAR B.3).
+
+    >>> student_rewards(["7"] * 4, [r"\boxed{7}", r"\boxed{7 or 8}", r"\boxed{9}", "seven"])
+    [120.0, 20.0, 10.0, 0.0]
+    """
+    verdicts = check_many(list(zip(golds, responses, strict=True)))
+    return [_reward(*row) for row in zip(golds, responses, verdicts, strict=True)]
+
+
+def _reward(gold: str, response: str, verdict: str) -> float:
+    box = extract_boxed(response)
+    if box is None:
+        return NO_BOX
+    if verdict == "right":
+        return VERIFIED
+    return CONTAINED if gold and gold in box else BOXED
+
+
+def right_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:
+    r"""1 for each response that is right, else 0: the plain reward of RL with verifiable rewards.
+
+    >>> right_rewards(["7", "8"], [r"\boxed{7}", r"\boxed{7}"])
+    [1.0, 0.0]
+    """
+    return [float(verdict == "right") for verdict in check_many(list(zip(golds, responses, strict=True)))]
+
+
+def grounded_gains(accuracies: Sequence[Sequence[float]], baseline: float) -> tuple[tuple[float, ...], ...]:
+    """R_kj: accuracy on Q_R of repeat j on data set k (g rows of r), less the baseline student's (Algorithm 1).
+
+    >>> grounded_gains([[0.25, 0.5], [0.0, 0.25]], 0.25)
+    ((0.0, 0.25), (-0.25, 0.0))
+    """
+    return tuple(tuple(value - baseline for value in row) for row in accuracies)
+
+
+def intrinsic_reward(success: float) -> float:
+    """r_i of a question that the student answers as the teacher does with this frequency (section 4.3, B.4): the
+    rarer the better, but nothing for a question never solved.
+
+    >>> intrinsic_reward(0.25), intrinsic_reward(1.0), intrinsic_reward(0.0)
+    (0.75, 0.0, 0.0)
+    """
+    return 1 - success if success > 0 else 0.0
+
+
+def dataset_rewards(gains: Sequence[Sequence[float]]) -> list[float]:
+    """R_k, the mean of the r repeats, for each of the g data sets.
+
+    >>> dataset_rewards([[0.0, 0.5], [-0.25, 0.25]])
+    [0.25, 0.0]
+    """
+    return [fmean(row) for row in gains]
+
+
+def moving_average(history: Sequence[float], window: int) -> float:
+    """The mean of the last `window` round means, or of all there are while there are fewer.
+
+    >>> moving_average([1.0, 0.0, 0.5, 1.0], 3)
+    0.5
+    """
+    return fmean(history[-window:])
+
+
+def promote(history: Sequence[float], window: int, threshold: float) -> bool:
+    """Whether the baseline student is replaced: the window is full and its average exceeds tau.
+
+    >>> promote([0.5, 0.5], 3, 0.01), promote([0.0, 0.02, 0.02], 3, 0.01), promote([0.0, 0.0, 0.0], 3, 0.0)
+    (False, True, False)
+    """
+    return len(history) >= window and moving_average(history, window) > threshold
+
+
+def median_repeat(repeats: Sequence[float]) -> int:
+    """The index of the median of one data set's repeats: the student that is promoted.
+
+    An even number of repeats (the paper's r is 4) has no middle; we take the lower of the two, the modest student.
+
+    >>> median_repeat([0.25, 0.0, 0.5]), median_repeat([0.5, 0.0, 0.75, 0.25])
+    (0, 3)
+    """
+    order = sorted(range(len(repeats)), key=lambda j: repeats[j])
+    return order[(len(repeats) - 1) // 2]
+
+
+def choose(gains: Sequence[Sequence[float]]) -> tuple[int, int]:
+    """(k*, j*): the data set with the highest mean, the first of equals, and its median repeat (Algorithm 1).
+
+    >>> choose([[0.0, 0.25], [0.5, 0.25, 0.75]])
+    (1, 0)
+    """
+    means = dataset_rewards(gains)
+    best = means.index(max(means))
+    return best, median_repeat(gains[best])
+
+
+# ------------------------------------------------------------------ what data sets are worth, measured on students
+
+
+@dataclass(frozen=True)
+class OuterStep:
+    """What a round of Algorithm 1 hands to the teacher's reward: g data sets to be measured on students, which start
+    from `baselines[-1]` (`baselines[0]` is untrained), and Q_R, the hard problems drawn for this round."""
+
+    base: Base
+    config: SoarConfig
+    number: int  # of the round, from 1: part of every random key
+    baselines: list[Adapters]
+    datasets: list[list[SyntheticProblem]]  # X_1..X_g
+    reward_set: list[Problem]  # Q_R
+    student_reward: StudentReward = student_rewards
+    inner_loop: InnerLoop = HERE  # where students are trained
+    watch: Watch | None = None  # called after each inner step
+
+
+@dataclass
+class Measured:
+    """What a teacher reward says of a round's data sets: R_kj (g rows of r, or of one where nothing is repeated), the
+    baseline student's accuracy on the reward set, the trained students (slot k*r + j; None where none was trained, and
+    then none can be promoted) and rows for metrics.csv."""
+
+    gains: tuple[tuple[float, ...], ...]
+    baseline_accuracy: float
+    students: Adapters | None = None
+    metrics: list[dict] = field(default_factory=list)
+
+
+TeacherReward = Callable[[OuterStep], Measured]
+
+
+def grounded(step: OuterStep) -> Measured:
+    """The grounded reward (Algorithm 1): train r copies of the baseline on each data set, all as one population, and
+    measure what each gained on the reward set (greedily, or by `config.reward_samples` samples per problem)."""
+    config, baseline, repeats = step.config, step.baselines[-1], step.config.repeats
+    places = [(k, j) for k in range(len(step.datasets)) for j in range(repeats)]
+    settings = replace(config.student, steps=config.inner_steps(len(step.baselines) - 1))
+    lessons = [Lesson(as_problems(step.datasets[k]), (config.seed, "student", step.number, k, j)) for k, j in places]
+    trained, history = step.inner_loop.train(
+        step.base, baseline.select([0] * len(places)), lessons, settings, step.student_reward, config.rows, step.watch
+    )
+    everyone, keys = stack([baseline, trained]), [(config.seed, "reward", step.number)] * (len(places) + 1)
+    draw = settings.draw(config.rows)
+    measured = step.inner_loop.accuracy(step.base, everyone, step.reward_set, draw, config.reward_samples, keys)
+    before, *after = measured.double().mean(1).tolist()
+    rows = [after[k * repeats : (k + 1) * repeats] for k in range(len(step.datasets))]
+    owners = [{"round": step.number, "policy": "student", "dataset": k, "repeat": j} for k, j in places]
+    metrics = student.step_rows(history, owners, STUDENT_ROW)
+    return Measured(grounded_gains(rows, before), before, trained, metrics)
+
+
+def intrinsic(step: OuterStep) -> Measured:
+    """The intrinsic reward (section 4.3, B.4): how rarely the baseline student, which nothing trains, gives the
+    teacher's own answer in `config.intrinsic_samples` samples per question; R_k is the mean over the data set. The
+    reward set is not used but for the record."""
+    config, baseline, draw = step.config, step.baselines[-1], step.config.student.draw(step.config.rows)
+    written = [problem for problems in step.datasets for problem in as_problems(problems)]
+    keys = [(config.seed, "intrinsic", step.number)]
+    success = student.accuracy(step.base, baseline, written, draw, config.intrinsic_samples, keys)[0]
+    known = student.accuracy(step.base, baseline, step.reward_set, draw)
+    each = map(intrinsic_reward, success.double().tolist())
+    gains = tuple((fmean([next(each) for _ in problems]),) for problems in step.datasets)
+    return Measured(gains, known.double().mean().item())
+
+
+def as_problems(written: list[SyntheticProblem]) -> list[Problem]:
+    """The teacher's problems as students take them."""
+    return [Problem(problem.id, problem.question, problem.answer, source="teacher") for problem in written]
