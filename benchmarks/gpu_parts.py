@@ -44,13 +44,7 @@ REFERENCE = ROOT / "runs" / "reference" / "study" / "grounded"
 LLAMA, NAME = "llama-3.2-3b", "meta-llama/Llama-3.2-3B-Instruct"
 _TINY = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
 MODELS = {
-    LLAMA: KNOWN[NAME] | {
-        "max_position_embeddings": 131_072, "rms_norm_eps": 1e-5,
-        "rope_parameters": {
-            "rope_type": "llama3", "rope_theta": 500_000.0, "factor": 32.0, "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0, "original_max_position_embeddings": 8192,
-        },
-    },
+    LLAMA: json.loads((KNOWN[NAME] / "config.json").read_text()),
     "tiny-llama": {"model_type": "llama", "vocab_size": 256, **_TINY},
     "tiny-qwen": {"model_type": "qwen2", "vocab_size": 256, **_TINY},
 }  # fmt: skip
