@@ -30,8 +30,8 @@ from tqdm.auto import tqdm
 
 from soar_lib.verifier import integrals
 from soar_lib.verifier.formulas import Formula, Unreadable
-from soar_lib.verifier.integral_worker import Singular, value
 from soar_lib.verifier.integrals import read
+from soar_lib.verifier.worker import Singular, value
 
 TABLE = Path(__file__).parents[1] / "figures" / "data" / "integrals_verifier.csv"
 SIZES = {"simple_integration": 400, "intermediate_integration": 300, "composition": 400}

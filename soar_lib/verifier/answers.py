@@ -2,12 +2,10 @@ r"""The one reader of answers: what a cleaned text says.
 
 That is a value (see `formulas`), list, set, tuple or interval, equation, ratio, number in a base, or text. Reading
 never fails: what this module does not understand is of kind "unclear" (computer algebra may), and what nobody can read
-is "malformed".
-
-Formulas are compared without computer algebra, as their values at one fixed pseudo-random point modulo a prime. Two
-rational expressions are equal exactly when these residues are; a chance coincidence has probability degree / 2^255.
-Numbers as large as 2^2009 stay exact and cheap. The prime is 1 modulo 4, so i is a square root of -1; pi and e are
-letters like any other. Roots and functions have no residue.
+is "malformed". Formulas are compared without computer algebra, as their values at one fixed pseudo-random point modulo
+a prime. Two rational expressions are equal exactly when these residues are; a chance coincidence has probability
+degree / 2^255. Numbers as large as 2^2009 stay exact and cheap. The prime is 1 modulo 4, so i is a square root of -1;
+pi and e are letters like any other. Roots and functions have no residue.
 """
 
 import functools
@@ -192,32 +190,24 @@ def residue(formula: Formula, modulus: int = PRIME, at: dict[str, int] | None = 
     """
     head = formula.head
     if head == "number":
-        return formula.number.numerator * _inverse(formula.number.denominator, modulus) % modulus
+        top, bottom = formula.number.as_integer_ratio()
+        if bottom % PRIME == 0:
+            raise Unreadable("a multiple of the prime")
+        return (top if bottom == 1 else top * pow(bottom, -1, modulus)) % modulus
     if head in ("letter", "pi"):
         return (at or {}).get(formula.name) or point(formula.name or "pi")
     if head in ("^", "exp"):
-        return _power(*([Formula("letter", name="e"), *formula.parts][-2:]), modulus, at)
+        base, exponent = [Formula("letter", name="e"), *formula.parts][-2:]
+        n, value = exponent.number, residue(base, modulus, at)
+        if exponent.head != "number" or n.denominator != 1 or abs(n) > MAX_EXPONENT:
+            raise Unreadable("an exponent that is no small integer")
+        if n < 0 and value % PRIME == 0:
+            raise Malformed("division by zero")
+        return pow(value, int(n), modulus)
     if head not in ("+", "*"):
         raise Unreadable(f"{head} has no residue")
     parts = [residue(part, modulus, at) for part in formula.parts]
     return sum(parts) % modulus if head == "+" else functools.reduce(lambda a, b: a * b % modulus, parts)
-
-
-def _power(base: Formula, exponent: Formula, modulus: int, at: dict[str, int] | None) -> int:
-    n = exponent.number
-    if exponent.head != "number" or n.denominator != 1 or abs(n) > MAX_EXPONENT:
-        raise Unreadable("an exponent that is no small integer")
-    value = residue(base, modulus, at)
-    if n < 0 and value % PRIME == 0:
-        raise Malformed("division by zero")
-    return pow(value, int(n), modulus)
-
-
-@functools.lru_cache(maxsize=10_000)
-def _inverse(denominator: int, modulus: int) -> int:
-    if denominator % PRIME == 0:
-        raise Unreadable("a multiple of the prime")
-    return pow(denominator, -1, modulus)
 
 
 @functools.cache

@@ -63,7 +63,6 @@ def symbols(formula: Formula) -> frozenset[str]:
 
 
 def letters(formula: Formula) -> frozenset[str]:
-    """The names of all letters in a formula, pi and e not among them."""
     return symbols(formula) - {"pi", "exp"}
 
 
@@ -138,14 +137,10 @@ class Cursor:
         self.at += 1
         return self.tokens[self.at - 1][1]
 
-    def after_number(self) -> bool:
-        return self.at > 0 and self.tokens[self.at - 1][0] == "number"
-
     def opens(self) -> bool:
         """Whether a factor may begin here."""
-        return (
-            self.kind in ("number", "letter", "word") or self.text in CLOSING and not (self.text == "|" and self.bars)
-        )
+        bracket = self.text in CLOSING and not (self.text == "|" and self.bars)
+        return self.kind in ("number", "letter", "word") or bracket
 
 
 def read(text: str, loose: bool = False) -> Formula:
@@ -205,8 +200,7 @@ def _formula(cursor: Cursor, level: int = 0) -> Formula:
             continue
         sign = cursor.take()
         right = _formula(cursor, SIGNED if sign == "^" else BINDING[sign]) if sign != "!" else None
-        divided = sign == "/"
-        left = SIGNS[sign](left, right)
+        divided, left = sign == "/", SIGNS[sign](left, right)
     cursor.depth -= 1
     return left
 
@@ -223,7 +217,7 @@ SIGNS = {
 
 def _beside(cursor: Cursor, left: Formula, divided: bool) -> Formula:
     r"""`left` times the factor beside it, or a mixed number: `3\frac{5}{6}` is 23/6."""
-    start, number = cursor.at, cursor.after_number()
+    start, number = cursor.at, cursor.at > 0 and cursor.tokens[cursor.at - 1][0] == "number"
     if number and cursor.kind == "number":
         raise Malformed("two numbers side by side")
     if divided or cursor.kind == "number" and not cursor.loose:
@@ -243,10 +237,8 @@ def _atom(cursor: Cursor) -> Formula:
         return combine("*", (MINUS if text == "-" else ONE, _formula(cursor, SIGNED)))
     if text in CLOSING:
         return _enclosed(cursor)
-    if kind == "letter":
-        return _letter(cursor)
-    if kind == "word":
-        return _word(cursor)
+    if kind in ("letter", "word"):
+        return (_letter if kind == "letter" else _word)(cursor)
     if kind == "number" and cursor.tokens[cursor.at + 1][1] != "_":
         digits = cursor.take().rstrip(".").replace(",", "")
         return constant(int(digits) if digits.isdecimal() else Fraction(digits))

@@ -2,14 +2,10 @@ r"""Whether an answer is an antiderivative of an integrand (LADDER section 3.1.3
 
 Integrand and answer are read by a whitelist (`formulas`). Two rational expressions with exact coefficients are compared
 in this process, by the derivative's residue (`answers`); everything else goes to a process that can be killed
-(`integral_worker`). The verdicts are those of `verify`:
-
-- right, wrong; an answer that cannot be compared at 20 points of its domain is not shown right, hence wrong;
-- unparsed: integrand or answer is outside the whitelist, an unevaluated Integral for instance;
-- timeout: out of time or memory.
-
-The constant of integration may be left out or be a letter C, c, K or k, as in `C_1`, anywhere in the answer: log(C*x)
-is right for 1/x, C*x is not.
+(`worker`). The verdicts are those of `verify`. An answer that cannot be compared at 20 points of its domain is not
+shown right, hence wrong; unparsed is what is outside the whitelist, an unevaluated Integral for instance. The constant
+of integration may be left out or be a letter C, c, K or k, as in `C_1`, anywhere in the answer: log(C*x) is right for
+1/x, C*x is not.
 """
 
 import functools
@@ -37,15 +33,6 @@ class Judgement:
     reason: str = ""
 
 
-def check(integrand: str, answer: str, deadline: float = DEADLINE) -> str:
-    """The verdict on an answer, the content of a box.
-
-    >>> check("3*x**2", "x**3 + C"), check("3*x**2", "x**2"), check("3*x**2", "Integral(3*x**2, x)")
-    ('right', 'wrong', 'unparsed')
-    """
-    return judge(integrand, answer, deadline).verdict
-
-
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
     """Verdicts on (integrand, answer) pairs in their order; each distinct pair is decided once."""
     asked = functools.partial(by_points, deadline=deadline)
@@ -54,7 +41,11 @@ def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadlin
 
 
 def judge(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
-    """The verdict and how it came about."""
+    """The verdict on an answer, the content of a box, and how it came about.
+
+    >>> [judge("3*x**2", answer).verdict for answer in ("x**3 + C", "x**2", "Integral(3*x**2, x)")]
+    ['right', 'wrong', 'unparsed']
+    """
     return exactly(integrand, answer) or by_points(integrand, answer, deadline)
 
 

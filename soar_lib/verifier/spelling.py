@@ -25,6 +25,7 @@ WORD = r"(?![a-zA-Z])"
 ENVIRONMENT_WITH_ROWS = re.compile(r"\\begin|&")
 BASES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 INNER = r"(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})*"  # braces in braces, four deep
+TOP = re.compile(r"\\frac(?![a-zA-Z])\s*(?:(\\[a-zA-Z]+|[^\s{}])|(?=\{))")
 BOTTOM = re.compile(rf"(\\frac\{{{INNER}\}})(?:\s*(\\[a-zA-Z]+|[^\s{{}}])|\s+(?=\{{))")
 IN_BASE = rf"({'|'.join(BASES)}|\d{{1,2}})"
 
@@ -136,14 +137,10 @@ def _spaced(text: str) -> str:
 
 def _braced_fractions(text: str) -> str:
     r"""`\frac12`, `\frac ab`, `\frac1{72}` and `\frac {1}{3}` with both arguments in braces, as TeX reads them."""
-    text = re.sub(r"\\frac(?![a-zA-Z])\s*(?:(\\[a-zA-Z]+|[^\s{}])|(?=\{))", lambda m: f"\\frac{_brace(m[1])}", text)
-    while (braced := BOTTOM.sub(lambda m: m[1] + _brace(m[2]), text)) != text:
+    text = TOP.sub(lambda m: f"\\frac{{{m[1]}}}" if m[1] else "\\frac", text)
+    while (braced := BOTTOM.sub(lambda m: f"{m[1]}{{{m[2]}}}" if m[2] else m[1], text)) != text:
         text = braced
     return text
-
-
-def _brace(argument: str | None) -> str:
-    return f"{{{argument}}}" if argument else ""
 
 
 # ------------------------------------------------------------------ brackets

@@ -2,19 +2,13 @@ r"""One function decides equality for rewards, filtering and evaluation alike (d
 
 `check` takes the answer out of the last balanced \boxed{} (`spelling`), reads it (`answers`), compares it where that is
 cheap (`same`), and only then asks Math-Verify in a process that can be killed (`workers`). Model text is never
-evaluated. The verdicts:
-
-- right, wrong;
-- unparsed: the response has no balanced box, or an empty one;
-- timeout: Math-Verify ran out of time or memory. No reward either, but counted apart.
+evaluated. The verdicts: right; wrong; unparsed (no balanced box in the response, or an empty one); timeout (Math-Verify
+ran out of time or memory: no reward either, but counted apart).
 
 What `same` decides must be sound: False is given only where both sides were understood, or where one side cannot be
-read by anybody. POLICY is a careful human grader's; beside it:
-
-- a decimal stands for a value that it is not equal to only with ten significant digits or more;
-- `1000,99` is `1000.99`; `1e3` and `4.2e-5` are powers of ten, unless both answers hold an e.
-
-Importing this module imports neither sympy nor Math-Verify; this process never does.
+read by anybody. POLICY is a careful human grader's; beside it a decimal stands for a value that it is not equal to only
+with ten significant digits or more, `1000,99` is `1000.99`, and `1e3` and `4.2e-5` are powers of ten, unless both
+answers hold an e. Importing this module imports neither sympy nor Math-Verify; this process never does.
 """
 
 import functools
@@ -116,9 +110,8 @@ def decide(gold: str, answer: str) -> bool | None:
     if max(len(gold), len(answer)) > MAX_CHARACTERS:
         return gold == answer
     left, right = cleaned(gold, answer)
-    if _unspaced(left) == _unspaced(right) or _decimal_comma(left, right):
-        return True
-    return same(read(left), read(right))
+    bare = [re.sub(r"(?<!\d) | (?!\d)", "", text) for text in (left, right)]
+    return True if bare[0] == bare[1] or _decimal_comma(left, right) else same(read(left), read(right))
 
 
 def cleaned(gold: str, answer: str) -> tuple[str, str]:
@@ -127,10 +120,6 @@ def cleaned(gold: str, answer: str) -> tuple[str, str]:
     if LETTER_E.search(left) and LETTER_E.search(right):
         return left, right
     return tuple(POWER_OF_TEN.sub(r"\1*10^{\2}", text) if "e" in text.lower() else text for text in (left, right))
-
-
-def _unspaced(text: str) -> str:
-    return re.sub(r"(?<!\d) | (?!\d)", "", text)
 
 
 def _decimal_comma(a: str, b: str) -> bool:
@@ -198,16 +187,13 @@ def _members(gold: Form, answer: Form) -> bool | None:
         if not any(DECIMAL.fullmatch(item.text) for item in given + found):
             return {item.residue for item in given} == {item.residue for item in found}
     table = [[same(a, b) for b in found] for a in given]
-    return _all([_any(row) for row in table] + [_any(column) for column in zip(*table)])
+    rows = [*table, *zip(*table)]  # each member's verdicts
+    return _all(True if True in row else None if None in row else False for row in rows)
 
 
 def _all(verdicts: Iterable[bool | None]) -> bool | None:
     verdicts = list(verdicts)
     return False if False in verdicts else None if None in verdicts else True
-
-
-def _any(verdicts: Iterable[bool | None]) -> bool | None:
-    return True if True in verdicts else None if None in verdicts else False
 
 
 def _based(gold: Form, answer: Form) -> bool:

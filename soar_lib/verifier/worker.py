@@ -1,20 +1,34 @@
 r"""What a worker process answers (see `workers`): questions to Math-Verify, and about integrals.
 
 A question is `[gold, answer]` (do they state the same?), `[answer]` (can it be read?), both answered by true or false,
-or `[integrand, answer, variable]` (`integral_worker`). Math-Verify 0.9.0 is asked through its LaTeX reader alone: its
-plain-text reader hands text to Python's eval. Its SIGALRM timeouts stay off.
+or `[integrand, answer, variable]` (a verdict and its reason). Math-Verify 0.9.0 is asked through its LaTeX reader
+alone: its plain-text reader hands text to Python's eval. Its SIGALRM timeouts stay off. Numbers and expressions are
+compared by value first: it accepts any two numbers below 10^-6, it misses equal roots such as sqrt(1/n) and 1/sqrt(n),
+and simplifying an unequal difference takes it long.
 
-Numbers and expressions are compared by value first: it accepts any two numbers below 10^-6, it misses equal roots such
-as sqrt(1/n) and 1/sqrt(n), and simplifying an unequal difference takes it long.
+Integrals: LADDER (3.1.3) compares F(b) - F(a) with quadrature in five windows of length 0.1, to 1 %. Here the answer's
+derivative, from two values near by, is compared with the integrand point by point: to 10^-6 where decimals occur, which
+are rounded, and to 10^-12 elsewhere. A value counts only where 25 digits give the same as 40, so a point where terms
+cancel or a pole is near decides nothing. Real antiderivatives are often written with complex values, log(x) for x < 0
+say. So the derivative alone is compared where it agrees, but only a real value of the answer can refute it: an answer
+is judged on its own real domain.
 """
 
 import functools
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from statistics import median
 
 from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
+from mpmath import mp
 from sympy import Basic, Expr, Float, MatrixBase, Rational, Symbol
 
-from soar_lib.verifier import integral_worker
+from soar_lib.verifier import integrals
+from soar_lib.verifier.answers import MAX_EXPONENT
+from soar_lib.verifier.formulas import Formula, letters
 
 NORMALIZATION = NormalizationConfig(
     basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="last", equations=False
@@ -25,12 +39,23 @@ CANNOT_COMPARE = (
     ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError
 )  # fmt: skip
 DIGITS, DECIMAL_DIGITS = 30, 9  # to which values agree, and where a decimal is involved
-POINTS = (Rational(37, 29), Rational(101, 67), Rational(-53, 41), Rational(-17, 13))  # for expressions with letters
+PLACES = (Rational(37, 29), Rational(101, 67), Rational(-53, 41), Rational(-17, 13))  # for expressions with letters
+# Of integrals:
+POINTS, MINIMUM = 24, 20  # agreeing points after which an answer is accepted, and without which it is not
+CANDIDATES = 480  # points tried for one integrand
+SCALES = (1, 3, 10, 3, 1, 30, 0.3, 100)  # candidates lie in [-s, s], s in turn
+TOLERANCE = 1e-6  # of answers with decimals, which are rounded; of others STABLE
+LOW, HIGH = 25, 40  # digits of the two computations
+STABLE = 1e-12  # they agree to this, relative to the value, or are both below NOTHING
+NOTHING = 1e-15
+SMALLEST = 1e-20  # an integrand of this size is 0
+MAX_MAGNITUDE = 256  # bits before the point in an argument of a function
+MPMATH = {"abs": "fabs", "Si": "si", "Ci": "ci", "Ei": "ei"}  # names that differ from ours
 
 
 def answer(question: list[str]) -> bool | list[str]:
     if len(question) == 3:
-        return integral_worker.judge(*question)
+        return judge(*question)
     readings = [read(text) for text in question]
     if len(question) == 1:  # into mathematics, not only into a string to compare
         return any(isinstance(reading, (Basic, MatrixBase)) for reading in readings[0])
@@ -59,9 +84,9 @@ def equal_values(left: tuple, right: tuple) -> bool | None:
     a, b = left[0], right[0]
     if isinstance(a, Symbol) or isinstance(b, Symbol):
         return None  # \text{even} is a symbol too
-    letters = sorted(a.free_symbols | b.free_symbols, key=str)
-    points = [{letter: point + Rational(i, 7) for i, letter in enumerate(letters)} for point in POINTS]
-    verdicts = [close(a.xreplace(point), b.xreplace(point)) for point in (points if letters else points[:1])]
+    free = sorted(a.free_symbols | b.free_symbols, key=str)
+    points = [{letter: point + Rational(i, 7) for i, letter in enumerate(free)} for point in PLACES]
+    verdicts = [close(a.xreplace(point), b.xreplace(point)) for point in (points if free else points[:1])]
     return False if False in verdicts else True if verdicts.count(True) >= min(2, len(verdicts)) else None
 
 
@@ -74,3 +99,129 @@ def close(a: Expr, b: Expr) -> bool | None:
     if not (isinstance(left, Float | Rational) and isinstance(right, Float | Rational)):
         return None
     return bool(abs(left - right) <= max(abs(left), abs(right)) * Rational(1, 10**digits))
+
+
+# ------------------------------------------------------------------ integrals
+
+
+class Singular(ArithmeticError):
+    """No finite value here, or one beyond the limits."""
+
+
+def value(formula: Formula, at: dict, m=mp):
+    """The value in mpmath's context `m`, complex ones on principal branches; `at` gives that of each letter.
+
+    Raises ArithmeticError or ValueError where there is no finite value.
+    """
+    head = formula.head
+    if head == "number":
+        return m.fdiv(*formula.number.as_integer_ratio())
+    if head in ("letter", "pi"):
+        return at[formula.name] if head == "letter" else +m.pi
+    parts = [value(part, at, m) for part in formula.parts]
+    if head in ("+", "*"):
+        return sum(parts) if head == "+" else math.prod(parts)
+    if head == "^" and formula.parts[1].head == "number":
+        n = formula.parts[1].number
+        if abs(n) > MAX_EXPONENT:
+            raise Singular
+        return m.power(parts[0], int(n) if n.denominator == 1 else parts[1])
+    if head == "^":
+        if not parts[0]:
+            raise Singular
+        head, parts = "exp", [parts[1] * m.log(parts[0])]
+    if m.isnan(parts[0]) or m.isinf(parts[0]) or m.mag(parts[0]) > MAX_MAGNITUDE:
+        raise Singular
+    if head == "sign" and (not parts[0] or m.im(parts[0])):
+        raise Singular
+    return getattr(m, MPMATH.get(head, head))(parts[0])
+
+
+def derivative(formula: Formula, at: dict, variable: str):
+    """To the working precision, from two values near by with more than twice the digits."""
+    return mp.diff(lambda x: value(formula, at | {variable: x}), at[variable])
+
+
+def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | None:
+    """Value and derivative to HIGH digits; None where there are none, or LOW digits differ."""
+    found = []
+    for digits in (LOW, HIGH):
+        with mp.workdps(digits):
+            given = {name: mp.mpf(number) for name, number in at.items()}
+            try:
+                found.append((value(formula, given), derivative(formula, given, variable)))
+            except (ArithmeticError, ValueError):
+                return None
+            if not all(map(mp.isfinite, found[-1])):
+                return None
+    return found[1] if all(abs(a - b) <= STABLE * abs(b) + NOTHING for a, b in zip(*found)) else None
+
+
+def real(number) -> bool:
+    return abs(mp.im(number)) <= STABLE * abs(number) + NOTHING
+
+
+class Domain:
+    """Points at which an integrand is real and well-conditioned, found by trying; the same for every answer."""
+
+    def __init__(self, integrand: str, variable: str):
+        self.formula, self.variable = integrals.read(integrand), variable
+        self._found: list[tuple] = []  # (point, value)
+        self._more = self._search(random.Random(f"integral {integrand}"))
+
+    def samples(self) -> Iterator[tuple]:
+        """Every point with the integrand's value there."""
+        for number in itertools.count():
+            if number == len(self._found) and not next(self._more, False):
+                return
+            yield self._found[number]
+
+    def _search(self, rng: random.Random) -> Iterator[bool]:
+        """Adds points around 0, one by one; where few serve, half of the later candidates lie near those that did, or
+        near `centres`."""
+        for number in range(CANDIDATES):
+            if number >= CANDIDATES // 4 and number % 2 and len(self._found) < POINTS:
+                near = rng.choice([x for x, _ in self._found] or centres(self.formula))
+                x = near + rng.uniform(-1, 1) * 10 ** rng.uniform(-2, 2)
+            else:
+                x = rng.uniform(-1, 1) * SCALES[number // 2 % len(SCALES)]
+            found = stable(self.formula, {self.variable: x}, self.variable)
+            if found and real(found[0]):
+                self._found.append((x, mp.re(found[0])))
+                yield True
+
+    @functools.cached_property
+    def scale(self) -> mp.mpf:
+        """The usual size of the integrand, at most 1: small differences are measured against it near its zeros."""
+        sizes = [abs(size) for _, size in itertools.islice(self.samples(), MINIMUM)]
+        return min(1, max(median(sizes or [0]), SMALLEST))
+
+
+def centres(formula: Formula) -> list[float]:
+    """Where a domain far from 0 may lie: at the numbers of a formula and their quotients, asin(3*x - 120) at 40."""
+    found, left = {1.0}, [formula]
+    while left:
+        part = left.pop()
+        found |= {float(abs(part.number))} if part.head == "number" and 1e-6 < abs(part.number) < 1e6 else set()
+        left += part.parts
+    return sorted({sign * a / b for a in found for b in found for sign in (-1, 1)})
+
+
+domain = functools.lru_cache(maxsize=1024)(Domain)
+
+
+def judge(integrand: str, answer: str, variable: str) -> tuple[str, str]:
+    """Verdict and reason: right with MINIMUM agreeing points and none that refutes."""
+    field, formula, agreed = domain(integrand, variable), integrals.read(answer), 0
+    rng = random.Random(f"constants {integrand}")
+    constants = {name: rng.uniform(1, 2) for name in sorted(letters(formula) - {variable})}
+    tolerance = TOLERANCE if "." in integrand + answer else STABLE
+    for x, wanted in field.samples():
+        found = stable(formula, constants | {variable: x}, variable)
+        if found and abs(found[1] - wanted) <= tolerance * (abs(wanted) + field.scale):
+            agreed += 1
+        elif found and real(found[0]):
+            return "wrong", f"another derivative at {variable} = {x:.6g}"
+        if agreed == POINTS:
+            break
+    return ("right", f"{agreed} points agree") if agreed >= MINIMUM else ("wrong", "too few points")

@@ -64,9 +64,6 @@ class Worker:
         """The next line, empty where the process ended or wrote none within `seconds` and GRACE."""
         return self.process.stdout.readline() if wait([self.process.stdout], seconds + GRACE) else b""
 
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
     def status(self) -> int | None:
         """How the process ended, None while it runs; its pipe closes a moment before."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -91,7 +88,7 @@ def ask(question: list, seconds: float, again: bool = True) -> Any:
     worker = answer = None
     with contextlib.suppress(IndexError):
         worker = _idle.pop()
-    if worker and not worker.alive():
+    if worker and worker.process.poll() is not None:
         worker = _end(worker)
     if not worker:
         worker = Worker()

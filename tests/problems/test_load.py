@@ -264,7 +264,7 @@ def test_the_pool_of_integrals_is_of_one_family_and_no_other_pools():
     drawn = load("nano-integrals", seed=1, size=40)
     assert {problem.topic for problem in drawn} == {"simple_integration"}
     assert {problem.source for problem in drawn} == {"nano-integrals"}
-    assert all(integrals.check(integrals.integrand_of(p.question), p.answer) == "right" for p in drawn)
+    assert all(integrals.judge(integrals.integrand_of(p.question), p.answer).verdict == "right" for p in drawn)
 
 
 def test_problems_written_out_are_read_back(tmp_path):
