@@ -122,9 +122,6 @@ def _tracker(name: str, folder: Path, settings: dict[str, Any]) -> tuple[Write, 
     return write, tracker.finish
 
 
-# ------------------------------------------------------------------ the loop of stages
-
-
 @dataclass(frozen=True)
 class Hooks:
     """What a caller hooks into a run: progress bars, a logger (of `LOGGERS`, or a function that is told rows

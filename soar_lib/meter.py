@@ -101,9 +101,6 @@ def _cut_lines(found: Meter, folder: Path) -> Iterator[str]:
             yield f"{name} = {limit} cut off {cut / drawn:.0%} of {drawn:,} completions{advice}"
 
 
-# ------------------------------------------------------------------ what is predicted
-
-
 def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> str:
     """The predicted peak as part of a line, or why there is none; arguments as for `predict`."""
     machine = here()

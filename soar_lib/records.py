@@ -120,9 +120,6 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-# ------------------------------------------------------------------ what has been drawn
-
-
 @dataclass
 class Meter:
     """What has been drawn, sessions and wall time, and the highest peak of memory (bytes) of all sessions. `cut` says

@@ -48,9 +48,6 @@ MARKS = {
 VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-verify", "reasoning-gym")
 
 
-# ------------------------------------------------------------------ folders
-
-
 def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
     """Raise `RunError` where a run could not begin or go on in `folder` (with `config`: under these settings), or
     another process is at work there; loads nothing, and touches nothing but the lock of a killed process."""
@@ -175,9 +172,6 @@ def unwritable(folder: Path, error: OSError) -> RunError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     advice = "make room, and the same command with --resume goes on" if full else "choose another folder"
     return RunError(f"{folder}: cannot be written ({error.strerror}); {advice}")
-
-
-# ------------------------------------------------------------------ settings and logs of a run that has begun
 
 
 def check_arms(folder: Path, config: Any) -> tuple[str, ...]:

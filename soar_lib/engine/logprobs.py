@@ -99,9 +99,6 @@ def _offsets(counts: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     return result
 
 
-# ------------------------------------------------------------------ log-probabilities
-
-
 def completion_logprobs(
     base: Base, adapters: Adapters | None, samples: Samples, temperature: float = 1.0
 ) -> torch.Tensor:

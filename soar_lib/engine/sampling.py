@@ -70,9 +70,6 @@ def cut_off(base: Base, samples: Samples) -> torch.Tensor:
     return torch.isin(last, torch.tensor(base.stop, device=last.device), invert=True)
 
 
-# ------------------------------------------------------------------ sampling
-
-
 @torch.no_grad()
 def sample(
     base: Base,

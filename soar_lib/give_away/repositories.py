@@ -137,9 +137,6 @@ def contamination(
     return report
 
 
-# ------------------------------------------------------------------ what a repository is made of
-
-
 def _soar_run(run: str | Path) -> tuple[soar.Result, SoarConfig]:
     return soar.read_result(run), from_values(SoarConfig, files.read_json(Path(run) / "config.json"))
 
@@ -189,9 +186,6 @@ def _write(folder: str | Path, contents: dict[str, Any]) -> Path:
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
     return folder
-
-
-# ------------------------------------------------------------------ the Hub
 
 
 def push(folder: str | Path, repository: str, kind: str, private: bool = True, overlapping: bool = False) -> str:

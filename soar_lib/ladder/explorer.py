@@ -75,9 +75,6 @@ def read(folder: str | Path) -> LadderFolder:
     return LadderFolder(variants, questions, tests, scores, report.probes(folder), seeds)
 
 
-# ------------------------------------------------------------------ trees
-
-
 def said(row: dict, questions: dict[str, str]) -> str:
     """All that is known of a variant: what became of it, how often it was solved, how it was asked for, and how near a
     test problem is."""
@@ -129,9 +126,6 @@ def picked(run: LadderFolder, keys: list, tree: str, seed: int, root: str) -> Pa
     return ["The picked variants and their children:", shown[list(columns)].rename(columns=columns).round(2)]
 
 
-# ------------------------------------------------------------------ levels
-
-
 def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> Page:
     """Accuracy on the trees' variants by level, before and after, and what became of the variants of a kind of tree,
     both of the chosen seeds."""
@@ -147,9 +141,6 @@ def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> Page:
     cells = list(map(percent, found["mean"], found["low"], found["high"]))
     text = found.assign(model=found["arm"].map(TIMES), variants=found["problems"], **{"right (%)": cells})
     return [figures.levels(found), text[["level", "model", "variants", "right (%)"]], became]
-
-
-# ------------------------------------------------------------------ TTRL
 
 
 def ttrl_page(run: LadderFolder, arm: str, seed: int, problem: str) -> Page:
@@ -174,9 +165,6 @@ def _solved(run: LadderFolder, seed: int, problem: str) -> pd.DataFrame:
         if (s.run, s.problem) == (f"seed{seed}", problem) and s.set in names and s.arm in arms
     ]
     return pd.DataFrame(rows)
-
-
-# ------------------------------------------------------------------ the widget
 
 
 def ladder_explorer(folder: str | Path) -> Explorer:

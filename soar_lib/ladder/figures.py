@@ -83,9 +83,6 @@ def curves(metrics: pd.DataFrame, smoothing: int = 5) -> Chart:
     return plots.curves(metrics, "step", "top_reward", smoothing=smoothing)
 
 
-# ------------------------------------------------------------------ one problem
-
-
 def tree(data: pd.DataFrame, root: str = "the problem") -> Chart:
     """The tree of one problem from left to right: each variant in the colour of what became of it, the root in black.
     `data` has the columns id, parent, level and fate (a key of `FATE_LOOKS`), parents before their children, and may

@@ -59,9 +59,6 @@ def read_scores(folder: str | Path) -> list[Score]:
     return read_records(Path(folder) / "scores.jsonl", Score)
 
 
-# ------------------------------------------------------------------ the paper's table
-
-
 def table(folder: str | Path) -> pd.DataFrame:
     """Columns `COLUMNS`, arms in the order of `LADDER_ARMS`: means and 95 % intervals as fractions. `rollouts` are the
     completions that made the measured student: variants, rollouts and, for any step, the answers that were tried; the
@@ -103,9 +100,6 @@ def outcomes(scores: Sequence[Score]) -> list[Score]:
     return [replace(s, n=1, c=int(s.c > 0), set=named[s.set]) for s in scores if s.set in named]
 
 
-# ------------------------------------------------------------------ claims
-
-
 _LADDER, _TTRL = partial(gain, "ladder"), partial(gain, "ladder_ttrl", set=ANY_STEP)
 CLAIMS = (
     Claim("RL without variants does not learn: it gains less than 5 points of pass@1 on the untrained model",
@@ -133,9 +127,6 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     peers = {"base": "k", "ladder": "k"} | {score.arm: score.n for score in sampled}
     named = [replace(claim, text=claim.text.format(**peers)) for claim in of]
     return judged(Measured(Path(folder), sampled + outcomes(scores), 1), named)
-
-
-# ------------------------------------------------------------------ trees
 
 
 def read_variants(folder: str | Path) -> pd.DataFrame:
@@ -169,9 +160,6 @@ def levels(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
         counts, found = Counter(score.arm for score in mine), pass_table(mine, [1], set=VARIANTS)
         rows += [[row.arm, depth, counts[row.arm], row.mean, row.low, row.high] for row in found.itertuples()]
     return pd.DataFrame(rows, columns=["arm", "level", "problems", "mean", "low", "high"])
-
-
-# ------------------------------------------------------------------ TTRL step by step
 
 
 def probes(folder: str | Path) -> pd.DataFrame:

@@ -136,9 +136,6 @@ def _some(found: list[Problem], name: str, config: LadderConfig) -> list[Problem
     return [found[i] for i in sorted(order[: size or len(found)])]
 
 
-# ------------------------------------------------------------------ stages
-
-
 def plan(config: LadderConfig, test: Sequence[Problem]) -> list[Callable[[Climb], Records]]:
     """What a run does between two commits: grow the trees, train, vote, tune at test time, measure."""
     tuned = list(product([arm for arm in TTRL_ARMS if arm in config.arms], range(config.seeds), test))

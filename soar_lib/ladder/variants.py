@@ -105,9 +105,6 @@ def read(folder: Path, tree: str, seed: int) -> list[Variant]:
     ]
 
 
-# ------------------------------------------------------------------ one level
-
-
 def _prompt(parent: Variant, number: int, settings: VariantSettings, key: Key) -> Variant:
     """A prompt, as the variant that it asks for; until that is written, its question is the parent's."""
     draw = generator(*key, parent.root, "prompt", number)

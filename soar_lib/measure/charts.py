@@ -138,9 +138,6 @@ Draw = Callable[[pd.DataFrame], Chart]
 Tables = dict[str, tuple[pd.DataFrame, Draw | None]]  # name of the CSV and the picture: what is in it, how it is drawn
 
 
-# ------------------------------------------------------------------ on paper
-
-
 def _text(text: str) -> str:
     """Text that matplotlib does not take for a formula."""
     return str(text).replace("$", r"\$")
@@ -209,9 +206,6 @@ def _legend(figure: Figure, chart: Chart, entries: Mapping[str, object]) -> None
         figure.legend(entries.values(), entries, loc="outside right upper", **look)
 
 
-# ------------------------------------------------------------------ marks of tables
-
-
 def arm_mark(arm: str, x: Sequence, y: Sequence, **more) -> Mark:
     """A series of an arm, with its name and its look."""
     own = look(arm)
@@ -268,9 +262,6 @@ def stacked(shares: pd.DataFrame, looks: Mapping[str, tuple[str, str]], least: f
 def row_size(counts: Sequence[float]) -> dict:
     """Size and heights of panels one under another whose rows are this many."""
     return {"size": (9.0, 1.1 + 0.5 * len(counts) + 0.32 * sum(counts)), "heights": [count + 0.5 for count in counts]}
-
-
-# ------------------------------------------------------------------ files
 
 
 def save(chart: Chart, name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:

@@ -93,9 +93,6 @@ def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-# ------------------------------------------------------------------ measures
-
-
 def gain(arm: str, other: str, set: str = HARD_TEST, other_set: str = "", k: int = 0) -> Measure:
     """pass@k of `arm` less that of `other`, in points, paired by run, student and problem; k 0: that of `Measured`.
 

@@ -65,9 +65,6 @@ class DiversitySettings:
         require(self, "near", 0 < self.near <= 1, "a cosine above 0 and at most 1")
 
 
-# ------------------------------------------------------------------ embeddings
-
-
 def tfidf(shortest: int = 1, longest: int = 4) -> Embedding:
     """Character n-grams of these lengths, weighted by TF-IDF over the texts given; case and spaces count."""
 
@@ -115,9 +112,6 @@ def sentence_model(name: str, device: str | None = None, rows: int = 32) -> Embe
         ) from error
     model = SentenceTransformer(name, device=device, trust_remote_code=False)
     return Embedding(name, lambda texts: model.encode(list(texts), batch_size=rows, show_progress_bar=False))
-
-
-# ------------------------------------------------------------------ measures of one set
 
 
 def vendi(vectors: Vectors, q: float = 1.0) -> float:
@@ -181,9 +175,6 @@ def _units(vectors: Vectors) -> Vectors:
     if not np.isclose(lengths, 1).all():
         raise ValueError(f"text {int(np.argmin(lengths))}: its embedding is zero; leave out empty texts")
     return units
-
-
-# ------------------------------------------------------------------ tables
 
 
 def per_arm(

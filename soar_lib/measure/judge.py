@@ -73,9 +73,6 @@ def messages(question: str, answer: str) -> list[dict]:
     return [{"role": "user", "content": before + question + after.replace("{answer}", answer)}]
 
 
-# ------------------------------------------------------------------ reading a reply
-
-
 def read(reply: str) -> Verdict:
     """The verdict in a reply: what follows the last </think> must be the JSON object alone, fenced or not.
 
@@ -115,9 +112,6 @@ def _fault(found: object) -> str | None:
     return None
 
 
-# ------------------------------------------------------------------ a loaded base as judge
-
-
 def model(base: Base, max_new_tokens: int = 2048) -> Ask:
     """`ask` for a base loaded with soar_lib.engine.base.load: greedy, one question at a time."""
     return lambda asked: replies(base, [asked], max_new_tokens)[0]
@@ -127,9 +121,6 @@ def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: 
     """Greedy replies of a base to several conversations."""
     prompts = list(map(base.encode, asked))
     return decode(base, sample(base, None, prompts, [0] * len(prompts), 1, None, Draw(max_new_tokens, rows=rows)))
-
-
-# ------------------------------------------------------------------ a server as judge
 
 
 def endpoint(

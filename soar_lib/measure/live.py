@@ -163,9 +163,6 @@ def _range(limits: tuple[float | None, float | None], log: bool) -> dict:
     return {"range": [None if end is None else float(np.log10(end)) if log else end for end in limits]}
 
 
-# ------------------------------------------------------------------ as a widget
-
-
 def shown(
     chart: Chart, old: go.FigureWidget | None = None, picked: Callable[[list], None] | None = None
 ) -> go.FigureWidget:

@@ -25,8 +25,6 @@ def ordered(arms: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(arms), key=place)
 
 
-# ------------------------------------------------------------------ looks
-
 ARM_COLOURS: dict[str, list[str]] = _TABLE["colours"]
 COLOURS = [*ARM_COLOURS, "#DDAAAA"]  # of what is no arm, in this order
 OTHERS = "#777777"  # arms without a colour of their own

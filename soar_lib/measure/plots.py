@@ -34,9 +34,6 @@ QUANTITIES = {
 }  # fmt: skip
 
 
-# ------------------------------------------------------------------ curves
-
-
 def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, border: float | None = None) -> pd.DataFrame:
     """The mean over seeds of each arm at each x: columns arm, x, y, sd (over seeds; NaN for one), seeds.
 
@@ -83,9 +80,6 @@ def curves(data: pd.DataFrame, x: str, columns: str | Sequence[str], smoothing: 
     titles = [averaged(smoothing)] + [""] * (len(columns) - 1)
     panels = [mean_curve(data, x, y, title, smoothing=smoothing, **more) for y, title in zip(columns, titles)]
     return Chart(panels, size=(9.0, 4.4 if len(columns) == 1 else 1.0 + 2.4 * len(columns)), shared="x")
-
-
-# ------------------------------------------------------------------ estimates with intervals
 
 
 def pass_at_k(data: pd.DataFrame, where: str = "hard test", seeds: str = "students") -> Chart:
@@ -140,9 +134,6 @@ def gaps(data: pd.DataFrame, other: str, where: str = "hard test") -> Chart:
     return Chart([panel], **row_size([len(rows)]), legend="")
 
 
-# ------------------------------------------------------------------ claims
-
-
 def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Chart:
     """The table of claims (`claims.COLUMNS`), one row each: our number with its interval in the verdict's colour, the
     paper's as a hollow diamond, and as a bar the value that the interval must clear for the claim to hold. A claim of
@@ -191,9 +182,6 @@ def _claims(part: pd.DataFrame) -> list[Mark]:
     if part["refuted"].notna().any():
         marks += [Mark(part["refuted"], part["place"], "refuted above", COLOURS[6], **bar)]
     return marks
-
-
-# ------------------------------------------------------------------ filtering
 
 
 def filtering_table(*folders: str | Path) -> pd.DataFrame:

@@ -79,9 +79,6 @@ class Verdict:
 Judge = Callable[[Sequence[SyntheticProblem]], list[Verdict]]  # problems -> the verdict on each
 
 
-# ------------------------------------------------------------------ the exact judge of the embedded world
-
-
 def exact(problems: Sequence[SyntheticProblem | Problem]) -> list[Verdict]:
     """Exact verdicts on problems of the embedded world; on other problems everything is ill-posed."""
     return [exact_verdict(problem.question, problem.answer) for problem in problems]
@@ -186,9 +183,6 @@ def _misreadings(family: world.Family, content: list) -> Iterator[tuple[str, lis
             yield reading, known
 
 
-# ------------------------------------------------------------------ tables
-
-
 def summary(arms: Mapping[str, Sequence[Sequence[Verdict]]], judge: str, seed: int = 0) -> pd.DataFrame:
     """Table 7: one row per arm and measure of `MEASURES`, with the columns `COLUMNS`.
 
@@ -220,9 +214,6 @@ def _percent(runs: list[list[bool]], seed: int) -> tuple[float, float, float]:
     return 100 * found.mean, 100 * max(0.0, low), 100 * min(1.0, high)
 
 
-# ------------------------------------------------------------------ agreement of two judges
-
-
 @dataclass(frozen=True)
 class Agreement:
     """Two judges on the same problems: `confusion` counts reference labels (rows) against the other judge's (columns),
@@ -251,9 +242,6 @@ def agreement(reference: Sequence[Verdict], other: Sequence[Verdict], measure: s
         kappa = float(cohen_kappa_score(frame["reference"], frame["other"]))
     share = float((frame["reference"] == frame["other"]).mean())
     return Agreement(counts, share, kappa, len(both), len(reference) - len(both))
-
-
-# ------------------------------------------------------------------ structure against correctness
 
 
 def equal_size_sets(

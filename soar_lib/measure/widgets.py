@@ -110,9 +110,6 @@ def html(part: pd.DataFrame | str) -> str:
     return f'<div style="max-height: 25em; overflow: auto; line-height: 1.4; text-align: left">{table}</div>'
 
 
-# ------------------------------------------------------------------ controls
-
-
 def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
     """One of the options, which are values or (name, value)."""
     return ipywidgets.Dropdown(options=options, description=description)
@@ -149,9 +146,6 @@ def show_only(controls: Controls, applying: Sequence[str]) -> None:
         control.layout.display = None if key in applying else "none"
 
 
-# ------------------------------------------------------------------ exports
-
-
 def save_buttons(folder: Path, shown: Callable[[], tuple]) -> tuple[list[ipywidgets.Button], ipywidgets.HTML]:
     """Buttons that write what `shown` gives, (file stem, table, how it becomes text), to `folder`: the table as CSV,
     its text as LaTeX; and where they say what they did."""
@@ -180,9 +174,6 @@ def latex(frame: pd.DataFrame) -> str:
     """A table of text as LaTeX for the package booktabs: the first column to the left, the others to the right."""
     columns = f"l{'r' * (len(frame.columns) - 1)}"
     return frame.to_latex(index=False, escape=True, column_format=columns).translate(LATEX)
-
-
-# ------------------------------------------------------------------ filter runs
 
 
 def problem_browser(folder: str | Path) -> Explorer:

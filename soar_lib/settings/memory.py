@@ -132,9 +132,6 @@ def shape_of(config) -> Shape:
     )  # fmt: skip
 
 
-# ------------------------------------------------------------------ bytes
-
-
 def weight_bytes(shape: Shape, number: int, four_bit: bool) -> int:
     quantised = shape.linear_weights if four_bit else 0
     return round((shape.parameters - quantised) * number + quantised * FOUR_BIT)

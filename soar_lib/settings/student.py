@@ -56,8 +56,6 @@ def preset(name: str, kind: type, **changes: Any) -> Any:
     return from_values(kind, kind.presets[name] | changes)
 
 
-# ------------------------------------------------------------------ settings
-
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
 BACKENDS = ("transformers", "unsloth", "vllm")  # engine/backends.py says what each is
 DATE = "%d %b %Y"  # as Llama 3's chat template prints it
@@ -105,9 +103,6 @@ def precision(model: str, dtype: str = "auto", gpu: bool | None = None) -> str:
     else:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bfloat16" if native else "float32"
-
-
-# ------------------------------------------------------------------ what a command says of itself
 
 
 @dataclass(frozen=True)
@@ -204,9 +199,6 @@ def template_arguments(date: str, given: tuple[str, ...]) -> dict[str, Any]:
         except ValueError:
             arguments[name] = value
     return arguments
-
-
-# ------------------------------------------------------------------ students and filtering
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,6 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [f"{name}: {left.get(name)!r} -> {right.get(name)!r}" for name in names]
 
 
-# ------------------------------------------------------------------ functions as settings
-
 # A run folder must say which function it used, and a resumed run must notice another one. So a function given in place
 # of a name becomes the setting `module.qualname sha256:...`, the hash of its source (also a lambda's or a notebook's).
 # The hash covers plain values that the function has captured, but not what it calls nor the global variables it reads.

@@ -168,9 +168,6 @@ def _taught(rows: Iterable[dict]) -> list[Problem]:
     return [Problem(row["id"], row["question"], row["answer"], "teacher") for row in rows]
 
 
-# ------------------------------------------------------------------ the SOAR runs behind them
-
-
 def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer: Sequence[Problem] = ()) -> Source:
     """Read a finished SOAR run; hard train and hard test are `config.problems`' where it names a filter run. Real
     problems that are also measured, in hard test or `transfer`, are left out.

@@ -59,9 +59,6 @@ def problem_of(row: dict) -> SyntheticProblem:
     return SyntheticProblem(row.get("id", ""), row["question"], row["answer"], row.get("text", ""))
 
 
-# ------------------------------------------------------------------ measures
-
-
 def spread(arm: str, other: str, study: Measured) -> Estimate:
     """The standard deviation over seeds of `other`'s pass@k over that of `arm`, with the interval of the F test."""
     mine, theirs = (_per_seed(study, name) for name in (arm, other))
@@ -103,8 +100,6 @@ def _sampled(evaluation: Path) -> dict[int, list]:
             found.setdefault(row["seed"], []).append(problem_of(row))
     return found
 
-
-# ------------------------------------------------------------------ the claims
 
 CLAIMS = (
     Claim(

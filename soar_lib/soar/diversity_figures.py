@@ -21,9 +21,6 @@ GAINING = ("grounded", "no_promotion", "multi_turn")  # arms paid by their stude
 GAIN_COLUMNS = ["arm", "seed", "round", "dataset", "n", "embedding", "q", "vendi", "reward"]
 
 
-# ------------------------------------------------------------------ diversity
-
-
 def vendi_by_round(data: pd.DataFrame) -> Chart:
     """Vendi Score of each round's problems, one line per arm, of a table of `soar.report.diversity_table`: the mean
     over seeds with a band of one SD on each side."""
@@ -126,9 +123,6 @@ def rank_correlation(data: pd.DataFrame) -> float:
 def _rho(data: pd.DataFrame) -> str:
     rho = rank_correlation(data)
     return f"{'undefined' if math.isnan(rho) else f'{rho:+.2f}'} (n = {len(data)})"
-
-
-# ------------------------------------------------------------------ quality
 
 
 def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Chart:

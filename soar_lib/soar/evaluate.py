@@ -122,9 +122,6 @@ def _check_sources(folder: Path, before: list[str], now: list[str]) -> None:
         raise files.RunError(f"{folder}: began with the runs {', '.join(before)}; give those or another folder")
 
 
-# ------------------------------------------------------------------ stages: each ends in a commit
-
-
 def _write(evaluation: Evaluation, judge: Judge) -> Commit:
     return _commit(evaluation, None, problems=arms.write(evaluation.base, evaluation.config, evaluation.sources, judge))
 

@@ -102,9 +102,6 @@ def _runs(scores: Sequence[Score]) -> frozenset[str]:
     return frozenset(score.run for score in scores)
 
 
-# ------------------------------------------------------------------ the views
-
-
 def _pass_at_k(set: str) -> View:
     return View(
         f"pass@k on {WHERE[set]}",
@@ -200,9 +197,6 @@ def page(study: StudyFolder, view: View, chosen: Selection) -> Page:
     absent = [name(arm) for arm in chosen.arms if arm not in shown]
     notes = [f"Without {', '.join(absent)}: {view.empty}"] if absent else []
     return [view.chart(study, chosen, frame), *notes, view.text(frame)]
-
-
-# ------------------------------------------------------------------ a study
 
 
 def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:

@@ -30,9 +30,6 @@ def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, thr
     }
 
 
-# ------------------------------------------------------------------ rounds
-
-
 def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
     """One row per run and round; rewards are gains in accuracy (fractions of 1)."""
     return pd.DataFrame([row for folder in folders for row in report.rounds_of(Path(folder))], columns=ROUNDS)
@@ -106,9 +103,6 @@ def by_reward(rounds: pd.DataFrame) -> Chart:
         for title, own in parts.items() if own.any()
     ]  # fmt: skip
     return Chart(panels, size=(9.0, 1.0 + 2.6 * len(panels)))
-
-
-# ------------------------------------------------------------------ scores
 
 
 def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.DataFrame:

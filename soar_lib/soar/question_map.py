@@ -24,9 +24,6 @@ HOW = (
 )
 
 
-# ------------------------------------------------------------------ the chart
-
-
 def panel(data: pd.DataFrame, own: np.ndarray, by: str, shown: np.ndarray | None = None) -> Panel:
     """The rows `own` [N] of the map of `question_points.points` in colour, all others in grey; of them only those of
     `shown` are drawn. Sizes and colours are scaled by all of `own`, so that choosing other rounds changes neither."""
@@ -81,9 +78,6 @@ def made(data: pd.DataFrame) -> str:
     """How a map was made."""
     known = f", trustworthiness {data['trust'].iloc[0]:.2f}" if data["trust"].notna().all() else ""
     return f"{data['projection'].iloc[0]}{known}"
-
-
-# ------------------------------------------------------------------ the widget
 
 
 def question_map(

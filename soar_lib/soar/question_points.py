@@ -62,9 +62,6 @@ def counted(count: int) -> str:
     return f"{count} question{'' if count == 1 else 's'}"
 
 
-# ------------------------------------------------------------------ places
-
-
 def points(
     problems: pd.DataFrame, embed: Embedding | None = None, most: int = 2000, landmarks: int = 600, seed: int = 0
 ) -> pd.DataFrame:
@@ -139,9 +136,6 @@ def trust(vectors: Vectors, places: np.ndarray, most: int = 1000, seed: int = 0)
     return float(trustworthiness(vectors[rows], places[rows], n_neighbors=near, metric="cosine"))
 
 
-# ------------------------------------------------------------------ colours
-
-
 def classes(data: pd.DataFrame, own: np.ndarray, by: str) -> tuple[list[str], dict[str, str]]:
     """(the class of each row of a part of the map, the colour of each class in the legend's order).
 
@@ -182,9 +176,6 @@ def _rewards(values: np.ndarray) -> tuple[list[str], dict[str, str]]:
 
 def _shades(names: Sequence[str]) -> dict[str, str]:
     return {name: to_hex(colormaps["viridis"](0.95 * i / max(1, len(names) - 1))) for i, name in enumerate(names)}
-
-
-# ------------------------------------------------------------------ circles
 
 
 def circles(data: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:

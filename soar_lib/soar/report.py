@@ -137,9 +137,6 @@ def _judged(rows: list[dict], judge: Judge, columns: list[str]) -> pd.DataFrame:
     return frame[columns]
 
 
-# ------------------------------------------------------------------ measures of what was written
-
-
 def diversity_table(
     problems: pd.DataFrame,
     embed: Embedding | None = None,

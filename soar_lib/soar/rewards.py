@@ -125,9 +125,6 @@ def choose(gains: Sequence[Sequence[float]]) -> tuple[int, int]:
     return best, median_repeat(gains[best])
 
 
-# ------------------------------------------------------------------ what data sets are worth, measured on students
-
-
 @dataclass(frozen=True)
 class OuterStep:
     """What a round of Algorithm 1 hands to the teacher's reward: g data sets to be measured on students, which start

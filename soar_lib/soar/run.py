@@ -208,9 +208,6 @@ def reward_set(train: Sequence[Problem], config: SoarConfig, number: int) -> lis
     return [train[i] for i in order[: config.reward_set]]
 
 
-# ------------------------------------------------------------------ state
-
-
 def begin(base: Base, config: SoarConfig) -> State:
     """Teacher and baseline student, both equal to the untrained model."""
     parts = {"teacher": config.teacher, "student": config.student}
@@ -238,9 +235,6 @@ def _commit(state: State, record: Round, written: list[SyntheticProblem], metric
     }
     records = {"metrics": metrics, "problems": list(map(asdict, written)), "rounds": [asdict(record)]}
     return tensors, {"history": state.history}, records
-
-
-# ------------------------------------------------------------------ the end
 
 
 def read_rounds(folder: str | Path) -> list[Round]:

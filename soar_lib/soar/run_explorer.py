@@ -22,9 +22,6 @@ from soar_lib.soar.report import TEACHERS
 DRAWS = 10  # subsamples per set: enough for a curve that follows a slider
 
 
-# ------------------------------------------------------------------ a run
-
-
 def round_browser(folder: str | Path, threshold: float | None = None) -> Explorer:
     """Browse a SOAR run: the rewards along its rounds, and of one round (slide, or click it) what each data set earned
     and the problems that the teacher wrote. Raises ValueError where no round is finished."""
@@ -86,9 +83,6 @@ def live_timeline(folder: str | Path, threshold: float | None = None) -> tuple[E
 
     redraw()
     return Explorer([shown], page), redraw
-
-
-# ------------------------------------------------------------------ diversity
 
 
 def vendi_windows(problems: pd.DataFrame, vectors: diversity.Vectors, window: int, q: float, size: int) -> pd.DataFrame:

@@ -116,9 +116,6 @@ def preset(name: str, **changes: Any) -> StudyConfig:
     return change(change(StudyConfig(**parts), presets_of("study")[name]), changes)
 
 
-# ------------------------------------------------------------------ the matrix
-
-
 def soar_config(config: StudyConfig, arm: StudyArm, seed: int, out: Path) -> SoarConfig:
     """The settings of one arm's SOAR run. Raises ConfigError where the arm's change does not fit the study's."""
     values = {"problems": str(out / "filter"), "seed": seed} | arm.changes
@@ -167,9 +164,6 @@ def left(config: StudyConfig, out: Path) -> dict[str, Part]:
         if not (out / arm.name / "evaluate" / "pass_at_k.csv").is_file():
             found[f"{arm.name}/evaluate"] = (evaluate_config(config, arm, out), measured, len(seeds))
     return found
-
-
-# ------------------------------------------------------------------ the run
 
 
 @files.holding

@@ -109,9 +109,6 @@ def learn(
     return {name: value[0].item() for name, value in measured.items()}
 
 
-# ------------------------------------------------------------------ a completion as it is read
-
-
 def read(text: str, forgive_tags: bool = False) -> tuple[str, str] | str:
     r"""(question, answer) of a completion, or the reason why it is dropped (SOAR B.2, the format filter).
 

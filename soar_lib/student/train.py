@@ -186,9 +186,6 @@ def _train_by_trl(
     return stack(trained), [merge(rows) for rows in zip(*told, strict=True)]
 
 
-# ------------------------------------------------------------------ accuracy
-
-
 def accuracy(
     base: Base,
     adapters: Adapters | None,

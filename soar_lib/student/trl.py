@@ -109,9 +109,6 @@ def rows_per_pass(completions: int, length: int, max_tokens: int) -> int:
     return max(rows for rows in range(1, completions + 1) if completions % rows == 0 and rows <= most)
 
 
-# ------------------------------------------------------------------ the base, lent to PEFT and TRL
-
-
 @contextmanager
 def _as_peft(base: Base, start: Adapters) -> Iterator[torch.nn.Module]:
     """The base as a PEFT model, its layers inside ours, whose adapter has the values of `start`; TRL copies that as the
@@ -157,9 +154,6 @@ def _put_back(base: Base) -> Iterator[None]:
             del hooks[number]
         random.setstate(numbers)
         np.random.set_state(arrays)
-
-
-# ------------------------------------------------------------------ history
 
 
 class _Log(TrainerCallback):

@@ -48,9 +48,6 @@ def read(folder: str | Path) -> SvsFolder:
     return SvsFolder(numbers, report.steps(folder), report.by_kind(folder), report.exact_judge(folder), settings)
 
 
-# ------------------------------------------------------------------ variants
-
-
 def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> Page:
     """Every variant that an arm's seed wrote: its step, how many of its solutions gave the original's answer, and what
     kind it is. A circle's area is its number of variants; `only` is a key of `ONLY`."""
@@ -134,9 +131,6 @@ def judged(question: str, answer: str, judge: AnswerJudge | None) -> str:
     return f"its answer is {verdict.answer}" if verdict.well_posed else verdict.label.replace("_", "-")
 
 
-# ------------------------------------------------------------------ curves
-
-
 def curves_page(
     run: SvsFolder, view: str, arms: tuple[str, ...], x: str = "step", smoothing: int = 1, set: str = "hard"
 ) -> Page:
@@ -157,9 +151,6 @@ def curves_page(
     label, factor, _ = QUANTITIES[view]
     text = mean_rows(frame, view, label.replace("\n", " "), factor, 1 if view == "accuracy" else 3)
     return [figures.curve(frame, x, view, smoothing), *note, text]
-
-
-# ------------------------------------------------------------------ the widget
 
 
 def svs_explorer(folder: str | Path) -> Explorer:

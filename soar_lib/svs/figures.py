@@ -23,9 +23,6 @@ MEASURES = {
 }  # fmt: skip
 
 
-# ------------------------------------------------------------------ along the steps
-
-
 def along(data: pd.DataFrame, y: str, smoothing: int = 1) -> pd.DataFrame:
     """The mean over seeds of each arm after each update where y was measured: columns arm, step, rollouts (mean over
     seeds), y, sd, seeds. `data` is a table of `svs.report.steps`; smoothing is that of `plots.means`."""
@@ -56,9 +53,6 @@ def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int =
         title = f"moving average of {own}" if own > 1 else ""
         panels.append(_curve(along(part, y, own), x, y, title))
     return Chart(panels, 2, (10.0, 6.4), shared="y", note=averaged())
-
-
-# ------------------------------------------------------------------ pass@k
 
 
 def rows(data: pd.DataFrame) -> pd.DataFrame:
@@ -99,9 +93,6 @@ def beside_paper(data: pd.DataFrame) -> Chart:
         panels.append(Panel(estimates(own), label, "arm", xlim=(0, None), rows=list(map(name, arms))))
     size = (4.8 * len(panels) + 0.4, 1.4 + 0.34 * len(arms))
     return Chart(panels, len(panels), size, shared="y", legend="top", note="ours: mean and 95 % interval")
-
-
-# ------------------------------------------------------------------ variants
 
 
 def shares(data: pd.DataFrame) -> Chart:

@@ -63,9 +63,6 @@ def finished(folder: str | Path) -> list[str]:
     return [arm for arm in arms if (Path(folder) / arm / "result.json").is_file()]
 
 
-# ------------------------------------------------------------------ curves
-
-
 def curves(folder: str | Path) -> pd.DataFrame:
     """Every step of every seed: arm, then the columns of the arms' metrics.csv (`svs.step.play`)."""
     paths = {arm: Path(folder) / arm / "metrics.csv" for arm in finished(folder)}
@@ -99,9 +96,6 @@ def entropies(folder: str | Path, arm: str) -> list[float]:
     if arm not in finished(folder):
         return []
     return files.read_json(Path(folder) / arm / "result.json")["entropy"] or []
-
-
-# ------------------------------------------------------------------ variants
 
 
 def written(folder: str | Path) -> pd.DataFrame:
@@ -165,9 +159,6 @@ def kinds(folder: str | Path) -> pd.DataFrame:
     return found[["arm", "kind", "variants", "share", "rewarded"]].round(5)
 
 
-# ------------------------------------------------------------------ the claims
-
-
 def entropy(arm: str, other: str, of: Callable[[float, float], float] = operator.sub) -> Measure:
     """Entropy per token after training, `arm`'s less `other`'s, or another function of both, seed by seed."""
     return lambda found: over_seeds(list(map(of, entropies(found.folder, arm), entropies(found.folder, other))))
@@ -222,9 +213,6 @@ def claims_of(few: int) -> tuple[Claim, ...]:
               gain("rlvr", "svs", OTHER, k=1), 11.4),
         Claim("More than 80 % of SvS's readable variants are valid (percent)", share("svs", "valid"), 84.1, null=VALID),
     )  # fmt: skip
-
-
-# ------------------------------------------------------------------ the table of arms
 
 
 def table(folder: str | Path) -> pd.DataFrame:

@@ -84,9 +84,6 @@ def problem_sets(config: SvsConfig, folder: Path) -> Sets:
     return {TRAIN: train, **sets}
 
 
-# ------------------------------------------------------------------ one arm
-
-
 @dataclass
 class ArmRun:
     """The run of one arm: its settings, its slots, and the sizes of its batches, step by step and slot by slot."""
@@ -155,9 +152,6 @@ def batch_sizes(config: SvsConfig, svs: Path) -> list[list[int]]:
 def rollouts_by_step(folder: Path) -> list[list[int]]:
     """Completions that an arm drew for learning, a row per step with a number per slot."""
     return pd.read_csv(folder / "metrics.csv").groupby("step")["rollouts"].agg(list).tolist()
-
-
-# ------------------------------------------------------------------ its stages
 
 
 def _commit(arm: ArmRun, **records: list[dict]) -> Commit:

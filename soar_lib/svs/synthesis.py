@@ -82,9 +82,6 @@ class VariationalProblem:
     reward: float = 0.0
 
 
-# ------------------------------------------------------------------ solving
-
-
 def solve(base: Base, adapters: Adapters, tasks: list[Task], config: SvsConfig) -> Solved:
     """`config.group` solutions of each task, scored against its problem's answer."""
     if not tasks:
@@ -110,9 +107,6 @@ def seeds(solved: Solved, config: SvsConfig) -> list[Seed]:
             numbers = [number for number, good in enumerate(right) if good][: config.guards.solutions or None]
             found += [Seed(task, number, solved.texts[place * config.group + number]) for number in numbers]
     return found
-
-
-# ------------------------------------------------------------------ writing
 
 
 def synthesise(
@@ -184,9 +178,6 @@ def synthesis_reward(right: int | None, paid: range) -> float:
     return float(right is not None and right in paid)
 
 
-# ------------------------------------------------------------------ guards
-
-
 def leak(question: str, answer: str, solution: str, original: str) -> str:
     r"""What a variant `question` gives away: "answer" (the answer stands in it, or a box does), "hint" (HINT tokens in
     a row are the solution's), or "" for nothing, as what stands in the `original` question too.
@@ -229,9 +220,6 @@ def near_duplicate(first: str, second: str, similarity: float = 0.8) -> bool:
     numbers = [Counter(token for token in tokens if token.isdigit()) for tokens in (one, other)]
     words = [{token for token in tokens if token[0].isalpha()} for tokens in (one, other)]
     return numbers[0] == numbers[1] and len(words[0] & words[1]) >= similarity * len(words[0] | words[1])
-
-
-# ------------------------------------------------------------------ what the controls solve
 
 
 def other_tasks(found: list[Seed], config: SvsConfig, rephrase: Rephrase | None) -> list[Task]:

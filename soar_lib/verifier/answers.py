@@ -72,9 +72,6 @@ def _joined(kind: str, text: str, items: list[Form]) -> Form:
     return Form("malformed", text) if broken else Form(kind, text, tuple(items))
 
 
-# ------------------------------------------------------------------ words
-
-
 def _text(text: str) -> Form | None:
     r"""`\text{even}`, `(\text{A})`, bare words, and words between values: `133 Ps, 134 Qs` is a tuple."""
     if not text:
@@ -96,9 +93,6 @@ def _letters(text: str) -> str:
     return "nosolution" if letters in NOTHING else letters
 
 
-# ------------------------------------------------------------------ relations
-
-
 def _relation(text: str) -> Form | None:
     """Equations keep their first and last side."""
     sides = [side.strip() for side in RELATION.split(text)]
@@ -116,9 +110,6 @@ def _relation(text: str) -> Form | None:
     if set(sides[1::2]) == {"="}:
         return Form("equation", sides[0].replace(" ", ""), (read(sides[0]), read(sides[-1])))
     return Form("unclear", text)
-
-
-# ------------------------------------------------------------------ lists, sets, tuples and intervals
 
 
 def _list(text: str) -> Form | None:
@@ -152,9 +143,6 @@ def _bracketed(text: str) -> Form | None:
     return read(inner) if parts is None else _joined("tuple", text[0] + text[-1], [read(part) for part in parts])
 
 
-# ------------------------------------------------------------------ numbers and expressions
-
-
 def _special(text: str) -> Form | None:
     if text in ("\\infty", "-\\infty", "- \\infty"):
         return Form("infinity", "-" if "-" in text else "+")
@@ -178,9 +166,6 @@ def _value(text: str) -> Form:
         return Form("value", text, (), formula, residue(formula))
     except Unreadable as error:
         return Form("malformed" if isinstance(error, Malformed) else "unclear", text)
-
-
-# ------------------------------------------------------------------ residues
 
 
 def residue(formula: Formula, modulus: int = PRIME, at: dict[str, int] | None = None) -> int:

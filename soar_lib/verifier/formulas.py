@@ -66,9 +66,6 @@ def letters(formula: Formula) -> frozenset[str]:
     return symbols(formula) - {"pi", "exp"}
 
 
-# ------------------------------------------------------------------ building, with small numbers worked out
-
-
 def constant(value: int | Fraction) -> Formula:
     return Formula("number", number=Fraction(value))
 
@@ -110,9 +107,6 @@ def counted(count: Callable[..., int], *of: Formula) -> Formula:
     if any(part.head != "number" or part.number.denominator != 1 or not 0 <= part.number <= MAX_COUNTED for part in of):
         raise Unreadable("a factorial or binomial of no small integers")
     return constant(count(*(int(part.number) for part in of)))
-
-
-# ------------------------------------------------------------------ reading
 
 
 @dataclass

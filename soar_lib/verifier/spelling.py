@@ -143,9 +143,6 @@ def _braced_fractions(text: str) -> str:
     return text
 
 
-# ------------------------------------------------------------------ brackets
-
-
 def closing(text: str, opening: str, ending: str) -> int | None:
     """Where the bracket closes with which a text begins; None where it does not."""
     depth = 0
@@ -165,9 +162,6 @@ def split_top(text: str, separators: str) -> list[str]:
             pieces.append(text[start : match.start()].strip())
             start = match.end()
     return [*pieces, text[start:].strip()]
-
-
-# ------------------------------------------------------------------ boxes
 
 
 def boxes(text: str) -> list[tuple[int, int, str]]:

@@ -98,9 +98,6 @@ def _for_algebra(text: str) -> str:
     return text.replace("°", "^{\\circ}").replace("%", "\\%").replace("*", "\\cdot ")
 
 
-# ------------------------------------------------------------------ deciding without computer algebra
-
-
 def decide(gold: str, answer: str) -> bool | None:
     r"""Whether `answer` (content of a box) states the same as `gold`; None where only computer algebra can tell.
 
@@ -136,9 +133,6 @@ def same(gold: Form, answer: Form) -> bool | None:
         return None if gold.kind in ("malformed", "unclear") else False
     rule = _rule(gold.kind, answer.kind)
     return rule(gold, answer) if callable(rule) else rule
-
-
-# ------------------------------------------------------------------ rules
 
 
 def _equations(gold: Form, answer: Form) -> bool | None:
@@ -232,8 +226,6 @@ def _digits(form: Form) -> int:
     """The significant digits of a decimal, 0 of anything else."""
     return len(form.text.lstrip("-0.").replace(".", "")) if DECIMAL.fullmatch(form.text) else 0
 
-
-# ------------------------------------------------------------------ the policy
 
 ANY = None
 TEXTS, COLLECTIONS = {"text", "words"}, {"list", "set", "tuple"}

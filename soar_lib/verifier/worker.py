@@ -101,9 +101,6 @@ def close(a: Expr, b: Expr) -> bool | None:
     return bool(abs(left - right) <= max(abs(left), abs(right)) * Rational(1, 10**digits))
 
 
-# ------------------------------------------------------------------ integrals
-
-
 class Singular(ArithmeticError):
     """No finite value here, or one beyond the limits."""
 
