@@ -42,12 +42,10 @@ def check_logger(name: "str | Log | None") -> None:
 
 @contextmanager
 def opened(name: str | Log | None, folder: str | Path, settings: dict[str, Any]) -> Iterator[Log | None]:
-    """The logger of a run folder, None without a name; a function is the logger itself.
-
-    TensorBoard's files go into FOLDER/tensorboard. The other two have a project "soar-lib" with a run named by the last
-    two parts of the folder's path, which keeps `settings` and which a resumed run goes on with; they take a key or
-    offline mode from the environment. Raises ConfigError.
-    """
+    """The logger of a run folder, None without a name; a function is the logger itself. TensorBoard's files go into
+    FOLDER/tensorboard. The other two have a project "soar-lib" with a run named by the last two parts of the folder's
+    path, which keeps `settings` and which a resumed run goes on with; they take a key or offline mode from the
+    environment. Raises ConfigError."""
     check_logger(name)
     if not isinstance(name, str):
         yield name

@@ -32,11 +32,8 @@ class Draw:
 
 @dataclass(frozen=True)
 class Problem:
-    """One question with its reference answer.
-
-    `id` is stable across machines (derived from the source and its own numbering or content).
-    `answer` is the content of the box, without `\\boxed{}` or `$`.
-    """
+    """One question with its reference answer. `id` is stable across machines (derived from the source and its own
+    numbering or content). `answer` is the content of the box, without `\\boxed{}` or `$`."""
 
     id: str
     question: str
@@ -48,11 +45,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class SyntheticProblem:
-    """A question-answer pair written by the teacher (SOAR sections 3.2 and B.1).
-
-    `dataset` is k of X_k in its round and `reward` that data set's mean gain R_k; both are None for problems
-    sampled outside the outer loop (the Grounded-T arm).
-    """
+    """A question-answer pair written by the teacher (SOAR sections 3.2 and B.1). `dataset` is k of X_k in its round and
+    `reward` that data set's mean gain R_k; both are None for problems sampled outside the outer loop (the Grounded-T
+    arm)."""
 
     id: str
     question: str

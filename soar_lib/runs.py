@@ -151,10 +151,8 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
 
 
 def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
-    """Begin a run, or with `resume` go on with the one that is there (or begin, if there is none).
-
-    Raises `RunError`: a folder in use or not writable, or settings that differ from those the run began with.
-    """
+    """Begin a run, or with `resume` go on with the one that is there (or begin, if there is none). Raises `RunError`: a
+    folder in use or not writable, or settings that differ from those the run began with."""
     folder = Path(folder)
     check_folder(folder, resume)
     try:

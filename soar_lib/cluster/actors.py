@@ -71,12 +71,10 @@ class Holder:
 def opened(
     address: str, config: BaseSettings, students: int, count: int | None = None, say: Callable[[str], None] = print
 ) -> Iterator[list]:
-    """Actors for `students` at most, each with the base of `config`, for as long as this lasts.
-
-    `address` is HOST:PORT of a cluster that this machine belongs to, or "auto": the cluster that runs here, else one of
-    our own on this machine. `count` as in `choose_count`. `say` is told how many actors there are and where. Raises
-    ConfigError, and RunError where actors do not start.
-    """
+    """Actors for `students` at most, each with the base of `config`, for as long as this lasts. `address` is HOST:PORT
+    of a cluster that this machine belongs to, or "auto": the cluster that runs here, else one of our own on this
+    machine. `count` as in `choose_count`. `say` is told how many actors there are and where. Raises ConfigError, and
+    RunError where actors do not start."""
     check_address(address)
     device, threads = choose_device(None, config.backend, config.four_bit), torch.get_num_threads()
     if config.model != "nano" and (folder := Path(config.model).expanduser()).is_dir():
@@ -138,11 +136,8 @@ def run(
     hear: Callable[[list[list]], None] = lambda told: None,
 ) -> list:
     """`function(base, adapters, tell, *arguments)` of each job (adapters, arguments), by whichever actors are free;
-    results in order. `hear(told)` is given what each job has told so far, again and again.
-
-    Function, arguments and results are pickled. Raises what the function raises, and RunError where a job costs
-    `LOSSES` actors.
-    """
+    results in order. `hear(told)` is given what each job has told so far, again and again. Function, arguments and
+    results are pickled. Raises what the function raises, and RunError where a job costs `LOSSES` actors."""
     import ray
 
     torch.cuda.empty_cache()  # an actor's turn on a GPU that the driver shares

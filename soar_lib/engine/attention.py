@@ -56,15 +56,11 @@ class Prefill:
 
 
 class Decoding:
-    """One new token per row; row i continues prompt `owner[i]` of a Prefill.
-
-    Own keys and values lie in buffers [R, Hkv, columns, d] that grow by `block` columns, the prompts' keys as
-    [U, Hkv, d, P], as their product reads them; `keep(rows)` drops rows and prompts nobody continues. Query heads that
-    share a key head are treated as further queries of it.
-
-    A forward between `prepare` and `advance` takes where to write from `column`, a tensor, and allocates no buffer but
-    in the first one, so that it can be recorded (graphs.py).
-    """
+    """One new token per row; row i continues prompt `owner[i]` of a Prefill. Own keys and values lie in buffers [R,
+    Hkv, columns, d] that grow by `block` columns, the prompts' keys as [U, Hkv, d, P], as their product reads them;
+    `keep(rows)` drops rows and prompts nobody continues. Query heads that share a key head are treated as further
+    queries of it. A forward between `prepare` and `advance` takes where to write from `column`, a tensor, and allocates
+    no buffer but in the first one, so that it can be recorded (graphs.py)."""
 
     def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor):
         self.prompt_keys = {layer: keys.mT.contiguous() for layer, keys in prefill.keys.items()}
@@ -163,12 +159,10 @@ class Decoding:
 
 
 class Packed:
-    """Whole prompts and completions, packed without padding into rows [N, L] of tokens in any order.
-
-    `prompts` [U, P] and `completions` [R, T] hold each token's place in the flattened N * L, right-padded; `lengths`
-    [U] and `counts` [R] say how many are real, `owner` [R] is the prompt of each completion. Completions of like
-    length are attended together, so that short ones do not pay for long ones. Differentiable.
-    """
+    """Whole prompts and completions, packed without padding into rows [N, L] of tokens in any order. `prompts` [U, P]
+    and `completions` [R, T] hold each token's place in the flattened N * L, right-padded; `lengths` [U] and `counts`
+    [R] say how many are real, `owner` [R] is the prompt of each completion. Completions of like length are attended
+    together, so that short ones do not pay for long ones. Differentiable."""
 
     def __init__(self, prompts, lengths, completions, counts, owner, places: int):
         self.prompt_shape = tuple(prompts.shape)
@@ -239,9 +233,7 @@ def _alike(counts: torch.Tensor) -> list[torch.Tensor]:
 
 class _Permute(torch.autograd.Function):
     """x.index_select(0, there) whose gradient is gathered with `back`, the inverse, which is faster than to scatter it.
-
-    Padding on either side repeats some row; `real` [len(x), 1, 1] is False where x is padding and gets no gradient.
-    """
+    Padding on either side repeats some row; `real` [len(x), 1, 1] is False where x is padding and gets no gradient."""
 
     @staticmethod
     def forward(context, x, there, back, real):

@@ -66,9 +66,7 @@ class Adapters:
         model: nn.Module, size: int, rank: int, alpha: float, generator: torch.Generator, same: bool = True
     ) -> "Adapters":
         """New adapters that leave the base unchanged: A uniform as PEFT draws it (Kaiming with a = sqrt 5), B zero.
-
-        With `same` every slot starts from the same A (students are copies of one baseline).
-        """
+        With `same` every slot starts from the same A (students are copies of one baseline)."""
         a, b = {}, {}
         for name, layer in wrap(model).items():
             inputs, outputs, device = layer.base.in_features, layer.base.out_features, layer.base.weight.device
@@ -168,9 +166,7 @@ class Population:
 @contextmanager
 def use(model: nn.Module, adapters: Adapters | None, rows: torch.Tensor):
     """Activate adapters for a batch whose row i belongs to slot rows[i] (LongTensor [N]); None is the plain base.
-
-    Yields the Population, on which `assign(rows)` regroups a batch that changes (only slots named at first).
-    """
+    Yields the Population, on which `assign(rows)` regroups a batch that changes (only slots named at first)."""
     layers = wrap(model)
     before = {name: layer.active for name, layer in layers.items()}
     try:

@@ -80,11 +80,9 @@ def sample(
     uniforms: torch.Tensor | None,
     draw: Draw,
 ) -> Samples:
-    """`group` completions of each prompt from adapter `slots[i]` (adapters None: the untrained model).
-
-    Rows i * group to (i + 1) * group - 1 belong to prompt i. `uniforms` is [len(prompts) * group,
-    draw.max_new_tokens] in [0, 1), None for greedy decoding.
-    """
+    """`group` completions of each prompt from adapter `slots[i]` (adapters None: the untrained model). Rows i * group
+    to (i + 1) * group - 1 belong to prompt i. `uniforms` is [len(prompts) * group, draw.max_new_tokens] in [0, 1), None
+    for greedy decoding."""
     _check(adapters, prompts, slots, group, uniforms, draw)
     if adapters is None:
         adapters, slots = base.start, [0] * len(slots)

@@ -57,10 +57,8 @@ def advantages(rewards: torch.Tensor, kind: str = "rloo") -> torch.Tensor:
 
 
 def row_weights(mask: torch.Tensor, slots: torch.Tensor, normalisation: str = "sequence") -> torch.Tensor:
-    """The weight [N] of each completion's token sum in its slot's loss.
-
-    "sequence": 1 / completions of the slot (TRL's RLOO). "token": 1 / tokens of the slot (DAPO).
-    """
+    """The weight [N] of each completion's token sum in its slot's loss. "sequence": 1 / completions of the slot (TRL's
+    RLOO). "token": 1 / tokens of the slot (DAPO)."""
     if normalisation not in NORMALISATIONS:
         raise ValueError(f"normalisation {normalisation!r} is unknown: use one of {', '.join(NORMALISATIONS)}")
     _, slot = torch.unique(slots, return_inverse=True)
@@ -76,10 +74,8 @@ def policy_gradient_loss(
     settings: OptimiserSettings,
     reference: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The loss [N] of each completion: the sum over its tokens of (-advantage x log-probability + kl x k3).
-
-    `logprobs`, `reference`, `mask` are [N, T], `advantage` is [N].
-    """
+    """The loss [N] of each completion: the sum over its tokens of (-advantage x log-probability + kl x k3). `logprobs`,
+    `reference`, `mask` are [N, T], `advantage` is [N]."""
     if settings.kl and reference is None:
         raise ValueError(f"kl = {settings.kl} needs reference log-probabilities")
     terms = -(advantage[:, None] * (logprobs * mask)).sum(1)
@@ -156,10 +152,8 @@ def update(
     normalisation: str = "sequence",
 ) -> dict[str, torch.Tensor]:
     """Step `step` of every slot, on its own rows of `samples`, which were drawn at `temperature`; `advantage` is [N].
-
     Returns tensors [S]: `grad_norm` before clipping, `kl` (mean k3 per token, 0 where KL is off) and the learning rate
-    used.
-    """
+    used."""
     adapters, optimizer, settings = learner.adapters, learner.optimizer, learner.settings
     optimizer.zero_grad(set_to_none=False)
     for parameter in adapters.parameters():

@@ -45,10 +45,8 @@ def model_repository(
 ) -> Path:
     """Write an adapter of a finished SOAR run ("promoted_student" or "teacher"), in PEFT format with a model card, into
     `folder`; returns it. `licence`, by the Hub's name for it, may be left out for the presets' bases alone;
-    `base_model` is the Hub id of a base that the run took from a local folder.
-
-    Raises RunError (no finished run, nobody promoted, a folder with other things in it) and ConfigError.
-    """
+    `base_model` is the Hub id of a base that the run took from a local folder. Raises RunError (no finished run, nobody
+    promoted, a folder with other things in it) and ConfigError."""
     if adapter not in ADAPTERS:
         raise ConfigError(f"adapter = {adapter!r}: must be one of {', '.join(ADAPTERS)}")
     result, config = _soar_run(run)
@@ -190,12 +188,10 @@ def _write(folder: str | Path, contents: dict[str, Any]) -> Path:
 
 def push(folder: str | Path, repository: str, kind: str, private: bool = True, overlapping: bool = False) -> str:
     """Push a folder that was built here to the Hub as `repository` (owner/name), a "model" or a "dataset"; returns its
-    address. Uses the token of `hf auth login` or HF_TOKEN.
-
-    Raises ConfigError (the kind or the name), and RunError: another kind of folder, questions that stand in the hard
-    test set (pushed with `overlapping`), a repository that is public already though `private` was asked for, no token,
-    no network, or a refusal by the Hub; nothing is uploaded then.
-    """
+    address. Uses the token of `hf auth login` or HF_TOKEN. Raises ConfigError (the kind or the name), and RunError:
+    another kind of folder, questions that stand in the hard test set (pushed with `overlapping`), a repository that is
+    public already though `private` was asked for, no token, no network, or a refusal by the Hub; nothing is uploaded
+    then."""
     folder = Path(folder)
     if kind not in ("model", "dataset"):
         raise ConfigError(f"kind = {kind!r}: must be 'model' or 'dataset'")

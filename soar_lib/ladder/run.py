@@ -81,10 +81,8 @@ def run(
     config: LadderConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
     """Run LADDER with its controls into a folder, or go on with the run that is there; one whose tables are made is
-    only read. `base` saves loading `config.model` again.
-
-    Raises ConfigError, LoadError and RunError, for the caller's mistakes before anything is written.
-    """
+    only read. `base` saves loading `config.model` again. Raises ConfigError, LoadError and RunError, for the caller's
+    mistakes before anything is written."""
     folder = Path(folder)
     runs.check_folder(folder, resume, config)
     train, test = problems(config, folder)

@@ -66,11 +66,9 @@ def _student() -> StudentSettings:
 
 @dataclass(frozen=True)
 class LadderConfig(BaseSettings, command="ladder"):
-    """LADDER (Algorithm 1), TTRL (Algorithm 2) and their controls, each on every seed.
-
-    In `student`: steps 250 (section 4.1, where it levels off), batch 128 (3.2.2, for MIT; code has 8 to 128 for Llama),
-    group 5, rate 1e-6, 1,024 tokens (code), KL 0.001 (3.1.3), clip 0.2 (code); the rank is ours.
-    """
+    """LADDER (Algorithm 1), TTRL (Algorithm 2) and their controls, each on every seed. In `student`: steps 250 (section
+    4.1, where it levels off), batch 128 (3.2.2, for MIT; code has 8 to 128 for Llama), group 5, rate 1e-6, 1,024 tokens
+    (code), KL 0.001 (3.1.3), clip 0.2 (code); the rank is ours."""
 
     problems: str = ""  # folder of a filter run; empty: commands filter `pool` first
     pool: str = "rg:intermediate_integration"  # 4.1: 110 integrals of textbooks and GPT-4o; published lists leak

@@ -56,11 +56,9 @@ class Variant:
 def grow(
     base: Base, roots: Sequence[Problem], config: LadderConfig, key: Key, known: Known, apart: bool = False
 ) -> list[Variant]:
-    """The trees of all roots, level by level, written by the untrained model; `known` are the test problems.
-
-    Without `apart` a variant counts once in all trees together, with it once in each. A tree depends on its root and
-    `key` alone where trees are apart.
-    """
+    """The trees of all roots, level by level, written by the untrained model; `known` are the test problems. Without
+    `apart` a variant counts once in all trees together, with it once in each. A tree depends on its root and `key`
+    alone where trees are apart."""
     settings, grown, everywhere = config.variants, [], {}
     numbers = {root.id: count() for root in roots}
     seen = {root.id: {} if apart else everywhere for root in roots}

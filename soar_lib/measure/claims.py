@@ -95,10 +95,8 @@ def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
 
 def gain(arm: str, other: str, set: str = HARD_TEST, other_set: str = "", k: int = 0) -> Measure:
     """pass@k of `arm` less that of `other`, in points, paired by run, student and problem; k 0: that of `Measured`.
-
-    `other` is measured on `other_set`, by default the same. No numbers where one was not measured, or with fewer
-    than k samples.
-    """
+    `other` is measured on `other_set`, by default the same. No numbers where one was not measured, or with fewer than k
+    samples."""
     return partial(_gain, {arm: set, other: other_set or set}, k)
 
 

@@ -99,10 +99,8 @@ def _mean_hidden(base: Base, texts: Sequence[str], rows: int) -> np.ndarray:
 
 
 def sentence_model(name: str, device: str | None = None, rows: int = 32) -> Embedding:
-    """A sentence-embedding model, a local folder or a Hub id, without an instruction before the text.
-
-    Raises ConfigError where sentence-transformers is not installed. No code from a model's repository is run.
-    """
+    """A sentence-embedding model, a local folder or a Hub id, without an instruction before the text. Raises
+    ConfigError where sentence-transformers is not installed. No code from a model's repository is run."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:

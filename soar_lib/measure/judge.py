@@ -46,10 +46,8 @@ class NoReply(JudgeError):
 
 
 def judge(problems: Sequence[SyntheticProblem | Problem], ask: Ask, workers: int = 1) -> list[Verdict]:
-    """Verdicts in the order of the problems; `workers` problems are asked about at a time.
-
-    A reply that cannot be read, and a `NoReply`, is `unjudged`; any other error of `ask` ends the judging.
-    """
+    """Verdicts in the order of the problems; `workers` problems are asked about at a time. A reply that cannot be read,
+    and a `NoReply`, is `unjudged`; any other error of `ask` ends the judging."""
     failed = Event()  # asking costs: after an error nobody is asked any more
 
     def one(problem: SyntheticProblem | Problem) -> Verdict:
@@ -132,13 +130,11 @@ def endpoint(
     pause: float = 1.0,
     **options,
 ) -> Ask:
-    """`ask` for a server that speaks OpenAI's chat completions, at `url` (such as https://host/v1).
-
-    What is not given is taken from OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY (a server of one's own needs no
-    key). `timeout` is in seconds of silence; a failure that can pass is tried again up to `retries` times, after
-    `pause` seconds, then twice as long. `options` join the request (temperature is 0 unless given). Raises ConfigError
-    for settings that are missing; the function raises NoReply and JudgeError.
-    """
+    """`ask` for a server that speaks OpenAI's chat completions, at `url` (such as https://host/v1). What is not given
+    is taken from OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY (a server of one's own needs no key). `timeout` is in
+    seconds of silence; a failure that can pass is tried again up to `retries` times, after `pause` seconds, then twice
+    as long. `options` join the request (temperature is 0 unless given). Raises ConfigError for settings that are
+    missing; the function raises NoReply and JudgeError."""
     model = model or os.environ.get("OPENAI_MODEL")
     url = (url or os.environ.get("OPENAI_BASE_URL", "")).rstrip("/")
     key = key or os.environ.get("OPENAI_API_KEY")

@@ -66,11 +66,8 @@ def table(
     scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str] | None = None, seed: int = 0, set: str = HARD_TEST
 ) -> pd.DataFrame:
     """pass@k of each arm (in the order of `arms`; None: all, as they come) with its 95 % interval; columns `COLUMNS`,
-    pass@k as fractions.
-
-    `seeds` counts the students measured, `rollouts` is the mean number of completions that trained one of them.
-    Arms without scores on the problems of `set` have no row.
-    """
+    pass@k as fractions. `seeds` counts the students measured, `rollouts` is the mean number of completions that trained
+    one of them. Arms without scores on the problems of `set` have no row."""
     frame = _frame(scores, set)
     rows = []
     for arm in frame["arm"].unique() if arms is None else arms:
@@ -85,10 +82,8 @@ def table(
 
 
 def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0, set: str = HARD_TEST) -> Comparison:
-    """The paired test of two arms: same runs, student numbers and problems, so what they share cancels.
-
-    Raises ValueError where they share no run, or were measured on other problems or with other students.
-    """
+    """The paired test of two arms: same runs, student numbers and problems, so what they share cancels. Raises
+    ValueError where they share no run, or were measured on other problems or with other students."""
     frame = _frame(scores, set)
     both = [frame[frame["arm"] == name] for name in (arm, other)]
     common = {*both[0]["run"]} & {*both[1]["run"]}

@@ -128,10 +128,8 @@ def _lost(question: str) -> str | None:
 
 @functools.cache
 def _endings() -> tuple[str, ...]:
-    """All endings of a set of questions that holds every word and every kind of item that a family can read.
-
-    So a proper prefix of any well-posed question is well posed with one of them added.
-    """
+    """All endings of a set of questions that holds every word and every kind of item that a family can read. So a
+    proper prefix of any well-posed question is well posed with one of them added."""
     first, *leads = antiderivatives.LEADS
     groups = [
         ("chain_sum", [[1, 1]]),
@@ -184,12 +182,10 @@ def _misreadings(family: world.Family, content: list) -> Iterator[tuple[str, lis
 
 
 def summary(arms: Mapping[str, Sequence[Sequence[Verdict]]], judge: str, seed: int = 0) -> pd.DataFrame:
-    """Table 7: one row per arm and measure of `MEASURES`, with the columns `COLUMNS`.
-
-    `arms`: for each arm its runs' verdicts, one sequence per teacher. `percent` is the mean over runs of the share
-    among the judged, with its 95 % bootstrap interval over runs and problems, cut at 0 and 100; `n` counts the judged.
-    Runs without a judged problem do not count; an arm without one has NaN.
-    """
+    """Table 7: one row per arm and measure of `MEASURES`, with the columns `COLUMNS`. `arms`: for each arm its runs'
+    verdicts, one sequence per teacher. `percent` is the mean over runs of the share among the judged, with its 95 %
+    bootstrap interval over runs and problems, cut at 0 and 100; `n` counts the judged. Runs without a judged problem do
+    not count; an arm without one has NaN."""
     rows = []
     for arm, runs in arms.items():
         judged = [kept for run in runs if (kept := [verdict for verdict in run if verdict.judged])]
@@ -247,13 +243,10 @@ def agreement(reference: Sequence[Verdict], other: Sequence[Verdict], measure: s
 def equal_size_sets(
     problems: Sequence[SyntheticProblem], verdicts: Sequence[Verdict], *key: int | str
 ) -> dict[str, list[SyntheticProblem]]:
-    """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5), none where
-    no well-posed problem, or every one, is correct, so that both would be of one kind.
-
-    `correct_only` are all of those, `well_posed` as many from all well-posed problems, drawn without replacement from
-    the random `key`, in the order written. The paper compared 82 with 144 problems, so that size and correctness could
-    not be told apart.
-    """
+    """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5), none where no
+    well-posed problem, or every one, is correct, so that both would be of one kind. `correct_only` are all of those,
+    `well_posed` as many from all well-posed problems, drawn without replacement from the random `key`, in the order
+    written. The paper compared 82 with 144 problems, so that size and correctness could not be told apart."""
     correct = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.correct]
     posed = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.well_posed]
     if not 0 < len(correct) < len(posed):

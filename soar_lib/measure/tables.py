@@ -70,10 +70,8 @@ def gap_rows(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
-    """The claims as text: claim, ours with its 95 % interval, the paper's number, seeds, verdict.
-
-    `found` has the columns of `claims.COLUMNS`; a number that is missing is shown as a dash.
-    """
+    """The claims as text: claim, ours with its 95 % interval, the paper's number, seeds, verdict. `found` has the
+    columns of `claims.COLUMNS`; a number that is missing is shown as a dash."""
     rows = [
         [
             row.claim,
@@ -87,10 +85,8 @@ def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
 
 def method_rows(found: pd.DataFrame) -> pd.DataFrame:
     """The comparison of methods as text: all completions that were drawn on the way to a student, pass@k in percent at
-    the smallest, the middle and the largest k, and the gain on Hard-Only at the largest, in points.
-
-    `found` has the columns of figures/data/methods_nano.csv.
-    """
+    the smallest, the middle and the largest k, and the gain on Hard-Only at the largest, in points. `found` has the
+    columns of figures/data/methods_nano.csv."""
     ks, rows = sorted(set(found["k"])), []
     for arm in dict.fromkeys(found["arm"]):
         mine = found[found["arm"] == arm].set_index("k")

@@ -50,11 +50,9 @@ def explorer(
     top: Sequence[ipywidgets.Widget] = (),
 ) -> Explorer:
     """The controls above the page that `draw` makes of their values by name, anew whenever one of them changes.
-
     `prepare` is called first: what one control says may hide another or change its options. `detail` makes what stands
     below once points of a chart are clicked or selected: of their keys and the controls' values. `top` holds the
-    controls where they do not stand in a row.
-    """
+    controls where they do not stand in a row."""
     shown, below, now = ipywidgets.VBox(), ipywidgets.VBox(), {"busy": False, "page": []}
 
     def values() -> dict:

@@ -138,10 +138,8 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 def described(function: Callable) -> str:
-    """What a run folder records of a function: `module.qualname sha256:` and twelve digits of its source's hash.
-
-    Raises ConfigError for what has no source of its own, such as a `functools.partial`.
-    """
+    """What a run folder records of a function: `module.qualname sha256:` and twelve digits of its source's hash. Raises
+    ConfigError for what has no source of its own, such as a `functools.partial`."""
     if not inspect.isfunction(function):
         raise ConfigError(f"{function!r} is not a plain function, whose source could be recorded; wrap it in a def")
     try:
@@ -164,9 +162,8 @@ def label(setting: str) -> str:
 
 def chosen(config: Any, field: str, given: str | Callable | None, table: Mapping[str, str]) -> tuple[Any, Callable]:
     """(settings that record it, the function): `given`, a name of `table` or a function, else what `config` names.
-
-    `table` maps a name to "module:function". Raises ConfigError where the settings record a function that is not given.
-    """
+    `table` maps a name to "module:function". Raises ConfigError where the settings record a function that is not
+    given."""
     if callable(given):
         return dataclasses.replace(config, **{field: described(given)}), given
     config = config if given is None else dataclasses.replace(config, **{field: given})

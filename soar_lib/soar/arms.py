@@ -170,10 +170,8 @@ def _taught(rows: Iterable[dict]) -> list[Problem]:
 
 def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer: Sequence[Problem] = ()) -> Source:
     """Read a finished SOAR run; hard train and hard test are `config.problems`' where it names a filter run. Real
-    problems that are also measured, in hard test or `transfer`, are left out.
-
-    Raises RunError with the folder and what to do.
-    """
+    problems that are also measured, in hard test or `transfer`, are left out. Raises RunError with the folder and what
+    to do."""
     folder = Path(folder)
     result, settings = read_result(folder), from_values(SoarConfig, files.read_json(folder / "config.json"))
     if settings.model != config.model:

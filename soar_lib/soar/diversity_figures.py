@@ -34,9 +34,7 @@ def vendi_by_round(data: pd.DataFrame) -> Chart:
 
 def vendi_by_arm(data: pd.DataFrame) -> Chart:
     """Vendi Score of the problems that each teacher wrote for the evaluation, one row each: seeds faint, means full.
-
-    `data` is a table of `soar.report.diversity_table`.
-    """
+    `data` is a table of `soar.report.diversity_table`."""
     arms, panels = ordered(data["arm"]), []
     for embedding, part in data.groupby("embedding", sort=False):
         marks = []
@@ -61,11 +59,9 @@ def vendi_gain_table(
     problems: pd.DataFrame, embed: Embedding | None = None, arms: tuple[str, ...] = GAINING, q: float = 1.0
 ) -> pd.DataFrame:
     """One row per data set of the outer loop, columns `GAIN_COLUMNS`: the Vendi Score of its questions and its reward,
-    which is the gain in accuracy of students trained on it (a fraction of 1).
-
-    `problems` are those of `soar.report.problems`; `embed` None: character n-grams. Raises ValueError where data sets
-    differ in size, since their scores do not compare.
-    """
+    which is the gain in accuracy of students trained on it (a fraction of 1). `problems` are those of
+    `soar.report.problems`; `embed` None: character n-grams. Raises ValueError where data sets differ in size, since
+    their scores do not compare."""
     chosen = problems[problems["arm"].isin(arms)].reset_index(drop=True)
     if chosen.empty:
         return pd.DataFrame(columns=GAIN_COLUMNS)
@@ -83,11 +79,9 @@ def vendi_gain_table(
 
 
 def vendi_against_gain(data: pd.DataFrame) -> Chart:
-    """A data set's gain against its Vendi Score, coloured by arm; `data` is a table of `vendi_gain_table`.
-
-    The title has Spearman's rho over all data sets, and within rounds, where all data sets of a round share their
-    baseline and reward set: both numbers are then taken as differences from their round's means.
-    """
+    """A data set's gain against its Vendi Score, coloured by arm; `data` is a table of `vendi_gain_table`. The title
+    has Spearman's rho over all data sets, and within rounds, where all data sets of a round share their baseline and
+    reward set: both numbers are then taken as differences from their round's means."""
     panels = []
     for embedding, part in data.groupby("embedding", sort=False):
         marks = [_data_sets(arm, own) for arm, own in part.groupby("arm", sort=False)]
@@ -127,11 +121,9 @@ def _rho(data: pd.DataFrame) -> str:
 
 def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Chart:
     """Shares of the quality labels of each arm in one bar, with 95 % intervals of `correct` and of all well-posed ones.
-
     `data` is a table of `soar.report.quality_by_arm`. Beneath an arm's bar stands, paler, what `paper` says of it
     (figures/data/quality_paper.csv, SOAR Table 7 as printed, where not all columns add up to 100: another model, other
-    problems, a language model as judge).
-    """
+    problems, a language model as judge)."""
     theirs = paper if paper is not None else data[:0]
     bars = [(arm, source, table[table["arm"] == arm].set_index("measure")) for arm in ordered(data["arm"])
             for source, table in (("", data), (", paper", theirs)) if (table["arm"] == arm).any()]  # fmt: skip

@@ -80,10 +80,8 @@ def run(
     """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
     evaluation is only read. `base` saves loading `config.model` again, and `judge` gives the verdicts behind
     correct_only and well_posed (default `quality.exact`, which knows the embedded world's problems alone). Where
-    students are trained and measured elsewhere (`hooks.inner_loop`), memory is not checked.
-
-    Raises RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use.
-    """
+    students are trained and measured elsewhere (`hooks.inner_loop`), memory is not checked. Raises RunError: a folder
+    that holds no finished SOAR run, another model than `config.model`, `out` in use."""
     out, names = Path(out), list(map(arms.source_name, soar_folders))
     runs.check_folder(out, resume, config)
     if (out / "pass_at_k.csv").is_file():  # written last

@@ -201,11 +201,8 @@ def page(study: StudyFolder, view: View, chosen: Selection) -> Page:
 
 def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
     """Explore a study's folder, finished or not: how its arms scored and learned (what its teachers wrote is on the
-    `question_map`).
-
-    Tables are exported to `<export>/ablation_<view>.csv` (unrounded, fractions of 1) and `.tex` (as shown). Raises
-    RunError where the folder holds no study.
-    """
+    `question_map`). Tables are exported to `<export>/ablation_<view>.csv` (unrounded, fractions of 1) and `.tex` (as
+    shown). Raises RunError where the folder holds no study."""
     study = read(folder)
     last = int(study.rounds["round"].max()) if len(study.rounds) else 1
     wide, narrow = ({"style": {"description_width": "3em"}, "layout": {"width": width}} for width in ("24em", "9em"))

@@ -83,10 +83,8 @@ def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
 
 
 def teachers(frame: pd.DataFrame, smoothing: int = 1) -> Chart:
-    """Teachers' rewards above, promotions so far below, over the rounds; the table of `teacher_means`.
-
-    A grounded reward is a gain in accuracy; an intrinsic one is not, so the two do not compare.
-    """
+    """Teachers' rewards above, promotions so far below, over the rounds; the table of `teacher_means`. A grounded
+    reward is a gain in accuracy; an intrinsic one is not, so the two do not compare."""
     steps = [arm_mark(arm, p["round"], p["promotions"], step=True) for arm, p in frame.groupby("arm", sort=False)]
     above = plots.curve(frame, "round", "mean_reward", title=plots.averaged(smoothing))
     below = Panel(steps, "round", plots.QUANTITIES["promotions"][0], ylim=(0, None))
@@ -107,10 +105,8 @@ def by_reward(rounds: pd.DataFrame) -> Chart:
 
 def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.DataFrame:
     """One row per arm and source: pass@k in percent, ours with 95 % intervals, the paper's as mean ± SD over seeds.
-
-    `ours` has the columns of `passk.COLUMNS` (fractions), `paper` those of figures/data/soar_paper.csv (percent).
-    The paper's numbers are of another model on other problems: what compares is the order of the arms.
-    """
+    `ours` has the columns of `passk.COLUMNS` (fractions), `paper` those of figures/data/soar_paper.csv (percent). The
+    paper's numbers are of another model on other problems: what compares is the order of the arms."""
     rows = []
     for arm in dict.fromkeys(ours["arm"]):
         mine, theirs = ours[ours["arm"] == arm], paper[paper["arm"] == arm]

@@ -84,10 +84,8 @@ def question_map(
     folder: str | Path, embed: Embedding | None = None, judge: Judge = exact, most: int = 2000
 ) -> Explorer:
     """Explore the map of all questions that a study's teachers wrote, by arm, seed and rounds, coloured as chosen;
-    click a circle, or draw around several, to read their questions below.
-
-    Raises ValueError where no teacher of the study wrote anything yet.
-    """
+    click a circle, or draw around several, to read their questions below. Raises ValueError where no teacher of the
+    study wrote anything yet."""
     data = question_points.points(report.problems(folder, judge), embed, most)
     if data.empty:
         raise ValueError(f"{folder}: no teacher wrote a problem yet; run the study or resume it")

@@ -65,12 +65,10 @@ def counted(count: int) -> str:
 def points(
     problems: pd.DataFrame, embed: Embedding | None = None, most: int = 2000, landmarks: int = 600, seed: int = 0
 ) -> pd.DataFrame:
-    """The map of the problems of `soar.report.problems`: the same columns and x, y, written, projection, trust.
-
-    Of an arm's seed at most `most` problems are taken, drawn evenly from the `written` ones; equal questions share
-    their place. `embed` None: character n-grams. `projection` says how the places were found and `trust` is their
-    trustworthiness; both are the same in all rows.
-    """
+    """The map of the problems of `soar.report.problems`: the same columns and x, y, written, projection, trust. Of an
+    arm's seed at most `most` problems are taken, drawn evenly from the `written` ones; equal questions share their
+    place. `embed` None: character n-grams. `projection` says how the places were found and `trust` is their
+    trustworthiness; both are the same in all rows."""
     runs = [part for _, part in problems.groupby(["arm", "seed"], sort=False)]
     kept = [
         part.iloc[_drawn(len(part), most, seed, "question map", *map(str, part.iloc[0][["arm", "seed"]]))]
@@ -95,12 +93,9 @@ def _drawn(count: int, most: int, *key: int | str) -> list[int]:
 
 
 def project(vectors: Vectors, landmarks: int = 600, seed: int = 0) -> np.ndarray:
-    """Places [N, 2] of vectors [N, D] on a map whose wider side reaches from 0 to 1.
-
-    The vectors' first 50 singular directions are laid out by exact t-SNE, for at most `landmarks` rows drawn from
-    `seed`; every other row stands among its five nearest landmarks, nearer ones weighing more. The same input gives the
-    same places.
-    """
+    """Places [N, 2] of vectors [N, D] on a map whose wider side reaches from 0 to 1. The vectors' first 50 singular
+    directions are laid out by exact t-SNE, for at most `landmarks` rows drawn from `seed`; every other row stands among
+    its five nearest landmarks, nearer ones weighing more. The same input gives the same places."""
     count, width = vectors.shape
     if count == 1:
         return np.zeros((1, 2))
@@ -137,11 +132,9 @@ def trust(vectors: Vectors, places: np.ndarray, most: int = 1000, seed: int = 0)
 
 
 def classes(data: pd.DataFrame, own: np.ndarray, by: str) -> tuple[list[str], dict[str, str]]:
-    """(the class of each row of a part of the map, the colour of each class in the legend's order).
-
-    `own` [N] marks the part's rows, `by` is one of `COLOUR_BY`. Families have the same colours in every part of a map;
-    rounds and rewards, of which arms have different numbers and kinds, are scaled by the part.
-    """
+    """(the class of each row of a part of the map, the colour of each class in the legend's order). `own` [N] marks the
+    part's rows, `by` is one of `COLOUR_BY`. Families have the same colours in every part of a map; rounds and rewards,
+    of which arms have different numbers and kinds, are scaled by the part."""
     part = data[own]
     if by == "round":
         return _rounds(part["round"].to_numpy())

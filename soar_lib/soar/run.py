@@ -155,9 +155,7 @@ def play(
     loop: OuterLoop, state: State, number: int, watch: Watch | None = None
 ) -> tuple[Round, list[SyntheticProblem], list[dict]]:
     """One round of Algorithm 1; changes `state`. Returns the record, the problems with their rewards and the metrics.
-
-    The promotion test comes before the teacher's step, which uses the rewards from before the promotion.
-    """
+    The promotion test comes before the teacher's step, which uses the rewards from before the promotion."""
     base, config = loop.base, loop.config
     count = config.datasets * config.dataset_size
     key = (config.seed, "teacher", number)

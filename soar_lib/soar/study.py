@@ -175,10 +175,8 @@ def run(
     hooks: Hooks = Hooks(),
 ) -> "pd.DataFrame":
     """Run a study into a folder, or go on with the one that is there; returns the table of claims (claims.csv).
-
     `hooks.say` is told the cost before anything starts, and each part as it ends; `judge` is `evaluate.run`'s. Raises
-    ConfigError, LoadError and RunError (before anything is written) and TeacherError.
-    """
+    ConfigError, LoadError and RunError (before anything is written) and TeacherError."""
     from soar_lib.engine.base import load_for
     from soar_lib.meter import announce
     from soar_lib.problems import filtering

@@ -57,12 +57,10 @@ class Proposal:
 def propose(
     base: Base, adapters: Adapters, count: int, settings: TeacherSettings, key: Key, progress: bool = False
 ) -> Proposal:
-    """Draw from the teacher (slot 0 of `adapters`) until `count` problems parse, in the order drawn.
-
-    Completion i depends on (key, i) alone, so how many are drawn at a time does not matter. With `progress`, a bar
-    shows from the first draw on how many parse and why the others do not. Raises `TeacherError` when `max_attempts`
-    completions per problem were not enough.
-    """
+    """Draw from the teacher (slot 0 of `adapters`) until `count` problems parse, in the order drawn. Completion i
+    depends on (key, i) alone, so how many are drawn at a time does not matter. With `progress`, a bar shows from the
+    first draw on how many parse and why the others do not. Raises `TeacherError` when `max_attempts` completions per
+    problem were not enough."""
     made, parts, limit = Proposal(), [], settings.max_attempts * count
     with tqdm(total=count, desc="teacher", unit="problem", leave=False, disable=not progress) as bar:
         while len(made.problems) < count:

@@ -74,10 +74,8 @@ def curves(folder: str | Path) -> pd.DataFrame:
 
 def steps(folder: str | Path) -> pd.DataFrame:
     """The policy of each trained arm and seed after `step` updates and `rollouts` completions, columns `STEPS`.
-
     accuracy (a fraction) and entropy (nats per token) are those of the solutions from which it learns next, so there
-    are none after the last update; test_entropy is on the test problems, where it was measured.
-    """
+    are none after the last update; test_entropy is on the test problems, where it was measured."""
     start, parts = entropies(folder, "base"), [pd.DataFrame(columns=STEPS)]
     for arm, frame in curves(folder).reindex(columns=STEPS).groupby("arm", sort=False):
         for place, (seed, own) in enumerate(frame.groupby("seed")):
@@ -145,11 +143,9 @@ def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
 
 
 def kinds(folder: str | Path) -> pd.DataFrame:
-    """What each arm wrote, by `KINDS`: arm, kind, variants, share (of the arm's), rewarded (share of the kind's).
-
-    Near duplicates are those of the original or of an earlier variant of it in that step. Where nobody knows a
-    question's answer, all that is readable is "not judged".
-    """
+    """What each arm wrote, by `KINDS`: arm, kind, variants, share (of the arm's), rewarded (share of the kind's). Near
+    duplicates are those of the original or of an earlier variant of it in that step. Where nobody knows a question's
+    answer, all that is readable is "not judged"."""
     frame = by_kind(folder)
     groups = frame.assign(rewarded=frame["reward"] > 0).groupby(["arm", "kind"], sort=False)["rewarded"]
     found = groups.agg(variants="size", rewarded="mean").astype({"rewarded": float}).reset_index()
@@ -179,11 +175,9 @@ def _share(frame: pd.DataFrame, arm: str, measure: str, unit: float = 1) -> Esti
 
 
 def claims_of(few: int) -> tuple[Claim, ...]:
-    """The paper's claims; `few` is the number of samples per problem that all arms have (the paper's 32).
-
-    The paper's numbers are differences of Table 3 (Qwen2.5-32B-Instruct, DAPO-17k, mean of six hard sets), of Table 2
-    (pass@1 on MATH-500 after integer answers alone) and the shares of appendix E.5.
-    """
+    """The paper's claims; `few` is the number of samples per problem that all arms have (the paper's 32). The paper's
+    numbers are differences of Table 3 (Qwen2.5-32B-Instruct, DAPO-17k, mean of six hard sets), of Table 2 (pass@1 on
+    MATH-500 after integer answers alone) and the shares of appendix E.5."""
     beats = partial(gain, "svs", set=HARD)
     return (
         Claim("RLVR's entropy falls (nats per token lost)", entropy("base", "rlvr")),

@@ -183,10 +183,8 @@ def batches(arm: ArmRun, step: int) -> dict[int, list[Problem]]:
 
 
 def measure(base: Base, arm: ArmRun, part: str, samples: int) -> tuple[torch.Tensor, list[float]]:
-    """Share of right samples [slots, problems], float64, on one of `SETS`, and each slot's entropy per token there.
-
-    All arms and times have the same random numbers, so that only the policies differ.
-    """
+    """Share of right samples [slots, problems], float64, on one of `SETS`, and each slot's entropy per token there. All
+    arms and times have the same random numbers, so that only the policies differ."""
     config, together = replace(arm.config, group=samples), max(1, MEASURED_TOGETHER // (samples * arm.config.seeds))
     shares, logprobs, tokens = [], torch.zeros(config.seeds), torch.zeros(config.seeds)
     for start in range(0, len(arm.sets[part]), together):

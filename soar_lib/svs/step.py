@@ -95,11 +95,9 @@ def truncate(groups: list[Group], rows: int, key: Key) -> list[Group]:
 def play(
     base: Base, learner: Learner, batches: Batches, config: SvsConfig, step: int, rephrase: Rephrase | None = None
 ) -> tuple[list[dict], list[VariationalProblem]]:
-    """Algorithm 1 lines 4 to 28 for every slot, in place.
-
-    Returns a row of measures per slot and the variants. `entropy` is the mean of minus log-probability over the tokens
-    of the solutions of originals, in nats: an unbiased estimate of the policy's entropy per token.
-    """
+    """Algorithm 1 lines 4 to 28 for every slot, in place. Returns a row of measures per slot and the variants.
+    `entropy` is the mean of minus log-probability over the tokens of the solutions of originals, in nats: an unbiased
+    estimate of the policy's entropy per token."""
     drawn = rollouts(base, learner.adapters, batches, config, step, rephrase)
     groups = drawn.groups()
     learned = [group for slot, seed in enumerate(batches) for group in _learned(groups, slot, config, (seed, step))]

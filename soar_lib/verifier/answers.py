@@ -170,9 +170,7 @@ def _value(text: str) -> Form:
 
 def residue(formula: Formula, modulus: int = PRIME, at: dict[str, int] | None = None) -> int:
     """The value modulo `modulus`, a power of PRIME, where letters have the values `at` or else those of their `point`.
-
-    Raises Unreadable for roots, functions, and exponents that are no integers, and Malformed for a division by zero.
-    """
+    Raises Unreadable for roots, functions, and exponents that are no integers, and Malformed for a division by zero."""
     head = formula.head
     if head == "number":
         top, bottom = formula.number.as_integer_ratio()

@@ -200,10 +200,8 @@ def extract_boxed(text: str) -> str | None:
 
 
 def boxed_answer(text: str) -> str | None:
-    r"""The answer a response states: its last box, joined with the boxes it forms one list with.
-
-    `\boxed{2} and \boxed{3}` is the list `2,3`; `\boxed{2} wait no, \boxed{3}` is 3.
-    """
+    r"""The answer a response states: its last box, joined with the boxes it forms one list with. `\boxed{2} and
+    \boxed{3}` is the list `2,3`; `\boxed{2} wait no, \boxed{3}` is 3."""
     found = [] if unfinished(text) else boxes(text)
     if not found or not found[-1][2].strip():
         return None

@@ -106,10 +106,8 @@ class Singular(ArithmeticError):
 
 
 def value(formula: Formula, at: dict, m=mp):
-    """The value in mpmath's context `m`, complex ones on principal branches; `at` gives that of each letter.
-
-    Raises ArithmeticError or ValueError where there is no finite value.
-    """
+    """The value in mpmath's context `m`, complex ones on principal branches; `at` gives that of each letter. Raises
+    ArithmeticError or ValueError where there is no finite value."""
     head = formula.head
     if head == "number":
         return m.fdiv(*formula.number.as_integer_ratio())

@@ -48,11 +48,9 @@ class Worker:
             )
 
     def ask(self, question: list, seconds: float) -> Any:
-        """The answer, or None where the deadline or the memory ran out: then the process is dead.
-
-        `seconds` are of the worker's own processor time, so that a busy machine changes no verdict, and at most
-        PATIENCE times as long by the clock.
-        """
+        """The answer, or None where the deadline or the memory ran out: then the process is dead. `seconds` are of the
+        worker's own processor time, so that a busy machine changes no verdict, and at most PATIENCE times as long by
+        the clock."""
         line = b""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps([seconds, question]).encode() + b"\n")
@@ -108,10 +106,8 @@ def _end(worker: Worker) -> None:
 
 
 def side_by_side(questions: Iterable[tuple], decide: Callable, asked: Callable, name: str, progress: bool) -> dict:
-    """What `decide` says of each question, or where that is None what `asked` says, which may ask workers.
-
-    It runs in as many threads as CPU cores (at most 8), and so as many workers.
-    """
+    """What `decide` says of each question, or where that is None what `asked` says, which may ask workers. It runs in
+    as many threads as CPU cores (at most 8), and so as many workers."""
     verdicts = {question: decide(*question) for question in questions}
     hard = [question for question, verdict in verdicts.items() if verdict is None]
     with ThreadPoolExecutor(min(MAX_WORKERS, os.cpu_count() or 1)) as pool:
