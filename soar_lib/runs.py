@@ -23,19 +23,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from soar_lib.files import (
-    LOST,
-    RunError,
-    append_csv,
-    append_jsonl,
-    lock,
-    read_json,
-    sync_folder,
-    text_of,
-    write_bytes_atomic,
-    write_json,
-    write_text_atomic,
-)
+from soar_lib import files
+from soar_lib.files import LOST, RunError, lock, read_json, text_of
 from soar_lib.settings.student import precision
 from soar_lib.settings.values import differences, first_line, folder_of, to_values
 
@@ -100,7 +89,7 @@ class Run:
         to the logs, by name (`LOGS`). Counts wholly or not at all."""
         for name, rows in records.items():
             path = self.folder / LOGS[name]
-            (append_csv if path.suffix == ".csv" else append_jsonl)(path, rows)
+            (files.append_csv if path.suffix == ".csv" else files.append_jsonl)(path, rows)
             self.logs[path.name] = len(text_of(path))
         previous = self.checkpoint
         self.round += 1
@@ -137,11 +126,11 @@ def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> No
     temporary.mkdir(parents=True)
     for name, values in tensors.items():
         content = save({key: value.detach().cpu().contiguous() for key, value in values.items()})
-        write_bytes_atomic(temporary / f"{name}.safetensors", content)
-    write_json(temporary / "state.json", state | {"tensors": [f"{name}.safetensors" for name in tensors]})
+        files.write_bytes_atomic(temporary / f"{name}.safetensors", content)
+    files.write_json(temporary / "state.json", state | {"tensors": [f"{name}.safetensors" for name in tensors]})
     os.rename(temporary, folder)
-    sync_folder(folder.parent)
-    sync_folder(folder.parent.parent)
+    files.sync_folder(folder.parent)
+    files.sync_folder(folder.parent.parent)
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
@@ -192,7 +181,7 @@ def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
     _warn_of_versions(folder)
     if not {*config.arms} <= {*began}:
         arms = tuple(name for name in known if name in {*began, *config.arms})
-        write_json(folder / "config.json", recorded(replace(config, arms=arms)))
+        files.write_json(folder / "config.json", recorded(replace(config, arms=arms)))
 
 
 def _create(folder: Path, config: Any) -> None:
@@ -202,13 +191,13 @@ def _create(folder: Path, config: Any) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        write_json(temporary / "config.json", recorded(config))
-        write_json(temporary / "versions.json", versions())
+        files.write_json(temporary / "config.json", recorded(config))
+        files.write_json(temporary / "versions.json", versions())
         os.rename(temporary, folder)
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_folder(folder.parent)
+    files.sync_folder(folder.parent)
 
 
 def recorded(config: Any) -> dict[str, Any]:
@@ -220,15 +209,12 @@ def recorded(config: Any) -> dict[str, Any]:
         if "dtype" in found:
             found["dtype"] = precision(found["model"], found["dtype"])
         if folder := folder_of(found.get("start", "")):
-            found["start"] = f"{folder} {_digest(folder)}"
+            weights = Path(folder).expanduser() / "adapter_model.safetensors"
+            digest = sha256(weights.read_bytes()).hexdigest()[:12] if weights.is_file() else "absent"
+            found["start"] = f"{folder} sha256:{digest}"
         return found
 
     return pinned(to_values(config))
-
-
-def _digest(folder: str) -> str:
-    weights = Path(folder).expanduser() / "adapter_model.safetensors"
-    return f"sha256:{sha256(weights.read_bytes()).hexdigest()[:12] if weights.is_file() else 'absent'}"
 
 
 def check_same(folder: Path, config: Any) -> None:
@@ -283,7 +269,7 @@ def _reopen(folder: Path) -> Run:
     for name in LOGS.values():
         text, length = text_of(folder / name), lengths.get(name, 0)
         if len(text) > length:
-            write_text_atomic(folder / name, text[:length])
+            files.write_text_atomic(folder / name, text[:length])
     return Run(folder, number, lengths)
 
 

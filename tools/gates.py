@@ -22,7 +22,6 @@ from soar_lib.engine import sampling
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, load_peft, stack
 from soar_lib.hooks import Hooks
-from soar_lib.measure import mix
 from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.measure.passk import pass_at_k
 from soar_lib.nano import world2
@@ -36,11 +35,11 @@ from soar_lib.soar import run as soar
 from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.rewards import OuterStep, as_problems, grounded
 from soar_lib.soar.settings import SoarConfig
-from soar_lib.soar.value import values
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson
 from soar_lib.verifier import verify
-from tools import documents2
+from tools import documents2, mix
+from tools.teacher_value import values
 
 STUDENTS, SAMPLES, ROWS = 3, 32, 4096
 STEPS = 16, 16  # on a set of problems, then on hard train, as in an evaluation

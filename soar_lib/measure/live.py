@@ -177,18 +177,13 @@ def shown(
             old.data = []
             old.layout = drawn.layout
             old.add_traces(drawn.data)
-    for trace in old.data if picked else ():
-        listen(trace, picked)
-    return old
-
-
-def listen(trace: go.Scatter, picked: Callable[[list], None]) -> None:
-    """Tell `picked` the keys of a trace's points that are clicked or selected."""
 
     def told(trace: go.Scatter, points: object, _: object) -> None:
         if points.point_inds:
             picked([trace.customdata[index] for index in points.point_inds])
 
-    if trace.customdata is not None:
-        trace.on_click(told)
-        trace.on_selection(told)
+    for trace in old.data if picked else ():
+        if trace.customdata is not None:
+            trace.on_click(told)
+            trace.on_selection(told)
+    return old

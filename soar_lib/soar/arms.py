@@ -174,19 +174,14 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
     to do."""
     folder = Path(folder)
     result, settings = read_result(folder), from_values(SoarConfig, files.read_json(folder / "config.json"))
-    if settings.model != config.model:
-        raise files.RunError(f"{folder}: its model is {settings.model}, not {config.model}; evaluate with --model")
-    began, begins = folder_of(settings.start), folder_of(config.start)
-    if began != begins:
-        raise files.RunError(
-            f"{folder}: began with {began or 'no adapter'}, not {begins or 'none'}; evaluate with --set start={began}"
-        )
-    if settings.four_bit != config.four_bit:
-        taught, taken = (("the full base", "a base in 4 bits")[part.four_bit] for part in (settings, config))
-        raise files.RunError(
-            f"{folder}: its adapters were trained on {taught}, and the evaluation takes {taken}; "
-            f"evaluate with --set four_bit={str(settings.four_bit).lower()}"
-        )
+    for name in ("model", "start", "four_bit"):
+        began, asked = (folder_of(str(vars(part)[name])) for part in (settings, config))
+        if began != asked:
+            told = began.lower() if name == "four_bit" else began
+            raise files.RunError(
+                f"{folder}: began with {name} = {began or 'none'}, not {asked or 'none'}; "
+                f"evaluate with --set {name}={told}"
+            )
     if not (folder / "adapters").is_dir():
         raise files.RunError(f"{folder}: its adapters are missing, as in published runs; run it anew to evaluate it")
     try:

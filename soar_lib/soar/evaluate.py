@@ -33,7 +33,7 @@ from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source, row_name
 from soar_lib.soar.evaluate_settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.soar.rewards import student_rewards
-from soar_lib.student.train import HERE, InnerLoop, Lesson, step_rows
+from soar_lib.student.train import HERE, Lesson, step_rows
 
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 
@@ -61,10 +61,6 @@ class Evaluation:
     @property
     def written(self) -> list[dict]:
         return files.read_jsonl(self.run.folder / "problems.jsonl")
-
-    @property
-    def inner_loop(self) -> InnerLoop:
-        return self.hooks.inner_loop or HERE
 
 
 @files.holding
@@ -183,7 +179,7 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
         own = arms.own_problems(entry, config, source, written) if phase == "synthetic" else source.train
         lessons.append(Lesson(own, entry.key(config.seed, phase)))
     with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.hooks.progress) as bar:
-        trained, history = evaluation.inner_loop.train(
+        trained, history = (evaluation.hooks.inner_loop or HERE).train(
             evaluation.base, everyone.select(slots), lessons, settings, student_rewards, config.rows,
             lambda *_: bar.update(),
         )  # fmt: skip
@@ -213,7 +209,7 @@ def _counts(
     if arm in TRAINED_ARMS:
         policy = students.select([evaluation.trained.index(entry) for entry in mine])
     purpose = "score" if set == HARD_TEST else f"score {set}"
-    shares = evaluation.inner_loop.accuracy(
+    shares = (evaluation.hooks.inner_loop or HERE).accuracy(
         evaluation.base, policy, problems, config.student.draw(config.rows), config.samples,
         [entry.key(config.seed, purpose) for entry in mine],
     )  # fmt: skip

@@ -6,6 +6,7 @@ where the paper is silent ("open") what we chose and why. Llama-3.1-8B-Instruct 
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase
@@ -48,13 +49,6 @@ class GuardSettings:
         require(self, "similarity", 0 < self.similarity <= 1, "more than 0 and at most 1")
 
 
-def _optimiser() -> OptimiserSettings:
-    """Appendix D and code: constant rate, no warm-up, no KL, asymmetric clip."""
-    return OptimiserSettings(
-        learning_rate=1e-6, schedule="constant", kl=0.0, clip_low=0.2, clip_high=0.28, weight_decay=0.01
-    )
-
-
 @dataclass(frozen=True)
 class SvsConfig(BaseSettings, command="svs"):
     """SvS (Algorithm 1) and its controls, each on every seed. The paper's letter for a field opens its comment."""
@@ -95,7 +89,10 @@ class SvsConfig(BaseSettings, command="svs"):
     rank: int = 64  # of the LoRA adapter; the paper trains all weights
     alpha: float = 64.0
     guards: GuardSettings = field(default_factory=GuardSettings)
-    optimiser: OptimiserSettings = field(default_factory=_optimiser)
+    # Appendix D and code: constant rate, no warm-up, no KL, asymmetric clip.
+    optimiser: OptimiserSettings = field(
+        default_factory=partial(OptimiserSettings, 1e-6, "constant", kl=0.0, clip_high=0.28, weight_decay=0.01)
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

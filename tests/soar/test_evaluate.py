@@ -91,8 +91,7 @@ def test_adapters_are_measured_on_the_base_that_they_were_trained_on(home, tmp_p
     shutil.copytree(home / "soar0", tmp_path / "soar")
     values = files.read_json(tmp_path / "soar" / "config.json")
     files.write_json(tmp_path / "soar" / "config.json", values | {"four_bit": taught})
-    forms = ["the full base", "a base in 4 bits"]
-    message = f"soar: its adapters were trained on {forms[taught]}, and the evaluation takes {forms[not taught]}; .*"
+    message = f"soar: began with four_bit = {taught}, not {not taught}; evaluate with "
     with pytest.raises(RunError, match=f"{message}--set four_bit={'true' if taught else 'false'}"):
         read_source(
             load(str(home / "model"), device="cpu", dtype=torch.float32),
@@ -227,7 +226,7 @@ def test_plan_leaves_out_pq_without_promotion(home):
         (lambda folder: (folder / "hard_test.jsonl").write_text(""), "name a filter run"),
         (
             lambda folder: (folder / "config.json").write_text(json.dumps({"model": "another"})),
-            "its model is another",
+            "began with model = another, not .*; evaluate with --set model=another",
         ),
     ],
 )

@@ -76,7 +76,8 @@ def test_the_adapter_stands_for_the_untrained_model_and_what_follows_continues_i
     measured = replace(measured, problems=str(hard))
     table = evaluate.run(measured, [result.folder], tmp_path / "measured", hooks=QUIET).set_index("arm")
     assert table.loc["base", "rollouts"] == 0
-    with pytest.raises(files.RunError, match="began with .*promoted_student, not none; evaluate with --set start="):
+    refused = "began with start = .*promoted_student, not none; evaluate with --set start="
+    with pytest.raises(files.RunError, match=refused):
         evaluate.run(replace(measured, start=""), [result.folder], tmp_path / "other", hooks=QUIET)
 
 

@@ -6,7 +6,7 @@ from tiny_world import settings
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.soar import run as soar
-from soar_lib.soar.value import values
+from tools.teacher_value import values
 
 
 def test_teachers_are_compared_with_the_same_random_numbers(tiny_world):
