@@ -25,7 +25,7 @@ from typing import Any
 
 from soar_lib import files
 from soar_lib.files import LOST, RunError, lock, read_json, text_of
-from soar_lib.settings.student import precision
+from soar_lib.settings.student import loader, precision
 from soar_lib.settings.values import differences, first_line, folder_of, to_values
 
 LOGS = {"metrics": "metrics.csv"} | {name: f"{name}.jsonl" for name in ("rounds", "problems", "scores")}
@@ -201,13 +201,14 @@ def _create(folder: Path, config: Any) -> None:
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """The settings as config.json holds them: `dtype` as it is here, `start` with the hash of the adapter's weights, so
+    """The settings as config.json holds them: `dtype` and `backend` as they are here, `start` with the hash of the adapter's weights, so
     that another adapter in the same folder is noticed."""
 
     def pinned(values: dict) -> dict:
         found = {name: pinned(value) if isinstance(value, dict) else value for name, value in values.items()}
         if "dtype" in found:
             found["dtype"] = precision(found["model"], found["dtype"])
+            found["backend"] = loader(found["backend"])
         if folder := folder_of(found.get("start", "")):
             weights = Path(folder).expanduser() / "adapter_model.safetensors"
             digest = sha256(weights.read_bytes()).hexdigest()[:12] if weights.is_file() else "absent"

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from soar_lib.settings.student import BaseSettings, precision, template_arguments
+from soar_lib.settings.student import BaseSettings, loader, precision, template_arguments
 from soar_lib.settings.values import ConfigError, folder_of
 from soar_lib.verifier.spelling import THINK, unfinished
 
@@ -93,8 +93,11 @@ def load(
         raise ConfigError("graphs = True: with backend = 'vllm' the decoding steps are vLLM's; set graphs = false")
     from soar_lib.engine import backends  # a run imports it only to read a base
 
-    source = _source(name)
+    source, asked, backend = _source(name), backend, loader(backend)
     device = backends.choose_device(device, backend, four_bit)
+    if (asked, backend) == ("auto", "transformers"):
+        why = "is not installed" if torch.cuda.is_available() else "needs a GPU, and torch sees none"
+        warnings.warn(f"backend = 'auto': {name} is loaded by transformers, as Unsloth {why}", stacklevel=3)
     dtype = dtype or getattr(torch, precision(name, "auto", device.type == "cuda"))
     if graphs and device.type != "cuda":
         raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")

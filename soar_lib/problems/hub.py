@@ -92,17 +92,17 @@ def _from_hub(home: HubSet) -> Path:
 
 
 def _from_elsewhere(home: HubSet) -> Path:
-    """The one file in a zip archive, which has its name."""
+    """The file, or the one in a zip archive, which has its name."""
     from datasets import DownloadConfig, DownloadManager
 
     manager = DownloadManager(download_config=DownloadConfig(use_etag=False))  # a revision never changes
-    folder = Path(manager.download_and_extract(f"{home.repository}/raw/{home.revision}/{home.file}"))
-    return next(folder.rglob(Path(home.file).stem))
+    found = Path(manager.download_and_extract(f"{home.repository}/raw/{home.revision}/{home.file}"))
+    return next(found.rglob(Path(home.file).stem)) if found.is_dir() else found
 
 
 def _rows(path: Path) -> Iterable[tuple[int, dict]]:
-    """(number from 1, row) of a JSONL or parquet file."""
-    if path.suffix == ".jsonl":
+    """(number from 1, row) of a parquet file, or of a JSONL file, whatever its name."""
+    if path.suffix != ".parquet":
         return read_rows(path)
     from datasets import Dataset
 

@@ -1,9 +1,12 @@
 """What a run will cost, from its settings alone: what it draws, which each command's settings count, and hours."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from soar_lib.settings.student import BaseSettings, Cost, by_trl
+from soar_lib.settings.values import ConfigError
 
 Part = tuple[BaseSettings, int, int]  # settings, problems as for `cost`, and SOAR runs that an evaluation stands on
 
@@ -17,8 +20,23 @@ class Speed:
     machine: str
 
 
-# By model name; a model that nobody has timed has no row, and its cost names no hours.
-SPEEDS = {"nano": Speed(14_000, 35, "2 CPU cores")}  # rounded, over all of `make demo` but the installation
+# By model name, which stands for all models of its shape; one that nobody has timed has no row, and its cost names no
+# hours.
+SPEEDS = {
+    "nano": Speed(14_000, 35, "2 CPU cores"),  # rounded, over all of `make demo` but the installation
+    "Qwen/Qwen2.5-0.5B-Instruct": Speed(80, 150, "1 CPU core with bfloat16"),
+}
+
+
+def speed_of(model: str) -> Speed | None:
+    """The measured speed of a model, or of one of the same shape where it is a folder; None: not known."""
+    if model in SPEEDS or not Path(model).is_dir():
+        return SPEEDS.get(model)
+    from soar_lib.settings.memory import shape  # here: it reads the model's shape, which few commands need
+
+    with suppress(ConfigError):
+        return next((speed for name, speed in SPEEDS.items() if shape(name) == shape(model)), None)
+    return None
 
 
 def cost(config: BaseSettings, problems: int = 0, speed: Speed | None = None) -> Cost:
@@ -29,7 +47,7 @@ def cost(config: BaseSettings, problems: int = 0, speed: Speed | None = None) ->
     >>> cost(SoarConfig()).rollouts  # 200 rounds: 16 students x 10 steps x 8 x 32, and 17 x 64 greedy
     8409600
     """
-    found, speed = config.counts(problems), speed or SPEEDS.get(config.model)
+    found, speed = config.counts(problems), speed or speed_of(config.model)
     if speed is None or by_trl(config):  # speeds are of populations
         return found
     seconds = (found.rollouts + found.teacher_samples) * speed.tokens_per_rollout / speed.tokens_per_second

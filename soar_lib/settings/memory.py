@@ -82,8 +82,11 @@ def here() -> Machine:
     return Machine(number, gpu, torch.cuda.mem_get_info()[0] + kept)
 
 
-# The paper's model is behind a licence: of its public config.json what a prediction needs, before it is downloaded.
-KNOWN = {"meta-llama/Llama-3.2-3B-Instruct": Path(__file__).with_name("llama")}
+# Of a preset's model what a prediction needs of its config.json, before it is downloaded (the paper's needs a licence).
+KNOWN = {
+    "meta-llama/Llama-3.2-3B-Instruct": Path(__file__).with_name("llama"),
+    "Qwen/Qwen2.5-0.5B-Instruct": Path(__file__).with_name("qwen"),
+}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import tomllib
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cache, reduce
+from importlib.util import find_spec
 from operator import or_
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def preset(name: str, kind: type, **changes: Any) -> Any:
 
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
-BACKENDS = ("transformers", "unsloth", "vllm")  # engine/backends.py says what each is
+BACKENDS = ("transformers", "unsloth", "vllm", "auto")  # engine/backends.py says what each is
 DATE = "%d %b %Y"  # as Llama 3's chat template prints it
 ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
 DTYPES = ("auto", "float32", "bfloat16")
@@ -103,6 +104,16 @@ def precision(model: str, dtype: str = "auto", gpu: bool | None = None) -> str:
     else:
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bfloat16" if native else "float32"
+
+
+def loader(backend: str) -> str:
+    """The library that loads a base: `backend`, or for "auto" Unsloth where it is installed beside a GPU, else
+    transformers."""
+    if backend != "auto":
+        return backend
+    import torch  # as above
+
+    return "unsloth" if torch.cuda.is_available() and find_spec("unsloth") else "transformers"
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,7 @@ class BaseSettings:
     runs."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # SOAR section 4.1, and LADDER's; any causal model that can chat
-    backend: str = "transformers"  # open; the library that loads the base (engine/backends.py)
+    backend: str = "transformers"  # open; what loads the base (engine/backends.py); "auto": Unsloth on a GPU that has it
     dtype: str = "auto"  # of the base; "auto": bfloat16 where the device computes in it, float32 elsewhere and for nano
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
