@@ -65,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_options(add: Callable[..., Any], name: str) -> None:
-    add("--preset", default="nano", metavar="NAME", help=f"{', '.join(PRESETS)} (default: nano)")
+    known = f"{', '.join(PRESETS)}; laptop, a real model, for filter, soar and evaluate"
+    add("--preset", default="nano", metavar="NAME", help=f"{known} (default: nano)")
     if name == "study":
         add("--seeds", type=int, metavar="N", help="runs of each arm that decides a claim")
         add("--arms", metavar="A,B,...", help=f"some of {', '.join(study.ARMS)} (default: the preset's)")

@@ -46,7 +46,8 @@ def presets_of(command: str) -> dict[str, dict[str, Any]]:
 
 
 def preset(name: str, kind: type, **changes: Any) -> Any:
-    """A named preset of one command's settings (SoarConfig, ...), with changes; dotted names reach nested settings.
+    """A named preset of one command's settings (SoarConfig, ...), with changes; dotted names reach nested settings. The
+    environment's SOAR_REAL_MODEL names a folder that takes the place of the preset laptop's model.
 
     >>> from soar_lib.soar.settings import SoarConfig
     >>> preset("nano", SoarConfig, seed=3).seed, preset("nano", SoarConfig, **{"student.steps": 4}).student.steps
@@ -54,7 +55,8 @@ def preset(name: str, kind: type, **changes: Any) -> Any:
     """
     if name not in kind.presets:
         raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(kind.presets)}")
-    return from_values(kind, kind.presets[name] | changes)
+    here = {"model": os.environ["SOAR_REAL_MODEL"]} if name == "laptop" and os.environ.get("SOAR_REAL_MODEL") else {}
+    return from_values(kind, kind.presets[name] | here | changes)
 
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares

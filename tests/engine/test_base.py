@@ -17,7 +17,7 @@ from soar_lib.cli import commands as cli
 from soar_lib.engine import backends, sampling, update
 from soar_lib.engine import base as bases
 from soar_lib.records import Draw
-from soar_lib.settings.student import FilterConfig, precision, template_arguments
+from soar_lib.settings.student import FilterConfig, precision, preset, template_arguments
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
 from soar_lib.soar.evaluate_settings import EvaluateConfig
@@ -375,3 +375,10 @@ def test_most_completions_inside_an_unfinished_thought_are_warned_of():
     assert all(text.startswith("<think>") for text in texts)
     assert all(extract_boxed(text + "\\boxed{4}") is None for text in texts)
     assert all(extract_boxed(text + "</think> \\boxed{4}") == "4" for text in texts)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there Unsloth may load it")
+def test_the_back_end_auto_says_in_one_line_what_it_fell_back_to():
+    with pytest.warns(UserWarning, match="backend = 'auto': nano is loaded by transformers, as Unsloth needs a GPU"):
+        bases.load("nano", backend="auto")
+    assert runs.recorded(preset("t4", FilterConfig))["backend"] == "transformers"

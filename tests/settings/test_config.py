@@ -1,10 +1,13 @@
 """Settings: what is refused, how presets and changes combine, and the cost worked out by hand."""
 
+import shutil
+
 import pytest
 
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.settings.cost import Speed, cost, describe
-from soar_lib.settings.student import PRESETS, FilterConfig, StudentSettings, preset
+from soar_lib.settings.memory import KNOWN, shape
+from soar_lib.settings.student import PRESETS, FilterConfig, StudentSettings, loader, preset
 from soar_lib.settings.values import ConfigError, differences, from_values, to_values
 from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.settings import SoarConfig
@@ -55,6 +58,31 @@ def test_an_unknown_preset_names_the_known():
     with pytest.raises(ConfigError, match="'big' is unknown; known presets: smoke, nano, t4, single_gpu, paper"):
         preset("big", SoarConfig)
     assert all(tuple(kind.presets)[: len(PRESETS)] == PRESETS for kind in KINDS)  # nano2 has some only
+
+
+@pytest.mark.parametrize("kind", [FilterConfig, SoarConfig, EvaluateConfig])
+def test_the_preset_laptop_takes_a_local_model_and_knows_its_hours(kind, monkeypatch, tmp_path):
+    """One of the same shape is timed as the preset's own, another one not."""
+    monkeypatch.delenv("SOAR_REAL_MODEL", raising=False)
+    assert preset("laptop", kind).model == "Qwen/Qwen2.5-0.5B-Instruct"
+    shutil.copy(KNOWN["Qwen/Qwen2.5-0.5B-Instruct"] / "config.json", tmp_path)
+    monkeypatch.setenv("SOAR_REAL_MODEL", str(tmp_path))
+    local = preset("laptop", kind)
+    assert local.model == str(tmp_path) and preset("nano", kind).model == "nano"
+    assert preset("laptop", kind, model="other").model == "other"
+    assert cost(local, 20) == cost(preset("laptop", kind, model="Qwen/Qwen2.5-0.5B-Instruct"), 20)
+    assert 0 < cost(local, 20).hours < 3
+    shutil.copy(KNOWN["meta-llama/Llama-3.2-3B-Instruct"] / "config.json", tmp_path)
+    shape.cache_clear()
+    assert cost(preset("laptop", kind), 20).hours is None
+
+
+def test_the_back_end_auto_is_unsloth_only_beside_a_gpu(monkeypatch):
+    assert (loader("vllm"), loader("transformers")) == ("vllm", "transformers")
+    for gpu, found, expected in ((False, True, "transformers"), (True, False, "transformers"), (True, True, "unsloth")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda gpu=gpu: gpu)
+        monkeypatch.setattr("soar_lib.settings.student.find_spec", lambda name, found=found: found or None)
+        assert loader("auto") == expected
 
 
 def test_presets_of_gpus_cost_the_share_of_the_papers_that_they_say():
