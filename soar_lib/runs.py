@@ -201,8 +201,8 @@ def _create(folder: Path, config: Any) -> None:
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """The settings as config.json holds them: `dtype` and `backend` as they are here, `start` with the hash of the adapter's weights, so
-    that another adapter in the same folder is noticed."""
+    """The settings as config.json holds them: `dtype` and `backend` as they are here, `start` with the hash of the
+    adapter's weights, so that another adapter in the same folder is noticed."""
 
     def pinned(values: dict) -> dict:
         found = {name: pinned(value) if isinstance(value, dict) else value for name, value in values.items()}

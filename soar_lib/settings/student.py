@@ -174,7 +174,7 @@ class BaseSettings:
     runs."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # SOAR section 4.1, and LADDER's; any causal model that can chat
-    backend: str = "transformers"  # open; what loads the base (engine/backends.py); "auto": Unsloth on a GPU that has it
+    backend: str = "transformers"  # open; what loads the base (engine/backends.py); "auto": Unsloth on GPUs
     dtype: str = "auto"  # of the base; "auto": bfloat16 where the device computes in it, float32 elsewhere and for nano
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs
     remote_code: bool = False  # open; True runs code from the model's repository, which few models need
