@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "soar_lib").rglob("*.py"))
 METHODS = ("soar", "ladder", "svs")
 TRAINING = [f"soar_lib.{method}.run" for method in METHODS] + ["soar_lib.soar.teacher", "soar_lib.soar.rewards"]
-READING = {"report", "figures", "explorer", "run_explorer", "diversity_figures", "question_map", "names"}
+READING = {"report", "figures", "explorer", "run_explorer", "question_map", "names"}
 
 
 def module(path: Path) -> str:

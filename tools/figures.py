@@ -15,12 +15,11 @@ from soar_lib.files import read_json, read_jsonl
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
-from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Tables, save_all
+from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Tables, arm_mark, save_all
 from soar_lib.measure.claims import judged
 from soar_lib.measure.names import COLOURS, LINES, MAIN, MARKERS
 from soar_lib.records import TRANSFER, Score
 from soar_lib.soar import claims, question_map, question_points
-from soar_lib.soar import diversity_figures as diversity_plots
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
 from soar_lib.svs import figures as svs_plots
@@ -34,14 +33,14 @@ MAPPED = ("grounded", "intrinsic")  # whose questions the static map shows
 
 def of_study(folder: str | Path) -> Tables:
     """Every figure and table of a study. Raises RunError where the folder holds none."""
-    folder, scores = Path(folder), study_tables.scores(folder)
+    folder, scores = Path(folder), claims.read_study(folder).scores
     settings = read_json(folder / "config.json")
     ks = settings["evaluate"]["ks"]
     grounded = [path for arm, _, path in study_tables.runs_of(folder) if arm == "grounded"]
     main = passk.table(scores, ks, MAIN)
     return {
         **study_plots.of_runs(folder / "filter", grounded, main, settings["soar"]["threshold"]),
-        "soar_topics": (_topics(folder, scores, max(ks)), study_plots.by_topic),
+        "soar_topics": (_topics(folder, scores, max(ks)), by_topic),
         **_arms(folder, scores, ks),
         **_written(folder),
     }
@@ -50,7 +49,7 @@ def of_study(folder: str | Path) -> Tables:
 def _topics(folder: Path, scores: list[Score], k: int) -> pd.DataFrame:
     topics = {row["id"]: row["topic"] for row in read_jsonl(folder / "filter" / "hard_test.jsonl")}
     chosen = [score for score in scores if score.arm in MAIN and score.problem in topics]
-    return study_plots.topics_table(chosen, topics, k)
+    return topics_table(chosen, topics, k)
 
 
 def _arms(folder: Path, scores: list[Score], ks: list[int]) -> Tables:
@@ -85,9 +84,9 @@ def _written(folder: Path) -> Tables:
     problems, sampled = study_tables.problems(folder), study_tables.sampled(folder)
     mapped = question_points.points(problems[problems["arm"].isin(MAPPED) & (problems["seed"] == 0)])
     return {
-        "diversity_rounds": (study_tables.diversity_table(problems), diversity_plots.vendi_by_round),
-        "diversity_arms": (study_tables.diversity_table(sampled), diversity_plots.vendi_by_arm),
-        "diversity_gain": (diversity_plots.vendi_gain_table(problems), diversity_plots.vendi_against_gain),
+        "diversity_rounds": (study_tables.diversity_table(problems), study_plots.vendi_by_round),
+        "diversity_arms": (study_tables.diversity_table(sampled), study_plots.vendi_by_arm),
+        "diversity_gain": (study_plots.vendi_gain_table(problems), study_plots.vendi_against_gain),
         "quality_nano": (study_tables.quality_by_arm(sampled), _quality_bars),
         "quality_rounds": (
             study_tables.quality_by_round(problems),
@@ -100,7 +99,7 @@ def _written(folder: Path) -> Tables:
 def _quality_bars(data: pd.DataFrame) -> Chart:
     """Ours beside the paper's Table 7, where it is at hand."""
     path = ROOT / "data" / "quality_paper.csv"
-    return diversity_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
+    return study_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
 
 
 def of_ladder(folder: str | Path) -> Tables:
@@ -168,6 +167,30 @@ def draw_all(root: str | Path = ROOT, reference: str | Path = REFERENCE) -> list
         if path.exists():
             tables[name] = (pd.read_csv(path), figure)
     return save_all(tables, root)
+
+
+def topics_table(scores: list[Score], topics: dict[str, str], k: int, seed: int = 0) -> pd.DataFrame:
+    """pass@k of each arm on the problems of each topic alone; `topics` says a problem id's. Columns topic, problems
+    (how many were measured) and those of `passk.COLUMNS`."""
+    parts = {}
+    for topic in sorted({topics[score.problem] for score in scores}):
+        own = [score for score in scores if topics[score.problem] == topic]
+        parts[topic, len({score.problem for score in own})] = passk.table(own, [k], seed=seed)
+    return pd.concat(parts, names=["topic", "problems"]).reset_index(["topic", "problems"]).reset_index(drop=True)
+
+
+def by_topic(data: pd.DataFrame) -> Chart:
+    """pass@k of each arm by topic with its interval; see `topics_table`."""
+    groups, topics = data.groupby("arm", sort=False), list(dict.fromkeys(data["topic"]))
+    marks = []
+    for index, (arm, part) in enumerate(groups):
+        x = part["topic"].map(topics.index) + 0.12 * (index - (len(groups) - 1) / 2)
+        ends = {end: 100 * part[end] for end in ("low", "high")}
+        marks.append(arm_mark(arm, x, 100 * part["mean"], line="", size=6, **ends))
+    counts = data.groupby("topic")["problems"].first()
+    ticks = {i: f"{topic.replace('_', chr(10))}\n({counts[topic]})" for i, topic in enumerate(topics)}
+    axes = {"x": "topic (test problems)", "y": f"pass@{data['k'].iloc[0]} on hard test (%)"}
+    return Chart([Panel(marks, **axes, title="Mean and 95 % intervals", ticks=ticks, ylim=(-2, 102))], size=(9.0, 4.4))
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from soar_lib.ladder import figures as ladder_plots
-from soar_lib.measure.tables import claim_rows, markdown, method_rows
+from soar_lib.measure.tables import claim_rows, method_rows
 from soar_lib.soar.figures import beside
 from soar_lib.svs import figures as svs_plots
 
@@ -21,6 +21,12 @@ MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "svs claims": ("svs_claims", claim_rows),
     "methods": ("methods_nano", method_rows),
 }
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A table of text as Markdown, one line per row."""
+    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.fillna("").astype(str).values.tolist()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def fill(text: str, table: str, name: str = "results") -> str:

@@ -85,11 +85,10 @@ def _hooks(arguments: argparse.Namespace, config: Any, students: int | None = No
         alone = "student.trainer = 'trl' trains one student at a time, nothing to share; leave one out"
         raise ConfigError(f"--ray: {alone}")
     from soar_lib.cluster import actors as cluster
-    from soar_lib.cluster import students as shared
 
     count = students or config.datasets * config.repeats
     with cluster.opened(arguments.ray, config, count, arguments.actors, say) as actors:
-        yield dataclasses.replace(hooks, inner_loop=shared.on(actors))
+        yield dataclasses.replace(hooks, inner_loop=cluster.on(actors))
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

@@ -5,23 +5,25 @@
     hard_repository       hard train and hard test of a filter run
     push                  one of these folders to the Hub
 
-The cards (README.md) say what the run itself knows. A data set also gets a contamination report, in the card and as
+The cards (README.md) are templates, adapter.md, questions.md and hard.md, filled in with what the run itself knows. A
+data set also gets a contamination report, in the card and as
 contamination.json: which of its questions stand in the hard test set, or in a set that the caller names. `push` refuses
 those of the hard test set unless told otherwise.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import DatasetCardData, HfApi, ModelCardData
+import pandas as pd
+from huggingface_hub import CardData, DatasetCardData, HfApi, ModelCardData, RepoCard
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
 from reasoning_gym.factory import DATASETS
 
 from soar_lib import files
 from soar_lib.files import RunError
-from soar_lib.give_away import cards
 from soar_lib.problems import filtering, hub
 from soar_lib.problems.likeness import Known, canonical, overlap
 from soar_lib.problems.load import EMBEDDED, load
@@ -29,7 +31,7 @@ from soar_lib.problems.prompts import student_messages, teacher_messages
 from soar_lib.problems.rows import hard_sets
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError, from_values
+from soar_lib.settings.values import ConfigError, from_values, to_values
 from soar_lib.soar import run as soar
 from soar_lib.soar.settings import SoarConfig
 
@@ -38,6 +40,17 @@ OWN = "apache-2.0"  # of the shipped model and its problems, and of reasoning-gy
 LICENCES = {"nano": OWN, "meta-llama/Llama-3.2-3B-Instruct": "llama3.2"}  # of the presets' bases
 TESTED = "hard test"  # the set whose questions nothing may be trained on
 REPORT = "contamination.json"
+# By `SoarConfig.reward`: what the teacher was paid by, and what the number is.
+PAID = {
+    "grounded": (
+        "how much better students got on hard problems after training on its own",
+        "mean gain in accuracy (fraction of 1) of {repeats} students on {reward_set} hard problems",
+    ),
+    "intrinsic": (
+        "how seldom, short of never, the student's answers agreed with its own",
+        "mean of 1 - s over its problems, s the share of the student's samples that agree with the teacher's answer",
+    ),
+}
 
 
 def model_repository(
@@ -65,10 +78,10 @@ def model_repository(
     )  # fmt: skip
     peft = files.read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}
     train, test = (files.read_problems(Path(run), name) for name in (HARD_TRAIN, HARD_TEST))
-    card = cards.card(
+    card = _card(
         "adapter", data, config, adapter=adapter, base=base, rank=peft["r"], result=result, train=train, test=test,
-        sources=", ".join(dict.fromkeys(cards.named(problem.source) or "no source named" for problem in train)),
-        prompt=ADAPTERS[adapter][0]["content"], **cards.paid(config),
+        sources=", ".join(dict.fromkeys(named(problem.source) or "no source named" for problem in train)),
+        prompt=ADAPTERS[adapter][0]["content"], **_paid(config),
     )  # fmt: skip
     return _write(folder, {
         "adapter_config.json": peft,
@@ -88,13 +101,13 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
     others = ({TESTED: test} if test else {}) | _sets(against)
     report = contamination(written, others)
     data = DatasetCardData(
-        license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {cards.named(config.model)}"),
+        license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {named(config.model)}"),
         task_categories=["text-generation"], tags=["synthetic", "math", "soar"],
         configs=[{"config_name": name, "data_files": f"{name}.jsonl"} for name in names],
     )  # fmt: skip
     best = len(soar.promotion_questions(run))
-    card = cards.card(
-        "questions", data, config, size=len(written), best=best, result=result, report=report, **cards.paid(config)
+    card = _card(
+        "questions", data, config, size=len(written), best=best, result=result, report=report, **_paid(config)
     )
     return _write(folder, _contents(run, names) | {REPORT: report, "README.md": card})
 
@@ -110,11 +123,11 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     report = contamination(train, {TESTED: test}) + contamination([*train, *test], _sets(against))
     splits = [{"split": name.removeprefix("hard_"), "path": f"{name}.jsonl"} for name in (HARD_TRAIN, HARD_TEST)]
     data = DatasetCardData(
-        license=_licence(licence, _stated(pool, home), f"the pool {cards.named(pool)}"),
+        license=_licence(licence, _stated(pool, home), f"the pool {named(pool)}"),
         task_categories=["text-generation"], tags=["math", "soar"],
         configs=[{"config_name": "default", "data_files": splits}],
     )  # fmt: skip
-    card = cards.card("hard", data, config, filtered=filtering.read_filtered(filtered), home=home, report=report)
+    card = _card("hard", data, config, filtered=filtering.read_filtered(filtered), home=home, report=report)
     parts = _contents(filtered, [HARD_TRAIN, HARD_TEST])
     return _write(folder, parts | {REPORT: report, "README.md": card})
 
@@ -140,7 +153,7 @@ def _soar_run(run: str | Path) -> tuple[soar.Result, SoarConfig]:
 
 
 def _sets(names: Sequence[str]) -> dict[str, list[Problem]]:
-    return {cards.named(name): load(name) for name in names}
+    return {named(name): load(name) for name in names}
 
 
 def _licence(given: str, known: str, of: str) -> str:
@@ -165,6 +178,40 @@ def _on_hub(name: str) -> bool:
     except HFValidationError:
         return False
     return name == "nano" or not Path(name).is_dir()
+
+
+def _card(template: str, data: CardData, config: SoarConfig | FilterConfig, **values: Any) -> bytes:
+    """README.md from a template of this folder; with a `report` in `values` it ends in what contamination.md says."""
+    names = [template, "contamination"] if "report" in values else [template]
+    text = "".join(Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8") for name in names)
+    report = values.get("report", ())
+    found = [f"{here}: {there} of {row['against']}" for row in report for here, there in row["shared"]]
+    values |= {"config": config, "settings": _settings(config), "found": found, "named": named}
+    made = RepoCard.from_template(data, template_str=text, **values)
+    return f"{made}\n".encode()
+
+
+def named(name: str) -> str:
+    """A model or a set as others know it: a name or Hub id as it is, the last part of a path.
+
+    >>> named("meta-llama/Llama-3.2-3B-Instruct"), named("hub:math_test"), named("/data/mine.jsonl")
+    ('meta-llama/Llama-3.2-3B-Instruct', 'hub:math_test', 'mine.jsonl')
+    """
+    path = Path(name).expanduser()
+    return path.name if path.is_absolute() or path.exists() or name.startswith((".", "~")) else name
+
+
+def _paid(config: SoarConfig) -> dict[str, str]:
+    """By what the teacher was paid, and what the number is."""
+    own = f"`{config.reward}`, a function of whoever ran it"
+    by, number = PAID.get(config.reward, (own, own))
+    return {"paid": by, "reward": number.format(**vars(config))}
+
+
+def _settings(config: SoarConfig | FilterConfig) -> str:
+    """Every setting but those that name folders."""
+    flat = pd.json_normalize(to_values(config)).drop(columns=["model", "problems"]).to_dict("records")[0]
+    return ", ".join(f"`{name} = {json.dumps(value)}`" for name, value in flat.items())
 
 
 def _contents(run: str | Path, names: Sequence[str]) -> dict[str, bytes]:

@@ -97,9 +97,3 @@ def method_rows(found: pd.DataFrame) -> pd.DataFrame:
         row[f"gain on Hard-Only at {ks[-1]}"] = "" if arm == "hard_only" else signed(*gain)
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A table of text as Markdown, one line per row."""
-    lines = [list(frame.columns), ["---"] * len(frame.columns), *frame.fillna("").astype(str).values.tolist()]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -19,7 +19,7 @@ from soar_lib.measure.names import MAIN, ordered
 from soar_lib.measure.tables import gap_rows, mean_rows, name, score_rows
 from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import HARD_TEST, TRANSFER, Score
-from soar_lib.soar import figures, report
+from soar_lib.soar import claims, figures, report
 
 ALL = 0  # as k: every k
 FIRST = (*MAIN, "intrinsic_t")  # the arms of the first look, if measured
@@ -89,7 +89,7 @@ class View:
 def read(folder: str | Path) -> StudyFolder:
     """Everything of a study's folder that is finished. Raises RunError where it is none."""
     folder, scores, known = Path(folder), {}, {}
-    for score in report.scores(folder):
+    for score in claims.read_study(folder).scores:
         scores.setdefault((score.arm, score.set), []).append(score)
     for set, path in ((HARD_TEST, folder / "pass_at_k.csv"), (TRANSFER, folder / "transfer.csv")):
         rows = pd.read_csv(path)[passk.COLUMNS].values.tolist() if path.is_file() else []  # of all seeds

@@ -1,24 +1,31 @@
-"""Figures of SOAR's runs: their rounds, what arms scored by topic, how teachers earned; our numbers beside the paper's.
+"""Figures of SOAR's runs: their rounds, how teachers earned, our numbers beside the paper's; and of what teachers
+write: its diversity (SOAR Table 1, appendix E) and its quality (Table 7).
 
 A table goes in and a `Chart` comes out. Tables are those of `passk.table` and `soar.report`; fractions of 1 are drawn
-as percent or points.
+as percent or points. Diversity tables of several embeddings may be put one under another: each gets its panel.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from scipy.stats import spearmanr
 
-from soar_lib.measure import passk, plots
-from soar_lib.measure.charts import Chart, Mark, Panel, Tables, arm_mark
-from soar_lib.measure.names import COLOURS
+from soar_lib.measure import diversity, plots
+from soar_lib.measure.charts import Chart, Mark, Panel, Tables, arm_mark, stacked
+from soar_lib.measure.diversity import Embedding
+from soar_lib.measure.names import COLOURS, ordered
+from soar_lib.measure.quality import LABELS
 from soar_lib.measure.tables import name, percent
-from soar_lib.records import Score
 from soar_lib.soar import report
+from soar_lib.soar.question_points import LABEL_COLOURS, named
 
 ROUNDS = ["run", *report.ROUNDS[2:]]
+GAINING = ("grounded", "no_promotion", "multi_turn")  # arms paid by their students' gain, with data sets of one size
+GAIN_COLUMNS = ["arm", "seed", "round", "dataset", "n", "embedding", "q", "vendi", "reward"]
 
 
 def of_runs(filtered: str | Path, soar: Iterable[Path], table: pd.DataFrame, threshold: float) -> Tables:
@@ -119,25 +126,120 @@ def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.D
     return pd.DataFrame(rows)
 
 
-def topics_table(scores: list[Score], topics: dict[str, str], k: int, seed: int = 0) -> pd.DataFrame:
-    """pass@k of each arm on the problems of each topic alone; `topics` says a problem id's. Columns topic, problems
-    (how many were measured) and those of `soar_lib.measure.passk.COLUMNS`."""
-    parts = {}
-    for topic in sorted({topics[score.problem] for score in scores}):
-        own = [score for score in scores if topics[score.problem] == topic]
-        parts[topic, len({score.problem for score in own})] = passk.table(own, [k], seed=seed)
-    return pd.concat(parts, names=["topic", "problems"]).reset_index(["topic", "problems"]).reset_index(drop=True)
+def vendi_by_round(data: pd.DataFrame) -> Chart:
+    """Vendi Score of each round's problems, one line per arm, of a table of `soar.report.diversity_table`: the mean
+    over seeds with a band of one SD on each side."""
+    panels = [
+        plots.mean_curve(part, "round", "vendi", label=_score(part),
+                         title=f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
+        for embedding, part in data.groupby("embedding", sort=False)
+    ]  # fmt: skip
+    return Chart(panels, size=(9.0, 1.2 + 3.2 * len(panels)), shared="x")
 
 
-def by_topic(data: pd.DataFrame) -> Chart:
-    """pass@k of each arm by topic with its interval; see `topics_table`."""
-    groups, topics = data.groupby("arm", sort=False), list(dict.fromkeys(data["topic"]))
-    marks = []
-    for index, (arm, part) in enumerate(groups):
-        x = part["topic"].map(topics.index) + 0.12 * (index - (len(groups) - 1) / 2)
-        ends = {end: 100 * part[end] for end in ("low", "high")}
-        marks.append(arm_mark(arm, x, 100 * part["mean"], line="", size=6, **ends))
-    counts = data.groupby("topic")["problems"].first()
-    ticks = {i: f"{topic.replace('_', chr(10))}\n({counts[topic]})" for i, topic in enumerate(topics)}
-    axes = {"x": "topic (test problems)", "y": f"pass@{data['k'].iloc[0]} on hard test (%)"}
-    return Chart([Panel(marks, **axes, title="Mean and 95 % intervals", ticks=ticks, ylim=(-2, 102))], size=(9.0, 4.4))
+def vendi_by_arm(data: pd.DataFrame) -> Chart:
+    """Vendi Score of the problems that each teacher wrote for the evaluation, one row each: seeds faint, means full.
+    `data` is a table of `soar.report.diversity_table`."""
+    arms, panels = ordered(data["arm"]), []
+    for embedding, part in data.groupby("embedding", sort=False):
+        marks = []
+        for place, (arm, own) in enumerate((arm, part[part["arm"] == arm]) for arm in arms):
+            said = [f"{name(arm)}, seed {row.seed}: {row.vendi:.2f}" for row in own.itertuples()]
+            marks += [arm_mark(arm, own["vendi"], [place] * len(own), name="", line="", opacity=0.4, hover=said)]
+            marks += [arm_mark(arm, [own["vendi"].mean()], [place], name="", line="", size=9)]
+        title = f"{embedding}; {_sizes(part)} problems of each seed; faint: seeds, full: their mean"
+        panels.append(Panel(marks, _score(part), "arm", title, xlim=(0, None), rows=list(map(name, arms))))
+    return Chart(panels, size=(9.0, 0.6 + len(panels) * (1.2 + 0.3 * len(arms))), legend="")
+
+
+def _score(part: pd.DataFrame) -> str:
+    return f"Vendi Score (q = {' and '.join(f'{q:g}' for q in sorted(part['q'].unique()))})"
+
+
+def _sizes(part: pd.DataFrame) -> str:
+    return " or ".join(map(str, sorted(part["size"].unique())))
+
+
+def vendi_gain_table(
+    problems: pd.DataFrame, embed: Embedding | None = None, arms: tuple[str, ...] = GAINING, q: float = 1.0
+) -> pd.DataFrame:
+    """One row per data set of the outer loop, columns `GAIN_COLUMNS`: the Vendi Score of its questions and its reward,
+    which is the gain in accuracy of students trained on it (a fraction of 1). `problems` are those of
+    `soar.report.problems`; `embed` None: character n-grams. Raises ValueError where data sets differ in size, since
+    their scores do not compare."""
+    chosen = problems[problems["arm"].isin(arms)].reset_index(drop=True)
+    if chosen.empty:
+        return pd.DataFrame(columns=GAIN_COLUMNS)
+    embed, rows = embed or diversity.tfidf(), []
+    vectors = embed.encode(list(chosen["question"]))
+    for key, own in chosen.groupby(GAIN_COLUMNS[:4], sort=False).indices.items():
+        score = diversity.vendi(vectors[own], q)
+        rows.append([*key, len(own), embed.name, q, score, float(chosen["reward"].iloc[own[0]])])
+    found = pd.DataFrame(rows, columns=GAIN_COLUMNS)
+    if found["n"].nunique() > 1:
+        sizes = found.groupby("arm", sort=False)["n"].unique()
+        said = "; ".join(f"{arm}: {', '.join(map(str, own))}" for arm, own in sizes.items())
+        raise ValueError(f"data sets of {said} problems do not compare; name arms whose sets have one size")
+    return found
+
+
+def vendi_against_gain(data: pd.DataFrame) -> Chart:
+    """A data set's gain against its Vendi Score, coloured by arm; `data` is a table of `vendi_gain_table`. The title
+    has Spearman's rho over all data sets, and within rounds, where all data sets of a round share their baseline and
+    reward set: both numbers are then taken as differences from their round's means."""
+    panels = []
+    for embedding, part in data.groupby("embedding", sort=False):
+        marks = [_data_sets(arm, own) for arm, own in part.groupby("arm", sort=False)]
+        title = f"{embedding}; Spearman's rho {_rho(part)}, within rounds {_rho(within_rounds(part))}"
+        label = f"{_score(part)} of a data set of {' or '.join(map(str, part['n'].unique()))} problems"
+        panels.append(Panel(marks, label, "gain in accuracy (points)", title))
+    return Chart(panels, size=(9.0, 1.2 + 3.4 * len(panels)), shared="x", heading="arm: rho")
+
+
+def _data_sets(arm: str, own: pd.DataFrame) -> Mark:
+    said = [
+        f"{name(arm)}, seed {row.seed}, round {row.round}, data set {row.dataset}\nVendi Score {row.vendi:.2f}, gain "
+        f"{100 * row.reward:+.2f} points"
+        for row in own.itertuples()
+    ]
+    look = {"name": f"{name(arm)}: {_rho(own)}", "line": "", "opacity": 0.6, "hover": said}
+    return arm_mark(arm, own["vendi"], 100 * own["reward"], **look)
+
+
+def within_rounds(data: pd.DataFrame) -> pd.DataFrame:
+    """A table of `vendi_gain_table` with vendi and reward as differences from the means of their arm, seed, round."""
+    values = ["vendi", "reward"]
+    return data.assign(**data[values] - data.groupby(["arm", "seed", "round"])[values].transform("mean"))
+
+
+def rank_correlation(data: pd.DataFrame) -> float:
+    """Spearman's rho of vendi and reward; NaN where one of them is constant."""
+    if min(data["vendi"].nunique(), data["reward"].nunique()) < 2:
+        return math.nan
+    return float(spearmanr(data["vendi"], data["reward"]).statistic)
+
+
+def _rho(data: pd.DataFrame) -> str:
+    rho = rank_correlation(data)
+    return f"{'undefined' if math.isnan(rho) else f'{rho:+.2f}'} (n = {len(data)})"
+
+
+def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Chart:
+    """Shares of the quality labels of each arm in one bar, with 95 % intervals of `correct` and of all well-posed ones.
+    `data` is a table of `soar.report.quality_by_arm`. Beneath an arm's bar stands, paler, what `paper` says of it
+    (figures/data/quality_paper.csv, SOAR Table 7 as printed, where not all columns add up to 100: another model, other
+    problems, a language model as judge)."""
+    theirs = paper if paper is not None else data[:0]
+    bars = [(arm, source, table[table["arm"] == arm].set_index("measure")) for arm in ordered(data["arm"])
+            for source, table in (("", data), (", paper", theirs)) if (table["arm"] == arm).any()]  # fmt: skip
+    shares, marks = pd.DataFrame([part["percent"] for *_, part in bars], index=range(len(bars))), []
+    for source, opacity in (("", 1.0), (", paper", 0.45)):
+        looks = {label: (named(label), LABEL_COLOURS[label]) for label in LABELS}
+        marks += stacked(shares[[said == source for _, said, _ in bars]], looks, least=5, opacity=opacity)
+    for measure, offset in (("correct", 0.28), ("well_posed", -0.28)):
+        ours = [(place, part.loc[measure]) for place, (_, source, part) in enumerate(bars) if not source]
+        x, low, high = ([row[column] for _, row in ours] for column in ("percent", "low", "high"))
+        marks.append(Mark(x, [place + offset for place, _ in ours], marker="|", size=3, low=low, high=high, ends="x"))
+    rows = [f"{name(arm)}{source} (n = {part['n'].iloc[0]})" for arm, source, part in bars]
+    panel = Panel(marks, "share of the judged problems (%)", "arm (judged problems)", rows=rows, xlim=(0, 100))
+    return Chart([panel], size=(9.0, 1.6 + 0.42 * len(bars)), legend="top")

@@ -15,7 +15,7 @@ from soar_lib.files import read_json, read_jsonl, write_tables
 from soar_lib.measure import diversity, passk, quality
 from soar_lib.measure.diversity import DiversitySettings, Embedding
 from soar_lib.measure.quality import Judge, Verdict, exact, topic
-from soar_lib.records import TRANSFER, Score
+from soar_lib.records import TRANSFER
 from soar_lib.settings.values import from_values
 from soar_lib.soar import claims
 from soar_lib.soar.arms import row_name
@@ -53,11 +53,6 @@ def runs_of(folder: str | Path) -> Iterator[tuple[str, int, Path]]:
     for arm in read_json(folder / "config.json")["arms"]:
         found = [path.parent for path in (folder / arm).glob("seed*/rounds.jsonl")]
         yield from sorted((arm, read_json(path / "config.json")["seed"], path) for path in found)
-
-
-def scores(folder: str | Path) -> list[Score]:
-    """Every score of a study's finished evaluations; runs are named seed0, seed1, ..."""
-    return claims.read_study(folder).scores
 
 
 def rounds_of(folder: Path) -> list[dict]:

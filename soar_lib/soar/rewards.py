@@ -3,13 +3,12 @@ r"""The rewards of SOAR and the promotion rule (sections 3.2, 3.3, 4.3 and B.3, 
 Student: 120 / 20 / 10 / 0 for a verified box, a box that contains the gold answer, any other box, no box. Teacher: the
 gain in accuracy of a student trained on its data set (`grounded`), or, in the Intrinsic-T baseline, how rarely the
 untrained student solves its questions (`intrinsic`); a reward of your own, from an `OuterStep` to a `Measured`, goes to
-`run(..., teacher_reward=)`. The leave-one-out advantages of all are `soar_lib.engine.update.advantages`.
+`run(..., teacher_reward=)`. The advantages of all are `soar_lib.engine.update.advantages`.
 
 Where the paper is silent: "the gold answer occurs in the answer text" is read as "in the content of the last box"; the
-moving average covers `window` rounds (the text; Algorithm 1 writes t-m..t, one more), is not cleared by a promotion,
-and there is no promotion before the window is full, because one lucky round is what it is there to stop; sampled
-accuracy gives every student of a round the same random numbers; the intrinsic reward compares with the teacher's own
-answer.
+moving average covers `window` rounds (Algorithm 1 writes t-m..t, one more), is not cleared by a promotion, and nobody
+is promoted before it is full, because one lucky round is what it is there to stop; sampled accuracy gives every student
+of a round the same random numbers; the intrinsic reward compares with the teacher's own answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,17 +33,12 @@ def student_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[floa
     >>> student_rewards(["7"] * 4, [r"\boxed{7}", r"\boxed{7 or 8}", r"\boxed{9}", "seven"])
     [120.0, 20.0, 10.0, 0.0]
     """
-    verdicts = check_many(list(zip(golds, responses, strict=True)))
-    return [_reward(*row) for row in zip(golds, responses, verdicts, strict=True)]
-
-
-def _reward(gold: str, response: str, verdict: str) -> float:
-    box = extract_boxed(response)
-    if box is None:
-        return NO_BOX
-    if verdict == "right":
-        return VERIFIED
-    return CONTAINED if gold and gold in box else BOXED
+    paid = []
+    for gold, response, verdict in zip(golds, responses, check_many(list(zip(golds, responses, strict=True)))):
+        box = extract_boxed(response)
+        wrong = CONTAINED if gold and gold in (box or "") else BOXED
+        paid.append(NO_BOX if box is None else VERIFIED if verdict == "right" else wrong)
+    return paid
 
 
 def right_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:

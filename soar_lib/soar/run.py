@@ -2,12 +2,10 @@
 
 Each round the teacher writes g data sets, g*r copies of the baseline student train on them (all in one population),
 their gains on a fresh draw of hard problems are the rewards, a student is promoted when the average gain of the last
-rounds exceeds tau, and then the teacher takes one RLOO step on the rewards from before the promotion.
-
-One loop serves every arm: both rewards are functions, by name (soar/settings.py has the tables) or the caller's own;
-promotion and the teacher's turns are settings. What the paper leaves open and we chose: Q_R is drawn without
-replacement; the teacher's cosine runs over `rounds`; a run without promotion has no promoted student (PS) but the
-untrained one.
+rounds exceeds tau, and then the teacher takes one RLOO step on the rewards from before the promotion. One loop serves
+every arm: both rewards are functions, by name (soar/settings.py has the tables) or the caller's own; promotion and the
+teacher's turns are settings. What the paper leaves open and we chose: Q_R is drawn without replacement; the teacher's
+cosine runs over `rounds`; a run without promotion has no promoted student (PS) but the untrained one.
 
 Beside what every run has (`runs`), the folder of a finished one holds hard_train.jsonl and hard_test.jsonl, which it
 began with, promotion_questions.jsonl (PQ), adapters/teacher and adapters/promoted_student (PS) in PEFT format, and
@@ -91,15 +89,12 @@ def run(
     student_reward: str | StudentReward | None = None,
     hooks: Hooks = Hooks(),
 ) -> Result:
-    """Run SOAR into a folder, or go on with the run that is there; a finished one is only read.
-
-    `base` saves loading `config.model` again. The rewards take the place of `config.reward` and
-    `config.student_reward`: a name of `TEACHER_REWARDS` or `STUDENT_REWARDS`, or a function, of which config.json
-    records the qualified name and a hash of its source, so that a run resumed with another one is refused. Where
-    students are trained elsewhere (`hooks.inner_loop`), memory is not checked.
-
-    Raises ConfigError, LoadError and RunError (mistakes of the caller's, before anything is written) and TeacherError.
-    """
+    """Run SOAR into a folder, or go on with the run that is there; a finished one is only read. `base` saves loading
+    `config.model` again. The rewards take the place of `config.reward` and `config.student_reward`: a name of
+    `TEACHER_REWARDS` or `STUDENT_REWARDS`, or a function, of which config.json records the qualified name and a hash of
+    its source, so that a run resumed with another one is refused. Where students are trained elsewhere
+    (`hooks.inner_loop`), memory is not checked. Raises ConfigError, LoadError and RunError (mistakes of the caller's,
+    before anything is written) and TeacherError."""
     folder = Path(folder)
     config, pay_teacher = chosen(config, "reward", teacher_reward, TEACHER_REWARDS)
     config, pay_student = chosen(config, "student_reward", student_reward, STUDENT_REWARDS)
@@ -124,11 +119,11 @@ def run(
             played = play(loop, state, number, lambda *_: bar.update())
         return _commit(state, *played)
 
-    def note() -> dict:
-        return {"gain": f"{state.history[-1]:+.3f}", "promotions": len(state.baselines) - 1}
-
     stages = [partial(stage, number) for number in range(1, config.rounds + 1)]
-    run_stages(this, stages, hooks, "SOAR", "round", note)
+    run_stages(
+        this, stages, hooks, "SOAR", "round",
+        lambda: {"gain": f"{state.history[-1]:+.3f}", "promotions": len(state.baselines) - 1},
+    )  # fmt: skip
     _finish(loop, state, folder)
     return read_result(folder)
 
@@ -172,10 +167,8 @@ def play(
     chosen = rewards.choose(found.gains) if promoted else None
     if chosen:
         state.baselines.append(_promoted(loop, outer, found, chosen))
-    settings = config.teacher
-    learned = teacher.learn(
-        base, state.teacher, proposal.samples, means, number - 1, settings.temperature, settings.advantage
-    )
+    how = config.teacher.temperature, config.teacher.advantage
+    learned = teacher.learn(base, state.teacher, proposal.samples, means, number - 1, *how)
     average = rewards.moving_average(state.history, config.window)
     record = Round(
         number, found.gains, found.baseline_accuracy, fmean(means), average, promoted, chosen,

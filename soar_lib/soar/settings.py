@@ -1,8 +1,5 @@
-"""The settings of a SOAR run; the defaults are the paper's values.
-
-Each comment says where a value is stated (SOAR Table 3, sections B.2 to B.8), and where the paper is silent ("open")
-what we chose and why.
-"""
+"""The settings of a SOAR run; the defaults are the paper's values. Each comment says where a value is stated (Table 3,
+sections B.2 to B.8), and where the paper is silent ("open") what we chose and why."""
 
 from dataclasses import dataclass, field
 
@@ -36,7 +33,7 @@ class TeacherSettings:
 
 # Named rewards, a line each: what a name stands for ("module:function"). Functions have the call form of
 # soar/rewards.py's `TeacherReward` and of student/train.py's `StudentReward`.
-TEACHER_REWARDS = {"grounded": "soar_lib.soar.rewards:grounded", "intrinsic": "soar_lib.soar.rewards:intrinsic"}
+TEACHER_REWARDS = {name: f"soar_lib.soar.rewards:{name}" for name in ("grounded", "intrinsic")}
 STUDENT_REWARDS = {
     "soar": "soar_lib.soar.rewards:student_rewards", "right": "soar_lib.soar.rewards:right_rewards",
 }  # fmt: skip
@@ -103,17 +100,11 @@ class SoarConfig(BaseSettings, command="soar"):
         if not self.trains_students:
             training, measuring = 0, written * self.intrinsic_samples + self.reward_set
         rollouts, samples = self.rounds * (training + measuring), self.rounds * written
-        most = rollouts + self._added_by_promotions()
+        # At most a promotion in each round from `window` on, felt from the next.
+        longer = [self.inner_steps(max(0, done - self.window + 1)) for done in range(self.rounds * self.promotion)]
+        most = rollouts + sum(steps - student.steps for steps in longer) * students * student.batch * student.group
         longest = self.teacher.turns * self.teacher.max_new_tokens
         return Cost(rollouts, samples, most * student.max_new_tokens + samples * longest, most_rollouts=most)
-
-    def _added_by_promotions(self) -> int:
-        """Student completions at most: a promotion in each round from `window` on, felt from the next."""
-        if not self.promotion:
-            return 0
-        longer = [self.inner_steps(max(0, done - self.window + 1)) for done in range(self.rounds)]
-        steps = sum(longer) - self.rounds * self.student.steps
-        return steps * self.datasets * self.repeats * self.student.batch * self.student.group
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
         student, teacher, tokens = self.student, self.teacher, self.student.max_new_tokens

@@ -1,13 +1,12 @@
 """The teacher: writes problems under one constant prompt and learns from the rewards of its data sets.
 
 SOAR sections 3.2 and B.2. Completions that do not parse (tags, box, answer) are dropped and drawn again without
-penalty: leave-one-out advantages sum to zero, so the acceptance rate drops out of the gradient (Proposition 1).
-The paper gives no cap on the drawing; we stop after `max_attempts` completions per problem wanted.
-
-With two turns (the ablation of D.3) the first turn's completion counts up to `</question>`, and in the second turn the
-teacher answers its own question under the student's prompt (the paper gives no second prompt). The loss takes the
-log-probabilities of both turns: each is a row of samples that carries the data set's advantage. The mean over rows
-halves the loss against a sum over turns, which AdamW does not see.
+penalty: leave-one-out advantages sum to zero, so the acceptance rate drops out of the gradient (Proposition 1). The
+paper gives no cap on the drawing; we stop after `max_attempts` completions per problem wanted. With two turns (the
+ablation of D.3) the first turn's completion counts up to `</question>`, and in the second turn the teacher answers its
+own question under the student's prompt (the paper gives no second prompt). The loss takes the log-probabilities of both
+turns: each is a row of samples that carries the data set's advantage. The mean over rows halves the loss against a sum
+over turns, which AdamW does not see.
 """
 
 from bisect import bisect_left

@@ -1,15 +1,12 @@
 """The inner loop (SOAR section 3.3): S students, each by RLOO on its own problems, sampled and trained as one.
 
 LADDER's RL is the same loop with group-standardised advantages (`StudentSettings.advantage`), and problems whose answer
-is what its check compares with (`with_references`). TRL's trainers (trl.py) or a cluster (`cluster.students`) can take
-its place.
-
-A student's numbers come from its own key: the order of its problems (a fresh permutation per epoch) and its uniform
-numbers for sampling. So a student is the same alone and among others, and one student of a run can be replayed.
+is what its check compares with (`with_references`). TRL's trainers (trl.py) or a cluster (`cluster.actors`) can take
+its place. A student's numbers come from its own key: the order of its problems (a fresh permutation per epoch) and its
+uniform numbers for sampling. So a student is the same alone and among others, and one student can be replayed.
 
 The paper leaves open how the KL reference is chosen: it is the adapter the student starts from, so that after a
-promotion students stay close to the promoted baseline. The optimiser's state is fresh in each inner run, as the student
-is thrown away after it.
+promotion students stay close to the promoted baseline. The optimiser's state is fresh in each inner run.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,16 +62,15 @@ def train(
     watch: Watch | None = None,
 ) -> tuple[Adapters, list[dict]]:
     """Train slot s of `adapters` on lessons[s], at most `rows` completions in memory at a time; the given adapters stay
-    as they are.
+    as they are. `reward(answers, responses)` scores all rollouts of a step at once, problem by problem; `watch(step,
+    metrics, students)` is called after each step.
 
-    `reward(answers, responses)` scores all rollouts of a step at once, problem by problem; `watch(step, metrics,
-    students)` is called after each step. Returns the trained adapters and one dict per step with lists over students:
-    reward, top_reward (share of rollouts at the highest reward that any student saw in that step), length (tokens), cut
-    (share of rollouts cut off at max_new_tokens), signal (share of groups with unequal rewards), grad_norm, kl; and
-    with numbers: learning_rate, top (that highest reward).
-
-    With `settings.trainer` "trl" students learn by TRL's trainers, one after another: then `rows` has no effect, and
-    `watch` is called for each student in turn and shown none. Raises ConfigError as `check_trainer`.
+    Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of rollouts
+    at the highest reward that any student saw in that step), length (tokens), cut (share of rollouts cut off at
+    max_new_tokens), signal (share of groups with unequal rewards), grad_norm, kl; and with numbers: learning_rate, top
+    (that highest reward). With `settings.trainer` "trl" students learn by TRL's trainers, one after another: then
+    `rows` has no effect, and `watch` is called for each student in turn and shown none. Raises ConfigError as
+    `check_trainer`.
     """
     if len(lessons) != adapters.size:
         raise ValueError(f"{adapters.size} students, {len(lessons)} lessons: must be equal")
@@ -83,11 +79,12 @@ def train(
     trained = adapters.select(range(adapters.size))
     learner = make_learner(trained, settings.optimiser, settings.steps, adapters)
     asked = [in_order(lesson, settings) for lesson in lessons]
-    history = []
+    history, slots = [], [slot for slot in range(adapters.size) for _ in range(settings.batch)]
     for step in range(settings.steps):
         window = slice(step * settings.batch, (step + 1) * settings.batch)
         batch = [problem for problems in asked for problem in problems[window]]
-        samples = _rollouts(base, trained, batch, settings, [lesson.key for lesson in lessons], step, rows)
+        keys = [(*lesson.key, "sample", step) for lesson in lessons]
+        samples = _sample(base, trained, batch, slots, settings.group, keys, settings.draw(rows))
         golds = [problem.answer for problem in batch for _ in range(settings.group)]
         values = torch.tensor(reward(golds, decode(base, samples)), dtype=torch.float32)
         rewards = values.view(len(lessons), -1, settings.group)
@@ -100,25 +97,16 @@ def train(
     return trained, history
 
 
-def _rollouts(
-    base: Base, adapters: Adapters, batch: list[Problem], settings: StudentSettings, keys: list[Key], step: int,
-    rows: int,
-) -> Samples:  # fmt: skip
-    """Completions of every student's problems, students in order, `group` rows per problem."""
-    slots = [slot for slot in range(adapters.size) for _ in range(settings.batch)]
-    shape = (settings.batch * settings.group, settings.max_new_tokens)
-    numbers = torch.cat([uniforms(shape, *key, "sample", step) for key in keys])
-    return _sample(base, adapters, batch, slots, settings.group, numbers, settings.draw(rows))
-
-
 def _sample(
     base: Base, adapters: Adapters | None, problems: Sequence[Problem], slots: list[int], group: int,
-    numbers: torch.Tensor | None, draw: Draw,
+    keys: Sequence[Key] | None, draw: Draw,
 ) -> Samples:  # fmt: skip
-    """`group` completions of slots[i] on problems[i], with the student's prompt."""
+    """`group` completions of slots[i] on problems[i], with the student's prompt; each key draws as many of them, in
+    order, None greedily."""
     encoded = {question: base.encode(student_messages(question)) for question in {p.question for p in problems}}
-    prompts = [encoded[problem.question] for problem in problems]
-    return sample(base, adapters, prompts, slots, group, numbers, draw)
+    shape = (len(problems) * group // len(keys or [0]), draw.max_new_tokens)
+    numbers = None if keys is None else torch.cat([uniforms(shape, *key) for key in keys])
+    return sample(base, adapters, [encoded[problem.question] for problem in problems], slots, group, numbers, draw)
 
 
 def metrics(
@@ -202,12 +190,9 @@ def accuracy(
     count = len(keys) if keys is not None and size == 1 else size
     if samples and (keys is None or len(keys) != count):
         raise ValueError(f"sampled accuracy of {count} slots needs as many keys")
-    group, numbers = max(1, samples), None
-    if samples:
-        shape = (len(problems) * group, draw.max_new_tokens)
-        numbers = torch.cat([uniforms(shape, *key, "accuracy") for key in keys])
+    named = [(*key, "accuracy") for key in keys] if samples else None
     asked, slots = [*problems] * count, [slot % size for slot in range(count) for _ in problems]
-    drawn = _sample(base, adapters, asked, slots, group, numbers, draw)
+    drawn = _sample(base, adapters, asked, slots, max(1, samples), named, draw)
     return _shares(check, asked, decode(base, drawn)).view(count, len(problems))
 
 
@@ -216,8 +201,8 @@ def own_accuracy(
     check: Check = ANSWER,
 ) -> torch.Tensor:  # fmt: skip
     """Share of right answers [S] of slot s on problems[s] alone, in `samples` samples from the random key keys[s]."""
-    numbers = torch.cat([uniforms((samples, draw.max_new_tokens), *key, "accuracy") for key in keys])
-    drawn = _sample(base, adapters, problems, list(range(adapters.size)), samples, numbers, draw)
+    named = [(*key, "accuracy") for key in keys]
+    drawn = _sample(base, adapters, problems, list(range(adapters.size)), samples, named, draw)
     return _shares(check, problems, decode(base, drawn))
 
 

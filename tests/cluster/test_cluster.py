@@ -18,7 +18,6 @@ from soar_lib import files, meter
 from soar_lib.cli import commands as cli
 from soar_lib.cluster import actors as cluster
 from soar_lib.cluster import joining
-from soar_lib.cluster import students as shared_out
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.hooks import Hooks
@@ -100,7 +99,7 @@ def alone(world, base, actors, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(world, base, actors, tmp_path_factory) -> Path:
-    return play(world, tmp_path_factory.mktemp("shared") / "run", base, shared_out.on(actors))
+    return play(world, tmp_path_factory.mktemp("shared") / "run", base, cluster.on(actors))
 
 
 def assert_same(one: Path, other: Path) -> None:
@@ -159,7 +158,7 @@ def test_histories_and_progress_are_those_of_the_population(world, base, actors)
     adapters = Adapters.create(base.model, 5, config.rank, config.alpha, generator(3), same=False)
     lessons, seen = [Lesson(problems[i : i + 4], (7, i)) for i in range(5)], []
     trained, history = student.train(base, adapters, lessons, config, student_rewards)
-    loop = shared_out.on(actors)
+    loop = cluster.on(actors)
     ours, told = loop.train(base, adapters, lessons, config, student_rewards, watch=lambda *step: seen.append(step))
     assert seen == [(step, row, None) for step, row in enumerate(told)] and len(seen) == config.steps
     for line, same in zip(history, told, strict=True):
@@ -176,7 +175,7 @@ def test_a_shared_evaluation_equals_one_in_this_process(world, base, actors, sha
     config = preset("smoke", EvaluateConfig, arms=("base", "ps", "hard_only", "pq"), students=2, problems=str(world))
     tables = [
         evaluate.run(config, [shared], tmp_path / name, base=base, hooks=Hooks(progress=False, inner_loop=where))
-        for name, where in (("here", student.HERE), ("there", shared_out.on(actors)))
+        for name, where in (("here", student.HERE), ("there", cluster.on(actors)))
     ]
     assert tables[0].equals(tables[1])
     assert set(tables[0]["arm"]) == {"base", "ps_generous", "hard_only", "pq_generous"}
@@ -211,7 +210,7 @@ def test_a_killed_actors_students_are_done_again_and_nothing_else(world, base, a
     def train(base, adapters, lessons, settings, reward, *rest):
         return loop.train(base, adapters, lessons, settings, deadly, *rest)
 
-    loop, folder = shared_out.on(actors), tmp_path / "run"
+    loop, folder = cluster.on(actors), tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         play(world, folder, base, log=stop)
     assert len(soar.read_rounds(folder)) == 1
@@ -230,7 +229,7 @@ def test_what_was_begun_on_a_cluster_goes_on_without_it(world, base, actors, alo
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play(world, tmp_path / "run", base, shared_out.on(actors), stop)
+        play(world, tmp_path / "run", base, cluster.on(actors), stop)
     assert_same(alone, play(world, tmp_path / "run", base))
 
 

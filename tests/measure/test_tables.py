@@ -10,11 +10,11 @@ from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder.report import COLUMNS as LADDER_COLUMNS
 from soar_lib.measure.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.measure.passk import COLUMNS
-from soar_lib.measure.tables import claim_rows, markdown, method_rows
+from soar_lib.measure.tables import claim_rows, method_rows
 from soar_lib.soar.figures import beside
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs.report import COLUMNS as SVS_COLUMNS
-from tools.readme import fill
+from tools.readme import fill, markdown
 
 ROOT = Path(__file__).parents[2]
 PAPER = pd.read_csv(ROOT / "figures" / "data" / "soar_paper.csv")

@@ -9,7 +9,7 @@ import pytest
 
 from soar_lib.measure import diversity, quality
 from soar_lib.measure.diversity import Embedding
-from soar_lib.soar import diversity_figures as diversity_plots
+from soar_lib.soar import figures as diversity_plots
 from soar_lib.soar import report as study_tables
 from tests.measure.test_charts import assert_labelled, series
 

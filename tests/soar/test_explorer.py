@@ -11,8 +11,7 @@ from soar_lib.measure.names import look
 from soar_lib.measure.tables import name, percent, signed
 from soar_lib.records import HARD_TEST, TRANSFER
 from soar_lib.settings.values import to_values
-from soar_lib.soar import explorer
-from soar_lib.soar import report as study_tables
+from soar_lib.soar import claims, explorer
 from soar_lib.soar.explorer import ALL, VIEWS, Selection
 from soar_lib.soar.settings import SoarConfig
 from tests.measure.test_charts import series
@@ -137,7 +136,7 @@ class Explorer:
 
 def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     shown = Explorer(study)
-    scores = study_tables.scores(study)
+    scores = claims.read_study(study).scores
 
     def row(arm, runs, ks, set=HARD_TEST):
         own = [score for score in scores if score.arm == arm and score.run in runs]
@@ -181,7 +180,8 @@ def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp
     assert calls[2:] == [("pq", [1]), ("hard_only", [1, 4])]
     finished = tmp_path / "study"
     write_study(finished)
-    passk.table(study_tables.scores(study), [1, 4]).assign(rollouts=77).to_csv(finished / "pass_at_k.csv", index=False)
+    table = passk.table(claims.read_study(study).scores, [1, 4]).assign(rollouts=77)
+    table.to_csv(finished / "pass_at_k.csv", index=False)
     del calls[:]
     tables = explorer.read(finished)
     assert VIEWS["pass_at_k"].table(tables, wider)["rollouts"].tolist() == [77] * 4 and not calls
@@ -249,7 +249,7 @@ def test_exports_hold_the_table_that_is_shown(study, tmp_path):
     said = shown.press("CSV")
     path = tmp_path / "new" / "<place>" / "ablation_pass_at_k.csv"
     assert f"Written: {path}" in unescape(said) and "<place>" not in said
-    own = [score for score in study_tables.scores(study) if score.arm in ("base", "pq")]
+    own = [score for score in claims.read_study(study).scores if score.arm in ("base", "pq")]
     pd.testing.assert_frame_equal(pd.read_csv(path), passk.table(own, [4]))
     shown.choose(view="reward", students=("pq",), seeds=(1,), smoothing=1)
     assert "Written" not in shown.said.value  # what was said of another table is gone
@@ -277,7 +277,7 @@ def test_paired_gaps_are_those_of_the_paired_test_on_the_chosen_seeds(study):
     shown.choose(view="gaps", k=4)
     assert shown.visible() == {"view", "students", "seeds", "k", "other"}
     assert shown.controls["other"].value == "hard_only"
-    scores = study_tables.scores(study)
+    scores = claims.read_study(study).scores
     found = {arm: passk.compare(scores, arm, "hard_only", 4) for arm in ("base", "pq", "grounded_t")}
     assert shown.table == [
         ["arm", "pass@4, points", "p", "seeds"],

@@ -9,6 +9,7 @@ import pytest
 from soar_lib.measure import plots
 from soar_lib.soar import figures as study_plots
 from tests.measure.test_charts import assert_labelled, series
+from tools.figures import by_topic
 
 
 def run_folder(folder: Path, values: list[float], promoted: int) -> Path:
@@ -79,7 +80,7 @@ def test_topics_stand_beside_each_other_with_intervals():
     topics = {"a_b": 2, "c": 3}
     rows = [(topic, count, arm, 32, 0.5, 0.2, 1.0, 5, 64) for topic, count in topics.items() for arm in ("pq", "base")]
     columns = ["topic", "problems", "arm", "k", "mean", "low", "high", "seeds", "rollouts"]
-    (panel,) = (chart := study_plots.by_topic(pd.DataFrame(rows, columns=columns))).panels
+    (panel,) = (chart := by_topic(pd.DataFrame(rows, columns=columns))).panels
     assert panel.ticks == {0: "a\nb\n(2)", 1: "c\n(3)"} and panel.ylim == (-2, 102)
     assert series(panel)["PQ"][:, 1].tolist() == [50, 50] and list(panel.marks[0].high) == [100, 100]
     assert len({x for points in series(panel).values() for x in points[:, 0]}) == 4

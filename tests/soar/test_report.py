@@ -11,6 +11,7 @@ import pytest
 from soar_lib.measure import diversity, quality
 from soar_lib.measure.diversity import DiversitySettings
 from soar_lib.records import SyntheticProblem
+from soar_lib.soar import claims
 from soar_lib.soar import report as study_tables
 
 STUDY = Path(__file__).parents[2] / "runs" / "reference" / "study"
@@ -60,7 +61,7 @@ def test_curves_run_over_both_phases_and_carry_the_names_of_the_tables():
 
 
 def test_scores_swept_and_unswept_arms():
-    names, swept = {score.arm for score in study_tables.scores(STUDY)}, study_tables.swept(STUDY)
+    names, swept = {score.arm for score in claims.read_study(STUDY).scores}, study_tables.swept(STUDY)
     assert set(swept) <= names and not {"grounded_t", "intrinsic_t", "grounded_t_multi_turn"} & set(swept)
     assert all(name.startswith(("grounded_t_", "intrinsic_t_")) for name in swept)
 

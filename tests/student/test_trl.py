@@ -57,13 +57,13 @@ class Script:
     def __init__(self, monkeypatch):
         self.drawn: list[Samples] = []
         self.prompts: list[list[int]] = []
-        rollouts = student._rollouts
+        rollouts = student._sample
 
         def keep(*arguments) -> Samples:
             self.drawn.append(rollouts(*arguments))
             return self.drawn[-1]
 
-        monkeypatch.setattr(student, "_rollouts", keep)
+        monkeypatch.setattr(student, "_sample", keep)
 
     def play(self, monkeypatch, slots: int) -> None:
         steps = iter([step.select(step.slots == slot) for slot in range(slots) for step in self.drawn])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from soar_lib.measure import charts, passk
-from soar_lib.soar import report as study_tables
+from soar_lib.soar import claims
 from tests.measure.test_charts import assert_labelled, series
 from tools import figures
 
@@ -42,7 +42,7 @@ def test_pictures_are_the_same_each_time_and_the_csv_is_what_was_drawn(tables, t
 def test_topics_are_measured_on_their_own_problems(tables):
     data, topics = tables["soar_topics"][0], pd.read_json(STUDY / "filter" / "hard_test.jsonl", lines=True)
     assert data.groupby("topic")["problems"].first().to_dict() == topics["topic"].value_counts().to_dict()
-    scores = study_tables.scores(STUDY)
+    scores = claims.read_study(STUDY).scores
     ids = set(topics[topics["topic"] == "base_conversion"]["id"])
     own = [s for s in scores if s.problem in ids and s.arm == "pq"]
     mean = data[(data["topic"] == "base_conversion") & (data["arm"] == "pq")]["mean"].iloc[0]
