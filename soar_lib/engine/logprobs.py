@@ -141,18 +141,14 @@ def _logprobs(model: torch.nn.Module, packing: Packing, samples: Samples, temper
     real = samples.mask.bool()
     place, token = packing.predictor[real], samples.completion[real]
     size = model.get_output_embeddings().weight.shape[0]
-    if packing.ids.shape[0] * len(packing.keep) * size <= LOGITS or _scaled(model.config):
+    scaled = any(getattr(model.config, name, None) not in (None, 1.0) for name in BEYOND_THE_HEAD)
+    if packing.ids.shape[0] * len(packing.keep) * size <= LOGITS or scaled:
         logits = model(**inputs, logits_to_keep=packing.keep).logits.flatten(0, 1)
         values = _of_tokens(logits, place, token, temperature)
     else:
         hidden = model.get_decoder()(**inputs).last_hidden_state[:, packing.keep].flatten(0, 1)
         values = _in_parts(model.get_output_embeddings(), hidden, place, token, temperature, max(1, LOGITS // size))
     return torch.zeros(real.shape, device=values.device).masked_scatter(real, values)
-
-
-def _scaled(config) -> bool:
-    """Whether logits are more than the head's product with the hidden states."""
-    return any(getattr(config, name, None) not in (None, 1.0) for name in BEYOND_THE_HEAD)
 
 
 def _of_tokens(logits: torch.Tensor, place: torch.Tensor, token: torch.Tensor, temperature: float) -> torch.Tensor:

@@ -116,18 +116,14 @@ class LadderConfig(BaseSettings, command="ladder"):
         rollouts = self.ttrl_steps * self.ttrl_batch * self.student.group
         return self.written + rollouts + self.probes * (self.ttrl_steps + 1)
 
-    def ladder_samples(self, originals: int) -> int:
-        """Completions that one LADDER student takes at most."""
-        return originals * self.written + self.student.rollouts
-
     def one_level(self) -> "LadderConfig":
         """The same without the tree: as many prompts as one has at most, all for variants of the problem itself."""
         flat = replace(self.variants, depth=1, prompts=self.variants.most_prompts)
         return replace(self, variants=flat)
 
     def spread_samples(self, originals: int, tested: int) -> int:
-        """The same for each test problem, rounded up."""
-        return -(-self.ladder_samples(originals) // tested)
+        """Completions that one LADDER student takes at most, for each test problem, rounded up."""
+        return -(-(originals * self.written + self.student.rollouts) // tested)
 
     def draws(self, arm: str, originals: int, tested: int) -> int:
         """Samples per test problem on which an arm is measured. The base gets as many as LADDER and TTRL spend, and

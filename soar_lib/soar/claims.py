@@ -26,7 +26,11 @@ def read_study(folder: str | Path) -> Measured:
     folder = Path(folder)
     if not (folder / "config.json").is_file() or "evaluate" not in read_json(folder / "config.json"):
         raise RunError(f"{folder}: is no study's folder (no config.json with evaluate in it)")
-    scores = [score for path in evaluations(folder) for score in _scores(path)]
+    scores: list[Score] = []
+    for path in evaluations(folder):
+        seeds = pd.read_csv(path / "sources.csv").set_index("run")["seed"]
+        found = read_records(path / "scores.jsonl", Score)
+        scores += [replace(score, run=f"seed{seeds[score.run]}") for score in found]
     return Measured(folder, scores, max(read_json(folder / "config.json")["evaluate"]["ks"]))
 
 
@@ -40,12 +44,6 @@ def evaluations(folder: str | Path) -> list[Path]:
 def seeds_of(evaluation: Path) -> list[int]:
     """The seeds of an evaluation's SOAR runs, in the order of their numbers there."""
     return pd.read_csv(evaluation / "sources.csv")["seed"].tolist()
-
-
-def _scores(evaluation: Path) -> list[Score]:
-    seeds = pd.read_csv(evaluation / "sources.csv").set_index("run")["seed"]
-    scores = read_records(evaluation / "scores.jsonl", Score)
-    return [replace(score, run=f"seed{seeds[score.run]}") for score in scores]
 
 
 def written(evaluation: Path) -> list[dict]:

@@ -73,9 +73,14 @@ def rounds(folder: str | Path) -> pd.DataFrame:
 def curves(folder: str | Path) -> pd.DataFrame:
     """Training curves of the evaluations' students: arm, seed, student, phase, step (over both phases), reward,
     top_reward, length, signal, grad_norm."""
-    parts = [_curves(path) for path in claims.evaluations(folder)]
     columns = ["arm", "seed", "student", "phase", "step", "reward", "top_reward", "length", "signal", "grad_norm"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    parts = [pd.DataFrame(columns=columns)]
+    for path in claims.evaluations(folder):
+        frame, settings = pd.read_csv(path / "metrics.csv"), read_json(path / "config.json")
+        frame["seed"] = frame["source"].map(dict(enumerate(claims.seeds_of(path))))
+        frame["step"] += settings["synthetic_steps"] * (frame["phase"] == "hard")
+        parts.append(frame.assign(arm=frame["arm"].map(_names(path)))[columns])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def border(curves: pd.DataFrame) -> float | None:
@@ -83,13 +88,6 @@ def border(curves: pd.DataFrame) -> float | None:
     has; `curves` is the table of that name."""
     begun = curves[curves["phase"] == "hard"].groupby("arm")["step"].min().max()
     return float(begun) if begun > 0 else None
-
-
-def _curves(evaluation: Path) -> pd.DataFrame:
-    frame, settings = pd.read_csv(evaluation / "metrics.csv"), read_json(evaluation / "config.json")
-    frame["seed"] = frame["source"].map(dict(enumerate(claims.seeds_of(evaluation))))
-    frame["step"] += settings["synthetic_steps"] * (frame["phase"] == "hard")
-    return frame.assign(arm=frame["arm"].map(_names(evaluation)))
 
 
 def _names(evaluation: Path) -> dict[str, str]:

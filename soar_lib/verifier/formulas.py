@@ -194,19 +194,14 @@ def _formula(cursor: Cursor, level: int = 0) -> Formula:
             continue
         sign = cursor.take()
         right = _formula(cursor, SIGNED if sign == "^" else BINDING[sign]) if sign != "!" else None
-        divided, left = sign == "/", SIGNS[sign](left, right)
+        divided = sign == "/"
+        if sign in "+-*":
+            right = combine("*", (MINUS, right)) if sign == "-" else right
+            left = combine("*" if sign == "*" else "+", (left, right))
+        else:
+            left = counted(math.factorial, left) if sign == "!" else (divide if divided else power)(left, right)
     cursor.depth -= 1
     return left
-
-
-SIGNS = {
-    "+": lambda left, right: combine("+", (left, right)),
-    "-": lambda left, right: combine("+", (left, combine("*", (MINUS, right)))),
-    "*": lambda left, right: combine("*", (left, right)),
-    "/": divide,
-    "^": power,
-    "!": lambda left, _: counted(math.factorial, left),
-}
 
 
 def _beside(cursor: Cursor, left: Formula, divided: bool) -> Formula:

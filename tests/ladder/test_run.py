@@ -284,7 +284,7 @@ def test_cost_by_hand():
     tree = 3 * (1 + 2)
     tuning = 5 * 2 * 5 + 1 * 6
     assert (chosen.written, chosen.ttrl_samples) == (tree, tree + tuning)
-    assert chosen.ladder_samples(4) == 4 * tree + 70 and chosen.spread_samples(4, 10) == 11
+    assert chosen.spread_samples(4, 1) == 4 * tree + 70 and chosen.spread_samples(4, 10) == 11
     base, student = 11 + tree + tuning, tree + tuning
     assert (chosen.draws("base", 4, 10), chosen.draws("ladder", 4, 10)) == (base, student)
     trees = 2 * 4 * tree + 10 * tree  # one level and tree of four originals, and one for each test problem
