@@ -21,19 +21,13 @@ import pandas as pd
 
 from soar_lib.files import read_json, read_jsonl, read_problems, read_records, write_tables
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
-from soar_lib.measure.claims import Claim, Measured, gain, judged
+from soar_lib.measure.claims import Claim, Measured, gain, judged, published
 from soar_lib.measure.passk import table as pass_table
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
 from soar_lib.settings.values import from_values
 
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
 SOLVED = "solved"  # a virtual set: whether any of all samples was right
-# Section 4: fractions of 1. TTRL took the MIT run from 73 % to 90 %; from the untrained model it solved none of the
-# problems that LADDER had missed, which says nothing about the others.
-PAPER = {
-    ("base", "pass@1"): 0.01, ("base", "pass@10"): 0.02, ("originals", "pass@1"): 0.03, ("ladder", "pass@1"): 0.82,
-    ("ladder_ttrl", "any step"): 0.90,
-}  # fmt: skip
 FEW = 10  # section 4.1 gives the base's pass@10
 # What may become of a variant, by the first word of why it was rejected.
 FATES = {"": "usable", "repeats": "repeats", "unsolvable:": "unsolvable", "test": "test_problems", "no": "no_question"}
@@ -70,7 +64,7 @@ def table(folder: str | Path) -> pd.DataFrame:
         sampled = pass_table(mine, [1, *_ks(folder, arm, mine)]).to_dict("records")
         named = [(one if row["k"] == 1 else f"pass@{row['k']}", row) for row in sampled]
         named += [("any step", row) for row in pass_table(outcomes(mine), [1], set=ANY_STEP).to_dict("records")]
-        rows += [row | {"metric": name, "paper": PAPER.get((arm, name), math.nan)} for name, row in named]
+        rows += [row | {"metric": name, "paper": published("ladder", arm, name)} for name, row in named]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -13,6 +13,7 @@ correction is made for testing several claims.
 """
 
 import math
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,6 +29,7 @@ from soar_lib.records import HARD_TEST, Score
 COLUMNS = ["claim", "ours", "low", "high", "paper", "seeds", "verdict"]
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 LEAST_SEEDS = 3
+_PAPERS = tomllib.loads(Path(__file__).with_name("paper.toml").read_text(encoding="utf-8"))
 MARGIN = 5.0  # points of pass@k below which a gain counts as none
 
 
@@ -108,6 +110,11 @@ def _gain(sets: dict[str, str], k: int, measured: Measured) -> Estimate:
         return Estimate()
     found = compare(scores, *sets, k)
     return Estimate(100 * found.difference, 100 * found.low, 100 * found.high, found.runs)
+
+
+def published(method: str, arm: str, metric: str) -> float:
+    """The paper's number, a fraction of 1, NaN where it has none (paper.toml)."""
+    return _PAPERS[method].get(arm, {}).get(metric, math.nan)
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:

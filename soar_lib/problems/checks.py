@@ -8,6 +8,7 @@ model has made up (3.1.3).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from soar_lib.records import Problem
 from soar_lib.settings.values import LoadError
@@ -23,10 +24,6 @@ class Check:
     reference: Callable[[Problem], str]
     verdicts: Callable[[Sequence[tuple[str, str]]], list[str]]
     unsolvable: Callable[[str], str]
-
-
-def _answer(problem: Problem) -> str:
-    return problem.answer
 
 
 def _integrand(problem: Problem) -> str:
@@ -65,6 +62,6 @@ def with_references(problems: Sequence[Problem], check: Check) -> list[Problem]:
     return [replace(problem, answer=check.reference(problem)) for problem in problems]
 
 
-ANSWER = Check(_answer, verify.check_many, lambda question: "")
+ANSWER = Check(attrgetter("answer"), verify.check_many, lambda question: "")
 INTEGRAL = Check(_integrand, _antiderivatives, _no_integral)
 CHECKS = {"answer": ANSWER, "integral": INTEGRAL}

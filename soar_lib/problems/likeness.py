@@ -160,15 +160,11 @@ def overlap(first: list[Problem], second: list[Problem]) -> Overlap:
     """
     known = defaultdict(list)
     for problem in second:
-        known[_word_characters(problem.question)].append(problem)
-    pairs = [(problem, known[_word_characters(problem.question)]) for problem in first]
+        known[re.sub(r"\W+", "", problem.question)].append(problem)
+    pairs = [(problem, known[re.sub(r"\W+", "", problem.question)]) for problem in first]
     pairs = [(problem, twins) for problem, twins in pairs if twins]
     identical = sum(any(_spaced(p.question) == _spaced(twin.question) for twin in twins) for p, twins in pairs)
     return Overlap(tuple((p.id, twins[0].id) for p, twins in pairs), identical, (len(first), len(second)))
-
-
-def _word_characters(text: str) -> str:
-    return re.sub(r"\W+", "", text)
 
 
 def _spaced(text: str) -> str:

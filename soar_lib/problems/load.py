@@ -77,9 +77,6 @@ def _draw(problems: list[Problem], size: int | None, seed: int, name: str) -> li
     return [problems[i] for i in sorted(chosen.tolist())]
 
 
-# ------------------------------------------------------------------ reasoning-gym
-
-
 def load_family(family: str, seed: int, size: int, **parameters) -> list[Problem]:
     """Items `seed .. seed + size - 1` of a reasoning-gym family. Raises LoadError for unknown names and settings.
 

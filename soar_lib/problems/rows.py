@@ -26,6 +26,7 @@ from pathlib import Path
 
 from soar_lib.records import Problem
 from soar_lib.settings.values import LoadError
+from soar_lib.verifier.spelling import split_top
 from soar_lib.verifier.verify import extract_boxed
 
 
@@ -128,9 +129,6 @@ def _level(row: dict) -> int | None:
     return int(digits.group()) if digits else None
 
 
-# ------------------------------------------------------------------ answers
-
-
 def answer_of(row: dict) -> str:
     """The reference answer of a row of a benchmark file. Raises LoadError naming the field."""
     field = next((field for field in ("answer", "final_answer", "solution") if row.get(field) is not None), None)
@@ -179,14 +177,7 @@ def _parts(answer: str, several: bool) -> list[str]:
     """The single answers of a text such as `$(1,2)$, $(3,4)$`: cut at commas outside all brackets."""
     if not several:
         return [unwrap(answer)]
-    depth, parts = 0, [""]
-    for character in answer.replace("$", ""):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [part.strip() for part in parts if part.strip()]
+    return [part for part in split_top(answer.replace("$", ""), ",") if part]
 
 
 def boxable(answer: str) -> str:

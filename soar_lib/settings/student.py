@@ -27,8 +27,6 @@ from soar_lib.settings.values import (
     require_positive,
 )
 
-# ------------------------------------------------------------------ presets
-
 PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a command may have further ones
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from soar_lib import files
 from soar_lib.measure import claims, passk
-from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds
+from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds, published
 from soar_lib.measure.quality import Verdict, exact_verdict, topic
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Score
 
@@ -33,17 +33,6 @@ SHARES = ["readable", "valid", "leaking", "duplicate", "solved", "rewarded"]
 KINDS = NEW, NEAR, INVALID, UNREADABLE, UNJUDGED = (
     "valid, new", "valid, near duplicate", "another answer or none", "unreadable", "not judged",
 )  # fmt: skip
-# Table 3 (Qwen2.5-32B-Instruct on DAPO-17k, mean of six hard sets, as fractions), and the mean over steps of the shares
-# that a language model judged valid (appendix E.5).
-PAPER = {
-    ("base", "hard pass@1"): 0.112, ("base", "hard pass@32"): 0.352,
-    ("rlvr", "hard pass@1"): 0.225, ("rlvr", "hard pass@32"): 0.446,
-    ("svs", "hard pass@1"): 0.279, ("svs", "hard pass@32"): 0.531,
-    ("rlvr_equal_rollouts", "hard pass@1"): 0.246, ("rlvr_equal_rollouts", "hard pass@32"): 0.463,
-    ("second_rollout", "hard pass@1"): 0.217, ("second_rollout", "hard pass@32"): 0.509,
-    ("svs_easier_seeds", "hard pass@1"): 0.228, ("svs_easier_seeds", "hard pass@32"): 0.428,
-    ("svs", "variants valid"): 0.841,
-}  # fmt: skip
 KEPT = 0.9  # share of the untrained model's entropy that is left where it is called kept; the paper only plots it
 VALID = 80.0  # percent; the lowest of the paper's shares
 
@@ -218,7 +207,7 @@ def table(folder: str | Path) -> pd.DataFrame:
         spent = round(mean(files.read_json(measured.folder / arm / "result.json")["rollouts"]))
         found = _passes([score for score in measured.scores if score.arm == arm], ks)
         found |= {"test entropy": over_seeds(entropies(folder, arm))} | _shares(frame, arm)
-        rows += [[arm, name, *astuple(its), spent, PAPER.get((arm, name), math.nan)] for name, its in found.items()]
+        rows += [[arm, name, *astuple(its), spent, published("svs", arm, name)] for name, its in found.items()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
