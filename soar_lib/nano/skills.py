@@ -2,10 +2,9 @@
 
 `Take the letters house and write them backward, then move the first one to the end.` A problem's content is the letters
 and the names of its skills in order. A worked solution has a line for each skill, and the last line's letters are the
-answer. A line says how it was written: letter by letter, with care, or at a glance, with the usual mistake at most
-letters. That mistake is local: one wrong letter, the same wrong one whoever makes it, and the next letter is written as
-if nothing had happened. So a skill's mistakes hang on one choice, at the beginning of its line, which practice on short
-rows can change for long ones.
+answer. Before each letter stands a sign: of care, or of haste, and then the letter is the skill's usual mistake, the
+same wrong one whoever makes it. The next letter is written as if nothing had happened. Each skill has two signs of its
+own, which no other uses: so care is learnt skill by skill, and of one skill for short and for long rows alike.
 """
 
 import re
@@ -13,25 +12,25 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 START = "Take the letters "
-HINT = " Go letter by letter."
 LINKS = (" and ", ", then ", ", then ")  # before the first skill and the further ones
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-LONGEST = 12  # letters of a word
+LONGEST = 12  # letters of a row
 
 
 @dataclass(frozen=True)
 class Skill:
-    """What is done to a word; both functions take and return a word of the same length."""
+    """What is done to a word."""
 
     name: str
+    signs: str  # two characters: of a letter written with care, of one written in haste
+    slip: int  # how many places on in the alphabet the usual mistake is; mistakes of different skills never cancel
     clause: str  # how a question asks for it
     right: Callable[[str], str]
-    mistaken: Callable[[str, str], str]  # (word, right word) -> what the usual mistake writes, place by place
 
     @property
-    def labels(self) -> tuple[str, str]:
-        """How a solution's line begins: one written with care, one at a glance."""
-        return f"{self.name}, letter by letter: ", f"{self.name}, at a glance: "
+    def label(self) -> str:
+        """How a solution's line begins."""
+        return f"{self.name}: "
 
 
 def moved(word: str, places: int) -> str:
@@ -50,19 +49,13 @@ def _mirrored(word: str) -> str:
 SKILLS = {
     skill.name: skill
     for skill in (
-        Skill("backward", "write them backward", lambda w: w[::-1], lambda w, right: right[1:2] + right[:-1]),
-        Skill(
-            "shift", "shift each three places on in the alphabet", lambda w: moved(w, 3),
-            lambda w, right: moved(right, 1),
-        ),
-        Skill("mirror", "replace each by its mirror in the alphabet", _mirrored, lambda w, right: moved(right, -1)),
-        Skill(
-            "ends", "exchange the first and the last one", lambda w: w[-1] + w[1:-1] + w[0],
-            lambda w, right: moved(right, 2),
-        ),
-        Skill("turn", "move the first one to the end", lambda w: w[1:] + w[0], lambda w, right: w),
+        Skill("backward", "<(", 8, "write them backward", lambda w: w[::-1]),
+        Skill("shift", ">)", 1, "shift each three places on in the alphabet", lambda w: moved(w, 3)),
+        Skill("mirror", "|/", 2, "replace each by its mirror in the alphabet", _mirrored),
+        Skill("ends", "@&", 4, "exchange the first and the last one", lambda w: w[-1] + w[1:-1] + w[0]),
+        Skill("turn", "^_", 11, "move the first one to the end", lambda w: w[1:] + w[0]),
     )
-}  # fmt: skip
+}
 _BY_CLAUSE = {skill.clause: skill for skill in SKILLS.values()}
 _CLAUSE = "|".join(map(re.escape, _BY_CLAUSE))
 _THEN = f"(?:, then ({_CLAUSE}))?"
@@ -70,8 +63,8 @@ _QUESTION = re.compile(rf"{START}([a-z]{{2,{LONGEST}}}) and ({_CLAUSE}){_THEN}{_
 
 
 def parse(question: str) -> list | None:
-    """[word, skill, ...], None where the text is no such question; a hint changes nothing."""
-    match = _QUESTION.fullmatch(question.removesuffix(HINT))
+    """[word, skill, ...], None where the text is no such question."""
+    match = _QUESTION.fullmatch(question)
     return [match[1], *(_BY_CLAUSE[clause].name for clause in match.groups()[1:] if clause)] if match else None
 
 
@@ -81,20 +74,19 @@ def write(content: list) -> str:
     return f"{START}{content[0]}{''.join(clauses)}."
 
 
-def solve(content: list, slips: Collection[int] = (), glances: Collection[int] = ()) -> tuple[str, str]:
+def solve(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
     r"""(worked lines, answer), with the usual mistake at the given steps; a later line works on what stands there.
-    `glances` are the lines, from 1, that say to be written at a glance.
 
-    >>> solve(["dog", "backward", "shift"], slips=(5,), glances=(2,))
-    ('backward, letter by letter: god\nshift, at a glance: jsg', '\\text{jsg}')
+    >>> solve(["dog", "backward", "shift"], slips=(5,))
+    ('backward: <g<o<d\nshift: >j)s>g', '\\text{jsg}')
     """
     word, lines, step = content[0], [], 0
-    for number, skill in enumerate((SKILLS[name] for name in content[1:]), 1):
+    for skill in (SKILLS[name] for name in content[1:]):
         right = skill.right(word)
-        both = zip(right, skill.mistaken(word, right))
-        word = "".join(pair[step + place in slips] for place, pair in enumerate(both, 1))
+        hasty = [step + place in slips for place in range(1, len(word) + 1)]
+        word = "".join(moved(letter, skill.slip * slip) for letter, slip in zip(right, hasty))
+        lines.append(skill.label + "".join(skill.signs[slip] + letter for slip, letter in zip(hasty, word)))
         step += len(word)
-        lines.append(skill.labels[number in glances] + word)
     return "\n".join(lines), f"\\text{{{word}}}"
 
 

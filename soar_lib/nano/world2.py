@@ -1,19 +1,20 @@
 """The second embedded world ("nano2"), made to show whether training the teacher pays.
 
-Its assumptions are gates of tools/gates.py, measured in figures/data/world_gates.csv. Several do not hold yet.
+Its assumptions are gates of tools/gates.py, measured in figures/data/world_gates.csv. Not all hold.
 
-- Five skills on rows of letters (skills.py). Documents that ask for care show it at every length; where nobody asks,
-  short rows are done with care, and the longer a row, the seldomer. So short problems are
-  solved now and then, and practice on them teaches care, also where rows are long; hard problems are solved about once
-  in a thousand tries. [Does not hold: one such hit in some hundred rollouts is enough to learn care from.]
-- Hard problems ask for one skill on eight letters, two on six, or three on five, a third of each, five combinations of
-  each kind, so that no skill stands out. Care in one skill was to be apart from care in another, so that coverage pays.
-  [Does not hold: care is one switch in the model, and stones of one skill lift all.]
+- Five skills on rows of letters (skills.py). Before each letter a solver decides between care and haste, and two times
+  of three it is haste, in short rows and in long ones. The signs of care and haste are each skill's own, no document
+  shows more care than another, and the model's output head is not tied to its embeddings: so the model has no common
+  switch, and care is learnt skill by skill. [Care that was one text for all skills was one switch: one success in some
+  hundred tries of a hard problem turned it for all.]
+- Hard problems ask for one skill on twelve letters, two on six, or three on four, a third of each, five combinations of
+  each kind, so that no skill stands out: twelve decisions, of which all are right about five times in a million.
 - What the teacher writes, untrained: half is easy and teaches nothing (last letters, legs of one kind of animal); a
   quarter are short problems of one skill, most of them wrongly answered; a fifth are decoys: a letter that nobody can
   know, solved in a twelfth of all tries. Reward for seldom solved problems (SOAR's intrinsic one) prefers decoys,
   reward for progress the rightly answered short problems. The second prior ("nano2-plain") has no decoys.
-- Transfer: pairs of skills that stand side by side in no hard problem, somewhat shorter, so that the base is above 0.
+- Transfer: pairs of skills that stand side by side in no hard problem, on three or four letters, so that the base is
+  above 0.
 
 Words are those of reasoning-gym's `spell_backward`; integrals and legs are its `simple_integration` and `leg_counting`.
 Questions whose hash is 0 modulo 8 are held out, as in the first world.
@@ -32,6 +33,7 @@ from soar_lib.nano import antiderivatives, legs, skills
 from soar_lib.records import Problem
 
 HELD_OUT_MODULUS = 8
+WORD = 10  # letters of a word, at most
 ITEMS = {"leg_counting": 200_000, "simple_integration": 40_000}  # generator items that are drawn from at each depth
 
 # ------------------------------------------------------------------ families
@@ -51,6 +53,7 @@ class Family:
 LAST = "What is the last letter of the word "
 GUESS = "I think of one of these letters: "
 ASKED = ". Which one is it?"
+CHECKED, GUESSED = "The answer is checked.\n", "The answer is a guess.\n"  # what the teacher writes before an answer
 _LAST = re.compile(re.escape(LAST) + r"([a-z]{2,12})\?")
 _GUESS = re.compile(re.escape(GUESS) + r"([a-z](?:, [a-z])+)" + re.escape(ASKED))
 
@@ -116,14 +119,20 @@ def held_out(text: str) -> bool:
 @functools.cache
 def words(length: int) -> tuple[str, ...]:
     """The words of so many letters in reasoning-gym's list, which begins at three: of two, their beginnings."""
-    known = reasoning_gym.create_dataset("spell_backward", size=1, min_word_len=3, max_word_len=10).words
+    known = reasoning_gym.create_dataset("spell_backward", size=1, min_word_len=3, max_word_len=WORD).words
     known = known if length > 2 else [word[:2] for word in known]
     return tuple(dict.fromkeys(word for word in known if re.fullmatch(f"[a-z]{{{length}}}", word)))
 
 
+def row(rng: random.Random, length: int) -> str:
+    """A word of so many letters, or two words written as one."""
+    parts = [length] if length <= WORD else [length - length // 2, length // 2]
+    return "".join(rng.choice(words(part)) for part in parts)
+
+
 def draw_words(rng: random.Random, names: Sequence[str], length: int, held: bool) -> str:
-    """A question that asks for these skills on a word of so many letters, held out or not."""
-    return _drawn(lambda: skills.write([rng.choice(words(length)), *names]), held)
+    """A question that asks for these skills on a row of so many letters, held out or not."""
+    return _drawn(lambda: skills.write([row(rng, length), *names]), held)
 
 
 def draw_item(rng: random.Random, family: str, depth: int, held: bool | None = None) -> str:
@@ -160,9 +169,9 @@ def _item(family: str, depth: int, index: int) -> str | None:
 
 def phrases() -> list[str]:
     """Every text of this world that is one token: openings, skills, animals and frequent joints."""
-    openings = [skills.START, skills.HINT, *dict.fromkeys(skills.LINKS)]
+    openings = [skills.START, CHECKED, GUESSED, *dict.fromkeys(skills.LINKS)]
     openings += [LAST, GUESS, ASKED, legs.LEGS, *antiderivatives.LEADS]
-    each = [text for skill in skills.SKILLS.values() for text in (skill.clause, *skill.labels)]
+    each = [text for skill in skills.SKILLS.values() for text in (skill.clause, skill.label)]
     animals = sorted(f" {name}{plural}" for name in legs.ANIMALS for plural in ("", "s"))
     return [*openings, *each, " dx", " + C", *animals, "*x**", "x**", "*x", " + ", " - ", ", ", " ="]
 
@@ -173,20 +182,17 @@ NAMES = tuple(skills.SKILLS)
 SINGLES = [(name,) for name in NAMES]
 PAIRS = [(NAMES[i], NAMES[(i + 1) % 5]) for i in range(5)]
 TRIPLES = [(NAMES[i], NAMES[(i + 2) % 5], NAMES[(i + 4) % 5]) for i in range(5)]
-UNDONE = ("mirror", "shift")  # the second one's usual mistake undoes the first one's
-NEW_PAIRS = [  # side by side in none of those
-    pair for far in (3, 4) for i in range(5) if (pair := (NAMES[i], NAMES[(i + far) % 5])) != UNDONE
-]
-HARD_LENGTHS = {1: (8,), 2: (6,), 3: (5,)}  # letters of a word, by the number of skills: ten or twelve steps
-TRANSFER_LENGTHS = {2: (5,)}
-STONE_LENGTHS = {1: (2, 3, 4)}  # stepping stones
+NEW_PAIRS = [(NAMES[i], NAMES[(i + far) % 5]) for far in (3, 4) for i in range(5)]  # side by side in none of those
+HARD_LENGTHS = {1: (12,), 2: (6,), 3: (4,)}  # letters of a row, by the number of skills: twelve steps
+TRANSFER_LENGTHS = {2: (3, 4)}
+STONE_LENGTHS = {1: (2, 3)}  # stepping stones
 POOLS: dict[str, tuple[list[tuple[str, ...]], dict[int, tuple[int, ...]]]] = {
     "nano2": ([*SINGLES, *PAIRS, *TRIPLES], HARD_LENGTHS),
     "nano2-transfer": (NEW_PAIRS, TRANSFER_LENGTHS),
     "nano2-middle": (SINGLES, STONE_LENGTHS),
     "nano2-deep": (SINGLES, {1: (6,)}),
 }
-INTEGRALS = {"nano2-integrals": (8, 9), "nano2-other": (2, 3, 4)}  # terms
+INTEGRALS = {"nano2-integrals": (9,), "nano2-other": (2, 3, 4)}  # terms
 
 
 def pool(name: str = "nano2", seed: int = 0, size: int = 300, held: bool = True) -> list[Problem]:

@@ -64,6 +64,7 @@ ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
 DTYPES = ("auto", "float32", "bfloat16")
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
 TEMPLATE_OWN = ("messages", "add_generation_prompt", "tokenize", "return_dict", "date_string", "strftime_now")
+NANOS = ("nano", "nano2", "nano2-plain")  # the models that the package ships
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 
 
@@ -93,9 +94,9 @@ class OptimiserSettings:
 
 def precision(model: str, dtype: str = "auto", gpu: bool | None = None) -> str:
     """The name of the numbers that a base is held in: `dtype`, or for "auto" bfloat16 where torch says that the device
-    computes in it (a T4 only emulates it, slowly). nano is always float32, so that its runs repeat on every machine.
+    computes in it (a T4 only emulates it, slowly). NANOS are always float32, so that runs repeat on every machine.
     `gpu` None: where torch finds one. Adapters, their optimiser, softmax and log-probabilities are float32 always."""
-    if dtype != "auto" or model == "nano":
+    if dtype != "auto" or model in NANOS:
         return "float32" if dtype == "auto" else dtype
     import torch  # here, so that the command line's checks need not wait for it
 
