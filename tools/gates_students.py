@@ -42,10 +42,11 @@ def taught(
     there is `then`, after `steps[1]` more on that."""
     settings = preset("nano2", EvaluateConfig).student
     members = list(product(sets, range(STUDENTS)))
-    everyone = stack(
+    start = [
         Adapters.create(base.model, 1, settings.rank, settings.alpha, randomness.generator("gates", "start", j))
         for _, j in members
-    )
+    ]
+    everyone = stack(start)
     for phase, count in enumerate(steps[: 2 if then else 1]):
         lessons = [Lesson(then if phase else sets[name], ("gates", name, j, phase)) for name, j in members]
         now = replace(settings, steps=count)
