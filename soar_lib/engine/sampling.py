@@ -160,7 +160,6 @@ def _blank(base: Base, prompts: list[list[int]], slots: list[int], group: int, c
 
 
 def _fill(out: Samples, completions: list[tuple[list[int], list[float]]]) -> None:
-    """Write all rows at once, from their tokens and log-probabilities."""
     lengths = torch.tensor([len(tokens) for tokens, _ in completions])
     written = (torch.arange(out.mask.shape[1]) < lengths[:, None]).to(out.mask.device)
     tokens, logprobs = (torch.tensor([x for row in half for x in row]) for half in zip(*completions, strict=True))
@@ -170,7 +169,6 @@ def _fill(out: Samples, completions: list[tuple[list[int], list[float]]]) -> Non
 
 
 def _sample_chunk(asked: _Asked, part: range, chunk: list[int], out: Samples) -> None:
-    """Draw the completions `part` of each of the prompts in `chunk` into `out`."""
     base = asked.base
     wanted = sorted((asked.slots[index], tuple(asked.prompts[index]), index) for index in chunk)
     number = {key: i for i, key in enumerate(dict.fromkeys((slot, prompt) for slot, prompt, _ in wanted))}

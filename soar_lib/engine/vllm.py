@@ -113,7 +113,6 @@ class Engine:
         return named
 
     def _prepare(self, needed: Size) -> None:
-        """See to an engine of the size needed."""
         from vllm import LLM
 
         grown, threads = self.size.grown(needed), torch.set_num_threads

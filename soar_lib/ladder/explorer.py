@@ -157,7 +157,6 @@ def ttrl_page(run: LadderFolder, arm: str, seed: int, problem: str) -> Page:
 
 
 def _solved(run: LadderFolder, seed: int, problem: str) -> pd.DataFrame:
-    """How often each student of this seed solved the problem."""
     names, arms = {HARD_TEST: "samples", ANY_STEP: "probes at any step"}, ("base", "ladder", *TTRL_ARMS)
     rows = [
         {"arm": name(s.arm), "measured on": names[s.set], "right": f"{s.c} of {s.n}", "completions spent": s.rollouts}

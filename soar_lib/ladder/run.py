@@ -238,7 +238,6 @@ def score_variants(climb: Climb) -> Records:
 
 
 def _sampled(climb: Climb, arm: str, seed: int, asked: list[Problem], count: int, set: str = HARD_TEST) -> list[dict]:
-    """Scores of one student in so many samples of each problem of a set."""
     config, policy = climb.config, None if arm == "base" else climb.student(arm, seed)
     key = climb.key("levels" if set == VARIANTS else "score", arm, seed)
     draw, check = config.student.draw(config.rows), CHECKS[config.check]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from soar_lib.settings.student import CHECKS, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
-from soar_lib.settings.values import require, require_at_least_zero, require_one_of, require_positive
+from soar_lib.settings.values import require, require_all
 
 LADDER_ARMS = ("base", "originals", "one_level", "ladder", "ladder_ttrl", "base_ttrl", "majority")
 TTRL_ARMS = ("ladder_ttrl", "base_ttrl")
@@ -32,8 +32,7 @@ class VariantSettings:
     agreement: float = 0.5  # a variant whose most frequent answer has a smaller share of them counts as unsolvable
 
     def __post_init__(self) -> None:
-        require_one_of(self, prompt=PROMPTS)
-        require_positive(self, "depth", "per_prompt", "prompts", "parents", "max_new_tokens", "votes")
+        require_all(self, ("depth", "per_prompt", "prompts", "parents", "max_new_tokens", "votes"), prompt=PROMPTS)
         require(self, "equivalent", 0 <= self.equivalent <= 1, "between 0 and 1")
         require(self, "agreement", 0 < self.agreement <= 1, "more than 0 and at most 1")
         low, high = (*self.suggestions, 0, 0)[:2]
@@ -92,9 +91,8 @@ class LadderConfig(BaseSettings, command="ladder"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "seeds", "samples", "most_samples", "ttrl_steps", "ttrl_batch", "probes", "rows")
-        require_at_least_zero(self, "pool_size", "originals", "tested", "variant_samples", "together")
-        require_one_of(self, check=CHECKS)
+        require_all(self, ("seeds", "samples", "most_samples", "ttrl_steps", "ttrl_batch", "probes", "rows"))
+        require_all(self, from_zero=("pool_size", "originals", "tested", "variant_samples", "together"), check=CHECKS)
         known = set(self.arms) <= set(LADDER_ARMS) and "base" in self.arms
         require(self, "arms", known, f"base and some of {', '.join(LADDER_ARMS[1:])}")
         needed = "ladder" in self.arms or "ladder_ttrl" not in self.arms

@@ -65,7 +65,6 @@ def _right(
     base: Base, adapters: Adapters, asked: Sequence[tuple[Problem, Key]], config: LadderConfig, samples: int,
     *purpose: int | str,
 ) -> list[int]:  # fmt: skip
-    """Right ones among so many samples of each slot on its test problem."""
     tests, keys = [test for test, _ in asked], [(*key, *purpose) for _, key in asked]
     draw = config.student.draw(config.rows)
     shares = student.own_accuracy(base, adapters, tests, draw, samples, keys, CHECKS[config.check])

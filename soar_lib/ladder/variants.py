@@ -121,7 +121,6 @@ def _prompt(parent: Variant, number: int, settings: VariantSettings, key: Key) -
 
 
 def _messages(asked: Variant, settings: VariantSettings) -> list[dict]:
-    """The chat of a prompt that `_prompt` made."""
     if settings.prompt == "plain":
         return prompts.easier_messages(asked.question)
     return prompts.variant_messages(asked.question, asked.effect, settings.per_prompt, asked.suggestions, asked.persona)
@@ -171,7 +170,6 @@ def _solvable(base: Base, variants: list[Variant], config: LadderConfig, key: Ke
 
 
 def _voted(base: Base, variants: list[Variant], config: LadderConfig, key: Key) -> list[Variant]:
-    """The variants with the untrained model's most frequent answer."""
     if not variants:
         return []
     votes, draw = config.variants.votes, config.student.draw(config.rows)

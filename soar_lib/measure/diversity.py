@@ -198,7 +198,6 @@ def per_arm(
 def _measures(
     questions: list[str], vectors: Vectors, grams: Vectors, draws: list[list[int]], settings: DiversitySettings
 ) -> dict[str, float]:
-    """The measures of one group; `draws` are its subsamples."""
     scores = [vendi(vectors[draw], settings.q) for draw in draws]
     return {
         "q": settings.q, "vendi": float(np.mean(scores)),

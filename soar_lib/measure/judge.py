@@ -92,7 +92,6 @@ def read(reply: str) -> Verdict:
 
 
 def _fault(found: object) -> str | None:
-    """Why a parsed reply is no verdict; None where it is one."""
     fields = {"is_correct": bool, "is_well_posed": bool, "error_type": str, "verified_answer": str | int | float | None}
     if not isinstance(found, dict):
         return "not a JSON object"

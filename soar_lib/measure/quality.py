@@ -151,7 +151,6 @@ def _endings() -> tuple[str, ...]:
 
 
 def _mistake(family: world.Family, content: list, gold: str, answer: str) -> tuple[str, str, str]:
-    """(label, gold, reason) of a wrong answer, by the rule above."""
     for step in range(1, len(content) + 1):
         if _same(family.solve(content, [step])[1], answer):
             return "arithmetic", gold, f"a slip at step {step}"

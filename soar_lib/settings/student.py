@@ -16,16 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from soar_lib.records import Draw
-from soar_lib.settings.values import (
-    ConfigError,
-    first_line,
-    flat,
-    from_values,
-    require,
-    require_at_least_zero,
-    require_one_of,
-    require_positive,
-)
+from soar_lib.settings.values import ConfigError, first_line, flat, from_values, require, require_all
 
 PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a command may have further ones
 
@@ -85,8 +76,8 @@ class OptimiserSettings:
     gradient_checkpointing: bool = False  # layers are computed again in the backward pass: slower, less memory
 
     def __post_init__(self) -> None:
-        require_positive(self, "learning_rate", "max_grad_norm", "max_tokens")
-        require_at_least_zero(self, "warmup", "kl", "clip_low", "clip_high", "weight_decay")
+        require_all(self, ("learning_rate", "max_grad_norm", "max_tokens"))
+        require_all(self, from_zero=("warmup", "kl", "clip_low", "clip_high", "weight_decay"))
         require(self, "schedule", self.schedule in ("cosine", "constant"), "'cosine' or 'constant'")
         betas = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
         require(self, "betas", betas, "two numbers in [0, 1)")
@@ -186,7 +177,7 @@ class BaseSettings:
         cls.presets = presets_of(command)  # name: changes; without annotation, so no setting
 
     def __post_init__(self) -> None:
-        require_one_of(self, backend=BACKENDS, dtype=DTYPES)
+        require_all(self, backend=BACKENDS, dtype=DTYPES)
         template_arguments(self.date_string, self.template)
 
 
@@ -229,9 +220,9 @@ class StudentSettings:
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
 
     def __post_init__(self) -> None:
-        require_positive(self, "steps", "batch", "max_new_tokens", "temperature", "rank", "alpha")
+        require_all(self, ("steps", "batch", "max_new_tokens", "temperature", "rank", "alpha"))
+        require_all(self, advantage=ADVANTAGES, trainer=TRAINERS)
         require(self, "group", self.group >= 2, "2 or more: leave-one-out needs another rollout")
-        require_one_of(self, advantage=ADVANTAGES, trainer=TRAINERS)
         require(self, "optimiser.warmup", self.optimiser.warmup < self.steps, f"below steps = {self.steps}")
 
     @property
@@ -294,10 +285,8 @@ class FilterConfig(BaseSettings, command="filter"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "k", "max_new_tokens", "temperature", "rows")
-        require_at_least_zero(self, "size")
+        require_all(self, ("k", "max_new_tokens", "temperature", "rows"), ("size",), check=CHECKS)
         require(self, "train_fraction", 0 < self.train_fraction < 1, "between 0 and 1")
-        require_one_of(self, check=CHECKS)
 
     def counts(self, problems: int = 0) -> Cost:
         rollouts = problems * self.k

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import importlib
 import inspect
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,18 +26,14 @@ def require(settings: Any, name: str, good: bool, rule: str) -> None:
         raise ConfigError(f"{name} = {attrgetter(name)(settings)!r}: must be {rule}")
 
 
-def require_positive(settings: Any, *names: str) -> None:
-    for name in names:
-        require(settings, name, getattr(settings, name) > 0, "more than 0")
-
-
-def require_at_least_zero(settings: Any, *names: str) -> None:
-    for name in names:
-        require(settings, name, getattr(settings, name) >= 0, "0 or more")
-
-
-def require_one_of(settings: Any, **choices: Iterable[str]) -> None:
-    for name, known in choices.items():
+def require_all(
+    settings: Any, positive: Sequence[str] = (), from_zero: Sequence[str] = (), **among: Iterable[str]
+) -> None:
+    """Raise ConfigError unless these numbers are positive, those 0 or more, and the others among their choices."""
+    for names, least, rule in ((positive, math.ulp(0.0), "more than 0"), (from_zero, 0, "0 or more")):
+        for name in names:
+            require(settings, name, getattr(settings, name) >= least, rule)
+    for name, known in among.items():
         require(settings, name, getattr(settings, name) in known, f"one of {', '.join(known)}")
 
 

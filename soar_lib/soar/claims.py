@@ -69,7 +69,6 @@ def spread(arm: str, other: str, study: Measured) -> Estimate:
 
 
 def _per_seed(study: Measured, arm: str) -> list[float]:
-    """Mean pass@k of each SOAR run."""
     found: dict[str, list[float]] = {}
     for score in study.scores:
         if score.arm == arm and score.set == HARD_TEST:
@@ -91,7 +90,6 @@ def diversity_ratio(arm: str, other: str, study: Measured) -> Estimate:
 
 
 def _sampled(evaluation: Path) -> dict[int, list]:
-    """The problems that each trained teacher wrote for an evaluation, by seed."""
     found: dict[int, list] = {}
     for row in written(evaluation) if (evaluation / "pass_at_k.csv").is_file() else ():
         if row["arm"] == "grounded_t":

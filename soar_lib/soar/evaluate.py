@@ -168,7 +168,6 @@ def _students(evaluation: Evaluation) -> Adapters | None:
 
 
 def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
-    """One phase of some students as one population."""
     config, everyone = evaluation.config, _students(evaluation)
     slots = [evaluation.trained.index(entry) for entry in part]
     settings = phases(config)[phase]
@@ -203,7 +202,6 @@ def _score(evaluation: Evaluation, arm: str) -> Commit:
 def _counts(
     evaluation: Evaluation, mine: list[Entry], source: Source, students: Adapters, problems: list[Problem], set: str
 ) -> list[Score]:
-    """Scores of an arm's students of one SOAR run."""
     config, arm = evaluation.config, mine[0].arm
     policy = {"base": None, "ps": source.promoted, "self_answer": source.teacher}.get(arm)
     if arm in TRAINED_ARMS:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
-from soar_lib.settings.values import require, require_at_least_zero, require_positive
+from soar_lib.settings.values import require, require_all
 
 # What an evaluation can measure; soar/arms.py says what each one is.
 INFERENCE_ARMS = ("base", "ps", "self_answer")
@@ -40,8 +40,7 @@ class EvaluateConfig(BaseSettings, command="evaluate"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "students", "teacher_samples", "samples", "rows")
-        require_at_least_zero(self, "together")
+        require_all(self, ("students", "teacher_samples", "samples", "rows"), ("together",))
         require(self, "checkpoint", self.checkpoint == "last", "'last': test scores choose no checkpoint")
         known = INFERENCE_ARMS + TRAINED_ARMS
         require(self, "arms", bool(self.arms) and set(self.arms) <= set(known), f"some of {', '.join(known)}")

@@ -116,7 +116,6 @@ def _pass_at_k(set: str) -> View:
 
 
 def _scored(study: StudyFolder, chosen: Selection, set: str) -> pd.DataFrame:
-    """The rows of `passk.table` on the chosen seeds."""
     rows = []
     for arm in chosen.arms:
         if own := study.of(arm, set, chosen.seeds):
@@ -162,28 +161,20 @@ def _taught(study: StudyFolder, chosen: Selection) -> pd.DataFrame:
 VIEWS = {
     "pass_at_k": _pass_at_k(HARD_TEST),
     "gaps": View(
-        "paired gap: arms minus another arm",
-        "students",
-        ("k", "other"),
-        "no seed was measured with both arms.",
-        _gaps,
-        lambda study, chosen, frame: plots.gaps(frame, chosen.other),
-        gap_rows,
+        "paired gap: arms minus another arm", "students", ("k", "other"), "no seed was measured with both arms.",
+        _gaps, lambda study, chosen, frame: plots.gaps(frame, chosen.other), gap_rows,
     ),
     "transfer": _pass_at_k(TRANSFER),
     "reward": _training("reward", "reward"),
     "top_reward": _training("top_reward", "share of top rewards"),
     "signal": _training("signal", "signal (groups with unequal rewards)"),
     "teachers": View(
-        "teachers: reward, promotions",
-        "teachers",
-        ("smoothing", "rounds"),
+        "teachers: reward, promotions", "teachers", ("smoothing", "rounds"),
         "no round of these arms and seeds lies in this range.",
-        _taught,
-        lambda study, chosen, frame: figures.teachers(frame, chosen.smoothing),
+        _taught, lambda study, chosen, frame: figures.teachers(frame, chosen.smoothing),
         lambda frame: mean_rows(frame, "mean_reward", *plots.QUANTITIES["mean_reward"][:2]),
     ),
-}
+}  # fmt: skip
 
 
 def page(study: StudyFolder, view: View, chosen: Selection) -> Page:

@@ -91,7 +91,6 @@ def border(curves: pd.DataFrame) -> float | None:
 
 
 def _names(evaluation: Path) -> dict[str, str]:
-    """The name in tables of each arm of an evaluation."""
     settings = read_json(evaluation / "config.json")
     source = next(evaluation.parent.glob("seed*/config.json"), None)
     soar = from_values(SoarConfig, read_json(source)) if source else SoarConfig()

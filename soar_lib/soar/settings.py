@@ -4,7 +4,7 @@ sections B.2 to B.8), and where the paper is silent ("open") what we chose and w
 from dataclasses import dataclass, field
 
 from soar_lib.settings.student import ADVANTAGES, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
-from soar_lib.settings.values import RECORDED, require, require_at_least_zero, require_one_of, require_positive
+from soar_lib.settings.values import RECORDED, require, require_all
 
 PROMOTIONS = 4  # baselines kept beside the first, for the memory; SOAR section 4.3: the most that were seen
 
@@ -26,9 +26,9 @@ class TeacherSettings:
     optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(warmup=20))
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_new_tokens", "temperature", "draw", "max_attempts", "rank", "alpha")
+        require_all(self, ("max_new_tokens", "temperature", "draw", "max_attempts", "rank", "alpha"))
+        require_all(self, advantage=ADVANTAGES)
         require(self, "turns", self.turns in (1, 2), "1 or 2")
-        require_one_of(self, advantage=ADVANTAGES)
 
 
 # Named rewards, a line each: what a name stands for ("module:function"). Functions have the call form of
@@ -67,8 +67,8 @@ class SoarConfig(BaseSettings, command="soar"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "rounds", "repeats", "dataset_size", "intrinsic_samples", "reward_set", "window", "rows")
-        require_at_least_zero(self, "reward_samples", "extra_steps", "threshold", "promotion_repeats")
+        require_all(self, ("rounds", "repeats", "dataset_size", "intrinsic_samples", "reward_set", "window", "rows"))
+        require_all(self, from_zero=("reward_samples", "extra_steps", "threshold", "promotion_repeats"))
         for name, table in (("reward", TEACHER_REWARDS), ("student_reward", STUDENT_REWARDS)):
             known = getattr(self, name) in table or RECORDED.fullmatch(getattr(self, name))
             require(self, name, bool(known), f"one of {', '.join(table)}, or a function given to run()")

@@ -157,8 +157,6 @@ def _put_back(base: Base) -> Iterator[None]:
 
 
 class _Log(TrainerCallback):
-    """Pays for completions and tells what each step gave."""
-
     def __init__(self, settings: StudentSettings, reward: Callable, tell: Callable, base: Base):
         self.settings, self.reward, self.tell, self.stop, self.begins = settings, reward, tell, base.stop, base.begins
         self.drawn: tuple[torch.Tensor, dict[str, torch.Tensor]] = ()

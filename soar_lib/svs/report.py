@@ -212,7 +212,6 @@ def table(folder: str | Path) -> pd.DataFrame:
 
 
 def _passes(scores: Sequence[Score], ks: Sequence[int]) -> dict[str, Estimate]:
-    """pass@k of one arm on each set, as far as it has samples."""
     found = {}
     for name in (TEST, HARD, OTHER):
         most = min((score.n for score in scores if score.set == name), default=0)

@@ -160,7 +160,6 @@ def _commit(arm: ArmRun, **records: list[dict]) -> Commit:
 
 
 def _step(base: Base, arm: ArmRun, step: int) -> Commit:
-    """One step of every slot, and on some steps a measurement on `test`."""
     rows, written = play(base, arm.learner, batches(arm, step), arm.config, step, arm.rephrase)
     every = arm.config.measure_every
     due = every and (step + 1) % every == 0 and step + 1 < len(arm.sizes) and arm.sets[TEST]

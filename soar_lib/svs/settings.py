@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase
-from soar_lib.settings.values import change, require, require_at_least_zero, require_one_of, require_positive
+from soar_lib.settings.values import change, require, require_all
 
 # What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.
 MAIN = ("base", "rlvr", "svs", "rlvr_equal_rollouts", "second_rollout")  # those of the paper's main claims
@@ -45,7 +45,7 @@ class GuardSettings:
     rows: int = 0  # most completions of a step that are learned from, cut by whole groups at random, 0: all
 
     def __post_init__(self) -> None:
-        require_at_least_zero(self, "solutions", "rows")
+        require_all(self, from_zero=("solutions", "rows"))
         require(self, "similarity", 0 < self.similarity <= 1, "more than 0 and at most 1")
 
 
@@ -96,17 +96,17 @@ class SvsConfig(BaseSettings, command="svs"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(
-            self, "seeds", "batch", "max_prompt_tokens", "max_new_tokens", "temperature", "samples", "hard_samples",
-            "rows", "rank", "alpha",
+        require_all(
+            self,
+            ("seeds", "batch", "max_prompt_tokens", "max_new_tokens", "temperature", "samples", "hard_samples", "rows"),
+            ("size", "test_size", "hard_size", "other_size", "steps", "measure_every"), further=FURTHER, budget=BUDGETS,
         )  # fmt: skip
-        require_at_least_zero(self, "size", "test_size", "hard_size", "other_size", "steps", "measure_every")
+        require_all(self, ("rank", "alpha"))
         for name in ("group", "variants"):
             require(self, name, getattr(self, name) >= 2, "2 or more: a lone completion has no baseline")
         for part in ("seed", "reward"):
             low, high = getattr(self, f"{part}_low"), getattr(self, f"{part}_high")
             require(self, f"{part}_high", 0 <= low <= high <= 1, f"between {part}_low = {low} and 1")
-        require_one_of(self, further=FURTHER, budget=BUDGETS)
         require(self, "optimiser.warmup", self.optimiser.warmup <= self.steps, f"at most steps = {self.steps}")
         ks = 1 in self.ks and 1 <= min(self.ks) and max(self.ks) <= self.hard_samples
         require(self, "ks", ks, f"between 1 and hard_samples = {self.hard_samples}, 1 among them")
