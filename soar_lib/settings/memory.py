@@ -1,18 +1,11 @@
 """Predicted peak memory of a run, from the model's shape and the settings alone; no weights are read.
 
 A run passes through phases (sampling, a learning step, ...), whose counts its settings say. The peak is that of the
-largest phase, with every completion at its full length. With b bytes per number of the base:
-
-    weights       b per parameter, tied ones once; in 4 bits 0.516 byte per parameter of the linear layers
-    adapters      float32; a student in training has five copies: reference, values, gradients, AdamW's moments
-    cache         keys and values: 2 b x layers x key heads x head size for each token, a prompt's once
-    logits        in sampling b + 12 bytes per row and vocabulary entry, 24 per token drawn; in learning 20 per token
-                  and entry, as far as they are there together
-    activations   in learning what the backward pass of a micro-batch needs; in sampling those of one layer
-
-The first three are exact, the others those of Llama and Qwen2, within a tenth of what torch was seen to allocate on
-a CPU (tests/settings/test_memory.py). Left out: CUDA's own memory (about 0.5 GB), merged or copied adapters, gaps
-between allocations, and completions of earlier rows.
+largest phase, with every completion at its full length. Exact are weights (in 4 bits 0.516 byte per parameter of the
+linear layers), adapters (float32; a student in training has five copies: reference, values, gradients, AdamW's moments)
+and keys and values. Logits and activations are those of Llama and Qwen2, within a tenth of what torch was seen to
+allocate on a CPU (tests/settings/test_memory.py). Left out: CUDA's own memory (about 0.5 GB), merged or copied
+adapters, gaps between allocations, and completions of earlier rows.
 """
 
 import functools

@@ -13,11 +13,11 @@ def test_the_least_work_of_decoding_is_the_sum_over_its_steps():
     moved = 0
     for _ in range(rows // at_once):  # two prompts of different slots in each chunk
         for step in range(tokens):
-            moved += number * of.parameters + 2 * 4 * rank * sum(i + o for i, o in of.linears)
+            moved += number * of.parameters + 2 * 4 * rank * of.linears
             cached = at_once * (step + 1) + prompts // 2 * prompt
             moved += cached * number * of.layers * 2 * of.kv_heads * of.head_dim
     work = ceilings.decoding(of, number, rows, prompts, prompt, tokens, slots, rank, at_once)
-    products = sum(i * o for i, o in of.linears) + of.vocabulary * of.hidden
+    products = of.linear_weights + of.vocabulary * of.hidden
     assert work == ceilings.Work(moved, 2 * products * rows * tokens)
     assert ceilings.learning(of, 7, True).operations == 3 / 2 * ceilings.learning(of, 7, False).operations
     assert ceilings.Work(8, 6).share(2.0, ceilings.Rates(copy=4, product=2)) == 3 / 2  # operations are the tighter
