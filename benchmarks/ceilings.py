@@ -75,7 +75,7 @@ def decoding(
     chunks = -(-rows // at_once)
     active = min(slots, -(-prompts // chunks))
     each = number * shape.parameters + active * adapter_bytes(shape, rank)
-    cache = 2 * number * shape.layers * shape.kv_heads * shape.head_dim  # of one token
+    cache = 2 * number * shape.layers * shape.keys  # of one token
     own, shared = rows * tokens * (tokens + 1) // 2, prompts * prompt * tokens
     return Work(chunks * tokens * each + cache * (own + shared), 2 * _products(shape) * rows * tokens)
 

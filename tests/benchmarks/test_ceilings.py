@@ -15,7 +15,7 @@ def test_the_least_work_of_decoding_is_the_sum_over_its_steps():
         for step in range(tokens):
             moved += number * of.parameters + 2 * 4 * rank * of.linears
             cached = at_once * (step + 1) + prompts // 2 * prompt
-            moved += cached * number * of.layers * 2 * of.kv_heads * of.head_dim
+            moved += cached * number * of.layers * 2 * of.keys
     work = ceilings.decoding(of, number, rows, prompts, prompt, tokens, slots, rank, at_once)
     products = of.linear_weights + of.vocabulary * of.hidden
     assert work == ceilings.Work(moved, 2 * products * rows * tokens)
