@@ -1,13 +1,15 @@
 """The inner loop's speed: 16 students in one population against 16 runs of TRL's RLOOTrainer.
 
     python benchmarks/inner_loop.py [--model nano] [--students 16] [--steps 10] [--threads 2] [--peers 4] [--repeats 2]
+    python benchmarks/inner_loop.py --preset laptop --model FOLDER --problems FILE --students 4 --steps 1 --peers 1 ...
 
 Same base model, LoRA rank, optimiser, problems, batch x group x maximal length, reward and threads; KL is off in both,
 and gradient checkpointing, which only costs time here, is off in TRL. Ours and TRL's runs alternate. TRL's runs do not
 influence each other, so `--peers` of them are run per repeat and their mean is scaled to all students; only their
 training steps are timed, not imports, model loading or trainer construction. The reward compares the box with the
-answer as text: the verifier has a benchmark of its own. Writes results/inner_loop.csv; the last line is
-`ratio <number>`.
+answer as text: the verifier has a benchmark of its own. Both hold the base in the same numbers (bfloat16 where the
+processor computes in it, nano in float32). Writes results/inner_loop.csv, with another preset
+results/inner_loop_PRESET.csv; the last line is `ratio <number>`.
 """
 
 import argparse
@@ -33,7 +35,7 @@ from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
 from soar_lib.verifier.verify import extract_boxed
 
-RESULTS = Path(__file__).parent / "results" / "inner_loop.csv"
+RESULTS = Path(__file__).parent / "results"
 
 
 def reward(golds: list[str], responses: list[str]) -> list[float]:
@@ -86,7 +88,9 @@ def trl(name: str, problems: list[Problem], settings: StudentSettings, repeat: i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="nano", help="whose student's settings")
     parser.add_argument("--model", default="nano")
+    parser.add_argument("--problems", default="nano", help="a set's name or a JSONL file")
     parser.add_argument("--students", type=int, default=16)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
@@ -94,9 +98,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    settings = preset("nano", SoarConfig, **{"student.steps": options.steps, "max_steps": 1000}).student
+    settings = preset(options.preset, SoarConfig, **{"student.steps": options.steps, "max_steps": 1000}).student
     base = bases.load(options.model, device="cpu")
-    problems = load("nano", seed=0, size=64)
+    problems = load(options.problems, seed=0, size=64)
     mine, theirs = [], []
     for repeat in range(options.repeats):
         mine.append(ours(base, [problems] * options.students, settings, repeat))
@@ -111,8 +115,9 @@ def main() -> None:
         trl_length=round(fmean(r[1] for r in theirs), 1), seconds=round(seconds, 1), trl_seconds=round(peer, 1),
         trl_runs=len(theirs), ratio=round(peer / seconds, 2),
     )  # fmt: skip
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
+    RESULTS.mkdir(exist_ok=True)
+    name = "inner_loop" if options.preset == "nano" else f"inner_loop_{options.preset}"
+    with (RESULTS / f"{name}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, row)
         writer.writeheader()
         writer.writerow(row)

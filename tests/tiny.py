@@ -48,3 +48,24 @@ def adapters(on: bases.Base, size: int, seed: int = 0, rank: int = 4, spread: fl
         for b in result.b.values():
             b.copy_(spread * torch.randn(b.shape, generator=draw))
     return result
+
+
+ASKED = [f"<question>{sum}</question><answer>\\boxed{{" for sum in ("1+2", "2+2", "3+1")]
+WRITER = [*SPECIALS, "?", *"01234", "+", *ASKED, *(f"{digit}}}</answer>" for digit in range(5)), "\\boxed{"]
+
+
+def writer(folder) -> str:
+    """A folder with a random Llama over so few words that it hits the formats of teacher and student by chance."""
+    core = Tokenizer(models.WordLevel({text: index for index, text in enumerate(WRITER)}, unk_token="?"))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.Split(Regex("."), "isolated"), Fuse()
+    words = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
+    words.add_special_tokens({"additional_special_tokens": ["<user>", "<bot>"]})
+    words.chat_template = TEMPLATE
+    torch.manual_seed(0)
+    shape = dict(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+    )  # fmt: skip
+    ends = dict(eos_token_id=1, pad_token_id=0, bos_token_id=None, tie_word_embeddings=False, initializer_range=0.02)
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(WRITER), **shape, **ends)).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return str(folder)

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -21,10 +22,10 @@ import httpx
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
-from soar_lib.engine.base import Base
+from soar_lib.engine.base import SHIPPED, Base
 from soar_lib.engine.sampling import decode, sample
 from soar_lib.files import RunError
-from soar_lib.measure.quality import UNJUDGED, Verdict
+from soar_lib.measure.quality import UNJUDGED, Judge, Verdict, exact
 from soar_lib.records import Draw, Problem, SyntheticProblem
 from soar_lib.settings.values import ConfigError
 
@@ -112,6 +113,13 @@ def _fault(found: object) -> str | None:
 def model(base: Base, max_new_tokens: int = 2048) -> Ask:
     """`ask` for a base loaded with soar_lib.engine.base.load: greedy, one question at a time."""
     return lambda asked: replies(base, [asked], max_new_tokens)[0]
+
+
+def judge_of(base: Base, max_new_tokens: int = 512) -> Judge:
+    """The judge of what teachers on this base write: exact for the embedded worlds' models, else the base itself."""
+    if base.name in SHIPPED:
+        return exact
+    return partial(judge, ask=model(base, max_new_tokens))
 
 
 def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: int = 64) -> list[str]:

@@ -184,8 +184,11 @@ def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tupl
 
 
 @files.holding
-def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True) -> Filtered:
-    """Filter a pool into a run folder, or go on with the run that is there; a finished one is only read.
+def run(
+    config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True, base: Base | None = None
+) -> Filtered:
+    """Filter a pool into a run folder, or go on with the run that is there; a finished one is only read. `base` saves
+    loading `config.model` again.
 
     Raises RunError (the folder) and LoadError (the pool) before a model is loaded or anything is written.
     """
@@ -197,8 +200,8 @@ def run(config: FilterConfig, folder: str | Path, resume: bool = False, progress
     problems = load(config.problems, seed=config.seed, size=config.size or None)
     for problem in problems:  # one that states nothing to be checked is an error before anything is drawn
         CHECKS[config.check].reference(problem)
-    check_memory(config)
-    base = load_for(config)
+    check_memory(config, loaded=base is not None)
+    base = base or load_for(config)
     runs.open_run(folder, config, resume)
     outcomes = fail_at_k(base, problems, config, log=folder / "samples.jsonl", progress=progress)
     hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]

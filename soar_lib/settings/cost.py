@@ -30,7 +30,7 @@ SPEEDS = {
 
 def speed_of(model: str) -> Speed | None:
     """The measured speed of a model, or of one of the same shape where it is a folder; None: not known."""
-    if model in SPEEDS or not Path(model).is_dir():
+    if model in SPEEDS or not Path(model).expanduser().is_dir():
         return SPEEDS.get(model)
     from soar_lib.settings.memory import shape  # here: it reads the model's shape, which few commands need
 

@@ -9,6 +9,7 @@ adapters, gaps between allocations, and completions of earlier rows.
 """
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +103,7 @@ class Shape:
 def shape(model: str) -> Shape:
     """The shape of a model that is on this machine (nano, a folder, a downloaded Hub id) or known here. Raises
     ConfigError with the reason why it cannot be told."""
-    source = (SHIPPED | KNOWN).get(model, model)
+    source = (SHIPPED | KNOWN).get(model) or os.path.expanduser(model)
     try:
         return shape_of(AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False))
     except (OSError, ValueError, KeyError, AttributeError) as error:

@@ -106,13 +106,15 @@ class StudyConfig:
 
 
 def preset(name: str, **changes: Any) -> StudyConfig:
-    """A named preset with changes; dotted names reach the parts (`soar.rounds`). Raises ConfigError.
+    """A named preset with changes; dotted names reach the parts (`soar.rounds`), settings of the base (`model`) all of
+    them. Raises ConfigError.
 
     >>> preset("smoke", **{"soar.rounds": 3}).soar.rounds
     3
     """
     kinds = {"filter": FilterConfig, "transfer": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
-    parts = {part: preset_of(name, kind) for part, kind in kinds.items()}
+    base = {key: changes.pop(key) for key in BASE_SETTINGS if key in changes}
+    parts = {part: preset_of(name, kind, **base) for part, kind in kinds.items()}
     return change(change(StudyConfig(**parts), presets_of("study")[name]), changes)
 
 

@@ -8,7 +8,7 @@ import pytest
 from soar_lib.measure import charts, passk
 from soar_lib.soar import claims
 from tests.measure.test_charts import assert_labelled, series
-from tools import figures
+from tools import diagram, figures
 
 ROOT = Path(__file__).parents[2]
 STUDY = ROOT / figures.REFERENCE / "study"
@@ -47,6 +47,10 @@ def test_topics_are_measured_on_their_own_problems(tables):
     own = [s for s in scores if s.problem in ids and s.arm == "pq"]
     mean = data[(data["topic"] == "base_conversion") & (data["arm"] == "pq")]["mean"].iloc[0]
     assert mean == pytest.approx(passk.table(own, [data["k"].iloc[0]])["mean"].iloc[0])
+
+
+def test_the_diagram_of_the_two_loops_is_drawn_anew(tmp_path):
+    assert diagram.draw(tmp_path / "x.svg").read_bytes() == (ROOT / "figures" / "two_loops.svg").read_bytes()
 
 
 def test_without_runs_only_the_tables_of_other_commands_are_drawn(tmp_path):

@@ -1,0 +1,53 @@
+"""The tables of the run on a real model, from a run folder and from problems with known answers."""
+
+import json
+
+import numpy as np
+import pytest
+
+from soar_lib.measure import diversity
+from soar_lib.records import SyntheticProblem
+from tools import real
+
+
+def problems() -> list[SyntheticProblem]:
+    """Three rounds of which the first repeats itself, the second less so, the third not."""
+    asked = [["1+1", "1+1", "1+1"], ["2+2", "2+2", "sort b a"], ["how many legs", "7*8", "spell sun"]]
+    return [
+        SyntheticProblem("", question, "1", "", number, 0, 0.1 * number)
+        for number, questions in enumerate(asked, 1)
+        for question in questions
+    ]
+
+
+def test_embeddings_that_order_the_rounds_alike_agree_and_one_that_reverses_them_does_not():
+    words = {question: i for i, question in enumerate(dict.fromkeys(p.question for p in problems()))}
+    apart = diversity.Embedding("apart", lambda texts: np.eye(len(words))[[words[text] for text in texts]])
+    orders = {"1+1": 0, "2+2": 1, "sort b a": 2}  # the first round apart, the last one together
+
+    def reverse(texts):
+        seen = iter(range(len(texts)))
+        return np.eye(9)[[next(seen) if orders.get(t) == 0 else 4 + orders[t] if t in orders else 8 for t in texts]]
+
+    table = real.by_round(problems(), [apart, apart, diversity.Embedding("reverse", reverse)])
+    agree = table.groupby("embedding", sort=False)["agreement"].first()
+    assert agree["apart"] == pytest.approx(1) and agree["reverse"] == pytest.approx(-1)
+    assert table[table["embedding"] == "apart"]["vendi"].iloc[:3].is_monotonic_increasing
+
+
+def test_the_map_holds_every_question_with_its_label():
+    data = real.mapped(problems(), ["correct"] * 9)
+    assert list(data["question"]) == [p.question for p in problems()] and set(data["label"]) == {"correct"}
+    assert data[["x", "y"]].notna().all().all() and list(data["reward"].round(1).unique()) == [0.1, 0.2, 0.3]
+
+
+def test_costs_stand_beside_what_was_predicted(tmp_path):
+    values = {
+        "predicted": {"rollouts": 480, "tokens": 9, "hours": 0.5, "peak_bytes": 3e9},
+        "measured": {"rollouts": 486, "tokens": 1200, "seconds": 600.0, "peak_bytes": 2e9},
+    }
+    for part in real.PARTS:
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "cost.json").write_text(json.dumps(values))
+    row = real.costs(tmp_path).iloc[1]
+    assert (row["minutes"], row["predicted_minutes"], row["tokens_per_second"], row["gb"]) == (10.0, 30.0, 2.0, 2.0)

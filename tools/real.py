@@ -1,0 +1,114 @@
+"""The reference run on a real model: its questions judged, embedded and mapped, and what the run cost.
+
+    python -m tools.real --model FOLDER --embedding FOLDER
+
+reads runs/reference/real (a filter run, a SOAR run and its evaluation in folders of these names) and writes
+figures/data/real_*.csv, which `make figures` draws. The judge is the model itself, as no other one is at hand: its
+agreement with the exact judge, on problems of the shipped model, says what its verdicts are worth.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+
+from soar_lib.engine import base as bases
+from soar_lib.files import read_json, read_jsonl
+from soar_lib.measure import diversity, judge, quality
+from soar_lib.measure.charts import ROOT
+from soar_lib.randomness import generator
+from soar_lib.records import SyntheticProblem
+from soar_lib.soar import question_points
+from soar_lib.soar import report as study_tables
+
+RUN = Path("runs") / "reference" / "real"
+STUDY = Path("runs") / "reference" / "study"
+PARTS = ("filter", "soar", "evaluate")
+JUDGED = 48  # problems of the shipped model on which the judge is compared with the exact one
+REPLY = 384  # tokens
+
+
+def verdicts(base: bases.Base, problems: list[SyntheticProblem]) -> list[quality.Verdict]:
+    """The model's verdict on each problem, greedily, all at once."""
+    asked = [judge.messages(problem.question, problem.answer) for problem in problems]
+    return [judge.read(reply) for reply in judge.replies(base, asked, REPLY)]
+
+
+def written(run: Path) -> list[SyntheticProblem]:
+    return [SyntheticProblem(**row) for row in read_jsonl(run / "soar" / "problems.jsonl")]
+
+
+def mapped(problems: list[SyntheticProblem], labels: list[str]) -> pd.DataFrame:
+    """The map of the questions; a real model's have no family to be coloured by."""
+    rows = [
+        dict(arm="grounded", seed=0, round=p.round, dataset=p.dataset, question=p.question, answer=p.answer,
+             reward=p.reward, topic="", label=label)
+        for p, label in zip(problems, labels, strict=True)
+    ]  # fmt: skip
+    return question_points.points(pd.DataFrame(rows))
+
+
+def by_round(problems: list[SyntheticProblem], embeddings: list[diversity.Embedding]) -> pd.DataFrame:
+    """Diversity of each round's problems by each embedding, and how far the embeddings agree: Spearman's rank
+    correlation over rounds of the first one's Vendi Scores and each one's own."""
+    rounds = sorted({problem.round for problem in problems})
+    groups = {number: [problem for problem in problems if problem.round == number] for number in rounds}
+    tables = [diversity.per_arm(groups, embed).rename(columns={"arm": "round"}) for embed in embeddings]
+    for table in tables:
+        table["agreement"] = spearmanr(tables[0]["vendi"], table["vendi"]).statistic
+    return pd.concat(tables, ignore_index=True)
+
+
+def agreement(base: bases.Base) -> pd.DataFrame:
+    """The model as judge against the exact one, on problems that the shipped model wrote."""
+    frame = study_tables.problems(STUDY)
+    frame = frame[frame["label"] != quality.UNJUDGED].reset_index(drop=True)
+    chosen = torch.randperm(len(frame), generator=generator(0, "real", "judge"))[:JUDGED].tolist()
+    rows = frame.iloc[sorted(chosen)]
+    problems = [SyntheticProblem("", row["question"], row["answer"], "") for row in rows.to_dict("records")]
+    exact, own = [quality.Verdict(label) for label in rows["label"]], verdicts(base, problems)
+    found = {measure: quality.agreement(exact, own, measure) for measure in ("label", "well_posed", "correct")}
+    columns = ("share", "kappa", "n", "unjudged")
+    return pd.DataFrame({"measure": name} | {key: getattr(a, key) for key in columns} for name, a in found.items())
+
+
+def costs(run: Path) -> pd.DataFrame:
+    """What each part took beside what was predicted before it began."""
+    rows = []
+    for part in PARTS:
+        values = read_json(run / part / "cost.json")
+        took, before = values["measured"], values["predicted"]
+        rows.append(dict(
+            part=part, minutes=took["seconds"] / 60, predicted_minutes=60 * before["hours"],
+            completions=took["rollouts"], predicted_completions=before["rollouts"], tokens=took["tokens"],
+            tokens_per_second=took["tokens"] / took["seconds"], gb=took["peak_bytes"] / 1e9,
+            predicted_gb=before["peak_bytes"] / 1e9,
+        ))  # fmt: skip
+    return pd.DataFrame(rows).round(2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.real", description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", required=True, help="the folder of the model that made the run")
+    parser.add_argument("--embedding", required=True, help="a sentence-embedding model, a folder or a Hub id")
+    parser.add_argument("--run", type=Path, default=RUN)
+    arguments = parser.parse_args()
+    base, problems = bases.load(arguments.model), written(arguments.run)
+    judged = verdicts(base, problems)
+    sentences = diversity.sentence_model(arguments.embedding)
+    embeddings = [diversity.tfidf(), diversity.Embedding("MiniLM", sentences.encode)]
+    tables = {
+        "real_map": mapped(problems, [verdict.label for verdict in judged]),
+        "real_quality": quality.summary({"grounded": [judged]}, "the model itself"),
+        "real_diversity": by_round(problems, embeddings).round(4),
+        "real_judge": agreement(base).round(4),
+        "real_cost": costs(arguments.run),
+    }
+    for name, table in tables.items():
+        table.to_csv(ROOT / "data" / f"{name}.csv", index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    main()
