@@ -18,16 +18,18 @@ import ast
 import difflib
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 
-from soar_lib.records import Problem
+from soar_lib.records import Problem, fault
 from soar_lib.settings.values import LoadError
 from soar_lib.verifier.spelling import split_top
 from soar_lib.verifier.verify import extract_boxed
+
+LARGEST, LONGEST = 2_000_000_000, 100_000  # bytes of a file, characters of a question
+TYPES = {"context": (str,), "unit": (str,)} | dict.fromkeys(("id", "unique_id", "level"), (str, int, float))
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -72,7 +74,9 @@ def problems_of(rows: Iterable[tuple[int, dict]], source: str, place: str) -> li
 def read_rows(path: Path) -> list[tuple[int, dict]]:
     """(line number, object) of each line that is not blank."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST):  # a pipe would never end
+            raise LoadError(f"{path}: cannot be read as UTF-8 text (no file of at most {LARGEST:,} bytes)")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # Windows begins a text with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise LoadError(f"{path}: cannot be read as UTF-8 text ({type(error).__name__}); give a JSONL file") from None
     return [(number, _row(f"{path}:{number}", line)) for number, line in enumerate(lines, 1) if line.strip()]
@@ -81,7 +85,8 @@ def read_rows(path: Path) -> list[tuple[int, dict]]:
 def _row(place: str, line: str) -> dict:
     try:
         row = json.loads(line)
-    except ValueError:
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (ValueError, RecursionError):
         raise LoadError(f"{place}: not JSONL; every line must be one JSON object") from None
     if not isinstance(row, dict):
         raise LoadError(f"{place}: not JSONL; expected an object {{...}}, found a {type(row).__name__}")
@@ -90,8 +95,14 @@ def _row(place: str, line: str) -> dict:
 
 def problem_of(row: dict, source: str = "") -> Problem:
     """One row of any known shape as a Problem. Raises LoadError naming the field."""
+    own = row.keys() == {field.name for field in fields(Problem)}  # a Problem that was written out, by a filter run say
+    for name, kinds in TYPES.items():
+        if row.get(name) is not None and not isinstance(row[name], kinds):
+            raise LoadError(f"field '{name}' must be text{' or a number' * (int in kinds)}, found {row[name]!r:.40}")
+    if own and (wrong := fault(Problem, row)):
+        raise LoadError(wrong)
     question, answer = _question(row), answer_of(row)
-    if row.keys() == {field.name for field in fields(Problem)}:  # a Problem that was written out, by a filter run say
+    if own:
         return Problem(**row)
     key = _own_number(row) or hashlib.sha256(question.encode()).hexdigest()[:12]
     topic = next((row[field] for field in ("subfield", "subject", "type") if isinstance(row.get(field), str)), "")
@@ -112,6 +123,8 @@ def _question(row: dict) -> str:
     text = row[field]
     if not isinstance(text, str) or not text.strip():
         raise LoadError(f"field '{field}' must be text that is not empty, found {text!r:.40}; write the question there")
+    if len(text) > LONGEST:
+        raise LoadError(f"field '{field}' has {len(text):,} characters; no question needs more than {LONGEST:,}")
     context = row.get("context") or ""
     unit = _unit(row.get("unit") or "")
     return (f"{context}\n" if context else "") + text.strip() + (f" (Give the answer in {unit}.)" if unit else "")
@@ -125,7 +138,7 @@ def _unit(text: str) -> str:
 
 def _level(row: dict) -> int | None:
     """5 for `5` and for MATH's "Level 5"; None where the source gives no number ("Level ?")."""
-    digits = re.search(r"\d+", str(row.get("level", "")))
+    digits = re.search(r"\d{1,9}", str(row.get("level", "")))
     return int(digits.group()) if digits else None
 
 
@@ -151,7 +164,8 @@ def plain(value: object, field: str) -> str:
     """Text as it is, a number as people write it: 27.0 is 27."""
     if isinstance(value, str):
         return value.rpartition("####")[2].strip()  # GSM8K: the worked solution comes first
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    if not number:  # nan is not below either
         raise LoadError(f"field '{field}' must be text or a number, found {value!r:.40}; write the bare answer there")
     return str(int(value)) if value == int(value) else repr(value)
 

@@ -1,6 +1,7 @@
 """Problem sets: counts and answers of the real files, shapes of rows, errors in one line, families that replay."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -175,6 +176,14 @@ def test_the_same_question_twice_stays_twice(tmp_path):
         (['{"problem": "P", "answer": NaN}'], r"set\.jsonl:1: field 'answer' must be text or a number, found nan"),
         ([{"problem": "P", "final_answer": []}], r"set\.jsonl:1: field 'final_answer': no answer"),
         ([{"problem": "P", "final_answer": [None]}], r"set\.jsonl:1: field 'final_answer' must be text or a number"),
+        (['{"problem": "P", "answer": 1' + "0" * 400 + "}"], r"set\.jsonl:1: field 'answer' must be text or a number"),
+        (['{"problem": "P\\ud800", "answer": "1"}'], r"set\.jsonl:1: not JSONL"),
+        (["[" * 100_000], r"set\.jsonl:1: not JSONL"),
+        ([{"problem": "P", "answer": "1", "unit": 7}], r"set\.jsonl:1: field 'unit' must be text, found 7"),
+        ([{"problem": "P", "answer": "1", "id": [1]}], r"set\.jsonl:1: field 'id' must be text or a number"),
+        ([asdict(Problem("1", "P", "1")) | {"topic": [2]}], r"set\.jsonl:1: field 'topic' must be of type str"),
+        ([asdict(Problem("1", "P", "1")) | {"level": "<b>"}], r"set\.jsonl:1: field 'level' must be of type int"),
+        ([{"problem": "P" * 100_001, "answer": "1"}], r"set\.jsonl:1: field 'problem' has 100,001 characters"),
         ([{"problem": "P", "solution": "it is 3"}], r"set\.jsonl:1: field 'solution': no answer in 'it is 3'"),
     ],
 )
@@ -189,6 +198,15 @@ def test_files_that_are_not_text(tmp_path):
     for path in (tmp_path / "set.jsonl", tmp_path):
         with pytest.raises(LoadError, match="cannot be read as UTF-8 text"):
             load(path)
+
+
+def test_a_mark_of_windows_is_skipped_a_pipe_refused_and_a_long_level_cut(tmp_path):
+    row = json.dumps({"problem": "P", "answer": "1", "level": f"Level {'9' * 5000}"})
+    (tmp_path / "set.jsonl").write_text(row, encoding="utf-8-sig")
+    assert [(problem.question, problem.level) for problem in load_file(tmp_path / "set.jsonl")] == [("P", 999999999)]
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LoadError, match="pipe: cannot be read as UTF-8 text"):
+        load_file(tmp_path / "pipe")
 
 
 def test_a_line_separator_inside_a_text_does_not_break_the_line(tmp_path):
