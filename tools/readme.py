@@ -20,6 +20,7 @@ MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "svs": ("svs_nano", svs_plots.rows),
     "svs claims": ("svs_claims", claim_rows),
     "methods": ("methods_nano", method_rows),
+    "real": ("real_rounds", pd.DataFrame),
 }
 
 
