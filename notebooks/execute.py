@@ -51,17 +51,21 @@ def workplace(home: Path) -> Path:
 
 
 def strip(notebook: nbformat.NotebookNode) -> None:
-    """Leave out widget state, progress bars and timings of cells."""
+    """Leave out widget state, progress bars, timings of cells, and libraries' warnings, which name this machine's paths."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [_still(output) for output in cell.outputs if not _is_progress(output)]
+            cell.outputs = [_still(output) for output in cell.outputs if not (_is_progress(output) or _is_foreign(output))]
 
 
 def _is_progress(output: nbformat.NotebookNode) -> bool:
     shown = output.output_type == "display_data" and WIDGET in output.data
     return shown or (output.output_type == "stream" and output.name == "stderr" and "%|" in output.text)
+
+
+def _is_foreign(output: nbformat.NotebookNode) -> bool:
+    return output.output_type == "stream" and output.name == "stderr" and "site-packages" in output.text
 
 
 def _still(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
