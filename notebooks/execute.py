@@ -12,6 +12,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -42,8 +43,10 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
 
 
 def workplace(home: Path) -> Path:
-    """An empty notebooks/ in `home`, beside what notebooks read: figures/ and runs/reference/."""
+    """A notebooks/ in `home` with their pictures alone, beside what notebooks read: figures/ and runs/reference/."""
     (home / "notebooks").mkdir(parents=True)
+    for picture in FOLDER.glob("*.svg"):
+        shutil.copy(picture, home / "notebooks")
     (home / "runs").mkdir()
     (home / "figures").symlink_to(ROOT / "figures")
     (home / "runs" / "reference").symlink_to(ROOT / "runs" / "reference")

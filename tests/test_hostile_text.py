@@ -125,7 +125,7 @@ def test_a_worker_killed_by_something_else_is_replaced_and_asked_again(monkeypat
     workers.stop()
     assert workers_answer() is True
     (worker,) = workers._idle
-    monkeypatch.setattr(worker, "alive", lambda: True)  # killed after that look at it
+    monkeypatch.setattr(worker.process, "poll", lambda: None)  # killed after that look at it
     os.kill(worker.process.pid, signal.SIGKILL)
     assert workers_answer() is True and workers._idle[0] is not worker
 

@@ -1,6 +1,6 @@
 """SOAR's two loops as a picture, with which notebook 2 opens.
 
-`python -m tools.diagram` writes figures/two_loops.svg.
+`python -m tools.diagram` writes notebooks/two_loops.svg: beside the notebook, as JupyterLab shows nothing above it.
 """
 
 from pathlib import Path
@@ -9,8 +9,6 @@ import matplotlib
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
-
-from soar_lib.measure.charts import ROOT
 
 OUTER, INNER = "#0072B2", "#D55E00"
 BOXES = {  # name: (x, y, text, colour)
@@ -67,4 +65,4 @@ def _arrow(axes, start: tuple[float, float], end: tuple[float, float], text: str
 
 
 if __name__ == "__main__":
-    print(draw(ROOT / "two_loops.svg"))
+    print(draw(Path("notebooks") / "two_loops.svg"))

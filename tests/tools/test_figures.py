@@ -50,7 +50,7 @@ def test_topics_are_measured_on_their_own_problems(tables):
 
 
 def test_the_diagram_of_the_two_loops_is_drawn_anew(tmp_path):
-    assert diagram.draw(tmp_path / "x.svg").read_bytes() == (ROOT / "figures" / "two_loops.svg").read_bytes()
+    assert diagram.draw(tmp_path / "x.svg").read_bytes() == (ROOT / "notebooks" / "two_loops.svg").read_bytes()
 
 
 def test_without_runs_only_the_tables_of_other_commands_are_drawn(tmp_path):
