@@ -81,7 +81,7 @@ def test_preset_is_read_in_one_line_of_the_setup_cell(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_cells_are_short_and_install_nothing_after_the_setup(name):
     for number, cell in enumerate(code_cells(name)):
-        most = 40 if cell.source.startswith(ONE_ROUND) else 12 + (number == 0)
+        most = 40 if cell.source.startswith(ONE_ROUND) else 12
         assert len(cell.source.splitlines()) <= most, f"cell {number} of {name}"
         assert number == 0 or not INSTALL.search(cell.source)
 
@@ -90,7 +90,8 @@ def test_cells_are_short_and_install_nothing_after_the_setup(name):
 def test_outputs_are_committed_from_one_fresh_kernel(name):
     cells = code_cells(name)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    assert sum(bool(cell.outputs) for cell in cells) >= len(cells) - 2  # cells of settings may say nothing
+    silent = 2 if name.startswith("07") else 1  # the setup cell, and in notebook 7 that of a CPU's smaller sizes
+    assert sum(bool(cell.outputs) for cell in cells) >= len(cells) - silent
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
 
 
@@ -153,9 +154,9 @@ def test_it_runs_on_a_model_and_problems_that_are_not_the_shipped_ones(name, tmp
         pool |= {"transfer.problems": str(tmp_path / "longer.jsonl"), "transfer.size": 0}
     notebook = read(name)
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    for line, value in (("BASE = {}", {"model": tiny.writer(tmp_path / "tiny")}), ("POOL = {}", pool)):
-        assert setup.source.count(line) == 1
-        setup.source = setup.source.replace(line, f"{line[:4]} = {value!r}")
+    line, model = "BASE, POOL = {}, {}", {"model": tiny.writer(tmp_path / "tiny")}
+    assert setup.source.count(line) == 1
+    setup.source = setup.source.replace(line, f"BASE, POOL = {model!r}, {pool!r}")
     work = execute.workplace(tmp_path / "site")
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(work)}}).execute()
     settings = [json.loads(path.read_text()) for path in (tmp_path / "site" / "runs").glob("smoke*/**/config.json")]
@@ -221,7 +222,7 @@ def test_lesson_has_the_badge_and_the_setup_lines_of_the_projects_address(name):
     place = f"https://colab.research.google.com/github/owner/soar/blob/main/notebooks/{name}"
     assert re.match(rf"\[!\[Open in Colab\]\(\S+\)\]\({re.escape(place)}\)\n\n# \d", there.cells[0].source)
     setup = next(cell.source for cell in there.cells if cell.cell_type == "code")
-    assert setup.count(colab.setup(url)) == 1 and len(setup.splitlines()) <= 13
+    assert setup.count(colab.setup(url)) == 1 and len(setup.splitlines()) <= 12
     assert colab.fit(there, name, "") == colab.fit(lesson, name, "")
 
 

@@ -2,7 +2,8 @@
 
     python -m tools.real --model FOLDER --embedding FOLDER
 
-reads runs/reference/real (a filter run, a SOAR run and its evaluation in folders of these names) and writes
+reads runs/reference/real (a filter run, a SOAR run and its evaluation in folders of these names; beside them, in
+unfinished, runs that have not ended) and writes
 figures/data/real_*.csv, which `make figures` draws. The judge is the model itself, as no other one is at hand: its
 agreement with the exact judge, on problems of the shipped model, says what its verdicts are worth.
 """
@@ -74,6 +75,24 @@ def agreement(base: bases.Base) -> pd.DataFrame:
     return pd.DataFrame({"measure": name} | {key: getattr(a, key) for key in columns} for name, a in found.items())
 
 
+def teachers(run: Path) -> pd.DataFrame:
+    """Round by round how the teachers' completions parse and what they earn, in the runs that have not ended."""
+    rows = []
+    for folder in sorted(run.glob("unfinished/*"), reverse=True):
+        rate, metrics = read_json(folder / "config.json")["teacher"]["optimiser"], pd.read_csv(folder / "metrics.csv")
+        for record in read_jsonl(folder / "rounds.jsonl"):
+            policy = metrics[metrics["round"] == record["round"]].set_index("policy")
+            kept, promoted = record["attempts"] - sum(record["rejected"].values()), record["promoted"]
+            rows.append({
+                "teacher's rate": f"{rate['learning_rate']:g}, KL {rate['kl']:g}", "round": record["round"],
+                "completions": record["attempts"], "parse, %": round(100 * kept / record["attempts"], 1),
+                "tokens of one that parses": round(policy.at["teacher", "length"]),
+                "students' cut off, %": round(100 * policy.loc["student", "cut"].mean()),
+                "reward, points": round(100 * record["mean_reward"], 1), "promoted": "yes" if promoted else "no",
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def costs(run: Path) -> pd.DataFrame:
     """What each part took beside what was predicted before it began."""
     rows = []
@@ -95,6 +114,9 @@ def main() -> None:
     parser.add_argument("--embedding", required=True, help="a sentence-embedding model, a folder or a Hub id")
     parser.add_argument("--run", type=Path, default=RUN)
     arguments = parser.parse_args()
+    teachers(arguments.run).to_csv(ROOT / "data" / "real_rounds.csv", index=False, lineterminator="\n")
+    if not (arguments.run / "evaluate").is_dir():
+        return print(f"{arguments.run}: no evaluation yet; wrote the teachers' rounds alone")
     base, problems = bases.load(arguments.model), written(arguments.run)
     judged = verdicts(base, problems)
     sentences = diversity.sentence_model(arguments.embedding)
