@@ -4,9 +4,10 @@
     python benchmarks/inner_loop.py --preset laptop --model FOLDER --problems FILE --students 4 --steps 1 --peers 1 ...
 
 Same base model, LoRA rank, optimiser, problems, batch x group x maximal length, reward and threads; KL is off in both,
-and gradient checkpointing, which only costs time here, is off in TRL. Ours and TRL's runs alternate. TRL's runs do not
-influence each other, so `--peers` of them are run per repeat and their mean is scaled to all students; only their
-training steps are timed, not imports, model loading or trainer construction. The reward compares the box with the
+and gradient checkpointing, which only costs time here, is off in TRL. Ours and TRL's runs alternate, each in a process
+of its own, whose peak memory is kept. TRL's runs do not influence each other, so `--peers` of them are run per repeat
+and their mean time is scaled to all students; only training steps are timed, not imports, model loading or trainer
+construction. The reward compares the box with the
 answer as text: the verifier has a benchmark of its own. Both hold the base in the same numbers (bfloat16 where the
 processor computes in it, nano in float32). Writes results/inner_loop.csv, with another preset
 results/inner_loop_PRESET.csv; the last line is `ratio <number>`.
@@ -14,7 +15,11 @@ results/inner_loop_PRESET.csv; the last line is `ratio <number>`.
 
 import argparse
 import csv
+import resource
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 
@@ -43,14 +48,28 @@ def reward(golds: list[str], responses: list[str]) -> list[float]:
     return [0.0 if box is None else 120.0 if box == gold else 10.0 for gold, box in zip(golds, boxes, strict=True)]
 
 
-def ours(base: bases.Base, sets: list[list[Problem]], settings: StudentSettings, repeat: int) -> tuple[float, float]:
-    """(seconds, mean completion length) of all students' training."""
-    size = len(sets)
+Run = tuple[float, float, float]  # seconds, mean completion length, peak memory in GB
+
+
+def ours(name: str, problems: list[Problem], settings: StudentSettings, repeat: int, size: int) -> Run:
+    """All students' training, as one population."""
+    base, sets = bases.load(name, device="cpu"), [problems] * size
     adapters = Adapters.create(base.model, size, settings.rank, settings.alpha, generator(repeat, "init"))
     lessons = [student.Lesson(problems, (repeat, "inner", index)) for index, problems in enumerate(sets)]
     began = time.perf_counter()
     _, history = student.train(base, adapters, lessons, settings, reward)
-    return time.perf_counter() - began, fmean(fmean(row["length"]) for row in history)
+    return time.perf_counter() - began, fmean(fmean(row["length"]) for row in history), peak()
+
+
+def peak() -> float:
+    """The most memory that this process has held, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def alone(threads: int, run: Callable[..., Run], *arguments) -> Run:
+    """`run` in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        return pool.submit(run, *arguments).result()
 
 
 class Clock(TrainerCallback):
@@ -63,8 +82,8 @@ class Clock(TrainerCallback):
         self.seconds = time.perf_counter() - self.began
 
 
-def trl(name: str, problems: list[Problem], settings: StudentSettings, repeat: int, index: int) -> tuple[float, float]:
-    """(seconds, mean completion length) of one student's training by TRL."""
+def trl(name: str, problems: list[Problem], settings: StudentSettings, repeat: int, index: int) -> Run:
+    """One student's training by TRL."""
     base = bases.load(name, device="cpu")
     rows = [dict(prompt=student_messages(problem.question), gold=problem.answer) for problem in problems]
     optimiser, clock = settings.optimiser, Clock()
@@ -83,7 +102,7 @@ def trl(name: str, problems: list[Problem], settings: StudentSettings, repeat: i
     )  # fmt: skip
     trainer.train()
     lengths = [row["completions/mean_length"] for row in trainer.state.log_history if "completions/mean_length" in row]
-    return clock.seconds, fmean(lengths)
+    return clock.seconds, fmean(lengths), peak()
 
 
 def main() -> None:
@@ -97,23 +116,24 @@ def main() -> None:
     parser.add_argument("--peers", type=int, default=4, help="TRL runs per repeat, scaled to all students")
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     settings = preset(options.preset, SoarConfig, **{"student.steps": options.steps, "max_steps": 1000}).student
-    base = bases.load(options.model, device="cpu")
     problems = load(options.problems, seed=0, size=64)
     mine, theirs = [], []
     for repeat in range(options.repeats):
-        mine.append(ours(base, [problems] * options.students, settings, repeat))
+        mine.append(alone(options.threads, ours, options.model, problems, settings, repeat, options.students))
         print(f"ours: {options.students} students in {mine[-1][0]:.1f} s, mean length {mine[-1][1]:.1f}", flush=True)
         for index in range(options.peers):
-            theirs.append(trl(options.model, problems, settings, repeat, index))
+            theirs.append(alone(options.threads, trl, options.model, problems, settings, repeat, index))
             print(f"TRL: one student in {theirs[-1][0]:.1f} s, mean length {theirs[-1][1]:.1f}", flush=True)
-    seconds, peer = fmean(row[0] for row in mine), fmean(row[0] for row in theirs) * options.students
+    (seconds, length, gb), (peer, trl_length, trl_gb) = (map(fmean, zip(*runs)) for runs in (mine, theirs))
+    peer *= options.students
+    drawn = options.students * options.steps * settings.batch * settings.group  # completions
     row = dict(
         students=options.students, steps=options.steps, batch=settings.batch, group=settings.group,
-        max_new_tokens=settings.max_new_tokens, threads=options.threads, length=round(fmean(r[1] for r in mine), 1),
-        trl_length=round(fmean(r[1] for r in theirs), 1), seconds=round(seconds, 1), trl_seconds=round(peer, 1),
-        trl_runs=len(theirs), ratio=round(peer / seconds, 2),
+        max_new_tokens=settings.max_new_tokens, threads=options.threads, length=round(length, 1),
+        trl_length=round(trl_length, 1), seconds=round(seconds, 1), trl_seconds=round(peer, 1), trl_runs=len(theirs),
+        tokens_per_second=round(drawn * length / seconds, 1), trl_tokens_per_second=round(drawn * trl_length / peer, 1),
+        peak_gb=round(gb, 1), trl_peak_gb=round(trl_gb, 1), ratio=round(peer / seconds, 2),
     )  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     name = "inner_loop" if options.preset == "nano" else f"inner_loop_{options.preset}"

@@ -83,7 +83,8 @@ def values(row: dict) -> dict[str, float]:
     >>> values({"round": 3, "policy": "teacher", "step": 2, "reward": 0.25, "note": "text"})
     {'round': 3.0, 'step': 2.0, 'reward': 0.25}
     """
-    return {name: float(value) for name, value in row.items() if isinstance(value, int | float) and name not in WHO}
+    numbers = {name: value for name, value in row.items() if isinstance(value, int | float) and name not in WHO}
+    return {name: float(value) for name, value in numbers.items()}
 
 
 def _earlier(path: Path, count: int) -> Counter[str]:

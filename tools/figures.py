@@ -134,6 +134,20 @@ def of_methods(folder: str | Path) -> Tables:
     return {"methods_nano": (methods_report.table(folder), plots.arms)}
 
 
+def of_real(folder: str | Path) -> Tables:
+    """Rounds and arms of the run on a real model; what a model must look at is in tables of tools/real.py."""
+    folder = Path(folder)
+    settings = [read_json(folder / part / "config.json") for part in ("soar", "evaluate")]
+    scores = passk.read_scores([folder / "evaluate"])
+    return {
+        "real_timeline": (
+            study_plots.rounds_table([folder / "soar"]),
+            partial(study_plots.timeline, threshold=settings[0]["threshold"]),
+        ),
+        "real_arms": (passk.table(scores, settings[1]["ks"]), plots.pass_at_k),
+    }
+
+
 def base_accuracy(data: pd.DataFrame) -> Chart:
     """Accuracy of the untrained model by depth, one line per family; columns family, depth, accuracy."""
     marks = [
@@ -150,17 +164,17 @@ def _line(place: int) -> dict[str, str]:
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
 RUNS: dict[str, Callable[[Path], Tables]] = {
-    "study": of_study, "ladder": of_ladder, "svs": of_svs, "methods": of_methods,
+    "study": of_study, "ladder": of_ladder, "svs": of_svs, "methods": of_methods, "real": of_real,
 }  # fmt: skip
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
-FROM_TABLES: dict[str, Draw] = {"nano_base_accuracy": base_accuracy}
+FROM_TABLES: dict[str, Draw] = {"nano_base_accuracy": base_accuracy, "real_map": question_map.figure}
 
 
 def draw_all(root: str | Path = ROOT, reference: str | Path = REFERENCE) -> list[Path]:
     """Draw every figure for which there is data; returns the pictures' paths."""
     tables: Tables = {}
     for name, of_run in RUNS.items():
-        if (Path(reference) / name / "config.json").is_file():
+        if any((Path(reference) / name).rglob("config.json")):
             tables |= of_run(Path(reference) / name)
     for name, figure in FROM_TABLES.items():
         path = Path(root) / "data" / f"{name}.csv"

@@ -7,11 +7,20 @@ from pathlib import Path
 import pandas as pd
 
 from soar_lib.ladder import figures as ladder_plots
-from soar_lib.measure.tables import claim_rows, method_rows
+from soar_lib.measure.tables import claim_rows, method_rows, name, percent
 from soar_lib.soar.figures import beside
 from soar_lib.svs import figures as svs_plots
 
 DOCUMENTS = (Path("README.md"), Path("figures") / "README.md")
+
+
+def arm_rows(data: pd.DataFrame) -> pd.DataFrame:
+    """pass@k in percent with its interval, a row per arm and a column per k."""
+    text = [percent(*row) for row in data[["mean", "low", "high"]].itertuples(index=False)]
+    table = data.assign(arm=data["arm"].map(name), text=text, k="pass@" + data["k"].astype(str) + ", %")
+    return table.pivot(index="arm", columns="k", values="text").loc[table["arm"].unique()].reset_index()
+
+
 # Their tables by their marks: the CSV in figures/data, and how it becomes text.
 MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "claims": ("claims", claim_rows),
@@ -21,6 +30,10 @@ MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "svs claims": ("svs_claims", claim_rows),
     "methods": ("methods_nano", method_rows),
     "real": ("real_rounds", pd.DataFrame),
+    "real arms": ("real_arms", arm_rows),
+    "real cost": ("real_cost", pd.DataFrame),
+    "real peers": ("real_peers", pd.DataFrame),
+    "real judge": ("real_judge", pd.DataFrame),
 }
 
 
@@ -51,9 +64,9 @@ def filled(text: str, data: Path) -> str:
     """A document with all its marked tables and times as the CSVs in `data` have them."""
     if (data / "notebooks.csv").exists():
         text = fill_times(text, pd.read_csv(data / "notebooks.csv"))
-    tables = {mark: rows(pd.read_csv(data / f"{name}.csv")) for mark, (name, rows) in MARKED.items() if _in(text, mark)}
+    tables = {mark: rows(pd.read_csv(data / f"{file}.csv")) for mark, (file, rows) in MARKED.items() if _in(text, mark)}
     if _in(text, "results"):
-        tables["results"] = beside(*(pd.read_csv(data / f"{name}.csv") for name in ("soar_nano", "soar_paper")))
+        tables["results"] = beside(*(pd.read_csv(data / f"{file}.csv") for file in ("soar_nano", "soar_paper")))
     for mark, table in tables.items():
         text = fill(text, markdown(table), mark)
     return text

@@ -3,9 +3,9 @@
     python -m tools.real --model FOLDER --embedding FOLDER
 
 reads runs/reference/real (a filter run, a SOAR run and its evaluation in folders of these names; beside them, in
-unfinished, runs that have not ended) and writes
-figures/data/real_*.csv, which `make figures` draws. The judge is the model itself, as no other one is at hand: its
-agreement with the exact judge, on problems of the shipped model, says what its verdicts are worth.
+unfinished, a run that did not end) and writes figures/data/real_*.csv, which `make figures` draws. The judge is the
+model itself, as no other one is at hand: its agreement with the exact judge, on problems of the shipped model, says
+what its verdicts are worth.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from soar_lib.soar import question_points
 from soar_lib.soar import report as study_tables
 
 RUN = Path("runs") / "reference" / "real"
+SPEED = Path("benchmarks") / "results" / "inner_loop_laptop.csv"
 STUDY = Path("runs") / "reference" / "study"
 PARTS = ("filter", "soar", "evaluate")
 JUDGED = 48  # problems of the shipped model on which the judge is compared with the exact one
@@ -76,9 +77,10 @@ def agreement(base: bases.Base) -> pd.DataFrame:
 
 
 def teachers(run: Path) -> pd.DataFrame:
-    """Round by round how the teachers' completions parse and what they earn, in the runs that have not ended."""
+    """Round by round how the teachers' completions parse and what they earn, in the run and in the one before it, which
+    did not end."""
     rows = []
-    for folder in sorted(run.glob("unfinished/*"), reverse=True):
+    for folder in [*sorted(run.glob("unfinished/*")), run / "soar"]:
         rate, metrics = read_json(folder / "config.json")["teacher"]["optimiser"], pd.read_csv(folder / "metrics.csv")
         for record in read_jsonl(folder / "rounds.jsonl"):
             policy = metrics[metrics["round"] == record["round"]].set_index("policy")
@@ -94,18 +96,45 @@ def teachers(run: Path) -> pd.DataFrame:
 
 
 def costs(run: Path) -> pd.DataFrame:
-    """What each part took beside what was predicted before it began."""
+    """What each part took beside what was predicted before it began. A session that is killed leaves no cost: then less
+    is measured than the metrics alone tell of, and the table says so."""
     rows = []
     for part in PARTS:
         values = read_json(run / part / "cost.json")
         took, before = values["measured"], values["predicted"]
+        whole = took["rollouts"] >= _trained(run / part)
         rows.append(dict(
-            part=part, minutes=took["seconds"] / 60, predicted_minutes=60 * before["hours"],
+            part=part if whole else f"{part}, after a kill", minutes=took["seconds"] / 60,
+            predicted_minutes=60 * before["hours"],
             completions=took["rollouts"], predicted_completions=before["rollouts"], tokens=took["tokens"],
             tokens_per_second=took["tokens"] / took["seconds"], gb=took["peak_bytes"] / 1e9,
             predicted_gb=before["peak_bytes"] / 1e9,
         ))  # fmt: skip
     return pd.DataFrame(rows).round(2)
+
+
+def _trained(part: Path) -> int:
+    """Completions that students learned from, by the rows of metrics.csv."""
+    if not (part / "metrics.csv").is_file():
+        return 0
+    rows, settings = pd.read_csv(part / "metrics.csv"), read_json(part / "config.json")["student"]
+    steps = (rows["policy"] == "student").sum() if "policy" in rows else len(rows)
+    return int(steps) * settings["batch"] * settings["group"]
+
+
+def peers(run: Path) -> pd.DataFrame:
+    """The training of the run's students, all that its metrics.csv files tell of, by our engine and by TRL: hours at
+    the speeds of benchmarks/inner_loop.py, which times both on this preset, model and problems."""
+    timed = pd.read_csv(SPEED).iloc[0]
+    steps = sum(_trained(run / part) for part in PARTS) / (timed["batch"] * timed["group"])
+    rows = []
+    for name, mark in (("ours", ""), ("TRL and transformers", "trl_")):
+        seconds = timed[f"{mark}seconds"] / (timed["students"] * timed["steps"])
+        rows.append({
+            "students' training": name, "hours": round(steps * seconds / 3600, 2),
+            "tokens a second": timed[f"{mark}tokens_per_second"], "peak memory, GB": timed[f"{mark}peak_gb"],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
@@ -115,8 +144,6 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=RUN)
     arguments = parser.parse_args()
     teachers(arguments.run).to_csv(ROOT / "data" / "real_rounds.csv", index=False, lineterminator="\n")
-    if not (arguments.run / "evaluate").is_dir():
-        return print(f"{arguments.run}: no evaluation yet; wrote the teachers' rounds alone")
     base, problems = bases.load(arguments.model), written(arguments.run)
     judged = verdicts(base, problems)
     sentences = diversity.sentence_model(arguments.embedding)
@@ -127,6 +154,7 @@ def main() -> None:
         "real_diversity": by_round(problems, embeddings).round(4),
         "real_judge": agreement(base).round(4),
         "real_cost": costs(arguments.run),
+        "real_peers": peers(arguments.run),
     }
     for name, table in tables.items():
         table.to_csv(ROOT / "data" / f"{name}.csv", index=False, lineterminator="\n")

@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     known["study"] = known_settings(study.preset("paper"))
     for name, text in HELP.items():
         command = commands.add_parser(
-            name, help=text, description=f"{text.capitalize()}.", epilog=known.get(name), allow_abbrev=False,
+            name, help=text, description=f"{text.capitalize()}.", epilog=known.get(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         _add_options(command.add_argument, name)
@@ -127,10 +127,10 @@ def _set(arguments: argparse.Namespace) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for text in vars(arguments).get("set", []):
         name, equals, value = text.partition("=")
-        if not (name.strip() and equals):
+        if not equals:
             raise ConfigError(f"--set {text}: write it as FIELD=VALUE")
         changes[name.strip()] = value.strip()
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(ValueError):
             changes[name.strip()] = json.loads(value)
     return changes
 

@@ -1,8 +1,10 @@
 """The tables of the run on a real model, from a run folder and from problems with known answers."""
 
 import json
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from soar_lib.measure import diversity
@@ -51,3 +53,19 @@ def test_costs_stand_beside_what_was_predicted(tmp_path):
         (tmp_path / part / "cost.json").write_text(json.dumps(values))
     row = real.costs(tmp_path).iloc[1]
     assert (row["minutes"], row["predicted_minutes"], row["tokens_per_second"], row["gb"]) == (10.0, 30.0, 2.0, 2.0)
+
+
+def test_the_committed_tables_are_those_of_the_committed_run():
+    for name, table in (("rounds", real.teachers), ("cost", real.costs), ("peers", real.peers)):
+        pd.testing.assert_frame_equal(pd.read_csv(real.ROOT / "data" / f"real_{name}.csv"), table(real.RUN))
+
+
+def test_a_part_that_counts_less_than_its_metrics_is_marked(tmp_path):
+    shutil.copytree(real.RUN, tmp_path / "run")
+    path = tmp_path / "run" / "soar" / "cost.json"
+    values = json.loads(path.read_text())
+    values["measured"]["rollouts"] = 10_000
+    marked = list(real.costs(tmp_path / "run")["part"])
+    path.write_text(json.dumps(values))
+    assert marked == ["filter", "soar, after a kill", "evaluate"]
+    assert list(real.costs(tmp_path / "run")["part"]) == list(real.PARTS)
