@@ -7,15 +7,17 @@ import functools
 import io
 import json
 import os
+import shutil
 import socket
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from soar_lib.records import Problem, fault, record
-from soar_lib.settings.values import first_line
+from soar_lib.settings.values import ConfigError, first_line, from_values
 
 if TYPE_CHECKING:  # the command line's checks need not wait for it
     import pandas as pd
@@ -97,11 +99,28 @@ def read_jsonl(path: Path, **needed: type) -> list[dict]:
 
 def read_records(path: Path, kind: type[T]) -> list[T]:
     """The same as records of one kind."""
-    rows = read_jsonl(path)
-    for number, row in enumerate(rows, 1):
-        if wrong := fault(kind, row):
-            raise RunError(f"{path}:{number}: {wrong}; {LOST}")
-    return [record(kind, row) for row in rows]
+    return [_record(f"{path}:{number}", kind, row) for number, row in enumerate(read_jsonl(path), 1)]
+
+
+def read_record(path: Path, kind: type[T], part: str = "") -> T:
+    """The object in a JSON file, or its `part` of that name, as a record of one kind. Raises RunError."""
+    values = read_json(path, **{part: dict} if part else {})
+    return _record(f"{path}: {part}" if part else str(path), kind, values[part] if part else values)
+
+
+def _record(place: str, kind: type[T], row: dict) -> T:
+    if wrong := fault(kind, row):
+        raise RunError(f"{place}: {wrong}; {LOST}")
+    return record(kind, row)
+
+
+def read_config(folder: str | Path, kind: type[T]) -> T:
+    """The settings that a run folder began with. Raises RunError where they are damaged or another command's."""
+    path = Path(folder) / "config.json"
+    try:
+        return from_values(kind, read_json(path))
+    except ConfigError as error:
+        raise RunError(f"{path}: {error}; {LOST}") from None
 
 
 def append_csv(path: Path, rows: Sequence[dict]) -> None:
@@ -118,8 +137,11 @@ def append_csv(path: Path, rows: Sequence[dict]) -> None:
 
 
 def read_problems(folder: Path, name: str) -> list[Problem]:
-    """A set of problems that a run began with, by its name (`records`); none where there is no file."""
-    return read_records(folder / f"{name}.jsonl", Problem)
+    """A set of problems that a run began with, by its name (`records`). Raises RunError where it is missing."""
+    path = folder / f"{name}.jsonl"
+    if not path.is_file():
+        raise RunError(f"{path}: is missing; {LOST}")
+    return read_records(path, Problem)
 
 
 def write_problems(folder: Path, sets: Mapping[str, Iterable[Problem]]) -> None:
@@ -133,11 +155,62 @@ def write_tables(folder: Path, tables: "Mapping[str, pd.DataFrame]") -> None:
         write_text_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
+def read_table(path: Path, *columns: str, advice: str = LOST) -> "pd.DataFrame":
+    """A CSV table that has these columns. Raises RunError with the file, the cause and `advice`."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path)
+        wrong = ", ".join(f"has no column {name!r}" for name in columns if name not in table)
+    except (OSError, ValueError) as error:  # pandas' errors of empty and of malformed files are ValueErrors
+        wrong = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({first_line(error)})"
+    if wrong:
+        raise RunError(f"{path}: {wrong}; {advice}")
+    return table
+
+
 def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8") if path.exists() else ""
     except UnicodeDecodeError:
         raise RunError(f"{path}: is not text in UTF-8; {LOST}") from None
+
+
+def digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, dict], dict[str, Any]]:
+    """(tensors by name, state) of a folder that `Run.commit` wrote."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load  # here, so that the command line's checks need not wait for torch
+
+    tensors, state = {}, read_json(folder / "state.json", state=dict)
+    for path in sorted({*folder.glob("*.safetensors"), *(folder / name for name in state.get("tensors", ()))}):
+        try:
+            tensors[path.stem] = load(path.read_bytes())
+        except (SafetensorError, OSError) as error:
+            raise RunError(f"{path}: cannot be read ({first_line(error)}); {LOST}") from None
+    return tensors, state["state"]
+
+
+def write_checkpoint(folder: Path, tensors: Mapping[str, dict], state: dict) -> None:
+    """A checkpoint's folder, which appears whole or not at all."""
+    from safetensors.torch import save
+
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, values in tensors.items():
+        content = save({key: value.detach().cpu().contiguous() for key, value in values.items()})
+        write_bytes_atomic(temporary / f"{name}.safetensors", content)
+    write_json(temporary / "state.json", state | {"tensors": [f"{name}.safetensors" for name in tensors]})
+    os.rename(temporary, folder)
+    sync_folder(folder.parent)
+    sync_folder(folder.parent.parent)
 
 
 # ------------------------------------------------------------------ one process at a time

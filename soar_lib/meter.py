@@ -9,14 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
-from soar_lib.files import read_json, write_json
+from soar_lib.files import read_json, read_record, write_json
 from soar_lib.records import Meter, add_cut, counting
 from soar_lib.settings.cost import Part, describe, duration, total
 from soar_lib.settings.memory import check_memory, here, predict, size
@@ -42,10 +42,24 @@ def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
                 _add(Path(folder) / "cost.json", meter, predicted)
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What cost.json says of the prediction, None where unknown."""
+
+    rollouts: int | None = None  # the teacher's too
+    tokens: int | None = None  # at most
+    hours: float | None = None
+    peak_bytes: float | None = None
+
+
+def _kept(path: Path) -> tuple[Meter, Predicted]:
+    return read_record(path, Meter, "measured"), read_record(path, Predicted, "predicted")
+
+
 def _add(path: Path, meter: Meter, predicted: dict[str, Any]) -> None:
     if path.is_file():
-        kept = read_json(path)
-        old, predicted = Meter(**kept["measured"]), kept["predicted"]
+        old, first = _kept(path)
+        predicted = asdict(first)
         meter = Meter(
             old.rollouts + meter.rollouts, old.tokens + meter.tokens, old.seconds + meter.seconds,
             old.sessions + meter.sessions, max(old.peak_bytes, meter.peak_bytes), add_cut(old.cut, meter.cut),
@@ -74,15 +88,15 @@ def report(folder: str | Path) -> str:
     path = Path(folder) / "cost.json"
     if not path.is_file():
         return ""
-    values = read_json(path)
-    found, before = Meter(**values["measured"]), values["predicted"]
+    found, before = _kept(path)
     shown = {
         "hours": (duration(found.seconds / 3600), duration),
         "rollouts": (f"{found.rollouts:,} completions", "{:,}".format),
         "tokens": (f"{found.tokens:,} tokens", "at most {:,}".format),
         "peak_bytes": (f"{size(found.peak_bytes)} of memory", lambda count: f"tensors at most {size(count)}"),
     }
-    parts = [text if before[name] is None else f"{text} ({say(before[name])})" for name, (text, say) in shown.items()]
+    known = {name: f" ({say(value)})" for name, (_, say) in shown.items() if (value := vars(before)[name]) is not None}
+    parts = [text + known.get(name, "") for name, (text, _) in shown.items()]
     lines = [f"took {', '.join(parts)}; in brackets what was predicted", *_cut_lines(found, path.parent)]
     return "\n".join(lines)
 
@@ -110,16 +124,12 @@ def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> s
 
 
 def predicted(*parts: Part) -> dict[str, Any]:
-    """What cost.json says of the prediction: completions (the teacher's too), most tokens, hours and bytes, None where
-    unknown."""
+    """`Predicted` as plain values."""
     whole, peaks = total(parts), [0]
     for part in parts:
         with suppress(ConfigError):
             peaks.append(predict(*part).total)
-    return {
-        "rollouts": whole.rollouts + whole.teacher_samples, "tokens": whole.tokens, "hours": whole.hours,
-        "peak_bytes": max(peaks) or None,
-    }  # fmt: skip
+    return asdict(Predicted(whole.rollouts + whole.teacher_samples, whole.tokens, whole.hours, max(peaks) or None))
 
 
 def announce(name: str, parts: dict[str, Part], say: Callable[[str], None]) -> None:

@@ -5,8 +5,9 @@
     checkpoint/round_0007/                 tensors as safetensors, everything else in state.json
 
 Every file is replaced whole (temporary file, fsync, rename, fsync of the folder), so a reader never sees half a line.
-A round counts once its checkpoint is renamed into place; `state.json` remembers how long each log was then, and
-`open_run` cuts what a killed round wrote beyond it. Randomness comes from keys: no generator state needs saving.
+A round counts once its checkpoint is renamed into place; `state.json` remembers length and hash of each log and set of
+problems, and `open_run` cuts what a killed round wrote beyond it. Before the first line there is round 0, so that lines
+without a checkpoint are a loss. Randomness comes from keys: no generator state needs saving.
 """
 
 import errno
@@ -17,16 +18,17 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from soar_lib import files
-from soar_lib.files import LOST, RunError, lock, read_json, text_of
+from soar_lib.files import LOST, RunError, digest, lock, read_json, text_of
+from soar_lib.files import load_checkpoint as load_checkpoint
 from soar_lib.settings.student import loader, precision
-from soar_lib.settings.values import differences, first_line, folder_of, to_values
+from soar_lib.settings.values import differences, folder_of, to_values
 
 LOGS = {"metrics": "metrics.csv"} | {name: f"{name}.jsonl" for name in ("rounds", "problems", "scores")}
 # A setting that only this command has, by which its config.json is known.
@@ -72,12 +74,11 @@ def versions() -> dict[str, str]:
 
 @dataclass
 class Run:
-    """An open run folder: the last round that counts (0: none yet), each log's length in characters at that time, and
-    who is told the metrics of each round that comes to count."""
+    """An open run folder: the last round that counts (0: none yet), and who is told the metrics of each round that
+    comes to count."""
 
     folder: Path
     round: int = 0
-    logs: dict[str, int] = field(default_factory=dict)
     log: Callable[[Sequence[dict]], None] | None = None
 
     @property
@@ -87,13 +88,17 @@ class Run:
     def commit(self, tensors: dict[str, dict], state: dict[str, Any], **records: Sequence[dict]) -> None:
         """End a round: `tensors` maps a name to a dictionary of tensors, `state` is JSON, and `records` are rows to add
         to the logs, by name (`LOGS`). Counts wholly or not at all."""
+        if not self.round and not self.checkpoint.exists():
+            files.write_checkpoint(self.checkpoint, {}, {"round": 0, "logs": {}, "sums": {}, "state": {}})
         for name, rows in records.items():
             path = self.folder / LOGS[name]
             (files.append_csv if path.suffix == ".csv" else files.append_jsonl)(path, rows)
-            self.logs[path.name] = len(text_of(path))
+        paths = sorted([*self.folder.glob("*.jsonl"), self.folder / LOGS["metrics"]])
+        logs, sums = ({path.name: of(text_of(path)) for path in paths} for of in (len, digest))
         previous = self.checkpoint
         self.round += 1
-        _write_checkpoint(self.checkpoint, tensors, {"round": self.round, "logs": self.logs, "state": state})
+        about = {"round": self.round, "logs": logs, "sums": sums, "state": state}
+        files.write_checkpoint(self.checkpoint, tensors, about)
         if previous.exists():
             shutil.rmtree(previous)
         if self.log is not None and records.get("metrics"):
@@ -104,37 +109,8 @@ class Run:
         return load_checkpoint(self.checkpoint)
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, dict], dict[str, Any]]:
-    """(tensors by name, state) of a folder that `Run.commit` wrote."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load  # here, so that the command line's checks need not wait for torch
-
-    tensors, state = {}, read_json(folder / "state.json", state=dict)
-    for path in sorted({*folder.glob("*.safetensors"), *(folder / name for name in state.get("tensors", ()))}):
-        try:
-            tensors[path.stem] = load(path.read_bytes())
-        except (SafetensorError, OSError) as error:
-            raise RunError(f"{path}: cannot be read ({first_line(error)}); {LOST}") from None
-    return tensors, state["state"]
-
-
-def _write_checkpoint(folder: Path, tensors: dict[str, dict], state: dict) -> None:
-    from safetensors.torch import save
-
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, values in tensors.items():
-        content = save({key: value.detach().cpu().contiguous() for key, value in values.items()})
-        files.write_bytes_atomic(temporary / f"{name}.safetensors", content)
-    files.write_json(temporary / "state.json", state | {"tensors": [f"{name}.safetensors" for name in tensors]})
-    os.rename(temporary, folder)
-    files.sync_folder(folder.parent)
-    files.sync_folder(folder.parent.parent)
-
-
 def latest_checkpoint(folder: str | Path) -> Path | None:
-    """The checkpoint of the last round that counts, None before the first."""
+    """The checkpoint of the last round that counts, None before anything was recorded."""
     found = sorted(path for path in (Path(folder) / "checkpoint").glob("round_*") if path.suffix != ".tmp")
     return found[-1] if found else None
 
@@ -222,7 +198,7 @@ def check_same(folder: Path, config: Any) -> None:
     """Raise `RunError` where the run in `folder` began with other settings (one newer than the run had its default), or
     its logs have lost lines. Warns of other library versions. Touches nothing."""
     _check_settings(folder, config)
-    _lengths(folder)
+    counted(folder)
     _warn_of_versions(folder)
 
 
@@ -266,23 +242,28 @@ def _reopen(folder: Path) -> Run:
     for path in (folder / "checkpoint").glob("round_*"):
         if path != last:
             shutil.rmtree(path)
-    number, lengths = _lengths(folder)
+    number, lengths = counted(folder)
     for name in LOGS.values():
         text, length = text_of(folder / name), lengths.get(name, 0)
+        if text and last is None:
+            raise RunError(f"{folder / 'checkpoint'}: is missing, though {name} has lines; {LOST}")
         if len(text) > length:
             files.write_text_atomic(folder / name, text[:length])
-    return Run(folder, number, lengths)
+    return Run(folder, number)
 
 
-def _lengths(folder: Path) -> tuple[int, dict[str, int]]:
-    """The last round that counts, and how long each log was then. Raises RunError where one is shorter now."""
+def counted(folder: Path) -> tuple[int, dict[str, int]]:
+    """The last round that counts, and how long each JSONL file and metrics.csv were then; of a run published without
+    checkpoints nothing. Raises RunError where one is shorter now, or its text another."""
     last = latest_checkpoint(folder)
     if last is None:
         return 0, {}
     state = read_json(last / "state.json", round=int, logs=dict)
     for name, length in state["logs"].items():
-        there = len(text_of(folder / name))
-        if there < length:
-            lost = f"has {there:,} characters where the last checkpoint counted {length:,}, so lines are lost"
-            raise RunError(f"{folder / name}: {'is missing' if not there else lost}; {LOST}")
+        path, text = folder / name, text_of(folder / name)
+        if len(text) < length:
+            lost = f"has {len(text):,} characters where the last checkpoint counted {length:,}, so lines are lost"
+            raise RunError(f"{path}: {lost if path.exists() else 'is missing'}; {LOST}")
+        if digest(text[:length]) != state.get("sums", {}).get(name, digest(text[:length])):
+            raise RunError(f"{path}: was changed since the last checkpoint; {LOST}")
     return state["round"], state["logs"]

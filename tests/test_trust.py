@@ -98,11 +98,133 @@ def test_a_row_that_is_no_record_is_named_with_its_line(tmp_path, kind, change, 
         files.read_records(path, kind)
 
 
+def test_lines_without_a_checkpoint_are_a_loss_and_not_a_new_run(run):
+    shutil.rmtree(run / "checkpoint")
+    before = contents(run)
+    with pytest.raises(files.RunError, match="checkpoint: is missing, though metrics.csv has lines"):
+        files.holding(runs.open_run)(run, SETTINGS, resume=True)
+    assert contents(run) == before
+
+
+def test_a_round_killed_before_the_first_checkpoint_is_done_again(tmp_path, monkeypatch):
+    made = files.write_checkpoint
+
+    @files.holding
+    def killed() -> None:
+        this = runs.open_run(tmp_path / "new", SETTINGS)
+        monkeypatch.setattr(
+            files, "write_checkpoint", lambda folder, *_: made(folder, *_) if this.round == 0 else 1 / 0
+        )
+        this.commit({}, {}, metrics=[{"round": 1}])
+
+    with pytest.raises(ZeroDivisionError):
+        killed()
+    assert (tmp_path / "new" / "metrics.csv").read_text() == "round\n1\n"
+    assert files.holding(runs.open_run)(tmp_path / "new", SETTINGS, resume=True).round == 0
+    assert (tmp_path / "new" / "metrics.csv").read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "problems.jsonl", "rounds.jsonl"])
+def test_a_line_changed_in_place_is_refused_by_name(run, name):
+    path = run / name
+    path.write_text(path.read_text().replace("2", "3"))
+    with pytest.raises(files.RunError, match=f"{name}: was changed since the last checkpoint"):
+        files.holding(runs.open_run)(run, SETTINGS, resume=True)
+
+
+def test_a_set_of_problems_that_is_gone_or_cut_is_named(run):
+    with pytest.raises(files.RunError, match="hard_test.jsonl: is missing"):
+        files.read_problems(run, "hard_test")
+    files.write_problems(run, {"hard_test": [Problem(str(number), "q", "a") for number in range(3)]})
+    files.holding(lambda: runs.open_run(run, SETTINGS, True).commit({}, {}))()
+    files.write_problems(run, {"hard_test": [Problem("0", "q", "a")]})
+    with pytest.raises(files.RunError, match="hard_test.jsonl: has .* so lines are lost"):
+        runs.check_same(run, SETTINGS)
+
+
+COST = {
+    "measured": {"rollouts": 1, "cut": {"64": [3, 1]}},
+    "predicted": {"rollouts": 1, "tokens": 9, "hours": None, "peak_bytes": 1},
+}
+FINISHED = {"steps": 3, "rollouts": [8, 8], "entropy": [0.5, 1]}
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        (COST | {"measured": {"rollout": 1}}, "measured: field 'rollout' is unknown"),
+        (COST | {"measured": {"cut": {"64": 3}}}, "measured: field 'cut' must be of type dict"),
+        (COST | {"predicted": {"hours": "long"}}, "predicted: field 'hours' must be of type float"),
+        ({"measured": {}}, " 'predicted' is missing or not of type dict"),
+        ([COST], " holds no JSON object"),
+    ],
+)
+def test_a_changed_cost_is_named(tmp_path, kept, message):
+    from soar_lib import meter
+
+    files.write_json(tmp_path / "cost.json", COST)
+    assert "1 completions (1)" in meter.report(tmp_path)
+    files.write_json(tmp_path / "cost.json", kept)
+    with pytest.raises(files.RunError, match=f"cost.json: ?{message}"):
+        meter.report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ({"steps": 3, "rollouts": [8]}, "field 'entropy' is missing"),
+        (FINISHED | {"rollouts": [8, "x"]}, "field 'rollouts' must be of type list"),
+        (FINISHED | {"more": 1}, "field 'more' is unknown"),
+    ],
+)
+def test_a_changed_result_of_svs_is_named(tmp_path, kept, message):
+    from soar_lib.svs import report
+
+    files.write_json(tmp_path / "config.json", {"arms": ["svs"], "large_k": []})
+    (tmp_path / "svs").mkdir()
+    files.write_json(tmp_path / "svs" / "result.json", FINISHED)
+    assert report.entropies(tmp_path, "svs") == [0.5, 1]
+    files.write_json(tmp_path / "svs" / "result.json", kept)
+    with pytest.raises(files.RunError, match=f"result.json: {message}"):
+        report.entropies(tmp_path, "svs")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is missing"),
+        (b"", "cannot be read"),
+        (b"run\nx\n", "has no column 'seed'"),
+        (b"run,seed\n1\n1,2,3\n", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path, content, message):
+    path = tmp_path / "sources.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(files.RunError, match=f"sources.csv: {message}.*; do this"):
+        files.read_table(path, "run", "seed", advice="do this")
+
+
+def test_settings_that_no_longer_are_any_are_named(run):
+    files.write_json(run / "config.json", files.read_json(run / "config.json") | {"rounds": "many"})
+    with pytest.raises(files.RunError, match="config.json: rounds = 'many': must be of type int"):
+        files.read_config(run, SoarConfig)
+
+
 def test_a_finished_run_that_lost_lines_is_no_longer_read(run):
     files.write_json(run / "result.json", {"accuracies": [0.0], "promoted_student": 0})
+    from soar_lib.soar.run import read_result
+
+    assert len(read_result(run).rounds) == 2
+    files.write_json(run / "result.json", {"accuracies": [0.0], "promoted_student": 1})
+    with pytest.raises(files.RunError, match="result.json: has no student 1"):
+        read_result(run)
     (run / "rounds.jsonl").unlink()
-    with pytest.raises(files.RunError, match="rounds.jsonl: is missing"):
-        runs.check_same(run, SETTINGS)
+    for reading in (lambda: runs.check_same(run, SETTINGS), lambda: read_result(run)):
+        with pytest.raises(files.RunError, match="rounds.jsonl: is missing"):
+            reading()
 
 
 # ------------------------------------------------------------------ two processes

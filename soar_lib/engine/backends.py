@@ -7,7 +7,7 @@
 
 Our adapters and our shared-prompt attention sit on all of them alike. Of Unsloth that asks for `FastModel`, uncompiled:
 it keeps transformers' attention interface, where FastLanguageModel replaces the attention of Llama and its kin by
-functions that know nothing of `attention.py`; `check_attention` refuses a model that bypasses the interface. Unsloth
+functions that know nothing of `attention.py`; `check_layers` refuses a model that bypasses the interface. Unsloth
 runs on a CPU from 2026.10.9 on, by transformers underneath, for trying out; on a GPU this path was never run by us.
 
 bitsandbytes, Unsloth and vLLM are imported only where they are asked for. Weights are read from safetensors alone, and
@@ -18,16 +18,20 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from huggingface_hub import get_token
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from soar_lib.engine.attention import Prefill, shared_prompts
+from soar_lib.engine.lora import TARGETS
 from soar_lib.settings.student import BACKENDS
 from soar_lib.settings.values import ConfigError, first_line
 
+POINTER = b"version https://git-lfs"  # how a file begins that Git LFS has left out
 CONTEXT = 4096  # tokens; Unsloth sizes its tables by it and lengthens them on demand
 
 
@@ -62,14 +66,13 @@ def read(
     """Model and tokenizer of `source`, a folder or Hub id that messages call `name`. The tokenizer is transformers'
     with each backend, so that prompts are the same. Raises ConfigError."""
     load = _unsloth if backend == "unsloth" else _transformers
-    with _explained(name):
+    with _explained(name, source):
         AutoConfig.from_pretrained(source, trust_remote_code=remote_code)  # first, as its errors say most
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=remote_code)
         model = load(source, device, dtype, four_bit, remote_code)
     if four_bit:
         _check_four_bit(model, name)
-    if backend == "unsloth":
-        check_attention(model, name)
+    check_layers(model, name)
     return model, tokenizer
 
 
@@ -80,7 +83,10 @@ def _transformers(source: str, device: torch.device, dtype: torch.dtype, four_bi
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
         )
         options |= dict(quantization_config=quantised, device_map={"": device})
-    model = AutoModelForCausalLM.from_pretrained(source, **options)
+    model, found = AutoModelForCausalLM.from_pretrained(source, output_loading_info=True, **options)
+    if lacking := sorted(found["missing_keys"]):  # transformers would draw them at random
+        names = f"{', '.join(lacking[:3])}{', ...' * (len(lacking) > 3)}"
+        raise ValueError(f"its files lack {len(lacking)} of its weights: {names}")
     return model if four_bit else model.to(device)
 
 
@@ -121,17 +127,25 @@ def _check_four_bit(model: torch.nn.Module, name: str) -> None:
         layer.support_avx512bf16_for_cpu = False  # it would repack the weights in place, and gradients come out wrong
 
 
-def check_attention(model: torch.nn.Module, name: str) -> None:
-    """Raise ConfigError where the model's layers do not ask transformers' attention interface, by which completions
-    read their shared prompt: what it sampled would come from no model."""
+def check_layers(model: torch.nn.Module, name: str) -> None:
+    """Raise ConfigError where the model has no layers for adapters, computes no numbers, or its layers do not ask
+    transformers' attention interface, by which completions read their shared prompt: what it sampled would come from no
+    model."""
+    if not any(part.rpartition(".")[2] in TARGETS for part, _ in model.named_modules()):
+        raise ConfigError(
+            f"model {name!r}: {type(model).__name__} has no layers named {', '.join(TARGETS)}, which adapters sit on; "
+            "choose a model of Llama's or Qwen2's kind"
+        )
     layout, ids = Prefill(), torch.zeros(1, 2, dtype=torch.long, device=model.device)
     positions = torch.arange(2, device=model.device)[None]
     with torch.no_grad(), shared_prompts(model):
-        model(input_ids=ids, position_ids=positions, layout=layout, use_cache=False, logits_to_keep=1)
+        logits = model(input_ids=ids, position_ids=positions, layout=layout, use_cache=False, logits_to_keep=1).logits
+    if not logits.isfinite().all():
+        raise ConfigError(f"model {name!r}: its weights are not all numbers (NaN or infinite); take another copy of it")
     if len(layout.keys) != model.config.get_text_config().num_hidden_layers:
         raise ConfigError(
-            f"model {name!r}: as Unsloth loads it, {type(model).__name__} has an attention of its own, "
-            "which shared prompts cannot use; set backend = 'transformers'"
+            f"model {name!r}: as it is loaded, {type(model).__name__} has an attention of its own, which shared "
+            "prompts cannot use; set backend = 'transformers', or choose a model of Llama's or Qwen2's kind"
         )
 
 
@@ -139,14 +153,22 @@ def check_attention(model: torch.nn.Module, name: str) -> None:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Errors of transformers and the Hub as one line that says what to do."""
+def _explained(name: str, source: str) -> Iterator[None]:
+    """Errors of transformers and the Hub, and whatever a damaged file makes them raise, as one line that says what to
+    do."""
     try:
         yield
     except ConfigError:
         raise
-    except (OSError, ValueError, ImportError) as error:
-        raise ConfigError(f"model {name!r}: {_reason(name, error)}") from error
+    except Exception as error:
+        raise ConfigError(f"model {name!r}: {_pointer(Path(source)) or _reason(name, error)}") from error
+
+
+def _pointer(folder: Path) -> str:
+    """What to do about a file that Git LFS has left out; nothing where there is none."""
+    starts = {path.name: path.open("rb").read(len(POINTER)) for path in folder.glob("*") if path.is_file()}
+    names = [name for name, start in starts.items() if start == POINTER]
+    return f"its {names[0]} is a pointer of Git LFS and not the file; run git lfs pull in the folder" if names else ""
 
 
 def _reason(name: str, error: BaseException) -> str:
@@ -166,6 +188,8 @@ def _reason(name: str, error: BaseException) -> str:
     if came_of(LocalEntryNotFoundError, ConnectionError):
         return "was not downloaded before, and the Hub cannot be reached; connect once, or name a local folder"
     text = str(error)
+    if came_of(SafetensorError):
+        return f"its weights are cut off or damaged ({first_line(error)}); copy or download them again"
     if "model.safetensors" in text:
         return (
             "has no safetensors weights, and none other are read, as a pickle (pytorch_model.bin) can run code; "

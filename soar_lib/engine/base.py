@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from soar_lib.settings.student import BaseSettings, loader, precision, template_arguments
-from soar_lib.settings.values import ConfigError, folder_of
+from soar_lib.settings.values import ConfigError, first_line, folder_of
 from soar_lib.verifier.spelling import THINK, unfinished
 
 ADVICE = "raise max_new_tokens, or set template = ['enable_thinking=false'] where the model can do without"
@@ -114,16 +114,32 @@ def load_for(config: BaseSettings, device: str | torch.device | None = None) -> 
     """The base that a command's settings name, with the adapter it starts from; `device` as for `load`."""
     dtype = None if config.dtype == "auto" else getattr(torch, config.dtype)
     base = load(config.model, device, dtype, config.backend, config.four_bit, config.remote_code, config.graphs)
+    base = replace(base, template=_template(config))
+    _check_chat(base)
     if not config.start:
-        return replace(base, template=_template(config))
+        return base
     from soar_lib.engine import lora
 
     folder = Path(folder_of(config.start)).expanduser()
-    base = replace(base, start=lora.load_start(folder, base.name, base.model), template=_template(config))
+    base = replace(base, start=lora.load_start(folder, base.name, base.model))
     for part in (config, *(vars(config)[name] for name in ("student", "teacher") if name in vars(config))):
         if "rank" in vars(part):  # an error before anything is written
             lora.begin(base, part, torch.Generator())
     return base
+
+
+def _check_chat(base: Base) -> None:
+    """Raise ConfigError where the chat template fails, leaves the question out, or writes tokens unknown to the
+    model."""
+    rows, advice = base.model.get_input_embeddings().num_embeddings, "choose another model, or mend its chat template"
+    try:
+        one, other = (base.encode([{"role": "user", "content": text}]) for text in ("What is 1 + 2?", "What is 3 + 4?"))
+    except Exception as error:  # whatever a template raises
+        raise ConfigError(f"model {base.name!r}: its chat template fails ({first_line(error)}); {advice}") from error
+    if one == other:
+        raise ConfigError(f"model {base.name!r}: its chat template leaves the question out; {advice}")
+    if max(one) >= rows:
+        raise ConfigError(f"model {base.name!r}: its chat template writes token {max(one)} of {rows}; {advice}")
 
 
 def _template(config: BaseSettings) -> dict[str, Any]:
@@ -139,10 +155,13 @@ def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
     declared = model.generation_config.eos_token_id
     stop = {tokenizer.eos_token_id, *(declared if isinstance(declared, list) else [declared])} - {None}
     rows = model.get_input_embeddings().num_embeddings
-    if tokenizer.eos_token_id >= rows:
+    special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    asked = tokenizer.get_vocab().keys() - special | {tokenizer.eos_token}  # `encode` splits the special ones
+    last, token = max((tokenizer.convert_tokens_to_ids(token), token) for token in asked)
+    if last >= rows:
         raise ConfigError(
-            f"model {name!r}: its tokenizer's end token is number {tokenizer.eos_token_id}, but the model knows {rows} "
-            "tokens; take the tokenizer that was published with the model"
+            f"model {name!r}: its tokenizer's {token!r} is number {last}, but the model knows {rows} tokens; take the "
+            "tokenizer that was published with the model"
         )
     model.eval().requires_grad_(False)
     return Base(model, tokenizer, name, model.device, padding(tokenizer, rows), tuple(sorted(stop)))

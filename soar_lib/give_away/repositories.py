@@ -13,6 +13,7 @@ those of the hard test set unless told otherwise.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from soar_lib.problems.prompts import student_messages, teacher_messages
 from soar_lib.problems.rows import hard_sets
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError, from_values, to_values
+from soar_lib.settings.values import ConfigError, to_values
 from soar_lib.soar import run as soar
 from soar_lib.soar.settings import SoarConfig
 
@@ -77,7 +78,7 @@ def model_repository(
         library_name="peft", pipeline_tag="text-generation", tags=["lora", "reinforcement-learning", "math", "soar"],
     )  # fmt: skip
     peft = files.read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}
-    train, test = (files.read_problems(Path(run), name) for name in (HARD_TRAIN, HARD_TEST))
+    train, test = soar.problems(config, Path(run))
     card = _card(
         "adapter", data, config, adapter=adapter, base=base, rank=peft["r"], result=result, train=train, test=test,
         sources=", ".join(dict.fromkeys(named(problem.source) or "no source named" for problem in train)),
@@ -95,21 +96,21 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
     returns it. The report looks for the questions in the run's hard test set and in the sets `against`, each named as
     `problems.load` takes it. Raises as `model_repository`, and LoadError."""
     result, config = _soar_run(run)
-    names = [name for name in ("problems", "promotion_questions") if files.read_jsonl(Path(run) / f"{name}.jsonl")]
-    written = files.read_records(Path(run) / "problems.jsonl", SyntheticProblem)
-    test = files.read_problems(Path(run), HARD_TEST)
+    written, best = files.read_records(Path(run) / "problems.jsonl", SyntheticProblem), soar.promotion_questions(run)
+    parts = {name: rows for name, rows in (("problems", written), ("promotion_questions", best)) if rows}
+    test = soar.problems(config, Path(run))[1]
     others = ({TESTED: test} if test else {}) | _sets(against)
     report = contamination(written, others)
     data = DatasetCardData(
         license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {named(config.model)}"),
         task_categories=["text-generation"], tags=["synthetic", "math", "soar"],
-        configs=[{"config_name": name, "data_files": f"{name}.jsonl"} for name in names],
+        configs=[{"config_name": name, "data_files": f"{name}.jsonl"} for name in parts],
     )  # fmt: skip
-    best = len(soar.promotion_questions(run))
     card = _card(
-        "questions", data, config, size=len(written), best=best, result=result, report=report, **_paid(config)
+        "questions", data, config, size=len(written), best=len(best), result=result, report=report, **_paid(config)
     )
-    return _write(folder, _contents(run, names) | {REPORT: report, "README.md": card})
+    contents = {f"{name}.jsonl": files.jsonl(map(asdict, rows)).encode() for name, rows in parts.items()}
+    return _write(folder, contents | {REPORT: report, "README.md": card})
 
 
 def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "", against: Sequence[str] = ()) -> Path:
@@ -117,7 +118,7 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     report; returns it. `licence` is the pool's, which may be left out where problems/hub.toml or the package states it.
     Raises as `questions_repository`."""
     train, test = hard_sets(filtered)
-    config = from_values(FilterConfig, files.read_json(Path(filtered) / "config.json"))
+    config = files.read_config(filtered, FilterConfig)
     pool = config.problems
     home = hub.find(pool.removeprefix("hub:")) if pool.startswith("hub:") else None
     report = contamination(train, {TESTED: test}) + contamination([*train, *test], _sets(against))
@@ -128,7 +129,7 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
         configs=[{"config_name": "default", "data_files": splits}],
     )  # fmt: skip
     card = _card("hard", data, config, filtered=filtering.read_filtered(filtered), home=home, report=report)
-    parts = _contents(filtered, [HARD_TRAIN, HARD_TEST])
+    parts = {f"{name}.jsonl": (Path(filtered) / f"{name}.jsonl").read_bytes() for name in (HARD_TRAIN, HARD_TEST)}
     return _write(folder, parts | {REPORT: report, "README.md": card})
 
 
@@ -149,7 +150,7 @@ def contamination(
 
 
 def _soar_run(run: str | Path) -> tuple[soar.Result, SoarConfig]:
-    return soar.read_result(run), from_values(SoarConfig, files.read_json(Path(run) / "config.json"))
+    return soar.read_result(run), files.read_config(run, SoarConfig)
 
 
 def _sets(names: Sequence[str]) -> dict[str, list[Problem]]:
@@ -212,10 +213,6 @@ def _settings(config: SoarConfig | FilterConfig) -> str:
     """Every setting but those that name folders."""
     flat = pd.json_normalize(to_values(config)).drop(columns=["model", "problems"]).to_dict("records")[0]
     return ", ".join(f"`{name} = {json.dumps(value)}`" for name, value in flat.items())
-
-
-def _contents(run: str | Path, names: Sequence[str]) -> dict[str, bytes]:
-    return {f"{name}.jsonl": (Path(run) / f"{name}.jsonl").read_bytes() for name in names}
 
 
 def _write(folder: str | Path, contents: dict[str, Any]) -> Path:

@@ -19,12 +19,11 @@ from statistics import fmean
 
 import pandas as pd
 
-from soar_lib.files import read_json, read_jsonl, read_problems, read_records, write_tables
+from soar_lib.files import read_config, read_jsonl, read_problems, read_records, read_table, write_tables
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
 from soar_lib.measure.claims import Claim, Measured, gain, judged, published
 from soar_lib.measure.passk import table as pass_table
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
-from soar_lib.settings.values import from_values
 
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
 SOLVED = "solved"  # a virtual set: whether any of all samples was right
@@ -85,7 +84,7 @@ def _ks(folder: str | Path, arm: str, scores: Sequence[Score]) -> list[int]:
 def settings(folder: str | Path) -> tuple[LadderConfig, int, int]:
     """The run's settings, and how many problems it learned from and was tested on."""
     counts = (len(read_problems(Path(folder), name)) for name in (HARD_TRAIN, HARD_TEST))
-    return from_values(LadderConfig, read_json(Path(folder) / "config.json")), *counts
+    return read_config(folder, LadderConfig), *counts
 
 
 def outcomes(scores: Sequence[Score]) -> list[Score]:
@@ -162,7 +161,7 @@ def probes(folder: str | Path) -> pd.DataFrame:
     without usable variants was not trained and has step 0 alone."""
     folder = Path(folder)
     count = settings(folder)[0].probes
-    metrics = pd.read_csv(folder / "metrics.csv")
+    metrics = read_table(folder / "metrics.csv", "arm", "seed", "step")
     by_slot = {key: part for key, part in metrics.groupby(["arm", "seed", "problem"], sort=False)}
     rows = []
     for score in read_scores(folder):

@@ -24,14 +24,14 @@ from soar_lib.engine.sampling import cut_off, decode, sample
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.load import load
 from soar_lib.problems.prompts import student_messages
-from soar_lib.problems.rows import LoadError
+from soar_lib.problems.rows import LoadError, check_hard
 from soar_lib.randomness import generator, uniforms
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import from_values
 from soar_lib.verifier.verify import verdict_counts
 
+ENDS = ("outcomes", "hard_test", "hard_train")  # what a finished run has, in the order of writing
 Drawn = dict[str, Counter[str]]  # of each problem's samples so far, how many had which verdict
 Batch = list[tuple[Problem, int]]  # problems and the numbers of their samples
 
@@ -194,7 +194,7 @@ def run(
     """
     folder = Path(folder)
     runs.check_folder(folder, resume, config)
-    if (folder / "hard_train.jsonl").is_file():  # written last
+    if all((folder / f"{name}.jsonl").is_file() for name in ENDS):
         runs.check_same(folder, config)
         return read_filtered(folder)
     problems = load(config.problems, seed=config.seed, size=config.size or None)
@@ -207,7 +207,7 @@ def run(
     hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]
     train, test = split(hard, config.seed, config.train_fraction)
     found = [asdict(outcome) | {"hard": outcome.hard} for outcome in outcomes]
-    for name, rows in {"outcomes": found, "hard_test": map(asdict, test), "hard_train": map(asdict, train)}.items():
+    for name, rows in zip(ENDS, (found, map(asdict, test), map(asdict, train)), strict=True):
         files.write_text_atomic(folder / f"{name}.jsonl", files.jsonl(rows))
     return Filtered(outcomes, train, test, config.k)
 
@@ -215,12 +215,13 @@ def run(
 def read_filtered(folder: str | Path) -> Filtered:
     """A finished filter run."""
     folder, names = Path(folder), [field.name for field in fields(Outcome)]
-    parts = (files.read_problems(folder, f"hard_{part}") for part in ("train", "test"))
+    train, test = (files.read_problems(folder, f"hard_{part}") for part in ("train", "test"))
+    check_hard(folder / "outcomes.jsonl", [*train, *test])
     outcomes = [
         Outcome(**{name: row[name] for name in names if name in row})
         for row in files.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)
     ]
-    return Filtered(outcomes, *parts, files.read_json(folder / "config.json", k=int)["k"])
+    return Filtered(outcomes, train, test, files.read_json(folder / "config.json", k=int)["k"])
 
 
 def solved_problems(folder: str | Path) -> list[Problem]:
@@ -231,7 +232,7 @@ def solved_problems(folder: str | Path) -> list[Problem]:
     folder = Path(folder)
     if not (folder / "outcomes.jsonl").is_file():
         raise LoadError(f"{folder}: holds no finished filter run (no outcomes.jsonl); finish it with --resume first")
-    config = from_values(FilterConfig, files.read_json(folder / "config.json"))
+    config = files.read_config(folder, FilterConfig)
     pool = load(config.problems, seed=config.seed, size=config.size or None)
     right = {row["id"]: row["right"] for row in files.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)}
     if {problem.id for problem in pool} != right.keys():

@@ -47,7 +47,20 @@ def hard_sets(folder: str | Path) -> tuple[list[Problem], list[Problem]]:
     train, test = (Path(folder) / f"hard_{part}.jsonl" for part in ("train", "test"))
     if not train.is_file():
         raise LoadError(f"{folder}: no folder of a finished filter run (no {train.name}); finish it with --resume")
-    return load_file(train), load_file(test)
+    sets = load_file(train), load_file(test)
+    check_hard(Path(folder) / "outcomes.jsonl", [*sets[0], *sets[1]])
+    return sets
+
+
+def check_hard(outcomes: Path, problems: Iterable[Problem]) -> None:
+    """Raise LoadError unless these are the problems that outcomes.jsonl, where there is one, calls hard."""
+    if not outcomes.is_file():
+        return
+    rows = read_rows(outcomes)
+    hard = {str(row.get("id")) for _, row in rows if row.get("right") == 0}
+    if not rows or hard != {problem.id for problem in problems}:
+        said = f"names {len(hard)} hard problems, others than hard_train.jsonl and hard_test.jsonl hold"
+        raise LoadError(f"{outcomes}: {said}; delete these three, and the same command with --resume makes them anew")
 
 
 def problems_of(rows: Iterable[tuple[int, dict]], source: str, place: str) -> list[Problem]:

@@ -37,11 +37,11 @@ from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.rows import LoadError, hard_sets
 from soar_lib.randomness import Key, generator
 from soar_lib.records import Problem, SyntheticProblem
-from soar_lib.settings.values import folder_of, from_values
+from soar_lib.settings.values import folder_of
 from soar_lib.settings.values import label as label_of
 from soar_lib.soar import teacher
 from soar_lib.soar.evaluate_settings import EvaluateConfig
-from soar_lib.soar.run import read_result
+from soar_lib.soar.run import promotion_questions, read_result
 from soar_lib.soar.settings import SoarConfig
 
 WRITTEN = ("grounded_t", "base_t", "correct_only", "well_posed")  # on problems that a teacher wrote for the evaluation
@@ -173,7 +173,7 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
     problems that are also measured, in hard test or `transfer`, are left out. Raises RunError with the folder and what
     to do."""
     folder = Path(folder)
-    result, settings = read_result(folder), from_values(SoarConfig, files.read_json(folder / "config.json"))
+    result, settings = read_result(folder), files.read_config(folder, SoarConfig)
     for name in ("model", "start", "four_bit"):
         began, asked = (folder_of(str(vars(part)[name])) for part in (settings, config))
         if began != asked:
@@ -197,13 +197,13 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
         config=settings,
         train=train,
         test=test,
-        promotion_questions=_taught(files.read_jsonl(folder / "promotion_questions.jsonl")),
+        promotion_questions=_taught(map(asdict, promotion_questions(folder))),
         oracle=_oracle(config, settings, [*test, *transfer]) if asked else [],
         teacher=load_peft(folder / "adapters" / "teacher", base.model),
         promoted=load_peft(folder / "adapters" / "promoted_student", base.model),
         promotions=len(result.accuracies) - 1,
         promoted_rollouts=line_rollouts(settings, result.promoted_student),
-        rollouts=spent(settings, files.read_jsonl(folder / "rounds.jsonl")),
+        rollouts=spent(settings, list(map(asdict, result.rounds))),
     )
 
 

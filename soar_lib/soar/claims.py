@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from soar_lib.files import RunError, read_json, read_jsonl, read_records
+from soar_lib.files import RunError, read_json, read_jsonl, read_records, read_table
 from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Claim, Estimate, Measured, gain, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
@@ -28,7 +28,7 @@ def read_study(folder: str | Path) -> Measured:
         raise RunError(f"{folder}: is no study's folder (no config.json with evaluate in it)")
     scores: list[Score] = []
     for path in evaluations(folder):
-        seeds = pd.read_csv(path / "sources.csv").set_index("run")["seed"]
+        seeds = read_table(path / "sources.csv", "run", "seed").set_index("run")["seed"]
         found = read_records(path / "scores.jsonl", Score)
         scores += [replace(score, run=f"seed{seeds[score.run]}") for score in found]
     return Measured(folder, scores, max(read_json(folder / "config.json")["evaluate"]["ks"]))
@@ -43,7 +43,7 @@ def evaluations(folder: str | Path) -> list[Path]:
 
 def seeds_of(evaluation: Path) -> list[int]:
     """The seeds of an evaluation's SOAR runs, in the order of their numbers there."""
-    return pd.read_csv(evaluation / "sources.csv")["seed"].tolist()
+    return read_table(evaluation / "sources.csv", "seed")["seed"].tolist()
 
 
 def written(evaluation: Path) -> list[dict]:

@@ -23,7 +23,7 @@ from soar_lib import files, runs
 from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.hooks import Commit, Hooks, Stage, run_stages
-from soar_lib.measure.passk import read_scores, table
+from soar_lib.measure.passk import COLUMNS, read_scores, table
 from soar_lib.measure.quality import Judge, exact
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
@@ -35,6 +35,8 @@ from soar_lib.soar.evaluate_settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.soar.rewards import student_rewards
 from soar_lib.student.train import HERE, Lesson, step_rows
 
+TABLES = {"sources": ["run", "seed"], "transfer": COLUMNS, "pass_at_k": COLUMNS}  # in the order of writing
+AGAIN = "delete it, and the same command with --resume makes it anew"
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 
 
@@ -80,10 +82,12 @@ def run(
     that holds no finished SOAR run, another model than `config.model`, `out` in use."""
     out, names = Path(out), list(map(arms.source_name, soar_folders))
     runs.check_folder(out, resume, config)
-    if (out / "pass_at_k.csv").is_file():  # written last
+    tables = {name: out / f"{name}.csv" for name in TABLES if name != "transfer" or config.transfer}
+    if all(path.is_file() for path in tables.values()):
         runs.check_same(out, config)
-        _check_sources(out, pd.read_csv(out / "sources.csv")["run"].tolist(), names)
-        return pd.read_csv(out / "pass_at_k.csv")
+        sources, *_, found = (files.read_table(path, *TABLES[name], advice=AGAIN) for name, path in tables.items())
+        _check_sources(out, sources["run"].tolist(), names)
+        return found
     check_trainer(config.student)
     if hooks.inner_loop is None:
         check_memory(config, runs=len(soar_folders), loaded=base is not None)
@@ -99,7 +103,7 @@ def run(
 
 
 def _finish(evaluation: Evaluation) -> pd.DataFrame:
-    """Write the tables; pass_at_k.csv ends the evaluation."""
+    """Write the tables anew; pass_at_k.csv ends the evaluation."""
     config, out = evaluation.config, evaluation.run.folder
     scores = read_scores([out])
     tables = {"sources": arms.describe(evaluation.sources)}

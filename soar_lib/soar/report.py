@@ -11,7 +11,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from soar_lib.files import read_json, read_jsonl, write_tables
+from soar_lib.files import read_json, read_jsonl, read_table, write_tables
 from soar_lib.measure import diversity, passk, quality
 from soar_lib.measure.diversity import DiversitySettings, Embedding
 from soar_lib.measure.quality import Judge, Verdict, exact, topic
@@ -76,7 +76,7 @@ def curves(folder: str | Path) -> pd.DataFrame:
     columns = ["arm", "seed", "student", "phase", "step", "reward", "top_reward", "length", "signal", "grad_norm"]
     parts = [pd.DataFrame(columns=columns)]
     for path in claims.evaluations(folder):
-        frame, settings = pd.read_csv(path / "metrics.csv"), read_json(path / "config.json")
+        frame, settings = read_table(path / "metrics.csv", "source", "step"), read_json(path / "config.json")
         frame["seed"] = frame["source"].map(dict(enumerate(claims.seeds_of(path))))
         frame["step"] += settings["synthetic_steps"] * (frame["phase"] == "hard")
         parts.append(frame.assign(arm=frame["arm"].map(_names(path)))[columns])

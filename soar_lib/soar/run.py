@@ -62,6 +62,14 @@ class State:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """What result.json holds."""
+
+    accuracies: tuple[float, ...]
+    promoted_student: int
+
+
+@dataclass(frozen=True)
 class Result:
     """A finished run. `accuracies` are greedy, on all of hard train, of the baselines in order of promotion, the
     untrained student first; `promoted_student` is an index into them, 0 where nobody was promoted."""
@@ -132,7 +140,8 @@ def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Prob
     """Hard train and hard test (none, where `problems` is a file): those that the run in `folder` began with, else
     those that the settings name. Raises ConfigError and LoadError."""
     if (folder / f"{HARD_TRAIN}.jsonl").exists():
-        return files.read_problems(folder, HARD_TRAIN), files.read_problems(folder, HARD_TEST)
+        tested = (folder / f"{HARD_TEST}.jsonl").exists()
+        return files.read_problems(folder, HARD_TRAIN), files.read_problems(folder, HARD_TEST) if tested else []
     if not config.problems:
         raise ConfigError("problems = '': name the folder of a filter run, or a JSONL file of hard problems")
     from soar_lib.problems import load, rows  # here: reasoning-gym's families take a second to import
@@ -241,12 +250,15 @@ def promotion_questions(folder: str | Path) -> list[SyntheticProblem]:
 
 
 def read_result(folder: str | Path) -> Result:
-    """The result of a finished run."""
+    """The result of a finished run. Raises RunError where it has not ended, or has lost some of its records since."""
     folder = Path(folder)
     if not (folder / "result.json").exists():
         raise files.RunError(f"{folder}: no finished SOAR run (no result.json); finish it with --resume")
-    found = files.read_json(folder / "result.json", accuracies=list, promoted_student=int)
-    return Result(folder, read_rounds(folder), found["accuracies"], found["promoted_student"])
+    runs.counted(folder)
+    found = files.read_record(folder / "result.json", Ended)
+    if not 0 <= found.promoted_student < len(found.accuracies):
+        raise files.RunError(f"{folder / 'result.json'}: has no student {found.promoted_student}; {files.LOST}")
+    return Result(folder, read_rounds(folder), list(found.accuracies), found.promoted_student)
 
 
 def _finish(loop: OuterLoop, state: State, folder: Path) -> None:
@@ -259,4 +271,4 @@ def _finish(loop: OuterLoop, state: State, folder: Path) -> None:
         save_peft(adapters, slot, folder / "adapters" / name, base.name)
     questions = files.jsonl(map(asdict, promotion_questions(folder)))
     files.write_text_atomic(folder / "promotion_questions.jsonl", questions)
-    files.write_json(folder / "result.json", {"accuracies": accuracies, "promoted_student": best})
+    files.write_json(folder / "result.json", asdict(Ended(tuple(accuracies), best)))

@@ -21,6 +21,7 @@ from soar_lib.measure import claims, passk
 from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds, published
 from soar_lib.measure.quality import Verdict, exact_verdict, topic
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Score
+from soar_lib.svs.settings import ArmResult
 
 AnswerJudge = Callable[[str, str], Verdict]  # a question and the answer that it should have
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
@@ -55,7 +56,7 @@ def finished(folder: str | Path) -> list[str]:
 def curves(folder: str | Path) -> pd.DataFrame:
     """Every step of every seed: arm, then the columns of the arms' metrics.csv (`svs.step.play`)."""
     paths = {arm: Path(folder) / arm / "metrics.csv" for arm in finished(folder)}
-    parts = {arm: pd.read_csv(path) for arm, path in paths.items() if path.is_file()}
+    parts = {arm: files.read_table(path, "seed", "step") for arm, path in paths.items() if path.is_file()}
     if not parts:
         return pd.DataFrame(columns=["arm", "seed", "step"])
     return pd.concat(parts, names=["arm"]).reset_index("arm").reset_index(drop=True)
@@ -82,7 +83,11 @@ def entropies(folder: str | Path, arm: str) -> list[float]:
     """Entropy per token on the test problems at the end of each seed's run, in nats; empty where nobody measured it."""
     if arm not in finished(folder):
         return []
-    return files.read_json(Path(folder) / arm / "result.json")["entropy"] or []
+    return list(_result(folder, arm).entropy or ())
+
+
+def _result(folder: str | Path, arm: str) -> ArmResult:
+    return files.read_record(Path(folder) / arm / "result.json", ArmResult)
 
 
 def written(folder: str | Path) -> pd.DataFrame:
@@ -204,7 +209,7 @@ def table(folder: str | Path) -> pd.DataFrame:
     measured, ks = read(folder), files.read_json(Path(folder) / "config.json")["ks"]
     frame, rows = variants(folder), []
     for arm in finished(folder):
-        spent = round(mean(files.read_json(measured.folder / arm / "result.json")["rollouts"]))
+        spent = round(mean(_result(folder, arm).rollouts))
         found = _passes([score for score in measured.scores if score.arm == arm], ks)
         found |= {"test entropy": over_seeds(entropies(folder, arm))} | _shares(frame, arm)
         rows += [[arm, name, *astuple(its), spent, published("svs", arm, name)] for name, its in found.items()]

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from soar_lib import files, runs
@@ -33,7 +32,7 @@ from soar_lib.records import HARD, OTHER, TEST, TRAIN, Problem, Score
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.values import ConfigError
 from soar_lib.student.train import problem_order
-from soar_lib.svs.settings import MEASURED_TOGETHER, SVS_ARMS, SvsConfig
+from soar_lib.svs.settings import MEASURED_TOGETHER, SVS_ARMS, ArmResult, SvsConfig
 from soar_lib.svs.step import play
 from soar_lib.svs.synthesis import Rephrase, Task, rephraser, solve
 
@@ -114,6 +113,7 @@ def train_arm(
     runs.check_folder(folder, resume=True)  # clears away what a killed process has left
     if (folder / "result.json").is_file():
         runs.check_same(folder, config)
+        files.read_record(folder / "result.json", ArmResult)
         return
     this = runs.open_run(folder, config, resume=True)
     arm = restored(base, config, this, sets, rephrase)
@@ -122,8 +122,7 @@ def train_arm(
     run_stages(this, stages, hooks, folder.name, "step")
     for slot, seed in enumerate(arm.seeds if arm.sizes else ()):
         save_peft(arm.learner.adapters, slot, folder / "adapters" / f"seed{seed}", base.name)
-    result = {"steps": len(arm.sizes), "rollouts": arm.spent, "entropy": arm.entropy}
-    files.write_json(folder / "result.json", result)
+    files.write_json(folder / "result.json", asdict(ArmResult(len(arm.sizes), arm.spent, arm.entropy)))
 
 
 def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase: Rephrase | None = None) -> ArmRun:
@@ -151,7 +150,8 @@ def batch_sizes(config: SvsConfig, svs: Path) -> list[list[int]]:
 
 def rollouts_by_step(folder: Path) -> list[list[int]]:
     """Completions that an arm drew for learning, a row per step with a number per slot."""
-    return pd.read_csv(folder / "metrics.csv").groupby("step")["rollouts"].agg(list).tolist()
+    table = files.read_table(folder / "metrics.csv", "step", "rollouts")
+    return table.groupby("step")["rollouts"].agg(list).tolist()
 
 
 def _commit(arm: ArmRun, **records: list[dict]) -> Commit:

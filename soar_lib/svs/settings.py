@@ -35,6 +35,15 @@ BUDGETS = ("steps", "rollouts", "updates")
 
 
 @dataclass(frozen=True)
+class ArmResult:
+    """What the result.json of a finished arm holds, seed by seed: completions, and entropy per token on `test`."""
+
+    steps: int
+    rollouts: list[int]
+    entropy: list[float] | None
+
+
+@dataclass(frozen=True)
 class GuardSettings:
     """What the paper leaves to the accuracy bands alone; all off by default."""
 

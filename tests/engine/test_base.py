@@ -11,14 +11,16 @@ import pytest
 import tiny
 import torch
 import transformers.dynamic_module_utils
+from safetensors.torch import load_file, save_file
 
 from soar_lib import files, runs
 from soar_lib.cli import commands as cli
 from soar_lib.engine import backends, sampling, update
 from soar_lib.engine import base as bases
+from soar_lib.problems import filtering
 from soar_lib.records import Draw
 from soar_lib.settings.student import NANOS, FilterConfig, precision, preset, template_arguments
-from soar_lib.settings.values import ConfigError
+from soar_lib.settings.values import ConfigError, first_line
 from soar_lib.soar import study
 from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.settings import SoarConfig
@@ -164,11 +166,11 @@ def test_an_unsloth_that_cannot_be_imported_is_told_with_its_reason(folder, tmp_
 
 def test_a_model_that_bypasses_the_attention_interface_is_refused():
     model = tiny.model()
-    backends.check_attention(model, "tiny")
+    backends.check_layers(model, "tiny")
     layer = model.model.layers[0].self_attn
     layer.forward = lambda hidden_states, **other: (layer.o_proj(layer.q_proj(hidden_states)), None)
     with refused("LlamaForCausalLM has an attention of its own.*set backend = 'transformers'"):
-        backends.check_attention(model, "tiny")
+        backends.check_layers(model, "tiny")
 
 
 # ------------------------------------------------------------------ what is wrong with the model
@@ -188,7 +190,7 @@ def test_a_tokenizer_without_end_token_or_of_another_model_is_refused():
         bases.assemble(tiny.model(), tokenizer, "tiny")
     foreign = tiny.tokenizer()
     foreign.add_special_tokens({"eos_token": "<the end>"})
-    with refused("end token is number 100, but the model knows 100 tokens; take the tokenizer that was published"):
+    with refused("its tokenizer's '<the end>' is number 100, but the model knows 100 tokens; take"):
         bases.assemble(tiny.model(), foreign, "tiny")
 
 
@@ -226,6 +228,91 @@ def test_what_transformers_does_not_know_is_told_in_one_line(folder):
     with refused("model .*: cannot be loaded .*unheard-of") as caught:
         bases.load(str(folder), device="cpu")
     assert "\n" not in str(caught.value)
+
+
+def rewrite(folder, change) -> None:
+    """The model's weights, changed by name."""
+    weights = load_file(folder / "model.safetensors")
+    save_file(dict(change(weights)), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def tokens(folder, add: int) -> None:
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_tokens([f"w{number}" for number in range(add)])
+    tokenizer.save_pretrained(folder)
+
+
+def template(folder, text: str) -> None:
+    (folder / "chat_template.jinja").write_text(text)
+
+
+def other(folder, kind, **sizes) -> None:
+    """A model of another kind in the folder; the tokenizer stays."""
+    kind[1](kind[0](vocab_size=100, bos_token_id=None, eos_token_id=1, pad_token_id=0, **sizes)).save_pretrained(folder)
+
+
+GPT2 = transformers.GPT2Config, transformers.GPT2LMHeadModel
+BERT = transformers.BertConfig, transformers.BertLMHeadModel
+FAULTS = {
+    "a layer is missing": (
+        lambda folder: rewrite(folder, lambda weights: ((n, w) for n, w in weights.items() if ".layers.1." not in n)),
+        "its files lack 9 of its weights: model.layers.1.input_layernorm.weight, ",
+    ),
+    "names of GPT-2 in a Llama": (
+        lambda folder: rewrite(folder, lambda weights: ((n.replace("model.lay", "h"), w) for n, w in weights.items())),
+        "its files lack 18 of its weights",
+    ),
+    "a GPT-2": (
+        lambda folder: other(folder, GPT2, n_embd=32, n_layer=1, n_head=2, n_positions=64),
+        "GPT2LMHeadModel has no layers named q_proj, .*choose a model of Llama's or Qwen2's kind",
+    ),
+    "a BERT": (
+        lambda folder: other(
+            folder, BERT, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48,
+            is_decoder=True,
+        ),
+        "BertLMHeadModel has no layers named q_proj",
+    ),
+    "cut weights": (
+        lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:5000]),
+        "its weights are cut off or damaged .*download them again",
+    ),
+    "empty weights": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "its weights are cut off"),
+    "a pointer": (
+        lambda folder: (folder / "model.safetensors").write_text(
+            f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
+        ),
+        "its model.safetensors is a pointer of Git LFS and not the file; run git lfs pull",
+    ),
+    "another shape": (
+        lambda folder: rewrite(folder, lambda weights: ((n, w[..., :8].contiguous()) for n, w in weights.items())),
+        "cannot be loaded .*choose another model",
+    ),
+    "not a number": (
+        lambda folder: rewrite(folder, lambda weights: ((n, w * float("nan")) for n, w in weights.items())),
+        "its weights are not all numbers",
+    ),
+    "a larger tokenizer": (lambda folder: tokens(folder, 30), "'w29' is number 129, but the model knows 100 tokens"),
+    "a template that raises": (
+        lambda folder: template(folder, "{{ raise_exception('only on Mondays') }}"),
+        "its chat template fails .only on Mondays.; choose another model",
+    ),
+    "a template with an error": (lambda folder: template(folder, "{% for %}"), "its chat template fails"),
+    "a template without the question": (lambda folder: template(folder, "<user>Hi<bot>"), "leaves the question out"),
+    "no tokenizer file": (lambda folder: (folder / "tokenizer.json").write_text("{"), "cannot be loaded"),
+    "a configuration that is no object": (lambda folder: (folder / "config.json").write_text("[]"), "cannot be loaded"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_model_folder_is_refused_in_one_line_before_anything_is_written(folder, tmp_path, fault):
+    settings = FilterConfig(model=str(folder), problems="nano", size=2, k=1, max_new_tokens=2)
+    assert bases.load_for(settings, "cpu").encode(HELLO)
+    spoil, message = FAULTS[fault]
+    spoil(folder)
+    with refused(f"model '{folder}': .*{message}") as caught:
+        filtering.run(settings, tmp_path / "run", progress=False)
+    assert "\n" not in first_line(caught.value) and not (tmp_path / "run").exists()
 
 
 # ------------------------------------------------------------------ what the Hub answers

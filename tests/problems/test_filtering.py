@@ -189,6 +189,18 @@ def test_a_finished_run_is_only_read(tmp_path, monkeypatch, model, pool_file):
         run(replace(config, seed=1), tmp_path / "run", resume=True, progress=False)
 
 
+@pytest.mark.parametrize("emptied", ["outcomes", "hard_train", "hard_test"])
+def test_a_finished_run_whose_files_do_not_fit_is_refused_and_made_anew(tmp_path, model, pool_file, emptied):
+    config, folder = FilterConfig(model=str(model), problems=str(pool_file), k=K, max_new_tokens=3), tmp_path / "run"
+    result = run(config, folder, progress=False)
+    (folder / f"{emptied}.jsonl").write_text("")
+    for reading in (lambda: run(config, folder, resume=True, progress=False), lambda: hard_sets(folder)):
+        with pytest.raises(LoadError, match=f"({emptied}.jsonl: holds no problem|outcomes.jsonl: names .* delete)"):
+            reading()
+    (folder / f"{emptied}.jsonl").unlink()
+    assert run(config, folder, resume=True, progress=False) == result
+
+
 def test_solved_problems_are_the_others_of_the_pool(tmp_path, model, pool_file):
     pool = tmp_path / "pool.jsonl"
     pool.write_bytes(pool_file.read_bytes())

@@ -223,7 +223,7 @@ def test_plan_leaves_out_pq_without_promotion(home):
     "damage, message",
     [
         (lambda folder: (folder / "result.json").unlink(), "no finished SOAR run"),
-        (lambda folder: (folder / "hard_test.jsonl").write_text(""), "name a filter run"),
+        (lambda folder: (folder / "hard_test.jsonl").write_text(""), "hard_test.jsonl: has 0 characters"),
         (
             lambda folder: (folder / "config.json").write_text(json.dumps({"model": "another"})),
             "began with model = another, not .*; evaluate with --set model=another",
@@ -387,6 +387,20 @@ def test_a_finished_evaluation_is_only_read(home, tmp_path, widely):
     frame = evaluate.run(wide(home), [home / "soar0"], tmp_path / "out", resume=True, hooks=QUIET)
     pd.testing.assert_frame_equal(frame, pd.read_csv(widely / "pass_at_k.csv"))
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in (tmp_path / "out").iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["sources", "transfer", "pass_at_k"])
+def test_a_table_that_is_gone_is_made_anew_and_an_empty_one_is_named(home, tmp_path, widely, name):
+    shutil.copytree(widely, tmp_path / "out")
+    path = tmp_path / "out" / f"{name}.csv"
+    before = path.read_bytes()
+    path.write_text("")
+    again = lambda: evaluate.run(wide(home), [home / "soar0"], tmp_path / "out", resume=True, hooks=QUIET)  # noqa: E731
+    with pytest.raises(RunError, match=f"{name}.csv: cannot be read .*; delete it, and the same command"):
+        again()
+    path.unlink()
+    again()
+    assert path.read_bytes() == before
 
 
 def test_an_arm_is_named_after_its_run(home, tmp_path):
