@@ -39,7 +39,7 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:  # a full disk keeps no half of it
+    except BaseException:  # a full disk keeps no half of it
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)

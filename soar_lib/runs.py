@@ -170,7 +170,7 @@ def _create(folder: Path, config: Any) -> None:
         files.write_json(temporary / "config.json", recorded(config))
         files.write_json(temporary / "versions.json", versions())
         os.rename(temporary, folder)
-    except OSError:
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     files.sync_folder(folder.parent)

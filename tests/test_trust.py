@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from soar_lib.cli import commands as cli
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.records import Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
+from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
 from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.settings import SoarConfig
@@ -340,3 +341,44 @@ def test_a_tilde_is_the_users_folder(monkeypatch, tmp_path):
 
     monkeypatch.setenv("HOME", str(tmp_path))
     assert parser().parse_args(["filter", "--out", "~/x"]).out == tmp_path / "x"
+
+
+# ------------------------------------------------------------------ absurd settings
+
+ABSURD = [
+    "temperature=Infinity", "temperature=1e308", "temperature=NaN", "k=1000000000000000000000",
+    "max_new_tokens=1000000000", "size=999999", "rows=1000000000000", "train_fraction=NaN", f"seed=1{'0' * 30}",
+]  # fmt: skip
+OF_SOAR = [
+    "student.group=100000000", "teacher.optimiser.learning_rate=Infinity", "student.optimiser.betas=[0.9, NaN]",
+    "threshold=Infinity", "rounds=1000000000000", "student.rank=100000000",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("setting", ABSURD + OF_SOAR)
+def test_an_absurd_setting_is_refused_by_name_and_leaves_nothing(tmp_path, monkeypatch, capsys, setting):
+    monkeypatch.chdir(tmp_path)
+    command = "soar" if setting in OF_SOAR else "filter"
+    assert cli.main([command, "--preset", "smoke", "--out", "run", "--set", setting]) == 2
+    output = capsys.readouterr()
+    assert output.err.startswith(f"soar_lib: {setting.partition('=')[0]} = ") and output.err.count("\n") == 1
+    assert "must be" in output.err and output.out == "" and os.listdir() == []
+
+
+def test_a_step_whose_random_numbers_alone_do_not_fit_is_refused(tmp_path):
+    from soar_lib.settings.memory import check_memory
+
+    config = preset("smoke", SoarConfig, **{"student.group": 100_000, "student.max_new_tokens": 100_000})
+    with pytest.raises(ConfigError, match="nano does not fit: .*numbers .* lower the completions of a step"):
+        check_memory(config)
+
+
+def test_a_folder_that_could_not_be_made_leaves_no_half_of_one(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        runs.open_run(tmp_path / "run", replace(Settings(), value=float("inf")))
+    assert os.listdir(tmp_path) == []
+
+
+@dataclass(frozen=True)
+class Settings:
+    value: float = 1.0

@@ -52,17 +52,18 @@ class Memory:
     logits: int = 0
     activations: int = 0
     lower: str = "rows"  # the setting that makes them smaller
+    numbers: int = 0  # random ones
 
     @property
     def certain(self) -> int:
-        return self.weights + self.adapters
+        return self.weights + self.adapters + self.numbers
 
     @property
     def total(self) -> int:
         return self.certain + self.cache + self.logits + self.activations
 
     def __str__(self) -> str:
-        parts = {name: vars(self)[name] for name in ("weights", "adapters", "cache", "logits", "activations")}
+        parts = {name: count for name, count in vars(self).items() if name not in ("phase", "lower")}
         largest = sorted(parts, key=lambda name: -parts[name])[:3]
         return f"{self.phase}: {', '.join(f'{name} {size(parts[name])}' for name in largest)}"
 
@@ -183,7 +184,7 @@ def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Mac
     for phase in config.phases(problems, runs):
         parts = (learning_bytes if phase.optimiser else sampling_bytes)(known, number, phase)
         kept = weight_bytes(known, number, config.four_bit), adapter_bytes(known, phase.ranks)
-        found.append(Memory(phase.name, *kept, **parts, lower=phase.lower))
+        found.append(Memory(phase.name, *kept, **parts, lower=phase.lower, numbers=4 * phase.drawn))
     return max(found, key=lambda held: held.total)
 
 
@@ -202,6 +203,8 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
     advice = f"lower {most.lower}"
     if most.certain > free:
         advice = "use a smaller model, four_bit = true on a GPU, or adapters that are fewer or of a smaller rank"
+    if 2 * most.numbers > needed:
+        advice = "lower the completions of a step (batch, group) or max_new_tokens"
     raise ConfigError(
         f"{config.model} does not fit: {size(needed)} of {machine.kind} needed ({most}), {size(free)} free; {advice}"
     )

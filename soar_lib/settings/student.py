@@ -7,7 +7,7 @@ we chose and why.
 import json
 import os
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from functools import cache, reduce
 from importlib.util import find_spec
@@ -140,6 +140,7 @@ class Phase:
     optimiser: OptimiserSettings | None = None  # of a phase that learns
     lower: str = "rows"  # the setting that makes it smaller
     prompt: int = PROMPT  # tokens of one
+    drawn: int = 0  # random numbers held for all completions, however few are sampled together
 
     @staticmethod
     def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int) -> "Phase":
@@ -238,7 +239,10 @@ class StudentSettings:
         """`count` students in training beside adapters of `kept` ranks: reference, values, gradients, two moments."""
         ranks, rows = kept + 5 * count * self.rank, count * self.batch * self.group
         return [
-            Phase.sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
+            replace(
+                Phase.sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
+                drawn=rows * self.max_new_tokens,
+            ),
             Phase.learning("learning", ranks, rows, self.group, self.max_new_tokens, self.optimiser, "student."),
         ]
 

@@ -26,10 +26,22 @@ def require(settings: Any, name: str, good: bool, rule: str) -> None:
         raise ConfigError(f"{name} = {attrgetter(name)(settings)!r}: must be {rule}")
 
 
+# The most that a number may be; beyond it is no time, no room or no sense. Others: LARGEST.
+LARGEST = 10**7
+MOST = {"temperature": 100, "temperatures": 100, "seed": 2**63 - 1, "max_tokens": 10**9} | dict.fromkeys(
+    ("group", "batch", "k", "size", "pool_size", "variants", "votes", "max_new_tokens", "dataset_size"), 10**5
+)
+
+
 def require_all(
     settings: Any, positive: Sequence[str] = (), from_zero: Sequence[str] = (), **among: Iterable[str]
 ) -> None:
-    """Raise ConfigError unless these numbers are positive, those 0 or more, and the others among their choices."""
+    """Raise ConfigError unless these numbers are positive, those 0 or more, the others among their choices, and all
+    numbers of the settings finite and at most `MOST`."""
+    for item in dataclasses.fields(settings):
+        value, most = getattr(settings, item.name), MOST.get(item.name, LARGEST)
+        numbers = [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, int | float)]
+        require(settings, item.name, all(-most <= one <= most for one in numbers), f"a number of at most {most:,}")
     for names, least, rule in ((positive, math.ulp(0.0), "more than 0"), (from_zero, 0, "0 or more")):
         for name in names:
             require(settings, name, getattr(settings, name) >= least, rule)

@@ -24,7 +24,7 @@ from soar_lib.hooks import Hooks
 from soar_lib.settings.cost import Part
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, presets_of
 from soar_lib.settings.student import preset as preset_of
-from soar_lib.settings.values import ConfigError, change, require, require_one_base
+from soar_lib.settings.values import ConfigError, change, require, require_all, require_one_base
 from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.settings import SoarConfig
 
@@ -88,8 +88,7 @@ class StudyConfig:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "sweep_seeds"):
-            require(self, name, getattr(self, name) >= 1, "1 or more")
+        require_all(self, ("seeds", "sweep_seeds"))
         require(self, "arms", bool(self.arms) and {*self.arms} <= {*ARMS}, f"some of {', '.join(ARMS)}")
         for arm in self.chosen():
             rule = f"given with {arm.runs}, on whose runs {arm.name} stands; add it"
