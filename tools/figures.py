@@ -117,12 +117,11 @@ def of_ladder(folder: str | Path) -> Tables:
 def of_svs(folder: str | Path) -> Tables:
     """Every figure and table of an SvS run. Raises RunError where the folder holds none."""
     study, numbers = svs_report.read(folder), svs_report.table(folder)
-    found = svs_report.claims_of(read_json(Path(folder) / "config.json")["samples"])
     main = numbers[numbers["arm"].isin(SVS_MAIN)]
     return {
         "svs_nano": (numbers, svs_plots.beside_paper),
         "svs_pass_at_k": (svs_report.passes(main), svs_plots.pass_at_k),
-        "svs_claims": (judged(study, found), partial(plots.forest, of=found)),
+        "svs_claims": (judged(study, svs_report.CLAIMS), partial(plots.forest, of=svs_report.CLAIMS)),
         "svs_curves": (svs_report.steps(folder), svs_plots.entropy),
         "svs_kinds": (svs_report.kinds(folder), None),
         "svs_variants": (svs_report.variants(folder, 5).round(5), svs_plots.shares),

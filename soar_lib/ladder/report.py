@@ -13,7 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -21,7 +20,7 @@ import pandas as pd
 
 from soar_lib.files import read_config, read_jsonl, read_problems, read_records, read_table, write_tables
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
-from soar_lib.measure.claims import Claim, Measured, gain, judged, published
+from soar_lib.measure.claims import Claim, Measured, judged, listed, published
 from soar_lib.measure.passk import table as pass_table
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
 
@@ -93,24 +92,7 @@ def outcomes(scores: Sequence[Score]) -> list[Score]:
     return [replace(s, n=1, c=int(s.c > 0), set=named[s.set]) for s in scores if s.set in named]
 
 
-_LADDER, _TTRL = partial(gain, "ladder"), partial(gain, "ladder_ttrl", set=ANY_STEP)
-CLAIMS = (
-    Claim("RL without variants does not learn: it gains less than 5 points of pass@1 on the untrained model",
-          gain("originals", "base"), 2.0, no_effect=True),
-    Claim("LADDER learns (points of pass@1 on the untrained model)", _LADDER("base"), 81.0),
-    Claim("LADDER beats RL without variants at equal rollouts (points of pass@1)", _LADDER("originals"), 79.0),
-    Claim("The tree helps: LADDER beats variants of one level (points of pass@1)", _LADDER("one_level")),
-    Claim("LADDER beats the majority's vote, which needs no verifier (points of pass@1)", _LADDER("majority")),
-    Claim("TTRL adds to LADDER (points: any step less LADDER's pass@1)", _TTRL("ladder", other_set=HARD_TEST), 17.0),
-    Claim("TTRL adds to LADDER without a choice of the step (points of pass@1 after the last)",
-          gain("ladder_ttrl", "ladder")),
-    Claim("TTRL beats as many samples of LADDER's student (points: any step less pass@{ladder})",
-          _TTRL("ladder", other_set=SOLVED)),
-    Claim("LADDER and TTRL beat as many samples of the untrained model (points: any step less pass@{base})",
-          _TTRL("base", other_set=SOLVED)),
-    Claim("TTRL needs LADDER first (points of any step, from LADDER's student less from the untrained model)",
-          _TTRL("base_ttrl")),
-)  # fmt: skip
+CLAIMS = listed("ladder")
 
 
 def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
@@ -118,8 +100,7 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     scores = read_scores(folder)
     sampled = [score for score in scores if score.set == HARD_TEST]
     peers = {"base": "k", "ladder": "k"} | {score.arm: score.n for score in sampled}
-    named = [replace(claim, text=claim.text.format(**peers)) for claim in of]
-    return judged(Measured(Path(folder), sampled + outcomes(scores), 1), named)
+    return judged(Measured(Path(folder), sampled + outcomes(scores), 1, peers), of)
 
 
 def read_variants(folder: str | Path) -> pd.DataFrame:

@@ -14,8 +14,8 @@ correction is made for testing several claims.
 
 import math
 import tomllib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,9 @@ from soar_lib.records import HARD_TEST, Score
 COLUMNS = ["claim", "ours", "low", "high", "paper", "seeds", "verdict"]
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 LEAST_SEEDS = 3
-_PAPERS = tomllib.loads(Path(__file__).with_name("paper.toml").read_text(encoding="utf-8"))
+_PAPERS, _CLAIMS = (
+    tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8")) for name in ("paper.toml", "claims.toml")
+)
 MARGIN = 5.0  # points of pass@k below which a gain counts as none
 
 
@@ -45,11 +47,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a method measured: its folder, scores with runs named by their seed, and the k of pass@k."""
+    """What a method measured: its folder, scores with runs named by their seed, the k of pass@k, and what claims' words
+    in braces stand for in this run."""
 
     folder: Path
     scores: list[Score]
     k: int
+    named: Mapping[str, int | str] = field(default_factory=dict)
 
     def arms(self, set: str = HARD_TEST) -> list[str]:
         return list(dict.fromkeys(score.arm for score in self.scores if score.set == set))
@@ -60,7 +64,8 @@ Measure = Callable[[Measured], Estimate]
 
 @dataclass(frozen=True)
 class Claim:
-    """`text` may name {k}; `paper` is in the unit of the measure, NaN where the paper only plots it."""
+    """`text` may name {k} and what else a run names; `paper` is in the unit of the measure, NaN where the paper only
+    plots it."""
 
     text: str
     measure: Measure
@@ -90,26 +95,36 @@ def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
     rows = []
     for claim in claims:
         found = claim.measure(measured)
-        text, said = claim.text.format(k=measured.k), verdict(found, claim.null, claim.no_effect)
+        text, said = claim.text.format(k=measured.k, **measured.named), verdict(found, claim.null, claim.no_effect)
         rows.append({"claim": text, **asdict(found), "paper": claim.paper, "verdict": said})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def gain(arm: str, other: str, set: str = HARD_TEST, other_set: str = "", k: int = 0) -> Measure:
-    """pass@k of `arm` less that of `other`, in points, paired by run, student and problem; k 0: that of `Measured`.
-    `other` is measured on `other_set`, by default the same. No numbers where one was not measured, or with fewer than k
-    samples."""
-    return partial(_gain, {arm: set, other: other_set or set}, k)
-
-
-def _gain(sets: dict[str, str], k: int, measured: Measured) -> Estimate:
-    k = k or measured.k
+def gain(
+    arm: str, other: str, measured: Measured, set: str = HARD_TEST, other_set: str = "", k: int | str = 0
+) -> Estimate:
+    """pass@k of `arm` less that of `other`, in points, paired by run, student and problem; k 0: that of `measured`, a
+    word: what it names. `other` is measured on `other_set`, by default the same. No numbers where one was not measured,
+    or with fewer than k samples."""
+    sets, k = {arm: set, other: other_set or set}, measured.named.get(k, k) or measured.k
     scores = [replace(score, set=HARD_TEST) for score in measured.scores if sets.get(score.arm) == score.set]
     drawn = {score.arm: score.n for score in scores}
     if len(drawn) < 2 or min(drawn.values()) < k:
         return Estimate()
     found = compare(scores, *sets, k)
     return Estimate(100 * found.difference, 100 * found.low, 100 * found.high, found.runs)
+
+
+def listed(method: str, *measures: Callable[..., Estimate]) -> tuple[Claim, ...]:
+    """A method's claims, as claims.toml lists them; `measures` are those beside `gain` that they name, functions of
+    what a claim is `of` and of what was measured."""
+    known, found = {function.__name__: function for function in (gain, *measures)}, []
+    for row in _CLAIMS[method]:
+        more = {key: row[key] for key in ("set", "other_set", "k") if key in row}
+        measure = partial(known[row.get("measure", "gain")], *row["of"], **more)
+        said = {key: row[key] for key in ("paper", "null", "no_effect") if key in row}
+        found.append(Claim(row["text"], measure, **said))
+    return tuple(found)
 
 
 def published(method: str, arm: str, metric: str) -> float:

@@ -1,4 +1,4 @@
-"""SOAR's claims against a study's folder (the rule for a verdict is in measure/claims.py).
+"""SOAR's claims (measure/claims.toml) against a study's folder; the rule for a verdict is in measure/claims.py.
 
 Only run folders are read. A study holds one folder per arm with `evaluate/` in it; its SOAR runs of one seed are
 comparable across arms, since all share one filter run, so arms are compared pairwise by seed, student and problem.
@@ -7,7 +7,6 @@ comparable across arms, since all share one filter run, so arms are compared pai
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from scipy import stats
 
 from soar_lib.files import RunError, read_json, read_jsonl, read_records, read_table
 from soar_lib.measure import claims as measures
-from soar_lib.measure.claims import Claim, Estimate, Measured, gain, over_seeds
+from soar_lib.measure.claims import Claim, Estimate, Measured, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 
@@ -97,39 +96,7 @@ def _sampled(evaluation: Path) -> dict[int, list]:
     return found
 
 
-CLAIMS = (
-    Claim(
-        "Hard-Only plateaus: it gains less than 5 points of pass@{k} on the untrained model",
-        gain("hard_only", "base"), 2.1, no_effect=True,
-    ),
-    Claim(
-        "Four times the rollouts do not help Hard-Only: they gain it less than 5 points of pass@{k}",
-        gain("hard_only_x4", "hard_only"), 2.8, no_effect=True,
-    ),
-    Claim("PQ beats Hard-Only (points of pass@{k})", gain("pq", "hard_only"), 9.3),
-    Claim("PS beats Hard-Only (points of pass@{k})", gain("ps", "hard_only"), 8.5),
-    Claim("Grounded-T beats Hard-Only (points of pass@{k})", gain("grounded_t", "hard_only"), 9.5),
-    Claim("Grounded-T beats Intrinsic-T in the mean (points of pass@{k})", gain("grounded_t", "intrinsic_t"), 5.0),
-    Claim(
-        "Grounded-T beats Intrinsic-T in spread (SD over seeds of pass@{k}: Intrinsic-T's over Grounded-T's, above 1)",
-        partial(spread, "grounded_t", "intrinsic_t"), 2.0, null=1.0,
-    ),
-    Claim("Promotion helps Grounded-T (points of pass@{k})", gain("grounded_t", "grounded_t_no_promotion")),
-    Claim("Multi-turn generation is worse (points of pass@{k})", gain("grounded_t", "grounded_t_multi_turn"), 11.1),
-    Claim(
-        "Vendi Score of Grounded-T at least twice Intrinsic-T's (ratio; character n-grams, q = 1)",
-        partial(diversity_ratio, "grounded", "intrinsic"), 2.96, null=2.0,
-    ),
-    Claim(
-        "Structure beats correctness at equal size (points of pass@{k}: well-posed less correct-only problems)",
-        gain("well_posed", "correct_only"),
-    ),
-    Claim("Transfer: PQ beats Hard-Only (points of pass@{k})", gain("pq", "hard_only", TRANSFER), 3.7),
-    Claim("Transfer: PS beats Hard-Only (points of pass@{k})", gain("ps", "hard_only", TRANSFER), 3.0),
-    Claim("Transfer: Grounded-T beats Hard-Only (points of pass@{k})", gain("grounded_t", "hard_only", TRANSFER), 2.1),
-)  # fmt: skip
-# The paper's numbers: Table 4 (MATH, Llama-3.2-3B, pass@32), Table 8 (n = 64, 128 problems), Table 6 (OlympiadBench,
-# from MATH) and Table 1; its SD is over student seeds.
+CLAIMS = measures.listed("soar", spread, diversity_ratio)
 
 
 def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:

@@ -10,7 +10,6 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
-from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -18,7 +17,7 @@ import pandas as pd
 
 from soar_lib import files
 from soar_lib.measure import claims, passk
-from soar_lib.measure.claims import Claim, Estimate, Measure, Measured, gain, over_seeds, published
+from soar_lib.measure.claims import Estimate, Measured, listed, over_seeds, published
 from soar_lib.measure.quality import Verdict, exact_verdict, topic
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Score
 from soar_lib.svs.settings import ArmResult
@@ -34,8 +33,6 @@ SHARES = ["readable", "valid", "leaking", "duplicate", "solved", "rewarded"]
 KINDS = NEW, NEAR, INVALID, UNREADABLE, UNJUDGED = (
     "valid, new", "valid, near duplicate", "another answer or none", "unreadable", "not judged",
 )  # fmt: skip
-KEPT = 0.9  # share of the untrained model's entropy that is left where it is called kept; the paper only plots it
-VALID = 80.0  # percent; the lowest of the paper's shares
 
 
 def read(folder: str | Path) -> Measured:
@@ -44,7 +41,8 @@ def read(folder: str | Path) -> Measured:
     if not (folder / "config.json").is_file() or "large_k" not in files.read_json(folder / "config.json"):
         raise files.RunError(f"{folder}: is no folder of an SvS run (no config.json with large_k in it)")
     scores = [score for arm in finished(folder) for score in files.read_records(folder / arm / "scores.jsonl", Score)]
-    return Measured(folder, scores, max(files.read_json(folder / "config.json")["ks"]))
+    settings = files.read_json(folder / "config.json")
+    return Measured(folder, scores, max(settings["ks"]), {"few": settings["samples"]})
 
 
 def finished(folder: str | Path) -> list[str]:
@@ -149,14 +147,19 @@ def kinds(folder: str | Path) -> pd.DataFrame:
     return found[["arm", "kind", "variants", "share", "rewarded"]].round(5)
 
 
-def entropy(arm: str, other: str, of: Callable[[float, float], float] = operator.sub) -> Measure:
-    """Entropy per token after training, `arm`'s less `other`'s, or another function of both, seed by seed."""
-    return lambda found: over_seeds(list(map(of, entropies(found.folder, arm), entropies(found.folder, other))))
+def entropy(arm: str, other: str, measured: Measured) -> Estimate:
+    """Entropy per token after training, `arm`'s less `other`'s, seed by seed."""
+    return over_seeds(list(map(operator.sub, *(entropies(measured.folder, name) for name in (arm, other)))))
 
 
-def share(arm: str, measure: str) -> Measure:
+def entropy_left(arm: str, other: str, measured: Measured) -> Estimate:
+    """The same as `arm`'s share of `other`'s."""
+    return over_seeds(list(map(operator.truediv, *(entropies(measured.folder, name) for name in (arm, other)))))
+
+
+def share(arm: str, measure: str, measured: Measured) -> Estimate:
     """A share of an arm's variants over all steps, in percent; one of `SHARES`."""
-    return lambda found: _share(variants(found.folder), arm, measure, 100)
+    return _share(variants(measured.folder), arm, measure, 100)
 
 
 def _share(frame: pd.DataFrame, arm: str, measure: str, unit: float = 1) -> Estimate:
@@ -168,39 +171,7 @@ def _share(frame: pd.DataFrame, arm: str, measure: str, unit: float = 1) -> Esti
     return over_seeds((unit * sums["sum"] / sums["weight"])[sums["weight"] > 0].tolist())
 
 
-def claims_of(few: int) -> tuple[Claim, ...]:
-    """The paper's claims; `few` is the number of samples per problem that all arms have (the paper's 32). The paper's
-    numbers are differences of Table 3 (Qwen2.5-32B-Instruct, DAPO-17k, mean of six hard sets), of Table 2 (pass@1 on
-    MATH-500 after integer answers alone) and the shares of appendix E.5."""
-    beats = partial(gain, "svs", set=HARD)
-    return (
-        Claim("RLVR's entropy falls (nats per token lost)", entropy("base", "rlvr")),
-        Claim("SvS keeps its entropy: more than 0.9 of the untrained model's is left (ratio)",
-              entropy("svs", "base", operator.truediv), null=KEPT),
-        Claim("SvS ends with more entropy than RLVR (nats per token)", entropy("svs", "rlvr")),
-        Claim("SvS ends with more entropy than RLVR with equal rollouts (nats per token)",
-              entropy("svs", "rlvr_equal_rollouts")),
-        Claim("RLVR does not raise pass@{k}: it gains less than 5 points on the untrained model",
-              gain("rlvr", "base", HARD), no_effect=True),
-        Claim("SvS raises pass@{k} above the untrained model's (points)", beats("base")),
-        Claim("SvS beats RLVR at pass@{k} (points)", beats("rlvr")),
-        Claim(f"SvS beats RLVR at pass@{few} (points)", beats("rlvr", k=few), 8.5),
-        Claim("SvS beats RLVR at pass@1 (points)", beats("rlvr", k=1), 5.4),
-        Claim("At equal rollouts SvS beats RLVR at pass@{k} (points)", beats("rlvr_equal_rollouts")),
-        Claim(f"At equal rollouts SvS beats RLVR at pass@{few} (points)", beats("rlvr_equal_rollouts", k=few), 6.8),
-        Claim("At equal rollouts SvS beats RLVR at pass@1 (points)", beats("rlvr_equal_rollouts", k=1), 3.3),
-        Claim(f"At equal rollouts and updates SvS beats RLVR at pass@{few} (points)",
-              beats("rlvr_equal_updates", k=few)),
-        Claim("SvS beats a second rollout on the same problems at pass@{k} (points)", beats("second_rollout")),
-        Claim(f"SvS beats a second rollout on the same problems at pass@{few} (points)",
-              beats("second_rollout", k=few), 2.2),
-        Claim(f"SvS beats rephrasings at pass@{few} (points)", beats("rephrasings", k=few)),
-        Claim(f"Seeds from easier problems are worse at pass@{few} (points)", beats("svs_easier_seeds", k=few), 10.3),
-        Claim(f"The reward for writing helps at pass@{few} (points)", beats("svs_no_reward", k=few)),
-        Claim("SvS over-fits the type of answer: RLVR beats it on another type at pass@1 (points)",
-              gain("rlvr", "svs", OTHER, k=1), 11.4),
-        Claim("More than 80 % of SvS's readable variants are valid (percent)", share("svs", "valid"), 84.1, null=VALID),
-    )  # fmt: skip
+CLAIMS = listed("svs", entropy, entropy_left, share)
 
 
 def table(folder: str | Path) -> pd.DataFrame:
@@ -239,8 +210,7 @@ def passes(table: pd.DataFrame, set: str = HARD) -> pd.DataFrame:
 
 def write(folder: str | Path) -> pd.DataFrame:
     """Write svs.csv, curves.csv, variants.csv and claims.csv into an SvS folder; returns the claims."""
-    few = files.read_json(Path(folder) / "config.json")["samples"]
     tables = {"svs": table(folder), "curves": curves(folder), "variants": variants(folder)}
-    tables["claims"] = claims.judged(read(folder), claims_of(few))
+    tables["claims"] = claims.judged(read(folder), CLAIMS)
     files.write_tables(Path(folder), tables)
     return tables["claims"]
