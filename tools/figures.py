@@ -19,7 +19,7 @@ from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Table
 from soar_lib.measure.claims import judged
 from soar_lib.measure.names import COLOURS, LINES, MAIN, MARKERS
 from soar_lib.records import TRANSFER, Score
-from soar_lib.soar import claims, question_map, question_points
+from soar_lib.soar import claims, question_map
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
 from soar_lib.svs import figures as svs_plots
@@ -82,7 +82,7 @@ def _mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
 def _written(folder: Path) -> Tables:
     """What the teachers wrote: diversity, quality, and both against the rewards."""
     problems, sampled = study_tables.problems(folder), study_tables.sampled(folder)
-    mapped = question_points.points(problems[problems["arm"].isin(MAPPED) & (problems["seed"] == 0)])
+    mapped = question_map.points(problems[problems["arm"].isin(MAPPED) & (problems["seed"] == 0)])
     return {
         "diversity_rounds": (study_tables.diversity_table(problems), study_plots.vendi_by_round),
         "diversity_arms": (study_tables.diversity_table(sampled), study_plots.vendi_by_arm),

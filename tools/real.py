@@ -21,7 +21,7 @@ from soar_lib.measure import diversity, judge, quality
 from soar_lib.measure.charts import ROOT
 from soar_lib.randomness import generator
 from soar_lib.records import SyntheticProblem
-from soar_lib.soar import question_points
+from soar_lib.soar import question_map
 from soar_lib.soar import report as study_tables
 
 RUN = Path("runs") / "reference" / "real"
@@ -49,7 +49,7 @@ def mapped(problems: list[SyntheticProblem], labels: list[str]) -> pd.DataFrame:
              reward=p.reward, topic="", label=label)
         for p, label in zip(problems, labels, strict=True)
     ]  # fmt: skip
-    return question_points.points(pd.DataFrame(rows))
+    return question_map.points(pd.DataFrame(rows))
 
 
 def by_round(problems: list[SyntheticProblem], embeddings: list[diversity.Embedding]) -> pd.DataFrame:

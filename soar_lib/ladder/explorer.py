@@ -9,10 +9,9 @@ import pandas as pd
 
 from soar_lib.files import RunError, read_json, read_jsonl
 from soar_lib.ladder import figures, report
-from soar_lib.ladder.figures import FATE_LOOKS
 from soar_lib.ladder.settings import TTRL_ARMS
 from soar_lib.measure import widgets
-from soar_lib.measure.names import TIMES, TREES
+from soar_lib.measure.names import FATE_LOOKS, TIMES, TREES
 from soar_lib.measure.tables import name, percent
 from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import ANY_STEP, HARD_TEST, VARIANTS, Score

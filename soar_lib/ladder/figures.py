@@ -10,15 +10,8 @@ import pandas as pd
 
 from soar_lib.measure import plots
 from soar_lib.measure.charts import SHARE, Chart, Mark, Panel, arm_mark, bands, estimates, stacked
-from soar_lib.measure.names import COLOURS, OTHERS, TIMES, TREES
+from soar_lib.measure.names import COLOURS, FATE_LOOKS, OTHERS, TIMES, TREES
 from soar_lib.measure.tables import name, percent
-
-# What became of a variant (`ladder.report.FATES`) for readers, and its colour.
-FATE_LOOKS = {
-    "usable": ("usable", COLOURS[2]), "repeats": ("repeats another", COLOURS[3]),
-    "unsolvable": ("cannot be checked", COLOURS[4]), "test_problems": ("is a test problem", COLOURS[0]),
-    "no_question": ("no question", "#999999"),
-}  # fmt: skip
 
 
 def rows(data: pd.DataFrame) -> pd.DataFrame:

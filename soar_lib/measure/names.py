@@ -11,7 +11,11 @@ MAIN = ("base", "hard_only", "pq", "ps", "grounded_t")  # the paper's main compa
 TREES = {"ladder": "trees", "one_level": "one level", "ttrl": "trees of test problems"}
 TIMES = {"base": "before (untrained model)", "ladder": "after (LADDER)"}  # whose accuracy on the variants is known
 _BOTH = {f"{kind}_{run}": f"{STUDENTS[kind]}, {RUNS[run]}" for kind in STUDENTS for run in RUNS}
-NAMES = SVS | LADDER | STUDENTS | _BOTH | RUNS
+LABEL_LOOKS, FATE_LOOKS = ({key: tuple(look) for key, look in _TABLE[part].items()} for part in ("labels", "fates"))
+NAMES = {label: said for label, (said, _) in LABEL_LOOKS.items()} | SVS | LADDER | STUDENTS | _BOTH | RUNS
+QUANTITIES = {
+    column: (said, factor, tuple(*limits) or None) for column, (said, factor, *limits) in _TABLE["quantities"].items()
+}
 
 
 def ordered(arms: Iterable[str]) -> list[str]:

@@ -12,26 +12,13 @@ from pathlib import Path
 import pandas as pd
 
 from soar_lib.files import read_jsonl
-from soar_lib.measure.charts import SHARE, Chart, Mark, Panel, arm_mark, bands, estimates, paper, row_size
+from soar_lib.measure.charts import Chart, Mark, Panel, arm_mark, bands, estimates, paper, row_size
 from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
-from soar_lib.measure.names import COLOURS, ordered
+from soar_lib.measure.names import COLOURS, QUANTITIES, ordered
 from soar_lib.measure.tables import name
 
 UNITS = ("points", "ratio", "percent", "nats per token")  # of claims
 VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[4], UNDECIDED: "#666666"}
-# Columns that become axes: what they say, the factor to their unit, and between what they lie.
-QUANTITIES = {
-    "step": ("step (both phases)", 1, None), "round": ("round", 1, None),
-    "reward": ("mean reward of the answers", 1, None), "length": ("length of the answers (tokens)", 1, None),
-    "top_reward": ("answers with the top reward (%)", 100, SHARE), "grad_norm": ("gradient norm", 1, None),
-    "signal": ("groups with unequal rewards (%)", 100, SHARE), "mean_reward": ("teacher reward (points)", 100, None),
-    "baseline_accuracy": ("accuracy of the baseline (%)", 100, SHARE), "vendi": ("Vendi Score", 1, (1, math.inf)),
-    "well_posed": ("well-posed problems (%)", 100, SHARE), "correct": ("correct problems (%)", 100, SHARE),
-    "promotions": ("promotions so far, per seed", 1, (0, math.inf)),
-    "entropy": ("entropy on the step's problems\n(nats per token)", 1, (0, math.inf)),
-    "test_entropy": ("entropy on the test problems\n(nats per token)", 1, (0, math.inf)),
-    "accuracy": ("right answers on the step's problems (%)", 100, SHARE),
-}  # fmt: skip
 
 
 def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, border: float | None = None) -> pd.DataFrame:

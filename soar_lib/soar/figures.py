@@ -17,11 +17,10 @@ from scipy.stats import spearmanr
 from soar_lib.measure import diversity, plots
 from soar_lib.measure.charts import Chart, Mark, Panel, Tables, arm_mark, stacked
 from soar_lib.measure.diversity import Embedding
-from soar_lib.measure.names import COLOURS, ordered
+from soar_lib.measure.names import COLOURS, LABEL_LOOKS, ordered
 from soar_lib.measure.quality import LABELS
 from soar_lib.measure.tables import name, percent
 from soar_lib.soar import report
-from soar_lib.soar.question_points import LABEL_COLOURS, named
 
 ROUNDS = ["run", *report.ROUNDS[2:]]
 GAINING = ("grounded", "no_promotion", "multi_turn")  # arms paid by their students' gain, with data sets of one size
@@ -234,7 +233,7 @@ def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Chart
             for source, table in (("", data), (", paper", theirs)) if (table["arm"] == arm).any()]  # fmt: skip
     shares, marks = pd.DataFrame([part["percent"] for *_, part in bars], index=range(len(bars))), []
     for source, opacity in (("", 1.0), (", paper", 0.45)):
-        looks = {label: (named(label), LABEL_COLOURS[label]) for label in LABELS}
+        looks = {label: LABEL_LOOKS[label] for label in LABELS}
         marks += stacked(shares[[said == source for _, said, _ in bars]], looks, least=5, opacity=opacity)
     for measure, offset in (("correct", 0.28), ("well_posed", -0.28)):
         ours = [(place, part.loc[measure]) for place, (_, source, part) in enumerate(bars) if not source]

@@ -1,21 +1,50 @@
-"""The map of a study's questions, to explore and on paper, from files alone; see `question_points`."""
+"""The map of the questions that a study's teachers wrote, to explore and on paper (SOAR section 5.2); from files alone.
 
+`points` gives every question its place, once, so that nothing moves when a reader looks at other rounds or arms, like
+questions near each other. What is drawn are `circles`: questions of one colour that fall into one small square of the
+map are one circle, whose area is their number. Small circles lie on large ones, and no point is moved to be seen.
+
+The projection is t-SNE (van der Maaten and Hinton 2008): neighbours on the map are neighbours in the embedding, but
+distances between groups far apart mean little. `trust` says how far the first half of that sentence holds. A projection
+onto principal components would keep distances, but lays half of the embedded world's families on one spot.
+"""
+
+import math
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from matplotlib.ticker import MaxNLocator
+from sklearn.decomposition import TruncatedSVD
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.neighbors import NearestNeighbors
 
-from soar_lib.measure import widgets
+from soar_lib.measure import diversity, widgets
 from soar_lib.measure.charts import Chart, Mark, Panel
-from soar_lib.measure.diversity import Embedding
+from soar_lib.measure.diversity import Embedding, Vectors
+from soar_lib.measure.names import COLOURS, LABEL_LOOKS
 from soar_lib.measure.quality import Judge, exact
 from soar_lib.measure.tables import name
 from soar_lib.measure.widgets import Explorer, Page
-from soar_lib.soar import question_points, report
-from soar_lib.soar.question_points import COLOUR_BY, counted, named
+from soar_lib.randomness import generator
+from soar_lib.soar import report
+from soar_lib.soar.report import PROBLEMS
 
+COLUMNS = [*PROBLEMS, "x", "y", "written", "projection", "trust"]
+COLOUR_BY = {  # what to colour by, and what it means
+    "round": "the round that it was written in",
+    "reward": "the reward of its data set, as its arm pays it, in points (a span holds its lower end)",
+    "family": "the family of the world that reads it",
+    "quality": "the judge's label",
+}
+NO_FAMILY = "no family"
+GRID = 80  # squares along the map's wider side
 SMALL, LARGE = 4.5, 33.0  # diameter in points of a single question, and the most that a circle may have
 QUOTED = 4  # questions that pointing at a circle shows
 HOW = (
@@ -24,26 +53,163 @@ HOW = (
 )
 
 
+def counted(count: int) -> str:
+    """
+    >>> counted(1), counted(12)
+    ('1 question', '12 questions')
+    """
+    return f"{count} question{'' if count == 1 else 's'}"
+
+
+def points(
+    problems: pd.DataFrame, embed: Embedding | None = None, most: int = 2000, landmarks: int = 600, seed: int = 0
+) -> pd.DataFrame:
+    """The map of the problems of `report.problems`: the same columns and x, y, written, projection, trust. Of an
+    arm's seed at most `most` problems are taken, drawn evenly from the `written` ones; equal questions share their
+    place. `embed` None: character n-grams. `projection` says how the places were found and `trust` is their
+    trustworthiness; both are the same in all rows."""
+    runs = [part for _, part in problems.groupby(["arm", "seed"], sort=False)]
+    kept = [
+        part.iloc[_drawn(len(part), most, seed, "question map", *map(str, part.iloc[0][["arm", "seed"]]))]
+        .assign(written=len(part)) for part in runs
+    ]  # fmt: skip
+    if not kept:
+        return pd.DataFrame(columns=COLUMNS)
+    data, embed = pd.concat(kept, ignore_index=True), embed or diversity.tfidf()
+    codes, questions = pd.factorize(data["question"])
+    vectors = embed.encode(list(questions))
+    places = project(vectors, landmarks, seed)
+    data[["x", "y"]] = places[codes]
+    taken = min(landmarks, len(questions))
+    data["projection"] = f"t-SNE of {embed.name}, from {taken} of {len(questions)} different questions"
+    data["trust"] = trust(vectors, places, seed=seed)
+    return data[COLUMNS]
+
+
+def _drawn(count: int, most: int, *key: int | str) -> list[int]:
+    """At most `most` different numbers below `count`, in ascending order."""
+    return sorted(torch.randperm(count, generator=generator(*key))[:most].tolist())
+
+
+def project(vectors: Vectors, landmarks: int = 600, seed: int = 0) -> np.ndarray:
+    """Places [N, 2] of vectors [N, D] on a map whose wider side reaches from 0 to 1. The vectors' first 50 singular
+    directions are laid out by exact t-SNE, for at most `landmarks` rows drawn from `seed`; every other row stands among
+    its five nearest landmarks, nearer ones weighing more. The same input gives the same places."""
+    count, width = vectors.shape
+    if count == 1:
+        return np.zeros((1, 2))
+    reduced = TruncatedSVD(min(50, width), random_state=seed).fit_transform(vectors)
+    reduced = np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))
+    chosen = _drawn(count, landmarks, seed, "landmarks")
+    known = reduced[chosen]
+    distances, near = NearestNeighbors(n_neighbors=min(5, len(known))).fit(known).kneighbors(reduced)
+    weights = 1 / np.maximum(distances, 1e-9)  # a landmark stands where it stands
+    places = (_laid_out(known)[near] * (weights / weights.sum(1, keepdims=True))[..., None]).sum(1)
+    places -= places.min(0)
+    return places / (places.max() or 1.0)
+
+
+def _laid_out(vectors: np.ndarray) -> np.ndarray:
+    """t-SNE of [N, D], from the first two columns; too few rows to have neighbours stay there."""
+    if len(vectors) < 4:
+        return vectors[:, :2]
+    start = 1e-4 * vectors[:, :2] / (vectors[:, 0].std() or 1.0)
+    perplexity = min(20.0, (len(vectors) - 1) / 3)
+    # The exact method: the approximate one works in threads, which wait for each other on a busy machine.
+    laid = TSNE(perplexity=perplexity, init=start.astype(np.float32), method="exact", max_iter=350)
+    return laid.fit_transform(vectors).astype(float)
+
+
+def trust(vectors: Vectors, places: np.ndarray, most: int = 1000, seed: int = 0) -> float:
+    """Trustworthiness (Venna and Kaski 2001) of the places for at most `most` rows: 1 where each row's five neighbours
+    on the map are its nearest by cosine, about 0.5 for a random map; NaN below 4 rows."""
+    rows = _drawn(len(places), most, seed, "trust")
+    near = min(5, (len(rows) - 1) // 2)
+    if near < 1 or len(rows) < 4:
+        return math.nan
+    return float(trustworthiness(vectors[rows], places[rows], n_neighbors=near, metric="cosine"))
+
+
+def classes(data: pd.DataFrame, own: np.ndarray, by: str) -> tuple[list[str], dict[str, str]]:
+    """(the class of each row of a part of the map, the colour of each class in the legend's order). `own` [N] marks the
+    part's rows, `by` is one of `COLOUR_BY`. Families have the same colours in every part of a map; rounds and rewards,
+    of which arms have different numbers and kinds, are scaled by the part."""
+    part = data[own]
+    if by == "round":
+        return _rounds(part["round"].to_numpy())
+    if by == "reward":
+        return _rewards(100 * part["reward"].to_numpy(float))
+    if by == "family":
+        known = sorted(set(data["topic"].dropna()) - {""})  # a CSV has no empty text
+        colours = {family: COLOURS[1 + i] for i, family in enumerate(known)} | {NO_FAMILY: COLOURS[0]}
+        return list(part["topic"].fillna("").replace("", NO_FAMILY)), colours
+    if by == "quality":
+        return list(part["label"]), {label: colour for label, (_, colour) in LABEL_LOOKS.items()}
+    raise ValueError(f"colour by {by!r}: must be one of {', '.join(COLOUR_BY)}")
+
+
+def _rounds(values: np.ndarray) -> tuple[list[str], dict[str, str]]:
+    """At most six spans of equally many rounds."""
+    first, last = int(values.min()), int(values.max())
+    step = math.ceil((last - first + 1) / 6)
+    starts = range(first, last + 1, step)
+    names = [f"{a}" if a == b else f"{a} to {b}" for a in starts for b in [min(a + step - 1, last)]]
+    return [names[(int(value) - first) // step] for value in values], _shades(names)
+
+
+def _rewards(values: np.ndarray) -> tuple[list[str], dict[str, str]]:
+    """Spans between round numbers; the lower end belongs to a span, the upper one to the next."""
+    edges = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(values.min(), values.max())
+    texts = [f"{edge:+g}" if edge else "0" for edge in edges]
+    names = [f"{low} to {high}" for low, high in zip(texts, texts[1:])]
+    found = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(names) - 1)
+    return [names[index] for index in found], _shades(names)
+
+
+def _shades(names: Sequence[str]) -> dict[str, str]:
+    return {kind: to_hex(colormaps["viridis"](0.95 * i / max(1, len(names) - 1))) for i, kind in enumerate(names)}
+
+
+def circles(data: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """The circles of a part of the map, large ones first: columns kind, x and y (mean place), rows (positions in the
+    table), count. `kinds` are the rows' classes."""
+    down, along = np.floor(GRID * data[["y", "x"]].to_numpy(float)).astype(int).T
+    frame = pd.DataFrame(
+        {"kind": list(kinds), "x": data["x"].to_numpy(), "y": data["y"].to_numpy(), "rows": range(len(data))}
+    )
+    groups = frame.groupby(["kind", down * (GRID + 1) + along])
+    found = groups.agg({"x": "mean", "y": "mean", "rows": list}).reset_index(level="kind")
+    found["count"] = found["rows"].map(len)
+    return found.sort_values(["count", "x", "y"], ascending=[False, True, True], ignore_index=True)
+
+
+def families(data: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Where each family's name stands: the middle of the square that holds most of its questions."""
+    known = data[data["topic"].fillna("") != ""]
+    found = circles(known, known["topic"]).groupby("kind").first() if len(known) else known
+    return {str(row.Index): (row.x, row.y) for row in found.itertuples()}
+
+
 def panel(data: pd.DataFrame, own: np.ndarray, by: str, shown: np.ndarray | None = None) -> Panel:
-    """The rows `own` [N] of the map of `question_points.points` in colour, all others in grey; of them only those of
+    """The rows `own` [N] of the map of `points` in colour, all others in grey; of them only those of
     `shown` are drawn. Sizes and colours are scaled by all of `own`, so that choosing other rounds changes neither."""
-    kinds, colours = question_points.classes(data, own, by)
+    kinds, colours = classes(data, own, by)
     inside = np.ones(len(kinds), bool) if shown is None else shown[own]
     part, kinds = data[own][inside], np.array(kinds)[inside]
-    full = question_points.circles(data[own], [""] * int(own.sum()))["count"].max()
-    scale, found = min(SMALL, LARGE / full**0.5), question_points.circles(part, kinds)
-    ground = question_points.circles(data, [""] * len(data))
+    full = circles(data[own], [""] * int(own.sum()))["count"].max()
+    scale, found = min(SMALL, LARGE / full**0.5), circles(part, kinds)
+    ground = circles(data, [""] * len(data))
     silent = {"hover": [""] * len(ground), "keys": [()] * len(ground)}
     marks = [Mark(ground["x"], ground["y"], colour="#e4e4e4", marker="o", size=4, **silent)]
     for kind, colour in colours.items():
-        circles = found[found["kind"] == kind]
-        hover = [_quoted(part.iloc[rows]) for rows in circles["rows"]]
-        keys = [tuple(part.index[rows].tolist()) for rows in circles["rows"]]
-        look = {"marker": "o", "size": scale * circles["count"] ** 0.5, "opacity": 0.85, "hover": hover, "keys": keys}
-        label = f"{named(kind)} ({circles['count'].sum()})"
-        marks.append(Mark(circles["x"], circles["y"], label, [colour] * len(circles), **look))
-    places = question_points.families(data)
-    texts = {"text": list(map(named, places)), "hover": [""] * len(places), "keys": [()] * len(places)}
+        drawn = found[found["kind"] == kind]
+        hover = [_quoted(part.iloc[rows]) for rows in drawn["rows"]]
+        keys = [tuple(part.index[rows].tolist()) for rows in drawn["rows"]]
+        look = {"marker": "o", "size": scale * drawn["count"] ** 0.5, "opacity": 0.85, "hover": hover, "keys": keys}
+        label = f"{name(kind)} ({drawn['count'].sum()})"
+        marks.append(Mark(drawn["x"], drawn["y"], label, [colour] * len(drawn), **look))
+    places = families(data)
+    texts = {"text": list(map(name, places)), "hover": [""] * len(places), "keys": [()] * len(places)}
     marks.append(Mark([x for x, _ in places.values()], [y - 0.03 for _, y in places.values()], **texts))
     return Panel(marks, bare="xy", ylim=(1.02 * data["y"].max() + 0.02, -0.07))
 
@@ -51,7 +217,7 @@ def panel(data: pd.DataFrame, own: np.ndarray, by: str, shown: np.ndarray | None
 def _quoted(part: pd.DataFrame) -> str:
     """What pointing at a circle shows: its questions, at most `QUOTED` different ones."""
     lines = [
-        f"{row.question} → {row.answer} ({named(row.label)}; reward {100 * row.reward:+.1f} points; "
+        f"{row.question} → {row.answer} ({name(row.label)}; reward {100 * row.reward:+.1f} points; "
         f"seed {row.seed}, round {row.round}, data set {row.dataset})"
         for row in part.itertuples()
     ]
@@ -62,7 +228,7 @@ def _quoted(part: pd.DataFrame) -> str:
 
 
 def figure(data: pd.DataFrame, by: str = "round") -> Chart:
-    """The map on paper, a panel for each arm. `by` is one of `question_points.COLOUR_BY`."""
+    """The map on paper, a panel for each arm. `by` is one of `COLOUR_BY`."""
     arms, panels = list(dict.fromkeys(data["arm"])), []
     for arm in arms:
         own = (data["arm"] == arm).to_numpy()
@@ -86,14 +252,14 @@ def question_map(
     """Explore the map of all questions that a study's teachers wrote, by arm, seed and rounds, coloured as chosen;
     click a circle, or draw around several, to read their questions below. Raises ValueError where no teacher of the
     study wrote anything yet."""
-    data = question_points.points(report.problems(folder, judge), embed, most)
+    data = points(report.problems(folder, judge), embed, most)
     if data.empty:
         raise ValueError(f"{folder}: no teacher wrote a problem yet; run the study or resume it")
     return map_explorer(data)
 
 
 def map_explorer(data: pd.DataFrame) -> Explorer:
-    """The explorer of a table of `question_points.points` that is not empty."""
+    """The explorer of a table of `points` that is not empty."""
     controls = {
         "arm": widgets.choice("arm", [(name(arm), arm) for arm in dict.fromkeys(data["arm"])]),
         "seed": widgets.choice("seed", ["all", *sorted(set(data["seed"].tolist()))]),
@@ -123,6 +289,6 @@ def picked(data: pd.DataFrame, keys: list) -> Page:
     rows = data.loc[sorted({row for key in keys for row in key})]
     if rows.empty:
         return []
-    shown = rows.assign(reward=(100 * rows["reward"]).map("{:+.1f}".format), label=rows["label"].map(named))
+    shown = rows.assign(reward=(100 * rows["reward"]).map("{:+.1f}".format), label=rows["label"].map(name))
     columns = ["question", "answer", "label", "reward", "seed", "round", "dataset"]
     return [f"{counted(len(rows))} picked (reward in points):", shown[columns].rename(columns={"dataset": "data set"})]

@@ -10,8 +10,7 @@ import pandas as pd
 from soar_lib import files
 from soar_lib.measure import widgets
 from soar_lib.measure.charts import Chart, Mark, Panel
-from soar_lib.measure.names import COLOURS, OTHERS
-from soar_lib.measure.plots import QUANTITIES
+from soar_lib.measure.names import COLOURS, OTHERS, QUANTITIES
 from soar_lib.measure.tables import mean_rows, name, score_rows
 from soar_lib.measure.widgets import Explorer, Page, choice
 from soar_lib.svs import figures, report

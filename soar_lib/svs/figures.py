@@ -10,7 +10,8 @@ import pandas as pd
 
 from soar_lib.measure import plots
 from soar_lib.measure.charts import SHARE, Chart, Panel, bands, estimates
-from soar_lib.measure.plots import QUANTITIES, averaged, means
+from soar_lib.measure.names import QUANTITIES
+from soar_lib.measure.plots import averaged, means
 from soar_lib.measure.tables import name, percent, signed
 from soar_lib.svs.report import passes
 from soar_lib.svs.settings import MAIN

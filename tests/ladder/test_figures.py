@@ -5,9 +5,8 @@ import pytest
 
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
-from soar_lib.ladder.figures import FATE_LOOKS
 from soar_lib.ladder.settings import LADDER_ARMS
-from soar_lib.measure.names import LADDER, TIMES
+from soar_lib.measure.names import FATE_LOOKS, LADDER, TIMES
 from tests.ladder.test_report import levels, trees, write_measured
 from tests.measure.test_charts import assert_labelled, series
 

@@ -13,7 +13,8 @@ from soar_lib.measure import live
 from soar_lib.measure.charts import Chart, Panel
 from soar_lib.measure.diversity import Embedding, tfidf
 from soar_lib.measure.names import COLOURS
-from soar_lib.soar import question_map, question_points
+from soar_lib.measure.tables import name
+from soar_lib.soar import question_map
 from soar_lib.soar import report as study_tables
 
 SUM = "State the final answer to the following arithmetic problem: "
@@ -79,8 +80,8 @@ def drawn(page) -> Panel:
 @pytest.mark.parametrize("landmarks", [200, 60])
 def test_projection_repeats_fills_the_map_and_keeps_groups_together(landmarks):
     vectors, groups = clouds()
-    places = question_points.project(vectors, landmarks, seed=3)
-    assert np.array_equal(places, question_points.project(vectors, landmarks, seed=3))
+    places = question_map.project(vectors, landmarks, seed=3)
+    assert np.array_equal(places, question_map.project(vectors, landmarks, seed=3))
     assert places.shape == (120, 2) and places.min(0).tolist() == [0, 0] and places.max() == 1
     apart = np.linalg.norm(places[:, None] - places[None], axis=-1) + 9 * np.eye(120)
     assert (groups[apart.argmin(1)] == groups).all()
@@ -89,14 +90,14 @@ def test_projection_repeats_fills_the_map_and_keeps_groups_together(landmarks):
 def test_projection_of_other_landmarks_differs_and_equal_rows_share_a_place():
     vectors, _ = clouds(20)
     vectors[1] = vectors[0]
-    places = question_points.project(vectors, 30, seed=0)
-    assert not np.allclose(places, question_points.project(vectors, 30, seed=1))
+    places = question_map.project(vectors, 30, seed=0)
+    assert not np.allclose(places, question_map.project(vectors, 30, seed=1))
     assert np.allclose(places[0], places[1])
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_few_questions_have_places_too(count):
-    places = question_points.project(tfidf().encode(["one", "two two", "three", "four of", "5"][:count]))
+    places = question_map.project(tfidf().encode(["one", "two two", "three", "four of", "5"][:count]))
     assert places.shape == (count, 2) and np.isfinite(places).all()
     assert len(np.unique(places.round(6), axis=0)) == count
 
@@ -104,16 +105,16 @@ def test_few_questions_have_places_too(count):
 def test_trust_is_one_where_neighbours_are_kept_and_low_for_a_random_map():
     angles = 1.5 * np.random.default_rng(5).random(40)  # unequal steps: no two neighbours are equally far
     vectors = np.stack([np.cos(angles), np.sin(angles)], 1)
-    assert question_points.trust(vectors, angles[:, None] * [1, 0]) == 1
+    assert question_map.trust(vectors, angles[:, None] * [1, 0]) == 1
     shuffled = np.random.default_rng(0).random((40, 2))
-    assert question_points.trust(vectors, shuffled) < 0.8
-    assert math.isnan(question_points.trust(vectors[:3], shuffled[:3]))
+    assert question_map.trust(vectors, shuffled) < 0.8
+    assert math.isnan(question_map.trust(vectors[:3], shuffled[:3]))
 
 
 def test_points_keep_the_problems_and_name_the_map():
     problems = pd.concat([written(9), written(6, "intrinsic"), written(6, "intrinsic", 1)])
-    data = question_points.points(problems)
-    assert data.columns.tolist() == question_points.COLUMNS
+    data = question_map.points(problems)
+    assert data.columns.tolist() == question_map.COLUMNS
     pd.testing.assert_frame_equal(data[study_tables.PROBLEMS], problems.reset_index(drop=True))
     same = data.groupby("question")[["x", "y"]].nunique()  # both arms of seed 0 wrote 0 + 0 to 5 + 0
     assert (same == 1).all().all() and len(same) == 15
@@ -125,14 +126,14 @@ def test_points_keep_the_problems_and_name_the_map():
 def test_points_draw_from_large_runs_by_lot_and_each_run_by_itself():
     letters = Embedding("letters", lambda texts: np.array([[t.count(c) for c in "0123456789"] for t in texts]) + 0.1)
     both = pd.concat([written(30), written(30, "intrinsic", 1)])
-    data = question_points.points(both, letters, most=8)
+    data = question_map.points(both, letters, most=8)
     assert data.groupby("arm").size().tolist() == [8, 8] and set(data["written"]) == {30}
     assert data["projection"].iloc[0].startswith("t-SNE of letters")
-    alone = question_points.points(written(30), letters, most=8)
+    alone = question_map.points(written(30), letters, most=8)
     assert alone["question"].tolist() == data.loc[data["arm"] == "grounded", "question"].tolist()
-    other = question_points.points(written(30), letters, most=8, seed=1)
+    other = question_map.points(written(30), letters, most=8, seed=1)
     assert other["question"].tolist() != alone["question"].tolist()
-    assert question_points.points(both.iloc[:0]).columns.tolist() == question_points.COLUMNS
+    assert question_map.points(both.iloc[:0]).columns.tolist() == question_map.COLUMNS
 
 
 # ------------------------------------------------------------------ colours and circles
@@ -141,52 +142,52 @@ def test_points_draw_from_large_runs_by_lot_and_each_run_by_itself():
 def test_rounds_are_at_most_six_spans_scaled_by_the_part():
     data = pd.concat([written(60, rounds=10), written(60, "intrinsic_long", rounds=60)], ignore_index=True)
     own = (data["arm"] == "grounded").to_numpy()
-    kinds, colours = question_points.classes(data, own, "round")
+    kinds, colours = question_map.classes(data, own, "round")
     assert list(colours) == ["1 to 2", "3 to 4", "5 to 6", "7 to 8", "9 to 10"] and len(set(colours.values())) == 5
     assert kinds == [f"{r - (r + 1) % 2} to {r + r % 2}" for r in data.loc[own, "round"]]
-    assert list(question_points.classes(data, ~own, "round")[1])[0::5] == ["1 to 10", "51 to 60"]
-    assert list(question_points.classes(written(6), np.ones(6, bool), "round")[1]) == ["1", "2"]
+    assert list(question_map.classes(data, ~own, "round")[1])[0::5] == ["1 to 10", "51 to 60"]
+    assert list(question_map.classes(written(6), np.ones(6, bool), "round")[1]) == ["1", "2"]
 
 
 def test_rewards_are_spans_that_hold_their_lower_end_scaled_by_the_part():
     data = written(6).assign(reward=[-0.02, -0.011, 0.0, 0.0199, 0.02, 0.9])
     own = np.array([True] * 5 + [False])
-    kinds, colours = question_points.classes(data, own, "reward")
+    kinds, colours = question_map.classes(data, own, "reward")
     assert list(colours) == ["-2 to -1", "-1 to 0", "0 to +1", "+1 to +2"]
     assert kinds == ["-2 to -1", "-2 to -1", "0 to +1", "+1 to +2", "+1 to +2"]
-    assert question_points.classes(data.assign(reward=0.0), own, "reward")[0][0].startswith(("0 ", "-"))
+    assert question_map.classes(data.assign(reward=0.0), own, "reward")[0][0].startswith(("0 ", "-"))
 
 
 def test_families_keep_their_colour_where_some_are_absent_and_labels_theirs():
     some = (BY_HAND["arm"] == "intrinsic").to_numpy()
     all_rows = np.ones(len(BY_HAND), bool)
-    kinds, colours = question_points.classes(BY_HAND, some, "family")
-    assert kinds == ["leg_counting"] and colours == question_points.classes(BY_HAND, all_rows, "family")[1]
+    kinds, colours = question_map.classes(BY_HAND, some, "family")
+    assert kinds == ["leg_counting"] and colours == question_map.classes(BY_HAND, all_rows, "family")[1]
     absent = BY_HAND.assign(topic=BY_HAND["topic"].replace("", np.nan))  # as a CSV reads back
-    assert question_points.classes(absent, all_rows, "family") == question_points.classes(BY_HAND, all_rows, "family")
-    assert question_points.classes(absent, all_rows, "family")[0][2] == "no family"
-    kinds, colours = question_points.classes(BY_HAND, all_rows, "quality")
+    assert question_map.classes(absent, all_rows, "family") == question_map.classes(BY_HAND, all_rows, "family")
+    assert question_map.classes(absent, all_rows, "family")[0][2] == "no family"
+    kinds, colours = question_map.classes(BY_HAND, all_rows, "quality")
     assert kinds == BY_HAND["label"].tolist() and set(kinds) <= set(colours) and set(colours.values()) < set(COLOURS)
     with pytest.raises(ValueError, match="colour by 'size': must be one of round, reward, family, quality"):
-        question_points.classes(BY_HAND, all_rows, "size")
+        question_map.classes(BY_HAND, all_rows, "size")
 
 
 def test_circles_hold_every_question_once_and_kinds_of_a_square_apart():
-    found = question_points.circles(BY_HAND, ["a", "a", "b", "c", "d"])
+    found = question_map.circles(BY_HAND, ["a", "a", "b", "c", "d"])
     assert found["count"].tolist() == [2, 1, 1, 1] and found["kind"].tolist() == ["a", "b", "c", "d"]
     assert found["rows"].tolist() == [[0, 1], [2], [3], [4]] and found.loc[0, ["x", "y"]].tolist() == [0, 0]
     many = pd.DataFrame(np.random.default_rng(2).random((500, 2)) ** 2, columns=["x", "y"])
-    found = question_points.circles(many, ["a", "b"] * 250)
+    found = question_map.circles(many, ["a", "b"] * 250)
     assert sorted(row for rows in found["rows"] for row in rows) == list(range(500))
     assert found["count"].is_monotonic_decreasing
     spread = [np.ptp(many.to_numpy()[rows], axis=0).max() for rows in found["rows"]]
-    assert max(spread) <= 1 / question_points.GRID
+    assert max(spread) <= 1 / question_map.GRID
 
 
 def test_a_family_is_named_where_most_of_its_questions_are():
     more = pd.concat([BY_HAND, BY_HAND[3:4]])
-    assert question_points.families(more) == {"chain_sum": (0, 0), "leg_counting": (0.5, 0.5)}
-    assert question_points.families(BY_HAND[2:3]) == {}
+    assert question_map.families(more) == {"chain_sum": (0, 0), "leg_counting": (0.5, 0.5)}
+    assert question_map.families(BY_HAND[2:3]) == {}
 
 
 # ------------------------------------------------------------------ the drawing
@@ -242,7 +243,7 @@ def test_a_page_says_what_is_shown_and_how_the_map_was_made():
     assert said == "No question: intrinsic reward, seed 0, round 2."
 
 
-@pytest.mark.parametrize("by", question_points.COLOUR_BY)
+@pytest.mark.parametrize("by", question_map.COLOUR_BY)
 def test_map_on_paper_has_a_panel_per_arm_with_circles_of_equal_scale(by, tmp_path):
     BY_HAND.to_csv(tmp_path / "map.csv", index=False)
     for data in (BY_HAND, pd.read_csv(tmp_path / "map.csv")):
@@ -251,8 +252,8 @@ def test_map_on_paper_has_a_panel_per_arm_with_circles_of_equal_scale(by, tmp_pa
         assert titles == ["grounded reward (4 questions)", "intrinsic reward (1 question)"]
         areas = [area for panel in chart.panels for own in circles(panel).values() for area, _ in own]
         assert sum(areas) == pytest.approx(5) and len(chart.panels[0].marks[0].x) == 3
-        kinds = question_points.classes(data, (data["arm"] == "grounded").to_numpy(), by)[1]
-        assert {mark.name for mark in chart.panels[0].marks if mark.name} == set(map(question_points.named, kinds))
+        kinds = question_map.classes(data, (data["arm"] == "grounded").to_numpy(), by)[1]
+        assert {mark.name for mark in chart.panels[0].marks if mark.name} == set(map(name, kinds))
         chart.static().draw_without_rendering()
     assert chart.note.startswith("by hand\n") and chart.heading == by
     assert question_map.figure(BY_HAND[:4].assign(trust=0.9)).note.startswith("by hand, trustworthiness 0.90")
