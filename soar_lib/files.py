@@ -129,7 +129,7 @@ def append_csv(path: Path, rows: Sequence[dict]) -> None:
         return
     old, buffer = text_of(path), io.StringIO()
     columns = next(csv.reader(io.StringIO(old))) if old else list(rows[0])
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")  # an older run has fewer
     if not old:
         writer.writeheader()
     writer.writerows(rows)

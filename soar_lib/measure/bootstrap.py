@@ -9,6 +9,7 @@ mean over two crossed kinds of units, runs and problems (the two-way clustered v
 10 %), where the plain percentile interval rejects between 0 and 16 %.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -25,9 +26,12 @@ class Spread:
     mean: float
     deviations: np.ndarray  # [draws], ascending
     freedom: float
+    lone: bool = False  # one student or one problem of one run, with nothing to vary: there is no interval
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """(low, high) that covers the true mean with probability `level`."""
+        """(low, high) that covers the true mean with probability `level`, NaN where there is none."""
+        if self.lone:
+            return math.nan, math.nan
         tail = (1 - level) / 2
         stretch = stats.t.ppf(tail, self.freedom) / stats.norm.ppf(tail)
         low, high = stretch * np.quantile(self.deviations, [tail, 1 - tail])
@@ -36,6 +40,8 @@ class Spread:
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided: 1 less the level at which the interval just reaches `null`, so p < 0.05 where the 95 % interval
         excludes it."""
+        if self.lone:
+            return math.nan
         if not self.deviations.any():
             return float(self.mean == null)
         below, above = 1e-12, 1.0
@@ -61,7 +67,8 @@ def bootstrap(
     means, (variance, freedom) = _draws(runs, sets, seed, draws), _variance(runs, sets)
     mean, spread = float(np.mean([values.mean() for values in runs])), means.std()
     scale = variance**0.5 / spread if spread > 1e-12 else 0.0  # where nothing varies, rounding errors are left
-    return Spread(mean, np.sort((means - mean) * scale), freedom)
+    lone = len(runs) == 1 and 1 in runs[0].shape and scale == 0
+    return Spread(mean, np.sort((means - mean) * scale), freedom, lone)
 
 
 def _draws(runs: Sequence[np.ndarray], sets: list[Hashable], seed: int, draws: int) -> np.ndarray:

@@ -5,6 +5,7 @@ nest. Here the estimator is the unbiased one of Chen et al. 2021 ("Evaluating La
 and the interval a bootstrap over SOAR runs (teacher seeds), students within a run and problems (`measure.bootstrap`).
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -112,9 +113,11 @@ def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: 
 
 def p_text(p: float) -> str:
     """
-    >>> p_text(0.0312), p_text(0.00003)
-    ('p = 0.03', 'p < 0.01')
+    >>> p_text(0.0312), p_text(0.00003), p_text(float("nan"))
+    ('p = 0.03', 'p < 0.01', 'one run')
     """
+    if math.isnan(p):
+        return "one run"
     return f"p = {p:.2f}" if p >= 0.01 else "p < 0.01"
 
 

@@ -15,12 +15,12 @@ def name(arm: str) -> str:
 
 
 def percent(mean: float, low: float, high: float) -> str:
-    """Fractions as percent, mean and interval.
+    """Fractions as percent, mean and interval, which a lone run of one problem has not.
 
-    >>> percent(0.1234, 0.1, 0.15)
-    '12.3 (10.0–15.0)'
+    >>> percent(0.1234, 0.1, 0.15), percent(0.5, float("nan"), float("nan"))
+    ('12.3 (10.0–15.0)', '50.0 (one run)')
     """
-    return f"{100 * mean:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * mean:.1f} ({'one run' if pd.isna(low) else f'{100 * low:.1f}–{100 * high:.1f}'})"
 
 
 def signed(mean: float, low: float, high: float, digits: int = 1) -> str:

@@ -9,6 +9,7 @@ A filter run's folder holds samples.jsonl (what was drawn, the state to resume f
 problem), hard_train.jsonl and hard_test.jsonl (problems, as `problems.load` reads them).
 """
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -32,6 +33,8 @@ from soar_lib.settings.student import FilterConfig
 from soar_lib.verifier.verify import verdict_counts
 
 ENDS = ("outcomes", "hard_test", "hard_train")  # what a finished run has, in the order of writing
+ALL = 0.95  # share of samples without a readable box from which the model, and no problem, is the reason
+UNREAD = "hold no readable box, so its problems only look hard: raise max_new_tokens, or see what it writes"
 Drawn = dict[str, Counter[str]]  # of each problem's samples so far, how many had which verdict
 Batch = list[tuple[Problem, int]]  # problems and the numbers of their samples
 
@@ -204,6 +207,9 @@ def run(
     base = base or load_for(config)
     runs.open_run(folder, config, resume)
     outcomes = fail_at_k(base, problems, config, log=folder / "samples.jsonl", progress=progress)
+    unread, drawn = totals(outcomes)["unparsed"], sum(outcome.samples for outcome in outcomes)
+    if unread > ALL * drawn:
+        warnings.warn(f"{unread:,} of {drawn:,} samples of {config.model} {UNREAD}", stacklevel=2)
     hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]
     train, test = split(hard, config.seed, config.train_fraction)
     found = [asdict(outcome) | {"hard": outcome.hard} for outcome in outcomes]

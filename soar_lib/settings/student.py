@@ -56,6 +56,7 @@ DTYPES = ("auto", "float32", "bfloat16")
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
 TEMPLATE_OWN = ("messages", "add_generation_prompt", "tokenize", "return_dict", "date_string", "strftime_now")
 NANOS = ("nano", "nano2", "nano2-plain")  # the models that the package ships
+CONTAINED = 20.0  # SOAR B.3's reward of a wrong box that contains the gold answer, as one that lists every digit does
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 
 
@@ -217,12 +218,13 @@ class StudentSettings:
     rank: int = 64  # of the LoRA adapter; the paper trains all weights as far as one can tell
     alpha: float = 64.0  # open; alpha = rank, so the adapter's output is added unscaled
     advantage: str = "rloo"  # Table 3; "grpo", standardised within the group, is LADDER's
+    longest_box: int = 0  # open; characters of a box that can earn B.3's 20, longer ones earn 10; 0: any, as the paper
     trainer: str = "stack"  # ours, all students at once; "trl": TRL's trainers, for few students that learn long
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
 
     def __post_init__(self) -> None:
         require_all(self, ("steps", "batch", "max_new_tokens", "temperature", "rank", "alpha"))
-        require_all(self, advantage=ADVANTAGES, trainer=TRAINERS)
+        require_all(self, from_zero=("longest_box",), advantage=ADVANTAGES, trainer=TRAINERS)
         require(self, "group", self.group >= 2, "2 or more: leave-one-out needs another rollout")
         require(self, "optimiser.warmup", self.optimiser.warmup < self.steps, f"below steps = {self.steps}")
 

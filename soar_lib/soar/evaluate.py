@@ -32,7 +32,7 @@ from soar_lib.settings.student import StudentSettings, by_trl, check_trainer
 from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source, row_name
 from soar_lib.soar.evaluate_settings import TRAINED_ARMS, EvaluateConfig
-from soar_lib.soar.rewards import student_rewards
+from soar_lib.soar.rewards import bounded
 from soar_lib.student.train import HERE, Lesson, step_rows
 
 TABLES = {"sources": ["run", "seed"], "transfer": COLUMNS, "pass_at_k": COLUMNS}  # in the order of writing
@@ -183,11 +183,11 @@ def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
         lessons.append(Lesson(own, entry.key(config.seed, phase)))
     with tqdm(total=settings.steps, desc=f"{phase} phase", unit="step", disable=not evaluation.hooks.progress) as bar:
         trained, history = (evaluation.hooks.inner_loop or HERE).train(
-            evaluation.base, everyone.select(slots), lessons, settings, student_rewards, config.rows,
+            evaluation.base, everyone.select(slots), lessons, settings, bounded(settings), config.rows,
             lambda *_: bar.update(),
         )  # fmt: skip
     owners = [{"phase": phase, "step": 0, **asdict(entry)} for entry in part]
-    rows = step_rows(history, owners, ("reward", "top_reward", "length", "cut", "signal", "grad_norm"))
+    rows = step_rows(history, owners, ("reward", "top_reward", "length", "cut", "sprayed", "signal", "grad_norm"))
     places = [everyone.size + slots.index(slot) if slot in slots else slot for slot in range(everyone.size)]
     return _commit(evaluation, stack([everyone, trained]).select(places), metrics=rows)
 

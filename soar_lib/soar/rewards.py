@@ -1,6 +1,8 @@
 r"""The rewards of SOAR and the promotion rule (sections 3.2, 3.3, 4.3 and B.3, Algorithm 1).
 
-Student: 120 / 20 / 10 / 0 for a verified box, a box that contains the gold answer, any other box, no box. Teacher: the
+Student: 120 / 20 / 10 / 0 for a verified box, a box that contains the gold answer, any other box, no box. So a box that
+lists every digit earns 20: the paper's rung is kept, metrics.csv says what share of a step's completions it paid
+(`sprayed`), and `student.longest_box` bounds it. Teacher: the
 gain in accuracy of a student trained on its data set (`grounded`), or, in the Intrinsic-T baseline, how rarely the
 untrained student solves its questions (`intrinsic`); a reward of your own, from an `OuterStep` to a `Measured`, goes to
 `run(..., teacher_reward=)`. The advantages of all are `soar_lib.engine.update.advantages`.
@@ -13,32 +15,43 @@ of a round the same random numbers; the intrinsic reward compares with the teach
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import fmean
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
 from soar_lib.records import Problem, SyntheticProblem
+from soar_lib.settings.student import CONTAINED, StudentSettings
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student.train import HERE, InnerLoop, Lesson, StudentReward, Watch
 from soar_lib.verifier.verify import check_many, extract_boxed
 
-STUDENT_ROW = ("reward", "top_reward", "length", "cut", "signal", "grad_norm", "kl", "learning_rate")  # of metrics.csv
-VERIFIED, CONTAINED, BOXED, NO_BOX = 120.0, 20.0, 10.0, 0.0
+# Of metrics.csv.
+STUDENT_ROW = ("reward", "top_reward", "length", "cut", "sprayed", "signal", "grad_norm", "kl", "learning_rate")
+VERIFIED, BOXED, NO_BOX = 120.0, 10.0, 0.0
 
 
-def student_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:
-    r"""The student's reward for each response against its gold answer (SOAR B.3).
+def student_rewards(golds: Sequence[str], responses: Sequence[str], longest: int = 0) -> list[float]:
+    r"""The student's reward for each response against its gold answer (SOAR B.3); a box of more than `longest`
+    characters earns no more than any other (0: no bound, as in the paper).
 
     >>> student_rewards(["7"] * 4, [r"\boxed{7}", r"\boxed{7 or 8}", r"\boxed{9}", "seven"])
     [120.0, 20.0, 10.0, 0.0]
+    >>> student_rewards(["7"], [r"\boxed{7 or 8}"], longest=3)
+    [10.0]
     """
     paid = []
     for gold, response, verdict in zip(golds, responses, check_many(list(zip(golds, responses, strict=True)))):
         box = extract_boxed(response)
-        wrong = CONTAINED if gold and gold in (box or "") else BOXED
+        wrong = CONTAINED if gold and gold in (box or "") and len(box) <= (longest or len(box)) else BOXED
         paid.append(NO_BOX if box is None else VERIFIED if verdict == "right" else wrong)
     return paid
+
+
+def bounded(settings: StudentSettings) -> StudentReward:
+    """The paper's reward with the bound on a box's length that the settings name."""
+    return partial(student_rewards, longest=settings.longest_box) if settings.longest_box else student_rewards
 
 
 def right_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]:

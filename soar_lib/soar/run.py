@@ -78,12 +78,15 @@ class Result:
     rounds: list[Round]
     accuracies: list[float]
     promoted_student: int
+    sprayed: float = 0.0  # share of the students' completions paid for a box that only contains the answer
 
     def __str__(self) -> str:
         best = self.accuracies[self.promoted_student]
         return (
             f"{len(self.rounds)} rounds, {len(self.accuracies) - 1} promotions; greedy accuracy on hard train "
-            f"{self.accuracies[0]:.1%} untrained, {best:.1%} promoted student; everything is in {self.folder}"
+            f"{self.accuracies[0]:.1%} untrained, {best:.1%} promoted student; "
+            + (f"{self.sprayed:.1%} of completions boxed the answer among others; " if self.sprayed else "")
+            + f"everything is in {self.folder}"
         )
 
 
@@ -106,6 +109,8 @@ def run(
     folder = Path(folder)
     config, pay_teacher = chosen(config, "reward", teacher_reward, TEACHER_REWARDS)
     config, pay_student = chosen(config, "student_reward", student_reward, STUDENT_REWARDS)
+    if config.student_reward == "soar":
+        pay_student = rewards.bounded(config.student)
     runs.check_folder(folder, resume, config)
     train, test = problems(config, folder)
     if (folder / "result.json").exists():
@@ -258,7 +263,9 @@ def read_result(folder: str | Path) -> Result:
     found = files.read_record(folder / "result.json", Ended)
     if not 0 <= found.promoted_student < len(found.accuracies):
         raise files.RunError(f"{folder / 'result.json'}: has no student {found.promoted_student}; {files.LOST}")
-    return Result(folder, read_rounds(folder), list(found.accuracies), found.promoted_student)
+    table = files.read_table(folder / "metrics.csv") if (folder / "metrics.csv").is_file() else {}
+    sprayed = float(table["sprayed"].mean()) if "sprayed" in table else 0.0  # older runs have no such column
+    return Result(folder, read_rounds(folder), list(found.accuracies), found.promoted_student, sprayed)
 
 
 def _finish(loop: OuterLoop, state: State, folder: Path) -> None:

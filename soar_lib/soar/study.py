@@ -188,11 +188,11 @@ def run(
     runs.check_arms(out, config)
     parts = left(config, out)
     announce("study", parts, hooks.say)
+    base = load_for(config.soar) if parts else None  # one that will not do is an error before anything is written
     runs.open_arms(out, config, ARMS)
     for name, part in (("filter", config.filter), ("transfer", config.transfer)):
         if part.problems:
-            hooks.say(f"study: {name}: {filtering.run(part, out / name, resume=True, progress=hooks.progress)}")
-    base = load_for(config.soar) if {*parts} - {"filter", "transfer"} else None
+            hooks.say(f"study: {name}: {filtering.run(part, out / name, True, hooks.progress, base)}")
     for arm in config.chosen():
         _run_arm(config, arm, out, base, judge, hooks)
     claims = report.write(out)

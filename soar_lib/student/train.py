@@ -23,7 +23,7 @@ from soar_lib.problems.checks import ANSWER, Check
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import Key, generator, uniforms
 from soar_lib.records import Draw, Problem
-from soar_lib.settings.student import StudentSettings, check_trainer
+from soar_lib.settings.student import CONTAINED, StudentSettings, check_trainer
 
 StudentReward = Callable[[list[str], list[str]], list[float]]  # of answers and responses, one number per response
 Watch = Callable[[int, dict, Adapters | None], None]  # told step, metrics and the students, None where out of sight
@@ -67,10 +67,10 @@ def train(
 
     Returns the trained adapters and one dict per step with lists over students: reward, top_reward (share of rollouts
     at the highest reward that any student saw in that step), length (tokens), cut (share of rollouts cut off at
-    max_new_tokens), signal (share of groups with unequal rewards), grad_norm, kl; and with numbers: learning_rate, top
-    (that highest reward). With `settings.trainer` "trl" students learn by TRL's trainers, one after another: then
-    `rows` has no effect, and `watch` is called for each student in turn and shown none. Raises ConfigError as
-    `check_trainer`.
+    max_new_tokens), sprayed (share of rollouts paid `CONTAINED`), signal (share of groups with unequal rewards),
+    grad_norm, kl; and with numbers: learning_rate, top (that highest reward). With `settings.trainer` "trl" students
+    learn by TRL's trainers, one after another: then `rows` has no effect, and `watch` is called for each student in
+    turn and shown none. Raises ConfigError as `check_trainer`.
     """
     if len(lessons) != adapters.size:
         raise ValueError(f"{adapters.size} students, {len(lessons)} lessons: must be equal")
@@ -123,6 +123,7 @@ def metrics(
         reward=rewards.mean((1, 2)).tolist(),
         top_reward=(rewards == rewards.max()).float().mean((1, 2)).tolist(),
         **means,
+        sprayed=(rewards == CONTAINED).float().mean((1, 2)).tolist(),
         signal=unequal.float().mean(1).tolist(),
         grad_norm=measured["grad_norm"].tolist(),
         kl=measured["kl"].tolist(),

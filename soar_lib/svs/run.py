@@ -93,6 +93,7 @@ class ArmRun:
     sizes: list[list[int]]
     learner: Learner
     rephrase: Rephrase | None = None
+    shared: str = ""  # the digest of `sets`, with which the arm began
     entropy: list[float] | None = None  # per token on `test`, slot by slot, once it has been measured at the end
 
     @property
@@ -134,6 +135,10 @@ def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase
     sizes = batch_sizes(config, this.folder.with_name("svs"))
     adapters = adapters.load(tensors["adapters"])
     learner = make_learner(adapters, config.optimiser, len(sizes), state=tensors["optimizer"])
+    shared = files.digest("".join(files.jsonl(map(asdict, part)) for part in sets.values()))
+    if state.setdefault("shared", shared) != shared:
+        names = ", ".join(f"{name}.jsonl" for name in sets)
+        raise files.RunError(f"{this.folder.parent}: {names} were changed since {this.folder.name} began; {files.LOST}")
     return ArmRun(this.folder, config, sets, sizes, learner, rephrase, **state)
 
 
@@ -156,7 +161,7 @@ def rollouts_by_step(folder: Path) -> list[list[int]]:
 
 def _commit(arm: ArmRun, **records: list[dict]) -> Commit:
     tensors = {"adapters": arm.learner.adapters.state_dict(), "optimizer": optimizer_tensors(arm.learner)}
-    return tensors, {"entropy": arm.entropy}, records
+    return tensors, {"shared": arm.shared, "entropy": arm.entropy}, records
 
 
 def _step(base: Base, arm: ArmRun, step: int) -> Commit:

@@ -298,7 +298,6 @@ FAULTS = {
         "its chat template fails .only on Mondays.; choose another model",
     ),
     "a template with an error": (lambda folder: template(folder, "{% for %}"), "its chat template fails"),
-    "a template without the question": (lambda folder: template(folder, "<user>Hi<bot>"), "leaves the question out"),
     "no tokenizer file": (lambda folder: (folder / "tokenizer.json").write_text("{"), "cannot be loaded"),
     "a configuration that is no object": (lambda folder: (folder / "config.json").write_text("[]"), "cannot be loaded"),
 }  # fmt: skip
@@ -313,6 +312,12 @@ def test_a_faulty_model_folder_is_refused_in_one_line_before_anything_is_written
     with refused(f"model '{folder}': .*{message}") as caught:
         filtering.run(settings, tmp_path / "run", progress=False)
     assert "\n" not in first_line(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_a_template_without_the_question_is_warned_of(folder):
+    template(folder, "<user>Hi<bot>")
+    with pytest.warns(UserWarning, match="its chat template leaves the question out; choose another model"):
+        bases.load_for(FilterConfig(model=str(folder)), "cpu")
 
 
 # ------------------------------------------------------------------ what the Hub answers

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from soar_lib.measure.bootstrap import Spread, bootstrap
+from soar_lib.measure.tables import percent
 
 
 def test_interval_of_problems_alone_has_the_known_width():
@@ -62,6 +63,17 @@ def test_p_and_interval_agree():
             assert found.p_value(bound) == pytest.approx(1 - level, rel=0.02)
     assert found.p_value(found.mean) > 0.9
     assert found.p_value(100.0) < 1e-3
+
+
+@pytest.mark.parametrize(("shape", "lone"), [((1, 1), True), ((1, 6), True), ((4, 1), True), ((4, 6), False)])
+def test_a_lone_student_or_problem_without_spread_has_no_interval(shape, lone):
+    found = bootstrap([np.full(shape, 0.25)])
+    assert np.isnan([*found.interval(), found.p_value()]).all() == lone
+    assert percent(found.mean, *found.interval()) == ("25.0 (one run)" if lone else "25.0 (25.0–25.0)")
+    assert bootstrap([np.full(shape, 0.25)] * 2).interval() == (0.25, 0.25)
+    if lone and shape != (1, 1):
+        varied = bootstrap([np.linspace(0, 1, 6)[: max(shape)].reshape(shape)]).interval()
+        assert varied[0] < varied[1]
 
 
 def test_without_any_spread_p_is_certain():

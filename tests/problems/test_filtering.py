@@ -189,6 +189,14 @@ def test_a_finished_run_is_only_read(tmp_path, monkeypatch, model, pool_file):
         run(replace(config, seed=1), tmp_path / "run", resume=True, progress=False)
 
 
+def test_a_model_that_writes_no_box_is_warned_of(tmp_path, pool_file):
+    words = tiny_model(tmp_path / "model") / "tokenizer.json"
+    words.write_text(words.read_text().replace("\\\\boxed{", "boxed{"))
+    config = FilterConfig(model=str(words.parent), problems=str(pool_file), k=4, max_new_tokens=3)
+    with pytest.warns(UserWarning, match="80 of 80 samples of .* hold no readable box, so its problems only look hard"):
+        run(config, tmp_path / "run", progress=False)
+
+
 @pytest.mark.parametrize("emptied", ["outcomes", "hard_train", "hard_test"])
 def test_a_finished_run_whose_files_do_not_fit_is_refused_and_made_anew(tmp_path, model, pool_file, emptied):
     config, folder = FilterConfig(model=str(model), problems=str(pool_file), k=K, max_new_tokens=3), tmp_path / "run"

@@ -1,8 +1,11 @@
 """Rewards and the promotion rule against values worked out by hand."""
 
 import pytest
+import torch
 
+from soar_lib.settings.student import StudentSettings
 from soar_lib.soar import rewards
+from soar_lib.student import train as student
 
 
 @pytest.mark.parametrize(
@@ -22,6 +25,29 @@ from soar_lib.soar import rewards
 )
 def test_student_reward(gold, response, reward):
     assert rewards.student_rewards([gold], [response]) == [reward]
+
+
+@pytest.mark.parametrize(
+    ("gold", "response", "reward", "within"),
+    [
+        ("1", r"\boxed{0123456789}", 20, 10),  # the paper's rung, kept
+        ("12", r"\boxed{12 or 13}", 20, 20),
+        ("1", r"\boxed{0000000001}", 120, 120),  # right, however long
+        ("1", r"<think>it is \boxed{1}", 0, 0),  # nothing in a thought that never ends
+        ("1", "one", 0, 0),
+    ],
+)
+def test_spraying_earns_the_papers_rung_unless_a_setting_bounds_the_box(gold, response, reward, within):
+    settings = StudentSettings(longest_box=9)
+    assert rewards.bounded(StudentSettings()) is rewards.student_rewards
+    assert rewards.student_rewards([gold], [response]) == [reward]
+    assert rewards.bounded(settings)([gold], [response]) == [within]
+
+
+def test_spraying_is_counted_student_by_student():
+    paid = torch.tensor([[[20.0, 120.0], [10.0, 20.0]], [[0.0, 10.0], [10.0, 120.0]]])
+    measured = {"learning_rate": torch.ones(1), "grad_norm": torch.ones(2), "kl": torch.zeros(2)}
+    assert student.metrics(0, paid, {}, measured)["sprayed"] == [0.5, 0.0]
 
 
 def test_golds_and_responses_must_match():

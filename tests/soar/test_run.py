@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import killer
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -55,6 +56,12 @@ def test_rounds_say_what_happened(finished, tiny_world):
         assert record.chosen == (rewards.choose(record.rewards) if record.promoted else None)
         assert record.attempts == config.datasets * config.dataset_size + sum(record.rejected.values())
     assert sum(record.promoted for record in finished.rounds) == config.rounds - config.window + 1
+
+
+def test_spraying_is_shown_at_the_end(finished):
+    frame = pd.read_csv(finished.folder / "metrics.csv").query("policy == 'student'")
+    assert 0 < finished.sprayed < 1 and finished.sprayed == pytest.approx(frame["sprayed"].mean())
+    assert f"{finished.sprayed:.1%} of completions boxed the answer among others" in str(finished)
 
 
 def test_problems_carry_the_reward_of_their_data_set(finished, tiny_world):

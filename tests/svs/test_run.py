@@ -187,6 +187,16 @@ def test_finished_arms_are_left_alone_and_others_may_join(finished, tmp_path):
     assert killer.files(folder) == after
 
 
+@pytest.mark.parametrize("name", ["train", "hard"])
+def test_problems_that_were_changed_under_an_arm_are_refused(finished, tmp_path, name):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "svs" / "result.json").unlink()
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(RunError, match="run: train.jsonl, test.jsonl, .* were changed since svs began"):
+        play(*ARMS, folder)
+
+
 def test_other_settings_are_refused_before_a_model_is_loaded(finished, monkeypatch):
     monkeypatch.setattr(svs_run, "load_for", lambda config: pytest.fail("a model is loaded"))
     with pytest.raises(RunError, match="began with other settings .batch: 2 -> 3"):
