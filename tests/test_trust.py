@@ -18,8 +18,7 @@ from soar_lib.records import Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
-from soar_lib.soar.evaluate_settings import EvaluateConfig
-from soar_lib.soar.settings import SoarConfig
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 ROOT = Path(__file__).parents[1]
@@ -234,7 +233,7 @@ HOLDER = """
 import sys, time
 from soar_lib import files, runs
 from soar_lib.settings.student import preset
-from soar_lib.soar.settings import SoarConfig
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 runs.open_run(sys.argv[1], preset("smoke", SoarConfig), resume=True)
 print("held", flush=True)
 time.sleep(600)

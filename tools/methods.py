@@ -52,8 +52,7 @@ from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
 from soar_lib.settings.values import ConfigError, change, first_line, require_one_base
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
-from soar_lib.soar.evaluate_settings import EvaluateConfig
-from soar_lib.soar.settings import SoarConfig
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs import report as svs_report
 from soar_lib.svs import run as svs_run
 from soar_lib.svs.settings import SvsConfig

@@ -13,8 +13,7 @@ from soar_lib.ladder.settings import LadderConfig
 from soar_lib.settings.student import BASE_SETTINGS, PRESETS, BaseSettings, FilterConfig, preset
 from soar_lib.settings.values import ConfigError, flat, to_values
 from soar_lib.soar import study
-from soar_lib.soar.evaluate_settings import EvaluateConfig
-from soar_lib.soar.settings import SoarConfig
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 KINDS = {

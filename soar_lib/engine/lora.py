@@ -128,9 +128,7 @@ def _leaves(a: dict, b: dict, rank: int, alpha: float) -> Adapters:
 class Population:
     """The adapters in use; `assign` says anew which slot each batch row belongs to."""
 
-    def __init__(
-        self, layers: dict[str, StackedLinear], adapters: Adapters, rows: torch.Tensor, dtype: torch.dtype
-    ):
+    def __init__(self, layers: dict[str, StackedLinear], adapters: Adapters, rows: torch.Tensor, dtype: torch.dtype):
         self.layers, self.adapters = layers, adapters
         self.slots = torch.unique(rows)
         elements = sum(layer.base.weight.numel() for layer in layers.values())

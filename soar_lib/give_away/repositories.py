@@ -272,9 +272,7 @@ def _ask(repository: str, request: Callable[[], Any]) -> Any:
     except HFValidationError as error:
         raise ConfigError(f"repository = {repository!r}: must be owner/name as the Hub allows it: {error}") from None
     except LocalTokenNotFoundError:
-        raise RunError(
-            f"{repository}: no token to push with; log in with `hf auth login`, or set HF_TOKEN"
-        ) from None
+        raise RunError(f"{repository}: no token to push with; log in with `hf auth login`, or set HF_TOKEN") from None
     except (HTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split()) or "no answer"
         raise RunError(

@@ -31,8 +31,8 @@ from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import StudentSettings, by_trl, check_trainer
 from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source, row_name
-from soar_lib.soar.evaluate_settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.soar.rewards import bounded
+from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.student.train import HERE, Lesson, step_rows
 
 TABLES = {"sources": ["run", "seed"], "transfer": COLUMNS, "pass_at_k": COLUMNS}  # in the order of writing

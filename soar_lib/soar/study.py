@@ -25,8 +25,7 @@ from soar_lib.settings.cost import Part
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, presets_of
 from soar_lib.settings.student import preset as preset_of
 from soar_lib.settings.values import ConfigError, change, require, require_all, require_one_base
-from soar_lib.soar.evaluate_settings import EvaluateConfig
-from soar_lib.soar.settings import SoarConfig
+from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd
@@ -169,11 +168,7 @@ def left(config: StudyConfig, out: Path) -> dict[str, Part]:
 
 @files.holding
 def run(
-    config: StudyConfig,
-    out: str | Path,
-    resume: bool = False,
-    judge: "Judge | None" = None,
-    hooks: Hooks = Hooks(),
+    config: StudyConfig, out: str | Path, resume: bool = False, judge: "Judge | None" = None, hooks: Hooks = Hooks()
 ) -> "pd.DataFrame":
     """Run a study into a folder, or go on with the one that is there; returns the table of claims (claims.csv).
     `hooks.say` is told the cost before anything starts, and each part as it ends; `judge` is `evaluate.run`'s. Raises
