@@ -36,7 +36,8 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
     with tempfile.TemporaryDirectory() as home:
         work = workplace(Path(home))
         start = time.monotonic()
-        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(work)}}).execute()
+        place = work / path.relative_to(FOLDER).parent
+        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(place)}}).execute()
         minutes = (time.monotonic() - start) / 60
     memory = int(notebook.cells.pop().outputs[0]["text"]) / 1024
     return notebook, minutes, memory
@@ -44,7 +45,8 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
 
 def workplace(home: Path) -> Path:
     """A notebooks/ in `home` with their pictures alone, beside what notebooks read: figures/ and runs/reference/."""
-    (home / "notebooks").mkdir(parents=True)
+    for folder in ("solutions", "teaching"):
+        (home / "notebooks" / folder).mkdir(parents=True)
     for picture in FOLDER.glob("*.svg"):
         shutil.copy(picture, home / "notebooks")
     (home / "runs").mkdir()
@@ -100,12 +102,13 @@ def note(name: str, minutes: float, memory: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="notebooks, relative to notebooks/ (default: all, solutions included)")
-    found = [*sorted(FOLDER.glob("*.ipynb")), *sorted(FOLDER.glob("solutions/*.ipynb"))]
+    found = [path for at in ("", "solutions/", "teaching/") for path in sorted(FOLDER.glob(f"{at}*.ipynb"))]
     for name in parser.parse_args().names or [str(path.relative_to(FOLDER)) for path in found]:
         notebook, minutes, memory = execute(FOLDER / name)
         strip(notebook)
-        if not name.startswith("solutions") and "SOAR_PRESET" not in os.environ:
+        if "/" not in name and "SOAR_PRESET" not in os.environ:
             fill_card(notebook, minutes, memory)
+        if not name.startswith("solutions") and "SOAR_PRESET" not in os.environ:
             note(name, minutes, memory)
         nbformat.write(notebook, FOLDER / name)
         print(f"{name}: {minutes:.1f} minutes, {memory:.0f} MB")

@@ -1,7 +1,7 @@
 """Checks for the notebooks' exercises: `check(name, function)` compares an answer with what is right.
 
-A notebook asks for a small function; the check says which case differs, or that nothing is written yet. Solutions are
-notebooks of their own, in notebooks/solutions; tests hold them and exercises.json against the library.
+A notebook asks for a small function; the check says which case differs and what to look at, or that nothing is written
+yet. Solutions are in notebooks/solutions; tests hold them and exercises.json against the library.
 """
 
 import json
@@ -9,29 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Of each exercise: arguments and the right result.
-EXERCISES: dict[str, list[tuple[tuple, Any]]] = {
-    name: [(tuple(arguments), right) for arguments, right in cases]
-    for name, cases in json.loads(Path(__file__).with_suffix(".json").read_text()).items()
-}
+_STORED = json.loads(Path(__file__).with_suffix(".json").read_text())
+# Of each exercise: arguments and the right result, and what explains a wrong one.
+EXERCISES = {name: [(tuple(given), right) for given, right in stored["cases"]] for name, stored in _STORED.items()}
+HINTS = {name: stored["hint"] for name, stored in _STORED.items()}
 
 
 def check(name: str, function: Callable[..., Any]) -> str:
     """Compare `function` with what is right, on every case of an exercise.
 
-    >>> check("survival", lambda rate, k: (1 - rate) ** k)
-    'survival: right'
-    >>> check("survival", lambda rate, k: None)
-    'survival: not written yet'
-    >>> check("survival", lambda rate, k: 1 - rate)
-    'survival: for (0.01, 128) expected 0.2762516676992083, found 0.99'
+    >>> check("rate", lambda chance, k: 1 - chance ** (1 / k))
+    'rate: right'
+    >>> check("rate", lambda chance, k: None)
+    'rate: not written yet'
     """
     found = [(arguments, right, function(*arguments)) for arguments, right in EXERCISES[name]]
     if all(value is None for _, _, value in found):
         return f"{name}: not written yet"
     for arguments, right, value in found:
         if not _same(right, value):
-            return f"{name}: for {_shown(arguments)} expected {_shown(right)}, found {_shown(value)}"
+            return f"{name}: for {_shown(arguments)} expected {_shown(right)}, found {_shown(value)}. {HINTS[name]}"
     return f"{name}: right"
 
 

@@ -29,7 +29,8 @@ FOLDER = ROOT / "notebooks"
 NAMES = sorted(
     str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
 )
-LESSONS = [name for name in NAMES if not name.startswith("solutions/")]
+LESSONS = [name for name in NAMES if "/" not in name]
+SOLUTIONS = [name for name in NAMES if name.startswith("solutions/")]
 INSTALL = re.compile(r"""\b(pip3?|uv|conda|mamba|apt|apt-get|npm)([\s"',]+(-\S+|pip))*[\s"',]+(add|install)\b""")
 ABSOLUTE = re.compile(
     r"(?<![\w.~])/(home|root|work|tmp|usr|Users|opt|content|kaggle|mnt|media|srv|var|private)/|\b[A-Z]:[\\/]+Users\b"
@@ -47,7 +48,7 @@ def code_cells(name: str) -> list[nbformat.NotebookNode]:
 
 
 def test_every_lesson_has_its_solutions():
-    assert LESSONS and sorted(f"solutions/{name}" for name in LESSONS) == sorted(set(NAMES) - set(LESSONS))
+    assert LESSONS and sorted(f"solutions/{name}" for name in LESSONS) == SOLUTIONS
 
 
 @pytest.mark.parametrize("name", LESSONS)
@@ -90,7 +91,8 @@ def test_cells_are_short_and_install_nothing_after_the_setup(name):
 def test_outputs_are_committed_from_one_fresh_kernel(name):
     cells = code_cells(name)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    silent = 2 if name.startswith("07") else 1  # the setup cell, and in notebook 7 that of a CPU's smaller sizes
+    # The setup cell, in notebook 7 that of a CPU's smaller sizes, and cells that only define functions.
+    silent = 5 if name == "teaching/reward_hacking.ipynb" else 2 if name.startswith("07") else 1
     assert sum(bool(cell.outputs) for cell in cells) >= len(cells) - silent
     assert not [o for cell in cells for o in cell.outputs if o.output_type == "error"]
 
@@ -127,11 +129,12 @@ def test_runs_twice_in_one_fresh_kernel_on_the_smoke_preset(name, site, monkeypa
     notebook.cells += [nbformat.from_dict(cell) for cell in read(name).cells]
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell{number}"
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(site / "notebooks")}}).execute()
+    place = (site / "notebooks" / name).parent
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(place)}}).execute()
     results = [o["data"]["text/plain"] for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
     checks = [text for text in results if re.search(r"^'\w+: (right|not written yet)'$", text)]
     expected = "right" if name.startswith("solutions/") else "not written yet"
-    assert len(checks) == 6 and all(expected in text for text in checks)
+    assert len(checks) == (0 if name.startswith("teaching/") else 6) and all(expected in text for text in checks)
     outputs = [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "execute_result"]
     widgets = [output.data for output in outputs if WIDGET in output.data]
     assert all({"image/png", "text/html"} & {*data} for data in widgets)
@@ -179,7 +182,7 @@ def bound(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(SOLUTIONS)))
 def test_no_cell_takes_a_name_that_another_one_uses(name):
     """So that any cell can be run again. The round by hand is closed in itself, and exercises come last."""
     cells = [cell.source for cell in code_cells(name)]
