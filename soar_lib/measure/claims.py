@@ -119,11 +119,10 @@ def listed(method: str, *measures: Callable[..., Estimate]) -> tuple[Claim, ...]
     """A method's claims, as claims.toml lists them; `measures` are those beside `gain` that they name, functions of
     what a claim is `of` and of what was measured."""
     known, found = {function.__name__: function for function in (gain, *measures)}, []
-    for row in _CLAIMS[method]:
-        more = {key: row[key] for key in ("set", "other_set", "k") if key in row}
-        measure = partial(known[row.get("measure", "gain")], *row["of"], **more)
-        said = {key: row[key] for key in ("paper", "null", "no_effect") if key in row}
-        found.append(Claim(row["text"], measure, **said))
+    for row in map(dict, _CLAIMS[method]):
+        more = {key: row.pop(key) for key in ("set", "other_set", "k") if key in row}
+        measure = partial(known[row.pop("measure", "gain")], *row.pop("of"), **more)
+        found.append(Claim(measure=measure, **row))
     return tuple(found)
 
 
