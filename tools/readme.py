@@ -52,6 +52,13 @@ def fill(text: str, table: str, name: str = "results") -> str:
     return filled
 
 
+def front(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """pass@32 in percent, a row per arm: ours and the paper's on each of its sets."""
+    table = beside(ours, paper)
+    wide = table.pivot(index="arm", columns="source", values="pass@32")
+    return wide.loc[table["arm"].unique(), table["source"].unique()].reset_index()
+
+
 def fill_times(text: str, measured: pd.DataFrame | None) -> str:
     """`text` with the last cell of each notebook's row saying how long it took (columns notebook, minutes)."""
     for row in () if measured is None else measured.itertuples(index=False):
@@ -66,7 +73,7 @@ def filled(text: str, data: Path) -> str:
         text = fill_times(text, pd.read_csv(data / "notebooks.csv"))
     tables = {mark: rows(pd.read_csv(data / f"{file}.csv")) for mark, (file, rows) in MARKED.items() if _in(text, mark)}
     if _in(text, "results"):
-        tables["results"] = beside(*(pd.read_csv(data / f"{file}.csv") for file in ("soar_nano", "soar_paper")))
+        tables["results"] = front(*(pd.read_csv(data / f"{file}.csv") for file in ("soar_nano", "soar_paper")))
     for mark, table in tables.items():
         text = fill(text, markdown(table), mark)
     return text
