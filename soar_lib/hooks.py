@@ -83,8 +83,7 @@ def values(row: dict) -> dict[str, float]:
     >>> values({"round": 3, "policy": "teacher", "step": 2, "reward": 0.25, "note": "text"})
     {'round': 3.0, 'step': 2.0, 'reward': 0.25}
     """
-    numbers = {name: value for name, value in row.items() if isinstance(value, int | float) and name not in WHO}
-    return {name: float(value) for name, value in numbers.items()}
+    return {name: float(value) for name, value in row.items() if isinstance(value, int | float) and name not in WHO}
 
 
 def _earlier(path: Path, count: int) -> Counter[str]:

@@ -1,6 +1,9 @@
 """What several test modules share."""
 
+import errno
+import ipaddress
 import os
+import socket
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # two busy OpenMP pools slow each other down; kernels and commands inherit it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,3 +27,55 @@ def site(tmp_path_factory):
     home = tmp_path_factory.mktemp("site")
     workplace(home)
     return home
+
+
+def near(host: str | None) -> bool:
+    """Whether a host is this machine."""
+    if host in (None, "", "localhost", socket.gethostname()):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified or str(address) == OWN_ADDRESS
+
+
+def own_address() -> str:
+    """The address by which other machines would reach this one; asking sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))
+        except OSError:
+            return ""
+        return asked.getsockname()[0]
+
+
+OWN_ADDRESS = own_address()
+
+
+@pytest.fixture(autouse=True)
+def no_network(request, monkeypatch):
+    """Nothing leaves this machine: connections to others fail as without a network. A test that makes one by naming a
+    Hub set or model says so by the mark `network`; any other fails."""
+    reached, connect, look_up = [], socket.socket.connect, socket.getaddrinfo
+
+    def refused(host: str) -> OSError:
+        reached.append(host)
+        return OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    def connect_near(self, address):
+        far = self.type & socket.SOCK_STREAM and isinstance(address, tuple) and not near(address[0])
+        if far:
+            raise refused(address[0])
+        return connect(self, address)
+
+    def look_up_near(host, *arguments, **named):
+        if not near(host.decode() if isinstance(host, bytes) else host):
+            raise refused(host)
+        return look_up(host, *arguments, **named)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_near)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_near)
+    yield
+    if not request.node.get_closest_marker("network"):
+        assert reached == [], "a test without the mark `network` reached for another machine"

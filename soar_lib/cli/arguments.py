@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     known["study"] = known_settings(study.preset("paper"))
     for name, text in HELP.items():
         command = commands.add_parser(
-            name, help=text, description=f"{text.capitalize()}.", epilog=known.get(name),
+            name, help=text, description=f"{text.capitalize()}.", epilog=known.get(name), allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
         _add_options(command.add_argument, name)
@@ -126,10 +126,10 @@ def _set(arguments: argparse.Namespace) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for text in vars(arguments).get("set", []):
         name, equals, value = text.partition("=")
-        if not equals:
+        if not (name.strip() and equals):
             raise ConfigError(f"--set {text}: write it as FIELD=VALUE")
         changes[name.strip()] = value.strip()
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             changes[name.strip()] = json.loads(value)
     return changes
 

@@ -102,8 +102,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments: argparse.Namespace) -> Any:
     from soar_lib.soar import evaluate
 
-    source = Path(config.problems) if config.problems else folders[0]
-    measured = len(files.read_jsonl(source / "hard_test.jsonl"))
+    measured = len(files.read_jsonl(Path(config.problems or folders[0]) / "hard_test.jsonl"))
     with (
         _announced("evaluate", out, (config, measured, len(folders))),
         _hooks(arguments, config, len(config.arms) * len(folders) * config.students) as hooks,

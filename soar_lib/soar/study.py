@@ -111,9 +111,11 @@ def preset(name: str, **changes: Any) -> StudyConfig:
     3
     """
     kinds = {"filter": FilterConfig, "transfer": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig}
+    if name not in (known := presets_of("study")):
+        raise ConfigError(f"preset {name!r} has no study; presets that have: {', '.join(known)}")
     base = {key: changes.pop(key) for key in BASE_SETTINGS if key in changes}
     parts = {part: preset_of(name, kind, **base) for part, kind in kinds.items()}
-    return change(change(StudyConfig(**parts), presets_of("study")[name]), changes)
+    return change(change(StudyConfig(**parts), known[name]), changes)
 
 
 def soar_config(config: StudyConfig, arm: StudyArm, seed: int, out: Path) -> SoarConfig:

@@ -1,0 +1,82 @@
+"""A beginner's first hour: no mistake on a command line costs more than one line of answer, or anything else.
+
+first_hour.toml has the command lines, first_hour.py makes the place they are typed in."""
+
+import os
+import re
+import shlex
+import subprocess
+import time
+import tomllib
+from pathlib import Path
+
+import first_hour
+import pytest
+
+from soar_lib.cli import commands
+from tools import methods
+
+TABLE = tomllib.loads(Path(__file__).with_name("first_hour.toml").read_text(encoding="utf-8"))
+EVERY = ("filter", "soar --problems hard", "evaluate --runs done", "study", "ladder --problems hard", "svs")
+CASES = [
+    (command, line.replace("*", first), message)
+    for command, lines in TABLE.items()
+    for line, message in lines.items()
+    for first in (EVERY if line.startswith("*") else [""])
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """The place, with a folder on a file system that cannot be written."""
+    folder = first_hour.build(tmp_path_factory.mktemp("first_hour"))
+    (folder / "readonly").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder / "readonly")]
+    mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    if not mounted:
+        (folder / "readonly").chmod(0o500)
+    yield folder
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder / "readonly")], check=True)
+
+
+def contents(folder: Path) -> dict:
+    """Every path, with its size and the time of its last change."""
+    return {path: (path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+def answer(command: str, line: str, capsys) -> tuple[int, str]:
+    """(status, what stands on standard error) of a command line, at the size of smoke where it names no preset."""
+    words = shlex.split(line.replace("LONG", 300 * "x"))
+    main = methods.main if command == "tools.methods" else commands.main
+    at = 0 if command == "tools.methods" else 1
+    if words and "--preset" not in line:
+        words[at:at] = ["--preset", "smoke"]
+    try:
+        status = main(words)
+    except SystemExit as ended:  # argparse
+        status = ended.code
+    return status, capsys.readouterr().err
+
+
+# What may stand before it: argparse's usage, transformers' and the Hub's own news.
+NEWS = re.compile(r"usage: |    +|Loading weights|.*Network is unreachable|Retrying|$")
+
+
+def test_the_table_is_long_enough():
+    assert len(CASES) >= 300
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(("command", "line", "message"), CASES, ids=[line for _, line, _ in CASES])
+def test_a_mistake_costs_one_line(place, monkeypatch, capsys, command, line, message):
+    if "readonly" in line and os.access(place / "readonly", os.W_OK):
+        pytest.skip("nothing is read-only here: root, who may not mount")
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # between attempts to reach the Hub
+    before = contents(place)
+    status, said = answer(command, line, capsys)
+    *others, last = said.splitlines()
+    assert status == 2 and message in last and "Traceback" not in said
+    assert [other for other in others if not NEWS.match(other)] == []
+    assert contents(place) == before
