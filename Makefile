@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+NEWER := 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: PYTHON=python3.12 make ...")'
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
@@ -20,6 +21,7 @@ env: $(STAMP)  ## make the environment in .venv, if it is missing or out of date
 
 # torch first: a CPU build of the pinned version that is installed or at hand is then kept by the second line.
 $(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -c $(NEWER)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) --editable '.[test]'

@@ -5,12 +5,12 @@ first_hour.toml has the command lines, first_hour.py makes the place they are ty
 import os
 import re
 import shlex
-import subprocess
 import time
 import tomllib
 from pathlib import Path
 
 import first_hour
+import killer
 import pytest
 
 from soar_lib.cli import commands
@@ -30,14 +30,10 @@ CASES = [
 def place(tmp_path_factory):
     """The place, with a folder on a file system that cannot be written."""
     folder = first_hour.build(tmp_path_factory.mktemp("first_hour"))
-    (folder / "readonly").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=1m", "tmpfs", str(folder / "readonly")]
-    mounted = subprocess.run(mount, capture_output=True).returncode == 0
-    if not mounted:
-        (folder / "readonly").chmod(0o500)
-    yield folder
-    if mounted:
-        subprocess.run(["umount", "-l", str(folder / "readonly")], check=True)
+    with killer.mounted(folder / "readonly", "ro,size=1m") as mounted:
+        if not mounted:
+            (folder / "readonly").chmod(0o500)
+        yield folder
 
 
 def contents(folder: Path) -> dict:

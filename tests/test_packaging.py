@@ -105,6 +105,18 @@ def test_torch_is_installed_first_at_its_pin():
     assert installs[0].endswith(f"torch=={REQUIRED['torch']}") and "--editable '.[test]'" in installs[1]
 
 
+def test_too_old_a_python_is_said_before_anything_is_made(tmp_path):
+    for name in ("Makefile", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    old = tmp_path / "python3.9"
+    code = "import sys; sys.version_info = (3, 9, 1); exec(sys.argv[2])"
+    old.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}' \"$@\"\n")
+    old.chmod(0o755)
+    done = subprocess.run(["make", "env", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "Python 3.11 or newer is needed" in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_ci_calls_make_test_alone():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)

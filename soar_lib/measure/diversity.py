@@ -100,7 +100,7 @@ def _mean_hidden(base: Base, texts: Sequence[str], rows: int) -> np.ndarray:
 
 def sentence_model(name: str, device: str | None = None, rows: int = 32) -> Embedding:
     """A sentence-embedding model, a local folder or a Hub id, without an instruction before the text. Raises
-    ConfigError where sentence-transformers is not installed. No code from a model's repository is run."""
+    ConfigError where sentence-transformers is not installed. No repository's code is run, and no pickle read."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -108,7 +108,7 @@ def sentence_model(name: str, device: str | None = None, rows: int = 32) -> Embe
             f"embedding {name!r}: needs sentence-transformers; pip install 'soar-lib[embeddings]', or take tfidf() or "
             "hidden_states(base)"
         ) from error
-    model = SentenceTransformer(name, device=device, trust_remote_code=False)
+    model = SentenceTransformer(name, device=device, trust_remote_code=False, model_kwargs={"use_safetensors": True})
     return Embedding(name, lambda texts: model.encode(list(texts), batch_size=rows, show_progress_bar=False))
 
 
