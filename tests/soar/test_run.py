@@ -39,7 +39,7 @@ def finished(tiny_world, tmp_path_factory) -> soar.Result:
 
 
 def test_a_run_killed_at_random_instants_ends_like_one_left_alone(tiny_world, tmp_path):
-    killed = killer.assert_same_after_kills("tests.soar.test_run:play", tmp_path, str(tiny_world))
+    killed = killer.assert_same_after_kills("tests.soar.test_run", tmp_path, str(tiny_world))
     assert any(record.promoted for record in soar.read_rounds(killed))
 
 

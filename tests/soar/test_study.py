@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import killer
 import pandas as pd
 import pytest
 import words
@@ -25,6 +26,33 @@ from soar_lib.soar.study import ARMS, StudyConfig, evaluate_config, preset, soar
 OUT = Path("study")
 SMALL = {"steps": 2, "batch": 2, "group": 2, "max_new_tokens": 4, "rank": 2, "alpha": 2.0}
 OPTIMISER = {"learning_rate": 0.02, "kl": 0.0, "warmup": 0, "schedule": "constant"}
+# One process imports everything, then forks a child for each attempt and kills it after a while.
+KILLER = """
+import os, signal, sys, time
+from tests.soar import test_study
+
+def start(folder):
+    pid = os.fork()
+    if pid == 0:
+        os.chdir(folder)
+        test_study.play(sys.argv[1])
+        os._exit(0)
+    return pid
+
+def wait(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+began = time.monotonic()
+assert wait(start(sys.argv[2])) == 0
+whole, kills = time.monotonic() - began, 0
+for share in map(float, sys.argv[4:]):
+    pid = start(sys.argv[3])
+    time.sleep(share * whole)
+    os.kill(pid, signal.SIGKILL)
+    kills += wait(pid) == -signal.SIGKILL
+assert wait(start(sys.argv[3])) == 0
+print(kills)
+"""
 
 
 def small(home: str | Path, **changes) -> StudyConfig:
@@ -43,13 +71,6 @@ def small(home: str | Path, **changes) -> StudyConfig:
 
 def play(home: str | Path, **changes) -> pd.DataFrame:
     return study.run(small(home, **changes), OUT, resume=True, hooks=Hooks(progress=False, say=lambda line: None))
-
-
-def play_in(home: str, folder: str) -> None:
-    """The same in another folder than this, which is made."""
-    Path(folder).mkdir(exist_ok=True)
-    os.chdir(folder)
-    play(home)
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -76,13 +97,30 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(home, tmp_path_factory) -> tuple[Path, Path]:
-    """The same study, run whole and killed three times; both ended alike."""
+    """The same study, run whole and killed five times."""
     folder = tmp_path_factory.mktemp("killed")
-    killed = killer.assert_same_after_kills("tests.soar.test_study:play_in", folder, str(home))
-    return folder / "whole" / OUT, killed / OUT
+    for name in ("whole", "killed"):
+        (folder / name).mkdir()
+    here = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+    arguments = [str(home), str(folder / "whole"), str(folder / "killed"), "0.15", "0.3", "0.25", "0.3", "0.2"]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, *arguments], env=environment, capture_output=True, text=True, timeout=550
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 2, f"only {done.stdout.strip()} of 5 kills hit a running study"
+    return folder / "whole" / OUT, folder / "killed" / OUT
 
 
 # ------------------------------------------------------------------ a study that really runs
+
+
+def test_a_study_killed_at_some_instants_ends_like_one_left_alone(killed):
+    whole, other = (
+        {name: text for name, (text, _) in contents(folder).items() if "versions" not in name} for folder in killed
+    )
+    assert whole.keys() == other.keys()
+    assert [name for name in whole if whole[name] != other[name]] == []
 
 
 def test_the_folder_holds_every_part(killed):
