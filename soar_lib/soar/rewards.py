@@ -64,7 +64,7 @@ def right_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]
 
 
 def grounded_gains(accuracies: Sequence[Sequence[float]], baseline: float) -> tuple[tuple[float, ...], ...]:
-    """R_kj: accuracy on Q_R of repeat j on data set k (g rows of r), less the baseline student's (Algorithm 1).
+    """R_kj: accuracy on Q_R of repeat j on data set k (g rows of r), minus the baseline student's (Algorithm 1).
 
     >>> grounded_gains([[0.25, 0.5], [0.0, 0.25]], 0.25)
     ((0.0, 0.25), (-0.25, 0.0))
