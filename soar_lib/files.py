@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the command line's checks need not wait for it
     import pandas as pd
 
 T = TypeVar("T")
+LATER = {"sprayed"}  # columns of metrics.csv that a run begun by an older version goes on without
 LOST = "put it back from a copy, or begin again in another folder"
 
 
@@ -129,10 +130,11 @@ def append_csv(path: Path, rows: Sequence[dict]) -> None:
         return
     old, buffer = text_of(path), io.StringIO()
     columns = next(csv.reader(io.StringIO(old))) if old else list(rows[0])
-    writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")  # an older run has fewer
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     if not old:
         writer.writeheader()
-    writer.writerows(rows)
+    left_out = LATER - {*columns}
+    writer.writerows({name: value for name, value in row.items() if name not in left_out} for row in rows)
     write_text_atomic(path, old + buffer.getvalue())
 
 

@@ -142,3 +142,5 @@ def test_a_csv_keeps_its_columns(tmp_path):
     assert (tmp_path / "m.csv").read_text() == 'a,b\n1,"two, ""three"""\n3,2\n'
     with pytest.raises(ValueError):
         files.append_csv(tmp_path / "m.csv", [{"c": 1}])
+    files.append_csv(tmp_path / "m.csv", [{"a": 4, "b": 5, "sprayed": 0.5}])  # begun by a version without that column
+    assert (tmp_path / "m.csv").read_text().endswith("3,2\n4,5\n")

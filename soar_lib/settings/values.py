@@ -28,7 +28,7 @@ def require(settings: Any, name: str, good: bool, rule: str) -> None:
 
 # The most that a number may be; beyond it is no time, no room or no sense. Others: LARGEST.
 LARGEST = 10**7
-MOST = {"temperature": 100, "temperatures": 100, "seed": 2**63 - 1, "max_tokens": 10**9} | dict.fromkeys(
+MOST = {"temperature": 100, "temperatures": 100, "seed": 2**63 - 1, "max_tokens": 10**9, "rows": 10**9} | dict.fromkeys(
     ("group", "batch", "k", "size", "pool_size", "variants", "votes", "max_new_tokens", "dataset_size"), 10**5
 )
 

@@ -256,7 +256,7 @@ def test_arms_change_what_they_say():
         ({"arms": ["magic"]}, r"arms = \('magic',\): must be some of grounded, intrinsic"),
         ({"arms": []}, "must be some of grounded"),
         ({"arms": ["samples_half"]}, "must be given with grounded, on whose runs samples_half stands; add it"),
-        ({"seeds": 0}, "seeds = 0: must be 1 or more"),
+        ({"seeds": 0}, "seeds = 0: must be more than 0"),
         ({"soar.model": "other"}, "model = nano and other: all parts"),
         ({"soar.speed": 1}, "soar.speed: SoarConfig has no such setting"),
     ],

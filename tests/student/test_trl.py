@@ -29,6 +29,7 @@ from soar_lib.settings.student import OptimiserSettings, StudentSettings, check_
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
+from soar_lib.soar.rewards import student_rewards
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student import trl as trl_student
@@ -183,7 +184,7 @@ def evaluation(**changes) -> EvaluateConfig:
 
 
 def test_an_evaluation_by_trl_has_the_same_folder_our_rewards_and_resumes(nano, taught, tmp_path, monkeypatch):
-    told, real = [], evaluate.student_rewards
+    told, real = [], student_rewards
 
     def rewards(golds, responses):
         told.append((golds, real(golds, responses)))
@@ -192,7 +193,7 @@ def test_an_evaluation_by_trl_has_the_same_folder_our_rewards_and_resumes(nano, 
     def run(out: str, resume: bool = False, **changes) -> pd.DataFrame:
         return evaluate.run(evaluation(**changes), [taught], tmp_path / out, resume, nano, hooks=Hooks(progress=False))
 
-    monkeypatch.setattr(evaluate, "student_rewards", rewards)
+    monkeypatch.setattr(evaluate, "bounded", lambda settings: rewards)
     table = run("whole")
     metrics = pd.read_csv(tmp_path / "whole" / "metrics.csv")
     assert metrics["reward"].tolist() == pytest.approx([sum(values) / len(values) for _, values in told])
