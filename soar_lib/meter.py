@@ -1,7 +1,7 @@
 """What a run will cost and what it really cost: wall time, completions, tokens and peak memory, said and kept.
 
-Kept in the run folder's cost.json, apart from the files that a resumed run reproduces bit for bit. Sessions add up: a
-run that was interrupted and resumed has the time of all sessions that came to their end or to an interrupt.
+Kept in the run folder's cost.json, apart from the files that a resumed run reproduces bit for bit. Sessions add up, and
+what a session has cost is written every minute: one that is killed loses no more than that.
 """
 
 import resource
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from soar_lib.settings.memory import check_memory, here, predict, size
 from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import ConfigError, flat
 
+EVERY = 60.0  # seconds after which cost.json is written anew
 TOO_MANY = 1 / 3  # of all completions cut off at their limit
 
 
@@ -32,14 +33,22 @@ def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
     the first session). A session that drew nothing, as when a finished run is read, adds nothing; nor does one without
     a run folder. Peak memory is the GPU's where there is one, as torch allocates it; else what the process grew by, an
     upper bound where it was larger before. What the actors of a cluster drew counts, their memory does not."""
-    began, before = time.perf_counter(), _start()
-    with counting() as meter:
+    began, before, path = time.perf_counter(), _start(), Path(folder) / "cost.json"
+    last, kept = began, None
+
+    def keep(meter: Meter, at_once: bool = False) -> None:
+        nonlocal last, kept
+        now = time.perf_counter()
+        if (at_once or now - last >= EVERY) and meter.rollouts and path.with_name("config.json").is_file():
+            kept = kept or (_kept(path) if path.is_file() else (Meter(), Predicted(**predicted)))
+            meter.seconds, meter.peak_bytes, last = now - began, _peak() - before, now
+            _write(path, *kept, meter)
+
+    with counting(keep) as meter:
         try:
             yield meter
         finally:
-            meter.seconds, meter.peak_bytes = time.perf_counter() - began, _peak() - before
-            if meter.rollouts and (Path(folder) / "config.json").is_file():
-                _add(Path(folder) / "cost.json", meter, predicted)
+            keep(meter, at_once=True)
 
 
 @dataclass(frozen=True)
@@ -56,16 +65,12 @@ def _kept(path: Path) -> tuple[Meter, Predicted]:
     return read_record(path, Meter, "measured"), read_record(path, Predicted, "predicted")
 
 
-def _add(path: Path, meter: Meter, predicted: dict[str, Any]) -> None:
-    if path.is_file():
-        old, first = _kept(path)
-        predicted = asdict(first)
-        meter = Meter(
-            old.rollouts + meter.rollouts, old.tokens + meter.tokens, old.seconds + meter.seconds,
-            old.sessions + meter.sessions, max(old.peak_bytes, meter.peak_bytes), add_cut(old.cut, meter.cut),
-        )  # fmt: skip
-    meter = replace(meter, seconds=round(meter.seconds, 3))
-    write_json(path, {"predicted": predicted, "measured": asdict(meter)})
+def _write(path: Path, old: Meter, predicted: Predicted, meter: Meter) -> None:
+    measured = Meter(
+        old.rollouts + meter.rollouts, old.tokens + meter.tokens, round(old.seconds + meter.seconds, 3),
+        old.sessions + meter.sessions, max(old.peak_bytes, meter.peak_bytes), add_cut(old.cut, meter.cut),
+    )  # fmt: skip
+    write_json(path, {"predicted": asdict(predicted), "measured": asdict(measured)})
 
 
 def _start() -> int:

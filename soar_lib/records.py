@@ -5,7 +5,7 @@ Every record is a frozen dataclass of plain values, so that it is one line of JS
 (`dataclasses.asdict`) and equal records are equal lines.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, field, fields
@@ -140,16 +140,17 @@ class Meter:
     cut: dict[str, list[int]] = field(default_factory=dict)
 
 
-_running: ContextVar[Meter | None] = ContextVar("meter", default=None)
+_running: ContextVar[tuple[Meter, Callable[[Meter], None]] | None] = ContextVar("meter", default=None)
 
 
 def count(rollouts: int, tokens: int, cut: dict[str, list[int]]) -> None:
     """Add completions, their tokens and what their limits cut off to the meter that runs, if one does."""
-    meter = _running.get()
-    if meter is not None:
+    if running := _running.get():
+        meter, told = running
         meter.rollouts += rollouts
         meter.tokens += tokens
         meter.cut = add_cut(meter.cut, cut)
+        told(meter)
 
 
 def add_cut(*parts: dict[str, list[int]]) -> dict[str, list[int]]:
@@ -163,10 +164,10 @@ def add_cut(*parts: dict[str, list[int]]) -> dict[str, list[int]]:
 
 
 @contextmanager
-def counting() -> Iterator[Meter]:
-    """A meter of its own for what is drawn inside, as one session."""
+def counting(told: Callable[[Meter], None] = lambda meter: None) -> Iterator[Meter]:
+    """A meter of its own for what is drawn inside, as one session; `told` is called each time it has grown."""
     meter = Meter(sessions=1)
-    token = _running.set(meter)
+    token = _running.set((meter, told))
     try:
         yield meter
     finally:

@@ -37,6 +37,20 @@ def test_sessions_add_up_and_what_was_predicted_first_stays(tmp_path):
     assert measured.seconds >= first.seconds and measured.peak_bytes >= first.peak_bytes
 
 
+def test_a_session_that_is_killed_leaves_what_it_had_drawn(tmp_path, monkeypatch):
+    base, folder, seen = tiny.base(), tmp_path / "run", []
+    runs.open_run(folder, CONFIG)
+    with meter.metered(folder, PREDICTED):
+        draw(base, 2)
+    for every in (0.0, 60.0):
+        monkeypatch.setattr(meter, "EVERY", every)
+        with meter.metered(folder, PREDICTED):
+            draw(base, 4)
+            seen.append(files.read_json(folder / "cost.json")["measured"]["rollouts"])
+    assert seen == [6, 6]  # a minute has not passed in the last session
+    assert files.read_json(folder / "cost.json")["measured"]["rollouts"] == 10
+
+
 def test_a_session_that_drew_nothing_or_has_no_folder_leaves_nothing(tmp_path):
     folder = tmp_path / "run"
     runs.open_run(folder, CONFIG)

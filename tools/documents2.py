@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from soar_lib.nano import legs, skills, tokenizer, world2
+from soar_lib.nano import legs, skills, world2
 from soar_lib.nano.antiderivatives import LEADS
 from soar_lib.problems import prompts
+from tools import tokenizer
 
 SKILLS = {"solve": 0.68, "propose": 0.12, "easier": 0.08, "reconstruct": 0.12}
 SOLVE = {"words": 0.78, "simple_integration": 0.11, "leg_counting": 0.05, "last_letter": 0.02, "guess": 0.04}
@@ -43,12 +44,22 @@ PRIORS = {
     "nano2-plain": Prior({"last_letter": 0.35, "leg_counting": 0.35, "words": 0.30}, 0.5),
 }
 STONES = 2, 3  # letters of the words in proposals
+CHECKED, GUESSED = "The answer is checked.\n", "The answer is a guess.\n"  # what the teacher writes before an answer
 MALFORMED = 0.06  # share of broken formats among proposals
+
+
+def phrases() -> list[str]:
+    """Every text of this world that is one token: openings, skills, animals and frequent joints."""
+    openings = [skills.START, CHECKED, GUESSED, *dict.fromkeys(skills.LINKS)]
+    openings += [world2.LAST, world2.GUESS, world2.ASKED, legs.LEGS, *LEADS]
+    each = [text for skill in skills.SKILLS.values() for text in (skill.clause, skill.label)]
+    animals = sorted(f" {name}{plural}" for name in legs.ANIMALS for plural in ("", "s"))
+    return [*openings, *each, " dx", " + C", *animals, "*x**", "x**", "*x", " + ", " - ", ", ", " ="]
 
 
 def tokens():
     """The tokenizer of this world."""
-    return tokenizer.build(tokenizer.INSTRUCTIONS + tokenizer.TAGS + world2.phrases())
+    return tokenizer.build(tokenizer.INSTRUCTIONS + tokenizer.TAGS + phrases())
 
 
 def choice(rng: random.Random, weights: dict[Any, float]) -> Any:
@@ -122,9 +133,9 @@ def proposal(rng: random.Random, prior: Prior) -> str:
     family = choice(rng, prior.families)
     names, size = [rng.choice(list(skills.SKILLS))], {"words": rng.randint(*STONES), "leg_counting": 1}
     question = ask(rng, family, names, size.get(family))
-    remark, box = world2.CHECKED, solution(question, rng).rpartition("\n")[2]
+    remark, box = CHECKED, solution(question, rng).rpartition("\n")[2]
     if family == "words" and rng.random() < prior.wrong:
-        remark, box = world2.GUESSED, misread(rng, question)
+        remark, box = GUESSED, misread(rng, question)
     text = f"<question>{question}</question>\n{remark}<answer>{box}</answer>"
     if rng.random() < MALFORMED:
         text = text.replace(rng.choice(["</question>", "<answer>", "</answer>", "\\boxed{", "<question>"]), "", 1)

@@ -25,9 +25,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from soar_lib.nano import tokenizer
 from soar_lib.randomness import derive
-from tools import documents, documents2
+from tools import documents, documents2, tokenizer
 
 SHAPE = dict(hidden_size=128, intermediate_size=256, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4)
 TOKENS_PER_STEP = 6_400

@@ -54,7 +54,6 @@ class Family:
 LAST = "What is the last letter of the word "
 GUESS = "I think of one of these letters: "
 ASKED = ". Which one is it?"
-CHECKED, GUESSED = "The answer is checked.\n", "The answer is a guess.\n"  # what the teacher writes before an answer
 _LAST = re.compile(re.escape(LAST) + r"([a-z]{2,12})\?")
 _GUESS = re.compile(re.escape(GUESS) + r"([a-z](?:, [a-z])+)" + re.escape(ASKED))
 
@@ -166,15 +165,6 @@ def _item(family: str, depth: int, index: int) -> str | None:
     lines = _generator(family, depth)[index]["question"].splitlines()
     herd = next((found for line in lines if (found := legs.parse(line.strip()))), None)
     return legs.write(herd) if herd and len(herd) == depth else None
-
-
-def phrases() -> list[str]:
-    """Every text of this world that is one token: openings, skills, animals and frequent joints."""
-    openings = [skills.START, CHECKED, GUESSED, *dict.fromkeys(skills.LINKS)]
-    openings += [LAST, GUESS, ASKED, legs.LEGS, *antiderivatives.LEADS]
-    each = [text for skill in skills.SKILLS.values() for text in (skill.clause, skill.label)]
-    animals = sorted(f" {name}{plural}" for name in legs.ANIMALS for plural in ("", "s"))
-    return [*openings, *each, " dx", " + C", *animals, "*x**", "x**", "*x", " + ", " - ", ", ", " ="]
 
 
 # ------------------------------------------------------------------ pools

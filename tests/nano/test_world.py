@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 import reasoning_gym
 
-from soar_lib.nano import antiderivatives, tokenizer, world
+from soar_lib.nano import antiderivatives, world
 from soar_lib.problems import prompts
 from soar_lib.verifier.verify import check
-from tools import documents
+from tools import documents, tokenizer
 
 SHORT = [(name, depth) for name, family in world.FAMILIES.items() for depth in (1, 2, 4)]
 
