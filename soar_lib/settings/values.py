@@ -104,7 +104,7 @@ def _typed(current: Any, value: Any, name: str) -> Any:
     """`value` if it is of the type of the setting's present value; integers serve as floats, lists as tuples."""
     if isinstance(current, tuple) and isinstance(value, list | tuple):
         return tuple(_typed(current[0], item, name) for item in value)
-    if isinstance(current, float) and type(value) is int:
+    if isinstance(current, float) and type(value) is int and abs(value) < 1e300:  # beyond, no float holds it
         return float(value)
     if type(value) is not type(current):
         raise ConfigError(f"{name} = {value!r}: must be of type {type(current).__name__}")

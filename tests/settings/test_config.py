@@ -152,3 +152,8 @@ def test_cost_of_an_evaluation_by_hand():
     assert predicted.teacher_samples == 2 * 7
     both = predicted + predicted
     assert (both.rollouts, both.tokens, both.hours) == (2 * predicted.rollouts, 2 * predicted.tokens, None)
+
+
+def test_an_integer_that_no_float_holds_is_refused_by_name():
+    with pytest.raises(ConfigError, match="^threshold = 1000"):
+        preset("smoke", SoarConfig, threshold=10**400)
