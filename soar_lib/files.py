@@ -99,7 +99,7 @@ def read_jsonl(path: Path, **needed: type) -> list[dict]:
 
 
 def read_records(path: Path, kind: type[T]) -> list[T]:
-    """The same as records of one kind."""
+    """The rows of a JSONL file as records of one kind. Raises RunError with file and line."""
     return [_record(f"{path}:{number}", kind, row) for number, row in enumerate(read_jsonl(path), 1)]
 
 

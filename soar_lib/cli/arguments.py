@@ -108,8 +108,8 @@ def settings(arguments: argparse.Namespace, kind: type[BaseSettings]) -> Any:
 
 
 def grouped_settings(arguments: argparse.Namespace, make: Callable[..., Any]) -> Any:
-    """The same for settings in parts, which `make(preset, **changes)` gives: what is said of the base holds for every
-    part. Raises `ConfigError`."""
+    """The settings in parts that a command line asks for; `make(preset, **changes)` gives them, and what is said of the
+    base holds for every part. Raises `ConfigError`."""
     given = _set(arguments) | ({"model": arguments.model} if arguments.model else {})
     base = {name: given.pop(name) for name in BASE_SETTINGS if name in given}
     parts = [field.name for field in dataclasses.fields(make("paper")) if dataclasses.is_dataclass(field.type)]

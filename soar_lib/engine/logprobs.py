@@ -111,8 +111,8 @@ def completion_logprobs(
 def differentiable(
     base: Base, adapters: Adapters | None, samples: Samples, temperature: float = 1.0, checkpointing: bool = False
 ) -> Iterator[torch.Tensor]:
-    """The same (adapters None: of the untrained model), while the adapters are in use: with `checkpointing` the
-    backward pass must run inside."""
+    """Log-probabilities [N, T] as those of `completion_logprobs` (adapters None: of the untrained model), while the
+    adapters are in use: with `checkpointing` the backward pass must run inside."""
     packing = pack(samples)
     rows = packing.slots
     if adapters is None:

@@ -115,7 +115,7 @@ class LadderConfig(BaseSettings, command="ladder"):
         return self.written + rollouts + self.probes * (self.ttrl_steps + 1)
 
     def one_level(self) -> "LadderConfig":
-        """The same without the tree: as many prompts as one has at most, all for variants of the problem itself."""
+        """These settings without a tree: as many prompts as a tree has at most, all for the problem itself."""
         flat = replace(self.variants, depth=1, prompts=self.variants.most_prompts)
         return replace(self, variants=flat)
 

@@ -153,7 +153,7 @@ def entropy(arm: str, other: str, measured: Measured) -> Estimate:
 
 
 def entropy_left(arm: str, other: str, measured: Measured) -> Estimate:
-    """The same as `arm`'s share of `other`'s."""
+    """The mean over seeds of `arm`'s entropy on the test problems as a share of `other`'s."""
     return over_seeds(list(map(operator.truediv, *(entropies(measured.folder, name) for name in (arm, other)))))
 
 
