@@ -34,14 +34,16 @@ def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
     a run folder. Peak memory is the GPU's where there is one, as torch allocates it; else what the process grew by, an
     upper bound where it was larger before. What the actors of a cluster drew counts, their memory does not."""
     began, before, path = time.perf_counter(), _start(), Path(folder) / "cost.json"
-    last, kept = began, None
+    kept = None
 
     def keep(meter: Meter, at_once: bool = False) -> None:
-        nonlocal last, kept
-        now = time.perf_counter()
-        if (at_once or now - last >= EVERY) and meter.rollouts and path.with_name("config.json").is_file():
+        nonlocal kept
+        seconds = time.perf_counter() - began
+        if not at_once and seconds - meter.seconds < EVERY:
+            return
+        meter.seconds, meter.peak_bytes = seconds, _peak() - before
+        if meter.rollouts and path.with_name("config.json").is_file():
             kept = kept or (_kept(path) if path.is_file() else (Meter(), Predicted(**predicted)))
-            meter.seconds, meter.peak_bytes, last = now - began, _peak() - before, now
             _write(path, *kept, meter)
 
     with counting(keep) as meter:

@@ -10,7 +10,6 @@ import tiny
 from tokenizers import AddedToken
 
 from soar_lib.engine import base as bases
-from soar_lib.engine.base import SHIPPED
 from soar_lib.problems import prompts
 from soar_lib.problems.prompts import student_messages
 from soar_lib.soar import teacher
@@ -32,16 +31,13 @@ TEMPLATES = {
 
 
 def base(kind: str) -> bases.Base:
-    """nano's own tokenizer; elsewhere a character tokenizer with that family's template and control tokens."""
-    from transformers import AutoTokenizer
-
+    """nano; elsewhere a character tokenizer with that family's template and control tokens."""
     template, tokens = TEMPLATES[kind]
     if template is None:
-        made = AutoTokenizer.from_pretrained(SHIPPED["nano"])
-    else:
-        made = tiny.tokenizer()
-        made.add_special_tokens({"additional_special_tokens": [AddedToken(token, special=True) for token in tokens]})
-        made.chat_template = template
+        return bases.load("nano")
+    made = tiny.tokenizer()
+    made.add_special_tokens({"additional_special_tokens": [AddedToken(token, special=True) for token in tokens]})
+    made.chat_template = template
     return bases.assemble(tiny.model(), made, kind)
 
 

@@ -104,6 +104,7 @@ def trl_gradient(base, start, samples, rewards, beta) -> dict[str, torch.Tensor]
     }
 
 
+@pytest.mark.network  # TRL asks the Hub about the model that it trains
 @pytest.mark.parametrize("beta", [0.0, 0.7])
 def test_the_gradient_equals_trl(beta):
     base = tiny.base()

@@ -136,7 +136,7 @@ def test_levels_of_the_chosen_seeds(run):
     assert rows[0] == ["level", "model", "variants", "right (%)"]
     assert [row[0] + row[1][:6] + row[2] for row in rows[1:]] == ["1before2", "1after 2", "2before4", "2after 4"]
     assert [row[3].split()[0] for row in rows[1:]] == ["50.0", "100.0", "0.0", "75.0"]
-    assert table(ladder_views.levels_page(run, [2], "ladder"))[-1][2:] == ["1", "50.0 (50.0–50.0)"]
+    assert table(ladder_views.levels_page(run, [2], "ladder"))[-1][2:] == ["1", "50.0 (one run)"]
     assert {*run.known} == {(0, 1), (2,)}
     assert ladder_views.levels_page(run, [], "ladder") == ["Choose at least one seed."]
 

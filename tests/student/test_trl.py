@@ -36,6 +36,8 @@ from soar_lib.student import trl as trl_student
 from soar_lib.student.train import Lesson, train
 from tests.student.test_train import TWO, letters, problems
 
+pytestmark = pytest.mark.network  # TRL asks the Hub about the model that it trains
+
 ARMS = ("base", "hard_only", "grounded_t")
 
 
