@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import slow_tables
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ from soar_lib.soar import teacher
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.verifier import integrals, verify
 
-TABLE = Path(__file__).parents[1] / "figures" / "data" / "inputs.csv"
+TABLE = slow_tables.DATA / "inputs.csv"
 FEW, ALL = 40, int(os.environ.get("SOAR_INPUTS", 100_000))
 REFUSALS = (LoadError, files.RunError, ConfigError)
 SECONDS = 0.5  # of a verifier's worker for one question
@@ -191,10 +192,10 @@ READERS: dict[str, tuple[st.SearchStrategy, Callable, float]] = {
 }
 
 
-def read_many(name: str, folder: Path, number: int, repeatable: bool) -> Counter[str]:
-    """How so many inputs ended: "read", or what refused them. Anything else is raised, with the shortest such input."""
+def read_many(name: str, folder: Path, number: int, repeatable: bool, ends: Counter[str]) -> None:
+    """Count how so many inputs end: "read", or what refuses them. Anything else is raised, with the shortest such
+    input."""
     strategy, read, _ = READERS[name]
-    ends: Counter[str] = Counter()
     quiet = settings(
         max_examples=number,
         deadline=None,
@@ -222,24 +223,24 @@ def read_many(name: str, folder: Path, number: int, repeatable: bool) -> Counter
             one()
         finally:
             shutil.rmtree(folder / "run", ignore_errors=True)
-    return ends
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_returns_or_refuses(tmp_path, name):
-    ends = read_many(name, tmp_path, FEW, repeatable=True)
+    ends = Counter()
+    read_many(name, tmp_path, FEW, repeatable=True, ends=ends)
     assert sum(ends.values()) >= FEW // 2  # some kinds of input have fewer different ones
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_many_inputs_break_no_reader(tmp_path, name):
-    ends = read_many(name, tmp_path, round(ALL * READERS[name][2]), repeatable=False)
-    columns = ["read", *(error.__name__ for error in REFUSALS), "tracebacks"]
-    row = {"reader": name, "inputs": sum(ends.values())} | {column: ends[column] for column in columns}
-    old = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=list(row))
-    table = pd.concat([old[old["reader"] != name], pd.DataFrame([row])]).sort_values("reader")
-    table.to_csv(TABLE, index=False, lineterminator="\n")
+    ends = Counter()
+    try:
+        read_many(name, tmp_path, round(ALL * READERS[name][2]), repeatable=False, ends=ends)
+    finally:
+        kept = ["read", *(error.__name__ for error in REFUSALS), "tracebacks"]
+        slow_tables.put(TABLE, {"reader": name}, {"inputs": ends.total()} | {column: ends[column] for column in kept})
 
 
 @pytest.mark.skipif(not TABLE.exists(), reason="the slow run has written no table yet")
