@@ -78,7 +78,7 @@ def scores(folder: Path) -> list[Score]:
 
 
 def test_a_run_killed_at_random_instants_ends_like_one_left_alone(tmp_path):
-    killer.assert_same_after_kills("tests.ladder.test_run", tmp_path, str(world(tmp_path)))
+    killer.assert_same_after_kills("tests.ladder.test_run:play", tmp_path, str(world(tmp_path)))
 
 
 def test_a_finished_run_is_only_read(finished, place):

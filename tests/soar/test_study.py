@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import killer
 import pandas as pd
 import pytest
 import words
@@ -26,33 +25,6 @@ from soar_lib.soar.study import ARMS, StudyConfig, evaluate_config, preset, soar
 OUT = Path("study")
 SMALL = {"steps": 2, "batch": 2, "group": 2, "max_new_tokens": 4, "rank": 2, "alpha": 2.0}
 OPTIMISER = {"learning_rate": 0.02, "kl": 0.0, "warmup": 0, "schedule": "constant"}
-# One process imports everything, then forks a child for each attempt and kills it after a while.
-KILLER = """
-import os, signal, sys, time
-from tests.soar import test_study
-
-def start(folder):
-    pid = os.fork()
-    if pid == 0:
-        os.chdir(folder)
-        test_study.play(sys.argv[1])
-        os._exit(0)
-    return pid
-
-def wait(pid):
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-began = time.monotonic()
-assert wait(start(sys.argv[2])) == 0
-whole, kills = time.monotonic() - began, 0
-for share in map(float, sys.argv[4:]):
-    pid = start(sys.argv[3])
-    time.sleep(share * whole)
-    os.kill(pid, signal.SIGKILL)
-    kills += wait(pid) == -signal.SIGKILL
-assert wait(start(sys.argv[3])) == 0
-print(kills)
-"""
 
 
 def small(home: str | Path, **changes) -> StudyConfig:
@@ -71,6 +43,13 @@ def small(home: str | Path, **changes) -> StudyConfig:
 
 def play(home: str | Path, **changes) -> pd.DataFrame:
     return study.run(small(home, **changes), OUT, resume=True, hooks=Hooks(progress=False, say=lambda line: None))
+
+
+def play_in(home: str, folder: str) -> None:
+    """Begin or go on with it in another folder than this, which is made."""
+    Path(folder).mkdir(exist_ok=True)
+    os.chdir(folder)
+    play(home)
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -96,35 +75,17 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def killed(home, tmp_path_factory) -> tuple[Path, Path]:
-    """The same study, run whole and killed five times."""
+def killed(home, tmp_path_factory) -> Path:
+    """A study that was left alone, and that ended as those that were killed at some instants did."""
     folder = tmp_path_factory.mktemp("killed")
-    for name in ("whole", "killed"):
-        (folder / name).mkdir()
-    here = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
-    arguments = [str(home), str(folder / "whole"), str(folder / "killed"), "0.15", "0.3", "0.25", "0.3", "0.2"]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, *arguments], env=environment, capture_output=True, text=True, timeout=550
-    )
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 2, f"only {done.stdout.strip()} of 5 kills hit a running study"
-    return folder / "whole" / OUT, folder / "killed" / OUT
+    return killer.assert_same_after_kills("tests.soar.test_study:play_in", folder, str(home)) / OUT
 
 
 # ------------------------------------------------------------------ a study that really runs
 
 
-def test_a_study_killed_at_some_instants_ends_like_one_left_alone(killed):
-    whole, other = (
-        {name: text for name, (text, _) in contents(folder).items() if "versions" not in name} for folder in killed
-    )
-    assert whole.keys() == other.keys()
-    assert [name for name in whole if whole[name] != other[name]] == []
-
-
 def test_the_folder_holds_every_part(killed):
-    out = killed[0]
+    out = killed
     tables = {"pass_at_k.csv", "transfer.csv", "comparisons.csv", "claims.csv"}
     top = {path.name for path in out.iterdir()}
     assert top == {"config.json", "versions.json", "filter", "transfer", "grounded", "intrinsic"} | tables
@@ -138,27 +99,27 @@ def test_the_folder_holds_every_part(killed):
 
 
 def test_the_tables_hold_all_arms_with_their_rollouts(killed):
-    near, far = (pd.read_csv(killed[0] / f"{name}.csv") for name in ("pass_at_k", "transfer"))
+    near, far = (pd.read_csv(killed / f"{name}.csv") for name in ("pass_at_k", "transfer"))
     arms = set(near["arm"])
     assert {"base", "hard_only", "hard_only_x4", "ps", "grounded_t", "base_t", "oracle_full", "intrinsic_t"} <= arms
     assert set(far["arm"]) == arms and near.groupby("arm")["k"].apply(list).map(tuple).unique().tolist() == [(1, 2)]
     rollouts = near.drop_duplicates("arm").set_index("arm")["rollouts"]
     equal = [arm for arm in arms if arm in (*TRAINED_ARMS, "intrinsic_t") and arm != "hard_only_x4"]
     assert set(rollouts[equal]) == {2 * 2 * 2} and rollouts["hard_only_x4"] == 4 * 2 * 2 * 2
-    compared = pd.read_csv(killed[0] / "comparisons.csv")
+    compared = pd.read_csv(killed / "comparisons.csv")
     assert set(compared["arm"]) == arms - {"hard_only"} and (compared["other_rollouts"] == 8).all()
     assert compared["p"].between(0, 1).all()
 
 
 def test_the_claims_are_those_of_the_paper(killed):
-    found = pd.read_csv(killed[0] / "claims.csv")
+    found = pd.read_csv(killed / "claims.csv")
     assert list(found.columns) == ["claim", "ours", "low", "high", "paper", "seeds", "verdict"] and len(found) == 14
     assert set(found["verdict"]) == {"undecided"}  # two seeds decide nothing
     assert found.loc[found["claim"].str.startswith("Grounded-T beats Hard-Only"), "seeds"].tolist() == [2]
 
 
 def test_a_finished_study_needs_neither_model_nor_adapters_and_is_not_touched(home, killed, tmp_path, monkeypatch):
-    shutil.copytree(killed[0], tmp_path / OUT)
+    shutil.copytree(killed, tmp_path / OUT)
     for path in [*tmp_path.rglob("checkpoint"), *tmp_path.rglob("adapters")]:
         shutil.rmtree(path)
     for path in tmp_path.rglob("samples.jsonl"):
@@ -176,7 +137,7 @@ def test_a_finished_study_needs_neither_model_nor_adapters_and_is_not_touched(ho
 
 def test_an_arm_can_be_added_and_the_others_stay_as_they_are(home, killed, tmp_path, monkeypatch):
     """The arm stands on the runs of `grounded`, so nothing but its evaluation is new."""
-    shutil.copytree(killed[0], tmp_path / OUT)
+    shutil.copytree(killed, tmp_path / OUT)
     before = contents(tmp_path)
     monkeypatch.chdir(tmp_path)
     said = []
@@ -196,7 +157,7 @@ def test_an_arm_can_be_added_and_the_others_stay_as_they_are(home, killed, tmp_p
 
 
 def test_other_settings_are_refused(home, killed, tmp_path, monkeypatch):
-    shutil.copytree(killed[0], tmp_path / OUT)
+    shutil.copytree(killed, tmp_path / OUT)
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
     with pytest.raises(RunError, match="seeds: 2 -> 3"):
@@ -283,5 +244,5 @@ def test_the_cost_is_that_of_all_parts():
 
 
 def test_filter_runs_split_the_pools(home, killed):
-    near, far = (filtering.read_filtered(killed[0] / name) for name in ("filter", "transfer"))
+    near, far = (filtering.read_filtered(killed / name) for name in ("filter", "transfer"))
     assert len(near.outcomes) == len(far.outcomes) == 40 and near.train and near.test and far.train

@@ -59,7 +59,7 @@ def metrics(folder: Path, arm: str) -> pd.DataFrame:
 
 
 def test_a_run_killed_at_random_instants_ends_like_one_left_alone(tmp_path):
-    killed = killer.assert_same_after_kills("tests.svs.test_run", tmp_path, "svs", "rlvr_equal_rollouts", attempts=4)
+    killed = killer.assert_same_after_kills("tests.svs.test_run:play", tmp_path, "svs", "rlvr_equal_rollouts")
     assert (killed / "claims.csv").is_file() and (killed / "rlvr_equal_rollouts" / "result.json").is_file()
 
 
