@@ -18,7 +18,9 @@ def page(number):
     first = Mark([1, 2, 3], [1, number, 1], nasty, "#0072B2", "-", "o", size=12, **said)
     ends = {{"low": [2, 2, 2], "high": [4, 4, 4]}}
     second = Mark([1, 2, 3], [3, 3, 3], "second", "#D55E00", marker="s", size=12, **ends)
-    return [Chart([Panel([first, second], nasty, "y", nasty, ylim=(0, 6))]), f"number {{number}} {{nasty}}"]
+    problem = dict.fromkeys(("id", "question", "answer", "topic", "level"), nasty)
+    rows = widgets.problem_table(problem, dict.fromkeys(("right", "wrong", "unparsed", "timeout"), 1), 1)
+    return [Chart([Panel([first, second], nasty, "y", nasty, ylim=(0, 6))]), f"number {{number}} {{nasty}}", rows]
 
 def detail(keys, number):
     return [f"picked {{sorted(keys)}}"]
@@ -72,7 +74,8 @@ def test_pointing_shows_a_models_text_as_text(widget, pictures):  # noqa: F811
     page = widget.page
     assert page.evaluate("() => window.hacked === undefined")
     assert widget.locator("img, script, .MathJax, mjx-container").count() == 0
-    assert NASTY in widget.locator(".widget-html").last.text_content()
+    for text in ("p", "table"):
+        assert NASTY in widget.locator(f".widget-html {text}").first.text_content()
 
 
 def test_the_legend_hides_a_series_and_shows_it_again(widget):

@@ -76,7 +76,7 @@ def _traces(mark: Mark, panel: Panel, named: set[str]) -> list[go.Scatter | go.B
     if mark.left is not None:
         left = np.asarray(mark.left)
         return [go.Bar(y=y, x=_known(np.asarray(mark.x) - left), base=left, orientation="h", width=0.8,
-                       marker_color=mark.colour, text=list(mark.text), textposition="inside",
+                       marker_color=mark.colour, text=list(map(plain, mark.text)), textposition="inside",
                        insidetextanchor="middle", textangle=0, textfont_color=mark.ink, **point, **group)]  # fmt: skip
     marked = mark.marker and not (mark.line and len(x) > 40)
     mode = "+".join(part for part, there in (("lines", mark.line), ("markers", marked), ("text", mark.text)) if there)

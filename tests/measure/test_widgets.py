@@ -72,6 +72,20 @@ def test_problem_browser_follows_its_controls(filtered):
     assert "3 &lt; 3?" in leaves(explorer)[-1].value and number.value == 1
 
 
+def test_a_problems_html_stays_text_wherever_it_stands(tmp_path):
+    problem = dict.fromkeys(("id", "question", "answer", "topic", "level"), NASTY)
+    outcome = {"id": NASTY, "right": 0, "wrong": 5, "unparsed": 2, "timeout": NASTY}
+    for name, rows in {"hard_train": [problem], "hard_test": [], "outcomes": [outcome]}.items():
+        write(tmp_path / f"{name}.jsonl", rows)
+    explorer = widgets.problem_browser(tmp_path)
+    _, topic, _, shown = leaves(explorer)
+    topic.value = NASTY
+    wanted = [["", f"{NASTY}, one of 1"], ["topic", f"{NASTY}, level {NASTY}"], ["question", NASTY], ["answer", NASTY]]
+    for page in (shown.value, explorer._repr_mimebundle_()["text/html"]):
+        assert cells(page) == [*wanted, ["samples", f"0 right, 5 wrong, 2 unparsed, {NASTY} timeout"]]
+        assert "<script" not in page and "<img" not in page
+
+
 def test_controls_say_by_name_what_the_page_shows_and_may_hide_others():
     controls = {
         "first": widgets.choice("a", [("<b>", 1), ("two", 2)]),
