@@ -82,11 +82,11 @@ class Result:
 
     def __str__(self) -> str:
         best = self.accuracies[self.promoted_student]
+        sprayed = f"{self.sprayed:.1%} of completions boxed the answer among others (student.longest_box bounds it); "
         return (
             f"{len(self.rounds)} rounds, {len(self.accuracies) - 1} promotions; greedy accuracy on hard train "
-            f"{self.accuracies[0]:.1%} untrained, {best:.1%} promoted student; "
-            + (f"{self.sprayed:.1%} of completions boxed the answer among others; " if self.sprayed else "")
-            + f"everything is in {self.folder}"
+            f"{self.accuracies[0]:.1%} untrained, {best:.1%} promoted student; {sprayed if self.sprayed else ''}"
+            f"everything is in {self.folder}"
         )
 
 
