@@ -16,8 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from soar_lib.records import Problem, fault, record
-from soar_lib.settings.values import ConfigError, first_line, from_values
+from soar_lib.records import Problem, fault, fits, record
+from soar_lib.settings.values import ConfigError, first_line, flat, from_values
 
 if TYPE_CHECKING:  # the command line's checks need not wait for it
     import pandas as pd
@@ -64,8 +64,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, kind: type = dict, **needed: type) -> Any:
-    """The object (or list) in a JSON file. Raises RunError where it is missing, damaged, or lacks a `needed` name of
-    that type."""
+    """The object (or list) in a JSON file. Raises RunError where it is damaged or lacks a `needed` name of its type."""
     return _parsed(path, text_of(path), str(path), kind, needed)
 
 
@@ -122,6 +121,14 @@ def read_config(folder: str | Path, kind: type[T]) -> T:
         return from_values(kind, read_json(path))
     except ConfigError as error:
         raise RunError(f"{path}: {error}; {LOST}") from None
+
+
+def setting(folder: str | Path, name: str, kind: type[T]) -> T:
+    """One setting that a run began with, `a.b` of a group. Raises RunError where its config.json has none such."""
+    path = Path(folder) / "config.json"
+    if fits(value := flat(read_json(path)).get(name), kind):
+        return value
+    raise RunError(f"{path}: {name!r} is missing or not of type {kind.__name__}; {LOST}")
 
 
 def append_csv(path: Path, rows: Sequence[dict]) -> None:

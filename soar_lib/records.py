@@ -96,25 +96,25 @@ def fault(kind: type, row: Mapping[str, Any]) -> str | None:
     for name, value in row.items():
         if name not in hints:
             return f"field {name!r} is unknown"
-        if not _fits(value, hints[name]):
+        if not fits(value, hints[name]):
             named = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
             return f"field {name!r} must be of type {named}, found {value!r:.40}"
     needed = [item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING]
     return next((f"field {name!r} is missing" for name in needed if name not in row), None)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
     """Whether a JSON value is of this type, lists standing for tuples and integers for floats too."""
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if isinstance(hint, UnionType):
-        return any(_fits(value, one) for one in inner)
+        return any(fits(value, one) for one in inner)
     if kind is dict:
-        return type(value) is dict and all(_fits(one, inner[1]) for one in value.values())
+        return type(value) is dict and all(fits(one, inner[1]) for one in value.values())
     if kind in (tuple, list):
         if type(value) is not list:
             return False
         each = inner if kind is tuple and ... not in inner else inner[:1] * len(value)
-        return len(value) == len(each) and all(map(_fits, value, each))
+        return len(value) == len(each) and all(map(fits, value, each))
     return type(value) in ((float, int) if kind is float else (kind,))
 
 

@@ -143,7 +143,7 @@ def check_arms(folder: Path, config: Any) -> tuple[str, ...]:
     if not (folder / "config.json").is_file():
         return ()
     _check_settings(folder, config, "arms")
-    return tuple(read_json(folder / "config.json", arms=list)["arms"])
+    return tuple(files.setting(folder, "arms", list[str]))
 
 
 def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:

@@ -1,27 +1,36 @@
 """Damage done to run folders, two processes on one, the wrong one, and a full disk: each costs one line that names the
 place, and no result."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from soar_lib import files, runs
 from soar_lib.cli import commands as cli
+from soar_lib.ladder import explorer as ladder_explorer
 from soar_lib.ladder.settings import LadderConfig
+from soar_lib.problems import filtering
 from soar_lib.records import Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
 from soar_lib.settings.values import ConfigError
-from soar_lib.soar import study
+from soar_lib.soar import claims, report, study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.svs import explorer as svs_explorer
+from soar_lib.svs import report as svs_report
 from soar_lib.svs.settings import SvsConfig
 
 ROOT = Path(__file__).parents[1]
+BUSY = 600  # seconds for what must happen in the end: a busy machine is slow, not wrong
 SETTINGS = preset("smoke", SoarConfig)
 KINDS = {
     kind: preset("smoke", of)
@@ -178,15 +187,13 @@ def test_a_changed_cost_is_named(tmp_path, kept, message):
     ],
 )
 def test_a_changed_result_of_svs_is_named(tmp_path, kept, message):
-    from soar_lib.svs import report
-
     files.write_json(tmp_path / "config.json", {"arms": ["svs"], "large_k": []})
     (tmp_path / "svs").mkdir()
     files.write_json(tmp_path / "svs" / "result.json", FINISHED)
-    assert report.entropies(tmp_path, "svs") == [0.5, 1]
+    assert svs_report.entropies(tmp_path, "svs") == [0.5, 1]
     files.write_json(tmp_path / "svs" / "result.json", kept)
     with pytest.raises(files.RunError, match=f"result.json: {message}"):
-        report.entropies(tmp_path, "svs")
+        svs_report.entropies(tmp_path, "svs")
 
 
 @pytest.mark.parametrize(
@@ -211,6 +218,39 @@ def test_settings_that_no_longer_are_any_are_named(run):
     files.write_json(run / "config.json", files.read_json(run / "config.json") | {"rounds": "many"})
     with pytest.raises(files.RunError, match="config.json: rounds = 'many': must be of type int"):
         files.read_config(run, SoarConfig)
+
+
+REPORTS = [
+    ("study", "evaluate.ks", lambda folder: claims.read_study(folder)),
+    ("study", "arms", lambda folder: report.rounds(folder)),
+    ("study/grounded/seed1", "seed", lambda folder: report.rounds(folder.parents[1])),
+    ("study/grounded/evaluate", "synthetic_steps", lambda folder: report.curves(folder.parents[1])),
+    ("study/grounded/evaluate", "label", lambda folder: report.swept(folder.parents[1])),
+    ("svs", "ks", lambda folder: svs_report.read(folder)),
+    ("svs", "arms", lambda folder: svs_report.curves(folder)),
+    ("svs/svs", "group", lambda folder: svs_explorer.read(folder.parent)),
+    ("ladder", "seeds", lambda folder: ladder_explorer.read(folder)),
+    ("study/filter", "k", lambda folder: filtering.read_filtered(folder)),
+]
+
+
+@pytest.mark.parametrize(("where", "name", "read"), REPORTS, ids=[f"{where}:{name}" for where, name, _ in REPORTS])
+def test_a_setting_that_a_report_does_not_find_is_named(tmp_path, where, name, read):
+    """The committed runs, each with one setting of one folder missing, and of another type."""
+    top = where.partition("/")[0]
+    shutil.copytree(ROOT / "runs" / "reference" / top, tmp_path / top, copy_function=os.symlink)
+    path = tmp_path / where / "config.json"
+    whole, (*groups, last) = path.read_text(), name.split(".")
+    read(path.parent)
+    path.unlink()
+    for damage in ({}, {last: {"x": 1}}, {last: ["x", 1]}):
+        values = inner = json.loads(whole)
+        for group in groups:
+            inner = inner[group]
+        del inner[last]
+        files.write_json(path, values | damage if inner is values else values | {groups[0]: inner | damage})
+        with pytest.raises(files.RunError, match=f"{re.escape(str(path))}: '{name}' is missing or not of type .*; put"):
+            read(path.parent)
 
 
 def test_a_finished_run_that_lost_lines_is_no_longer_read(run):
@@ -326,11 +366,18 @@ def test_a_full_disk_is_said_with_the_folder_and_what_to_do(full):
 def test_a_signal_ends_a_command_with_a_message_and_lets_the_folder_go(tmp_path, number, status, word):
     command = [sys.executable, "-m", "soar_lib", "filter", "--preset", "smoke", "--out", "run", "--set", "k=4000"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, **pipes) as run:
-        run.stdout.readline()  # its cost: it has begun
-        run.send_signal(number)
-        said = run.communicate(timeout=120)[1].decode()
+    options = dict(cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in a shell's background would ignore it
+    with subprocess.Popen(command, preexec_fn=heard, **options) as run:
+        try:
+            latest = time.monotonic() + BUSY
+            while not (tmp_path / "run" / ".lock").exists():  # from then on it is at work in its folder
+                assert run.poll() is None and time.monotonic() < latest
+                time.sleep(0.1)
+            run.send_signal(number)
+            said = run.communicate(timeout=BUSY)[1].decode()
+        finally:
+            run.kill()
     assert run.returncode == status and f"soar_lib: {word}" in said and "Traceback" not in said
     assert not (tmp_path / "run" / ".lock").exists()
 

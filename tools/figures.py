@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from soar_lib.files import read_json, read_jsonl
+from soar_lib.files import read_jsonl, setting
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
@@ -34,12 +34,11 @@ MAPPED = ("grounded", "intrinsic")  # whose questions the static map shows
 def of_study(folder: str | Path) -> Tables:
     """Every figure and table of a study. Raises RunError where the folder holds none."""
     folder, scores = Path(folder), claims.read_study(folder).scores
-    settings = read_json(folder / "config.json")
-    ks = settings["evaluate"]["ks"]
+    ks, threshold = setting(folder, "evaluate.ks", list[int]), setting(folder, "soar.threshold", float)
     grounded = [path for arm, _, path in study_tables.runs_of(folder) if arm == "grounded"]
     main = passk.table(scores, ks, MAIN)
     return {
-        **study_plots.of_runs(folder / "filter", grounded, main, settings["soar"]["threshold"]),
+        **study_plots.of_runs(folder / "filter", grounded, main, threshold),
         "soar_topics": (_topics(folder, scores, max(ks)), by_topic),
         **_arms(folder, scores, ks),
         **_written(folder),
@@ -136,14 +135,13 @@ def of_methods(folder: str | Path) -> Tables:
 def of_real(folder: str | Path) -> Tables:
     """Rounds and arms of the run on a real model; what a model must look at is in tables of tools/real.py."""
     folder = Path(folder)
-    settings = [read_json(folder / part / "config.json") for part in ("soar", "evaluate")]
     scores = passk.read_scores([folder / "evaluate"])
     return {
         "real_timeline": (
             study_plots.rounds_table([folder / "soar"]),
-            partial(study_plots.timeline, threshold=settings[0]["threshold"]),
+            partial(study_plots.timeline, threshold=setting(folder / "soar", "threshold", float)),
         ),
-        "real_arms": (passk.table(scores, settings[1]["ks"]), plots.pass_at_k),
+        "real_arms": (passk.table(scores, setting(folder / "evaluate", "ks", list[int])), plots.pass_at_k),
     }
 
 

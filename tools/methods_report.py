@@ -14,7 +14,6 @@ from soar_lib import files
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk
 from soar_lib.records import HARD_TEST, Score
-from soar_lib.settings.values import from_values
 from soar_lib.soar.arms import spent
 from soar_lib.soar.settings import SoarConfig
 
@@ -44,7 +43,7 @@ def table(out: str | Path) -> pd.DataFrame:
     that were drawn on the way), and its difference from Hard-Only: columns gain, gain_low, gain_high."""
     out = Path(out)
     scores = [Score(**row) for row in files.read_jsonl(out / "scores.jsonl")]
-    frame = passk.table(scores, files.read_json(out / "config.json")["evaluate"]["ks"], ARMS)
+    frame = passk.table(scores, files.setting(out, "evaluate.ks", list[int]), ARMS)
     gains = [_gain(scores, row.arm, row.k) for row in frame.itertuples(index=False)]
     return frame.assign(**{name: column for name, column in zip(("gain", "gain_low", "gain_high"), zip(*gains))})
 
@@ -59,7 +58,7 @@ def _gain(scores: Sequence[Score], arm: str, k: int) -> tuple[float, float, floa
 def collected(out: Path) -> list[Score]:
     """Every arm's scores with all rollouts that led to the measured student; runs are named by seed."""
     soar = {folder.name: spent_by_soar(folder) for folder in sorted((out / "soar").iterdir())}
-    sampled = files.read_json(out / "config.json")["evaluate"]["teacher_samples"]
+    sampled = files.setting(out, "evaluate.teacher_samples", int)
     found = []
     for part, names in PARTS.items():
         for row in files.read_jsonl(out / part / "scores.jsonl"):
@@ -84,7 +83,7 @@ def spent_by_svs(out: Path) -> int:
 def spent_by_soar(folder: Path) -> int:
     """All completions of a finished SOAR run: the teacher's, its students', and those by which rewards and the best
     promoted student were found."""
-    config = from_values(SoarConfig, files.read_json(folder / "config.json"))
+    config = files.read_config(folder, SoarConfig)
     rounds, train = (files.read_jsonl(folder / f"{name}.jsonl") for name in ("rounds", "hard_train"))
     chosen = len(files.read_json(folder / "result.json")["accuracies"]) * len(train)
     return spent(config, rounds) + config.teacher.turns * sum(row["attempts"] for row in rounds) + chosen

@@ -16,7 +16,7 @@ import torch
 from scipy.stats import spearmanr
 
 from soar_lib.engine import base as bases
-from soar_lib.files import read_json, read_jsonl
+from soar_lib.files import read_json, read_jsonl, setting
 from soar_lib.measure import diversity, judge, quality
 from soar_lib.measure.charts import ROOT
 from soar_lib.randomness import generator
@@ -81,12 +81,13 @@ def teachers(run: Path) -> pd.DataFrame:
     did not end."""
     rows = []
     for folder in [*sorted(run.glob("unfinished/*")), run / "soar"]:
-        rate, metrics = read_json(folder / "config.json")["teacher"]["optimiser"], pd.read_csv(folder / "metrics.csv")
+        rate, kl = (setting(folder, f"teacher.optimiser.{name}", float) for name in ("learning_rate", "kl"))
+        metrics = pd.read_csv(folder / "metrics.csv")
         for record in read_jsonl(folder / "rounds.jsonl"):
             policy = metrics[metrics["round"] == record["round"]].set_index("policy")
             kept, promoted = record["attempts"] - sum(record["rejected"].values()), record["promoted"]
             rows.append({
-                "teacher's rate": f"{rate['learning_rate']:g}, KL {rate['kl']:g}", "round": record["round"],
+                "teacher's rate": f"{rate:g}, KL {kl:g}", "round": record["round"],
                 "completions": record["attempts"], "parse, %": round(100 * kept / record["attempts"], 1),
                 "tokens of one that parses": round(policy.at["teacher", "length"]),
                 "students' cut off, %": round(100 * policy.loc["student", "cut"].mean()),
@@ -117,9 +118,9 @@ def _trained(part: Path) -> int:
     """Completions that students learned from, by the rows of metrics.csv."""
     if not (part / "metrics.csv").is_file():
         return 0
-    rows, settings = pd.read_csv(part / "metrics.csv"), read_json(part / "config.json")["student"]
+    rows = pd.read_csv(part / "metrics.csv")
     steps = (rows["policy"] == "student").sum() if "policy" in rows else len(rows)
-    return int(steps) * settings["batch"] * settings["group"]
+    return int(steps) * setting(part, "student.batch", int) * setting(part, "student.group", int)
 
 
 def peers(run: Path) -> pd.DataFrame:

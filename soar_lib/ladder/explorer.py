@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from soar_lib.files import RunError, read_json, read_jsonl
+from soar_lib.files import RunError, read_jsonl, setting
 from soar_lib.ladder import figures, report
 from soar_lib.ladder.settings import TTRL_ARMS
 from soar_lib.measure import widgets
@@ -70,7 +70,7 @@ def read(folder: str | Path) -> LadderFolder:
         keys = zip(variants["tree"], variants["seed"], variants["id"], strict=True)
         variants[column] = [solved.get((arm, f"seed{seed}", one), "") * (tree == "ladder") for tree, seed, one in keys]
     variants["said"] = [said(row, questions) for row in variants.to_dict("records")]
-    tests, seeds = [row["id"] for row in parts["test"]], read_json(folder / "config.json")["seeds"]
+    tests, seeds = [row["id"] for row in parts["test"]], setting(folder, "seeds", int)
     return LadderFolder(variants, questions, tests, scores, report.probes(folder), seeds)
 
 

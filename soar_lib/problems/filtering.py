@@ -227,7 +227,7 @@ def read_filtered(folder: str | Path) -> Filtered:
         Outcome(**{name: row[name] for name in names if name in row})
         for row in files.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)
     ]
-    return Filtered(outcomes, train, test, files.read_json(folder / "config.json", k=int)["k"])
+    return Filtered(outcomes, train, test, files.setting(folder, "k", int))
 
 
 def solved_problems(folder: str | Path) -> list[Problem]:

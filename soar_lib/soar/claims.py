@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from soar_lib.files import RunError, read_json, read_jsonl, read_records, read_table
+from soar_lib.files import RunError, read_json, read_jsonl, read_records, read_table, setting
 from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Claim, Estimate, Measured, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
@@ -30,13 +30,12 @@ def read_study(folder: str | Path) -> Measured:
         seeds = read_table(path / "sources.csv", "run", "seed").set_index("run")["seed"]
         found = read_records(path / "scores.jsonl", Score)
         scores += [replace(score, run=f"seed{seeds[score.run]}") for score in found]
-    return Measured(folder, scores, max(read_json(folder / "config.json")["evaluate"]["ks"]))
+    return Measured(folder, scores, max(setting(folder, "evaluate.ks", list[int])))
 
 
 def evaluations(folder: str | Path) -> list[Path]:
     """The finished evaluations of a study, arm by arm as they are listed in its settings."""
-    arms = read_json(Path(folder) / "config.json")["arms"]
-    paths = (Path(folder) / arm / "evaluate" for arm in arms)
+    paths = (Path(folder) / arm / "evaluate" for arm in setting(folder, "arms", list[str]))
     return [path for path in paths if (path / "pass_at_k.csv").is_file()]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import ipywidgets
 import pandas as pd
 
-from soar_lib.files import read_json
+from soar_lib.files import setting
 from soar_lib.measure import passk, plots, widgets
 from soar_lib.measure.charts import Chart
 from soar_lib.measure.names import MAIN, ordered
@@ -94,8 +94,8 @@ def read(folder: str | Path) -> StudyFolder:
     for set, path in ((HARD_TEST, folder / "pass_at_k.csv"), (TRANSFER, folder / "transfer.csv")):
         rows = pd.read_csv(path)[passk.COLUMNS].values.tolist() if path.is_file() else []  # of all seeds
         known |= {(row[0], set, row[1], _runs(scores.get((row[0], set), ()))): row for row in rows}
-    ks = list(read_json(folder / "config.json")["evaluate"]["ks"])
-    return StudyFolder(report.rounds(folder), report.curves(folder), scores, ks, known)
+    tables = report.rounds(folder), report.curves(folder)
+    return StudyFolder(*tables, scores, setting(folder, "evaluate.ks", list[int]), known)
 
 
 def _runs(scores: Sequence[Score]) -> frozenset[str]:

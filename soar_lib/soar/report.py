@@ -11,12 +11,11 @@ from statistics import fmean
 
 import pandas as pd
 
-from soar_lib.files import read_json, read_jsonl, read_table, write_tables
+from soar_lib.files import read_config, read_jsonl, read_table, setting, write_tables
 from soar_lib.measure import diversity, passk, quality
 from soar_lib.measure.diversity import DiversitySettings, Embedding
 from soar_lib.measure.quality import Judge, Verdict, exact, topic
 from soar_lib.records import TRANSFER
-from soar_lib.settings.values import from_values
 from soar_lib.soar import claims
 from soar_lib.soar.arms import row_name
 from soar_lib.soar.settings import SoarConfig
@@ -35,24 +34,22 @@ SAMPLING = (
 
 def write(folder: str | Path) -> pd.DataFrame:
     """Write a study's tables anew from its run folders, claims.csv last; returns the claims."""
-    folder = Path(folder)
-    scores, ks = claims.read_study(folder).scores, read_json(folder / "config.json")["evaluate"]["ks"]
+    scores, ks = claims.read_study(folder).scores, setting(folder, "evaluate.ks", list[int])
     tables = {
         "pass_at_k": passk.table(scores, ks),
         "transfer": passk.table(scores, ks, set=TRANSFER),
         "comparisons": claims.comparisons(folder),
         "claims": claims.claims(folder),
     }
-    write_tables(folder, tables)
+    write_tables(Path(folder), tables)
     return tables["claims"]
 
 
 def runs_of(folder: str | Path) -> Iterator[tuple[str, int, Path]]:
     """(arm, seed, folder) of every SOAR run of a study that has begun, arm by arm as its settings list them."""
-    folder = Path(folder)
-    for arm in read_json(folder / "config.json")["arms"]:
-        found = [path.parent for path in (folder / arm).glob("seed*/rounds.jsonl")]
-        yield from sorted((arm, read_json(path / "config.json")["seed"], path) for path in found)
+    for arm in setting(folder, "arms", list[str]):
+        found = [path.parent for path in (Path(folder) / arm).glob("seed*/rounds.jsonl")]
+        yield from sorted((arm, setting(path, "seed", int), path) for path in found)
 
 
 def rounds_of(folder: Path) -> list[dict]:
@@ -76,9 +73,9 @@ def curves(folder: str | Path) -> pd.DataFrame:
     columns = ["arm", "seed", "student", "phase", "step", "reward", "top_reward", "length", "signal", "grad_norm"]
     parts = [pd.DataFrame(columns=columns)]
     for path in claims.evaluations(folder):
-        frame, settings = read_table(path / "metrics.csv", "source", "step"), read_json(path / "config.json")
+        frame = read_table(path / "metrics.csv", "source", "step")
         frame["seed"] = frame["source"].map(dict(enumerate(claims.seeds_of(path))))
-        frame["step"] += settings["synthetic_steps"] * (frame["phase"] == "hard")
+        frame["step"] += setting(path, "synthetic_steps", int) * (frame["phase"] == "hard")
         parts.append(frame.assign(arm=frame["arm"].map(_names(path)))[columns])
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
@@ -91,15 +88,14 @@ def border(curves: pd.DataFrame) -> float | None:
 
 
 def _names(evaluation: Path) -> dict[str, str]:
-    settings = read_json(evaluation / "config.json")
-    source = next(evaluation.parent.glob("seed*/config.json"), None)
-    soar = from_values(SoarConfig, read_json(source)) if source else SoarConfig()
-    return {arm: row_name(arm, soar, settings["label"]) for arm in settings["arms"]}
+    source, label = next(evaluation.parent.glob("seed*/config.json"), None), setting(evaluation, "label", str)
+    soar = read_config(source.parent, SoarConfig) if source else SoarConfig()
+    return {arm: row_name(arm, soar, label) for arm in setting(evaluation, "arms", list[str])}
 
 
 def swept(folder: str | Path) -> list[str]:
     """The names in tables of the arms that sweep a setting; they decide no claim."""
-    labelled = [path for path in claims.evaluations(folder) if read_json(path / "config.json")["label"]]
+    labelled = [path for path in claims.evaluations(folder) if setting(path, "label", str)]
     return [name for path in labelled for name in _names(path).values()]
 
 

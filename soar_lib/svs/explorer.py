@@ -29,13 +29,13 @@ KIND_COLOURS = dict(zip(report.KINDS, (COLOURS[2], COLOURS[1], COLOURS[4], COLOU
 
 @dataclass(frozen=True)
 class SvsFolder:
-    """An SvS folder, read once: `report.table`, `steps` and `by_kind`, its judge, and the settings of each arm."""
+    """An SvS folder, read once: `report.table`, `steps` and `by_kind`, its judge, and the group of each arm."""
 
     numbers: pd.DataFrame
     steps: pd.DataFrame
     written: pd.DataFrame
     judge: AnswerJudge | None
-    settings: dict[str, dict]
+    groups: dict[str, int]
 
 
 def read(folder: str | Path) -> SvsFolder:
@@ -43,8 +43,8 @@ def read(folder: str | Path) -> SvsFolder:
     report.read(folder)
     path = Path(folder) / "svs.csv"  # intervals take a while, and the run has computed them
     numbers = pd.read_csv(path) if path.is_file() else report.table(folder)
-    settings = {arm: files.read_json(Path(folder) / arm / "config.json") for arm in report.finished(folder)}
-    return SvsFolder(numbers, report.steps(folder), report.by_kind(folder), report.exact_judge(folder), settings)
+    groups = {arm: files.setting(Path(folder) / arm, "group", int) for arm in report.finished(folder)}
+    return SvsFolder(numbers, report.steps(folder), report.by_kind(folder), report.exact_judge(folder), groups)
 
 
 def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> Page:
@@ -54,7 +54,7 @@ def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> 
     own = own[own[only].astype(bool)] if only else own
     if own.empty:
         return ["Nothing was written: no arm of this folder that writes variants is finished."]
-    group = run.settings[arm]["group"]
+    group = run.groups[arm]
     return [
         f"{len(own):,} variants ({ONLY[only]}) by {name(arm)}, seed {seed}. Paid are those with "
         f"{' to '.join(map(str, paid(own)))} of {group} solutions that give the original's answer. Point "
@@ -104,13 +104,12 @@ def picked(run: SvsFolder, keys: list) -> Page:
 
 def variant_rows(own: pd.DataFrame, run: SvsFolder) -> pd.DataFrame:
     """The variants as text; right counts the solutions with the original's answer, seeds and variants count from 1."""
-    group = {arm: settings["group"] for arm, settings in run.settings.items()}
     rows = [
         {
             "step": row.step, "original": row.original, "answer": row.answer, "seed": row.number + 1,
             "variant": row.index + 1, "question": row.question or "(unreadable)",
             "exact judge": judged(row.question, row.answer, run.judge),
-            "right": f"not solved: {row.dropped}" if row.dropped else f"{row.right:.0f} of {group[row.arm]}",
+            "right": f"not solved: {row.dropped}" if row.dropped else f"{row.right:.0f} of {run.groups[row.arm]}",
             "reward": f"{row.reward:.0f}", "gives away": row.leak or "–", "near duplicate of": row.duplicate or "–",
         }
         for row in own.itertuples(index=False)
@@ -167,7 +166,7 @@ def svs_explorer(folder: str | Path) -> Explorer:
 
 
 def _curves(run: SvsFolder) -> Explorer:
-    arms = [(name(arm), arm) for arm in run.settings]
+    arms = [(name(arm), arm) for arm in run.groups]
     controls = {
         "view": choice("show", [(text, key) for key, text in CURVES.items()]),
         "x": choice("against", [(text, key) for key, text in figures.AXES.items()]),

@@ -41,14 +41,13 @@ def read(folder: str | Path) -> Measured:
     if not (folder / "config.json").is_file() or "large_k" not in files.read_json(folder / "config.json"):
         raise files.RunError(f"{folder}: is no folder of an SvS run (no config.json with large_k in it)")
     scores = [score for arm in finished(folder) for score in files.read_records(folder / arm / "scores.jsonl", Score)]
-    settings = files.read_json(folder / "config.json")
-    return Measured(folder, scores, max(settings["ks"]), {"few": settings["samples"]})
+    ks, samples = files.setting(folder, "ks", list[int]), files.setting(folder, "samples", int)
+    return Measured(folder, scores, max(ks), {"few": samples})
 
 
 def finished(folder: str | Path) -> list[str]:
     """The arms that have ended, in the order of the settings."""
-    arms = files.read_json(Path(folder) / "config.json")["arms"]
-    return [arm for arm in arms if (Path(folder) / arm / "result.json").is_file()]
+    return [arm for arm in files.setting(folder, "arms", list[str]) if (Path(folder) / arm / "result.json").is_file()]
 
 
 def curves(folder: str | Path) -> pd.DataFrame:
@@ -177,7 +176,7 @@ CLAIMS = listed("svs", entropy, entropy_left, share)
 def table(folder: str | Path) -> pd.DataFrame:
     """svs.csv: one row per arm and metric, columns `COLUMNS`; pass@k on each set and shares of the variants are
     fractions, entropy per token after training is in nats. `rollouts` are those that trained a seed, on average."""
-    measured, ks = read(folder), files.read_json(Path(folder) / "config.json")["ks"]
+    measured, ks = read(folder), files.setting(folder, "ks", list[int])
     frame, rows = variants(folder), []
     for arm in finished(folder):
         spent = round(mean(_result(folder, arm).rollouts))
