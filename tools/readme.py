@@ -7,33 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from soar_lib.ladder import figures as ladder_plots
-from soar_lib.measure.tables import claim_rows, method_rows, name, percent
+from soar_lib.measure.tables import method_rows
 from soar_lib.soar.figures import beside
 from soar_lib.svs import figures as svs_plots
 
 DOCUMENTS = (Path("README.md"), Path("figures") / "README.md")
 
-
-def arm_rows(data: pd.DataFrame) -> pd.DataFrame:
-    """pass@k in percent with its interval, a row per arm and a column per k."""
-    text = [percent(*row) for row in data[["mean", "low", "high"]].itertuples(index=False)]
-    table = data.assign(arm=data["arm"].map(name), text=text, k="pass@" + data["k"].astype(str) + ", %")
-    return table.pivot(index="arm", columns="k", values="text").loc[table["arm"].unique()].reset_index()
-
-
 # Their tables by their marks: the CSV in figures/data, and how it becomes text.
 MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
-    "claims": ("claims", claim_rows),
     "ladder": ("ladder_nano", ladder_plots.rows),
-    "ladder claims": ("ladder_claims", claim_rows),
     "svs": ("svs_nano", svs_plots.rows),
-    "svs claims": ("svs_claims", claim_rows),
     "methods": ("methods_nano", method_rows),
-    "real": ("real_rounds", pd.DataFrame),
-    "real arms": ("real_arms", arm_rows),
-    "real cost": ("real_cost", pd.DataFrame),
     "real peers": ("real_peers", pd.DataFrame),
-    "real judge": ("real_judge", pd.DataFrame),
 }
 
 
