@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml
 	$(PIP) --editable '.[test]'
 	@touch $@
 
-test: env  ## pass the tests
+test: env  ## run the tests
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 demo: env  ## run the whole method on the shipped model, on CPU

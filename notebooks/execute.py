@@ -1,4 +1,5 @@
-"""Execute the notebooks from fresh kernels, save their outputs, and note time and memory in figures/data/notebooks.csv.
+"""Execute the notebooks from fresh kernels, save their outputs, and note time and memory in figures/data: notebooks.csv,
+and by section, with the processor's own minutes and the load, notebook_sections.csv.
 
     python notebooks/execute.py                     all of them, on the default preset
     python notebooks/execute.py 01_filtering.ipynb  some of them
@@ -18,7 +19,9 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
+import psutil
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent
@@ -26,21 +29,40 @@ ROOT = FOLDER.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STILL = "(a widget: run the notebook to use it)"
 COLUMNS = ["notebook", "cores", "machine", "minutes", "memory_mb"]
+SECTIONS = ["notebook", "section", "minutes", "processor_minutes", "load"]  # load: the machine's, of fifteen minutes
 MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # KiB on Linux
 
 
-def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float]:
-    """(executed notebook, minutes, peak memory of its kernel in MB), from a fresh kernel in an empty folder."""
-    notebook = nbformat.read(path, as_version=4)
+def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float, pd.DataFrame]:
+    """(executed notebook, minutes, peak memory of its kernel in MB, its sections' times), from a fresh kernel in an
+    empty folder; times as in notebook_sections.csv."""
+    notebook, clock = nbformat.read(path, as_version=4), []
     notebook.cells.append(nbformat.v4.new_code_cell(MEMORY))
+
+    def tick(cell: nbformat.NotebookNode, cell_index: int, **_) -> None:
+        used = psutil.Process(client.km.provisioner.pid).cpu_times()
+        clock.append((cell_index, time.monotonic() / 60, (used.user + used.system) / 60))
+
     with tempfile.TemporaryDirectory() as home:
-        work = workplace(Path(home))
+        place = workplace(Path(home)) / path.relative_to(FOLDER).parent
+        client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(place)}})
+        client.on_cell_execute = client.on_cell_executed = tick
         start = time.monotonic()
-        place = work / path.relative_to(FOLDER).parent
-        NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(place)}}).execute()
+        client.execute()
         minutes = (time.monotonic() - start) / 60
     memory = int(notebook.cells.pop().outputs[0]["text"]) / 1024
-    return notebook, minutes, memory
+    return notebook, minutes, memory, _sections(notebook, clock[:-2])
+
+
+def _sections(notebook: nbformat.NotebookNode, clock: list[tuple[int, float, float]]) -> pd.DataFrame:
+    """What the cells under each heading took, from the clock before and after each: columns `SECTIONS` without the
+    notebook."""
+    rows = []
+    for (cell, *before), (_, *after) in zip(clock[::2], clock[1::2], strict=True):
+        text = "\n".join(part.source for part in notebook.cells[:cell] if part.cell_type == "markdown")
+        rows.append([re.findall(r"^##? (.+)$", text, re.MULTILINE)[-1], *np.subtract(after, before)])
+    frame = pd.DataFrame(rows, columns=SECTIONS[1:4]).groupby("section", sort=False).sum().round(2).reset_index()
+    return frame.assign(load=round(os.getloadavg()[2], 1))
 
 
 def workplace(home: Path) -> Path:
@@ -90,13 +112,12 @@ def card_row(minutes: float, memory: float) -> str:
     return f"| CPU, 2 cores | {minutes:.1f} minutes | {memory:.0f} MB |"
 
 
-def note(name: str, minutes: float, memory: float) -> None:
-    """Replace the notebook's row in figures/data/notebooks.csv."""
-    path = ROOT / "figures" / "data" / "notebooks.csv"
-    new = pd.DataFrame([[name, os.cpu_count(), platform.machine(), round(minutes, 1), round(memory)]], columns=COLUMNS)
+def note(name: str, new: pd.DataFrame, file: str) -> None:
+    """Replace the notebook's rows in a CSV of figures/data."""
+    path = ROOT / "figures" / "data" / file
     old = pd.read_csv(path) if path.exists() else new.iloc[:0]
     rows = [frame for frame in (old[old["notebook"] != name], new) if len(frame)]
-    pd.concat(rows).sort_values("notebook").to_csv(path, index=False, lineterminator="\n")
+    pd.concat(rows).sort_values("notebook", kind="stable").to_csv(path, index=False, lineterminator="\n")
 
 
 def main() -> None:
@@ -104,12 +125,14 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="notebooks, relative to notebooks/ (default: all, solutions included)")
     found = [path for at in ("", "solutions/", "teaching/") for path in sorted(FOLDER.glob(f"{at}*.ipynb"))]
     for name in parser.parse_args().names or [str(path.relative_to(FOLDER)) for path in found]:
-        notebook, minutes, memory = execute(FOLDER / name)
+        notebook, minutes, memory, sections = execute(FOLDER / name)
         strip(notebook)
         if "/" not in name and "SOAR_PRESET" not in os.environ:
             fill_card(notebook, minutes, memory)
         if not name.startswith("solutions") and "SOAR_PRESET" not in os.environ:
-            note(name, minutes, memory)
+            row = [name, os.cpu_count(), platform.machine(), round(minutes, 1), round(memory)]
+            note(name, pd.DataFrame([row], columns=COLUMNS), "notebooks.csv")
+            note(name, sections.assign(notebook=name)[SECTIONS], "notebook_sections.csv")
         nbformat.write(notebook, FOLDER / name)
         print(f"{name}: {minutes:.1f} minutes, {memory:.0f} MB")
 
