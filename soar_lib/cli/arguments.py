@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,31 +20,9 @@ from soar_lib.svs.settings import SvsConfig
 KINDS = {
     "filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig, "ladder": LadderConfig, "svs": SvsConfig,
 }  # fmt: skip
-LOGGED = ("soar", "evaluate", "study", "ladder", "svs", "demo")
-SHARED = ("soar", "evaluate", "study")  # commands whose students a Ray cluster can train
-HELP = {
-    "filter": "keep the problems that the model never solves in k samples and split them in two",
-    "soar": "teach: the teacher writes problems, students try them, their gain is the teacher's reward",
-    "evaluate": "train fresh students on each data set and measure pass@k on the held-out hard problems",
-    "study": "the paper's comparisons: all arms on all seeds, and a table of its claims",
-    "ladder": "learn from easier variants that the model writes, of hard problems and of each test problem; its claims",
-    "svs": "self-play with variational problem synthesis and its controls, and a table of its claims",
-    "demo": "the first three in a row, with figures, on a laptop",
-}
-RAY = (
-    "train students on several GPUs: HOST:PORT of a Ray cluster's head, or auto for the cluster that this machine is "
-    "part of, else one of its own GPUs"
-)
-PROBLEMS = {
-    "filter": "the pool: a JSONL file, a benchmark (hub:math_test), a reasoning-gym family (rg:chain_sum), or the "
-    "preset's own",
-    "soar": "the hard problems to learn for: the folder of a filter run, or a JSONL file; "
-    "without it the preset's pool is filtered first, into FOLDER-filter",
-    "evaluate": "the folder of the filter run whose hard problems are used; without it, those of each SOAR run",
-    "ladder": "the hard problems to learn from and to test on: the folder of a filter run; "
-    "without it the preset's pool is filtered first, into FOLDER-filter",
-    "svs": "the training problems: a JSONL file, a reasoning-gym family, or the preset's own",
-}
+_TEXTS = tomllib.loads(Path(__file__).with_name("help.toml").read_text(encoding="utf-8"))
+HELP, PROBLEMS, OPTIONS = (_TEXTS[part] for part in ("commands", "problems", "options"))
+TYPES = {"int": int, "path": lambda text: Path(text).expanduser()}  # `~` is the user's own folder
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,35 +43,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_options(add: Callable[..., Any], name: str) -> None:
-    known = f"{', '.join(PRESETS)}; laptop, a real model, for filter, soar and evaluate"
-    add("--preset", default="nano", metavar="NAME", help=f"{known} (default: nano)")
-    if name == "study":
-        add("--seeds", type=int, metavar="N", help="runs of each arm that decides a claim")
-        add("--arms", metavar="A,B,...", help=f"some of {', '.join(study.ARMS)} (default: the preset's)")
-        add("--threads", type=int, metavar="N", help="CPU threads (default: as many as torch takes)")
-    else:
-        add("--seed", type=int, default=0, help="every random number of the run follows from it")
-    out = Path("runs") / name
-    add("--out", type=_path, default=out, metavar="FOLDER", help=f"run folder (default: {out})")
-    add("--resume", action="store_true", help="go on with the run in FOLDER, or begin it")
-    if name in LOGGED:
-        add("--log", metavar="LOGGER", help=f"show the metrics elsewhere too: {', '.join(hooks.LOGGERS)}")
-    if name in SHARED:
-        add("--ray", metavar="ADDRESS", help=RAY)
-        add("--actors", type=int, metavar="N", help="Ray actors (default: one per GPU)")
-    add("--model", metavar="NAME", help="nano, a local folder or a Hub id, in place of the preset's")
-    if name == "evaluate":
-        runs = "finished SOAR run folders, one per seed"
-        add("--runs", nargs="+", type=_path, required=True, metavar="RUN", help=runs)
-    if name in PROBLEMS:
-        add("--problems", metavar="SET", help=PROBLEMS[name])
-    if name != "demo":
-        add("--set", action="append", default=[], metavar="FIELD=VALUE", help="change one setting; may be repeated")
-
-
-def _path(text: str) -> Path:
-    """A folder as given, with `~` for the user's own."""
-    return Path(text).expanduser()
+    """The options of one command, with the words in braces filled in."""
+    words = {"name": name, "problems": PROBLEMS.get(name)} | {
+        word: ", ".join(known)
+        for word, known in (("presets", PRESETS), ("arms", study.ARMS), ("loggers", hooks.LOGGERS))
+    }
+    for option, given in OPTIONS.items():
+        how = {key: value.format(**words) if isinstance(value, str) else value for key, value in given.items()}
+        if name in how.pop("of", HELP):
+            add(f"--{option}", **how | ({"type": TYPES[how["type"]]} if "type" in how else {}))
 
 
 def known_settings(values: Any) -> str:

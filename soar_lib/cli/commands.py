@@ -33,10 +33,6 @@ DEMO = ("filter", "soar", "evaluate")  # its parts
 say = functools.partial(print, flush=True)
 
 
-def _filter(arguments: argparse.Namespace) -> None:
-    _filtered(settings(arguments, FilterConfig), arguments.out, arguments.resume)
-
-
 def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
     runs.check_folder(out, resume, config)
     from soar_lib.problems import filtering, load
@@ -196,8 +192,8 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 COMMANDS = {
-    "filter": _filter, "soar": _soar, "evaluate": _evaluate, "study": _study, "ladder": _ladder, "svs": _svs,
-    "demo": _demo,
+    "filter": lambda arguments: _filtered(settings(arguments, FilterConfig), arguments.out, arguments.resume),
+    "soar": _soar, "evaluate": _evaluate, "study": _study, "ladder": _ladder, "svs": _svs, "demo": _demo,
 }  # fmt: skip
 
 
@@ -211,7 +207,7 @@ def main(argv: list[str] | None = None) -> int:
         raise KeyboardInterrupt
 
     here = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, end) if here else None
+    before = here and signal.signal(signal.SIGTERM, end)
     try:
         hooks.check_logger(vars(arguments).get("log"))
         check_ray(arguments)

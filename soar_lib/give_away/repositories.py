@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from huggingface_hub import CardData, DatasetCardData, HfApi, ModelCardData, RepoCard
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id
@@ -32,7 +31,7 @@ from soar_lib.problems.prompts import student_messages, teacher_messages
 from soar_lib.problems.rows import hard_sets
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError, to_values
+from soar_lib.settings.values import ConfigError, flat, to_values
 from soar_lib.soar import run as soar
 from soar_lib.soar.settings import SoarConfig
 
@@ -41,17 +40,6 @@ OWN = "apache-2.0"  # of the shipped model and its problems, and of reasoning-gy
 LICENCES = {"nano": OWN, "meta-llama/Llama-3.2-3B-Instruct": "llama3.2"}  # of the presets' bases
 TESTED = "hard test"  # the set whose questions nothing may be trained on
 REPORT = "contamination.json"
-# By `SoarConfig.reward`: what the teacher was paid by, and what the number is.
-PAID = {
-    "grounded": (
-        "how much better students got on hard problems after training on its own",
-        "mean gain in accuracy (fraction of 1) of {repeats} students on {reward_set} hard problems",
-    ),
-    "intrinsic": (
-        "how seldom, short of never, the student's answers agreed with its own",
-        "mean of 1 - s over its problems, s the share of the student's samples that agree with the teacher's answer",
-    ),
-}
 
 
 def model_repository(
@@ -63,7 +51,7 @@ def model_repository(
     promoted, a folder with other things in it) and ConfigError."""
     if adapter not in ADAPTERS:
         raise ConfigError(f"adapter = {adapter!r}: must be one of {', '.join(ADAPTERS)}")
-    result, config = _soar_run(run)
+    result, config = soar.read_result(run), files.read_config(run, SoarConfig)
     if adapter == "promoted_student" and not result.promoted_student:
         raise RunError(f"{run}: nobody was promoted, so its promoted student is the base; give away the 'teacher'")
     source = Path(run) / "adapters" / adapter
@@ -82,7 +70,7 @@ def model_repository(
     card = _card(
         "adapter", data, config, adapter=adapter, base=base, rank=peft["r"], result=result, train=train, test=test,
         sources=", ".join(dict.fromkeys(named(problem.source) or "no source named" for problem in train)),
-        prompt=ADAPTERS[adapter][0]["content"], **_paid(config),
+        prompt=ADAPTERS[adapter][0]["content"],
     )  # fmt: skip
     return _write(folder, {
         "adapter_config.json": peft,
@@ -95,20 +83,18 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
     """Write what the teacher of a finished SOAR run wrote into `folder`, with data set card and contamination report;
     returns it. The report looks for the questions in the run's hard test set and in the sets `against`, each named as
     `problems.load` takes it. Raises as `model_repository`, and LoadError."""
-    result, config = _soar_run(run)
+    result, config = soar.read_result(run), files.read_config(run, SoarConfig)
     written, best = files.read_records(Path(run) / "problems.jsonl", SyntheticProblem), soar.promotion_questions(run)
     parts = {name: rows for name, rows in (("problems", written), ("promotion_questions", best)) if rows}
     test = soar.problems(config, Path(run))[1]
-    others = ({TESTED: test} if test else {}) | _sets(against)
+    others = ({TESTED: test} if test else {}) | {named(name): load(name) for name in against}
     report = contamination(written, others)
     data = DatasetCardData(
         license=_licence(licence, LICENCES.get(config.model, ""), f"questions written by {named(config.model)}"),
         task_categories=["text-generation"], tags=["synthetic", "math", "soar"],
         configs=[{"config_name": name, "data_files": f"{name}.jsonl"} for name in parts],
     )  # fmt: skip
-    card = _card(
-        "questions", data, config, size=len(written), best=len(best), result=result, report=report, **_paid(config)
-    )
+    card = _card("questions", data, config, size=len(written), best=len(best), result=result, report=report)
     contents = {f"{name}.jsonl": files.jsonl(map(asdict, rows)).encode() for name, rows in parts.items()}
     return _write(folder, contents | {REPORT: report, "README.md": card})
 
@@ -121,7 +107,8 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     config = files.read_config(filtered, FilterConfig)
     pool = config.problems
     home = hub.find(pool.removeprefix("hub:")) if pool.startswith("hub:") else None
-    report = contamination(train, {TESTED: test}) + contamination([*train, *test], _sets(against))
+    report = contamination(train, {TESTED: test})
+    report += contamination([*train, *test], {named(name): load(name) for name in against})
     splits = [{"split": name.removeprefix("hard_"), "path": f"{name}.jsonl"} for name in (HARD_TRAIN, HARD_TEST)]
     data = DatasetCardData(
         license=_licence(licence, _stated(pool, home), f"the pool {named(pool)}"),
@@ -149,14 +136,6 @@ def contamination(
     return report
 
 
-def _soar_run(run: str | Path) -> tuple[soar.Result, SoarConfig]:
-    return soar.read_result(run), files.read_config(run, SoarConfig)
-
-
-def _sets(names: Sequence[str]) -> dict[str, list[Problem]]:
-    return {named(name): load(name) for name in names}
-
-
 def _licence(given: str, known: str, of: str) -> str:
     if not given and not known:
         raise ConfigError(
@@ -182,12 +161,15 @@ def _on_hub(name: str) -> bool:
 
 
 def _card(template: str, data: CardData, config: SoarConfig | FilterConfig, **values: Any) -> bytes:
-    """README.md from a template of this folder; with a `report` in `values` it ends in what contamination.md says."""
-    names = [template, "contamination"] if "report" in values else [template]
+    """README.md from a template of this folder, which may use what paid.md sets; with a `report` in `values` it ends in
+    what contamination.md says."""
+    names = ["paid", template, *(["contamination"] if "report" in values else [])]
     text = "".join(Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8") for name in names)
     report = values.get("report", ())
     found = [f"{here}: {there} of {row['against']}" for row in report for here, there in row["shared"]]
-    values |= {"config": config, "settings": _settings(config), "found": found, "named": named}
+    chosen = {name: json.dumps(value) for name, value in flat(to_values(config)).items()}
+    settings = ", ".join(f"`{name} = {value}`" for name, value in chosen.items() if name not in ("model", "problems"))
+    values |= {"config": config, "settings": settings, "found": found, "named": named}
     made = RepoCard.from_template(data, template_str=text, **values)
     return f"{made}\n".encode()
 
@@ -200,19 +182,6 @@ def named(name: str) -> str:
     """
     path = Path(name).expanduser()
     return path.name if path.is_absolute() or path.exists() or name.startswith((".", "~")) else name
-
-
-def _paid(config: SoarConfig) -> dict[str, str]:
-    """By what the teacher was paid, and what the number is."""
-    own = f"`{config.reward}`, a function of whoever ran it"
-    by, number = PAID.get(config.reward, (own, own))
-    return {"paid": by, "reward": number.format(**vars(config))}
-
-
-def _settings(config: SoarConfig | FilterConfig) -> str:
-    """Every setting but those that name folders."""
-    flat = pd.json_normalize(to_values(config)).drop(columns=["model", "problems"]).to_dict("records")[0]
-    return ", ".join(f"`{name} = {json.dumps(value)}`" for name, value in flat.items())
 
 
 def _write(folder: str | Path, contents: dict[str, Any]) -> Path:

@@ -1,11 +1,10 @@
 """The settings of LADDER with TTRL; the defaults are the paper's values (Llama-3.2-3B-Instruct, section 4.1).
 
 Each comment says where a value is stated (LADDER sections; "code" is the released trainer of the paper's time), and
-where the paper is silent ("open") what we chose and why. `MIT` is the other run of the paper, of a 7B model.
+where the paper is silent ("open") what we chose and why. "MIT" is the paper's other run, of a 7B model (preset "mit").
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from soar_lib.settings.student import CHECKS, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
 from soar_lib.settings.values import require, require_all
@@ -57,10 +56,7 @@ class VariantSettings:
         return total
 
 
-def _student() -> StudentSettings:
-    """GRPO as in 3.1.3 and code."""
-    optimiser = OptimiserSettings(learning_rate=1e-6, schedule="constant", kl=0.001)
-    return StudentSettings(steps=250, batch=128, group=5, advantage="grpo", optimiser=optimiser)
+_GRPO = OptimiserSettings(learning_rate=1e-6, schedule="constant", kl=0.001)  # 3.1.3 and code
 
 
 @dataclass(frozen=True)
@@ -86,8 +82,8 @@ class LadderConfig(BaseSettings, command="ladder"):
     probes: int = 1  # answers to the test problem after each step of TTRL: any of them right is the paper's success
     together: int = 0  # TTRL's students trained as one population, between two commits; 0: all
     rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
-    variants: VariantSettings = field(default_factory=VariantSettings)
-    student: StudentSettings = field(default_factory=_student)
+    variants: VariantSettings = VariantSettings()
+    student: StudentSettings = StudentSettings(steps=250, batch=128, group=5, advantage="grpo", optimiser=_GRPO)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -165,15 +161,3 @@ class LadderConfig(BaseSettings, command="ladder"):
         most = max(self.draws(arm, originals, tested) for arm in arms)
         ranks, rows = trained * student.rank, tested * most
         return [*found, Phase.sampling("scores", ranks, rows, most, student.max_new_tokens, self.rows)]
-
-
-# The run on the MIT integration bee (sections 3.2.2 and 4.2), as changes; give its problems as `pool`.
-MIT: dict[str, Any] = {
-    "model": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",  # 3.2.2: R1's Qwen2.5 7B
-    "originals": 0,  # all the past years' qualifiers
-    "tested": 0,  # the 20 questions of 2025
-    "variants.depth": 2,  # 3.1.2: level 3 was trivial
-    "variants.prompts": 8,  # with the next one 80 + 720 variants: 3.2.3 has about 800 per test question
-    "variants.parents": 9,
-    "student.max_new_tokens": 4096,  # code
-}

@@ -5,16 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-_TABLE = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
-STUDENTS, RUNS, LADDER, SVS = (_TABLE[part] for part in ("students", "runs", "ladder", "svs"))
+TABLE = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
+STUDENTS, RUNS, LADDER, SVS = (TABLE[part] for part in ("students", "runs", "ladder", "svs"))
 MAIN = ("base", "hard_only", "pq", "ps", "grounded_t")  # the paper's main comparison, Table 4
 TREES = {"ladder": "trees", "one_level": "one level", "ttrl": "trees of test problems"}
 TIMES = {"base": "before (untrained model)", "ladder": "after (LADDER)"}  # whose accuracy on the variants is known
 _BOTH = {f"{kind}_{run}": f"{STUDENTS[kind]}, {RUNS[run]}" for kind in STUDENTS for run in RUNS}
-LABEL_LOOKS, FATE_LOOKS = ({key: tuple(look) for key, look in _TABLE[part].items()} for part in ("labels", "fates"))
+LABEL_LOOKS, FATE_LOOKS = ({key: tuple(look) for key, look in TABLE[part].items()} for part in ("labels", "fates"))
 NAMES = {label: said for label, (said, _) in LABEL_LOOKS.items()} | SVS | LADDER | STUDENTS | _BOTH | RUNS
 QUANTITIES = {
-    column: (said, factor, tuple(*limits) or None) for column, (said, factor, *limits) in _TABLE["quantities"].items()
+    column: (said, factor, tuple(*limits) or None) for column, (said, factor, *limits) in TABLE["quantities"].items()
 }
 
 
@@ -29,7 +29,7 @@ def ordered(arms: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(arms), key=place)
 
 
-ARM_COLOURS: dict[str, list[str]] = _TABLE["colours"]
+ARM_COLOURS: dict[str, list[str]] = TABLE["colours"]
 COLOURS = [*ARM_COLOURS, "#DDAAAA"]  # of what is no arm, in this order
 OTHERS = "#777777"  # arms without a colour of their own
 MARKERS = "os^DvPX"

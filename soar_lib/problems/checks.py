@@ -1,9 +1,8 @@
 r"""What counts as right, as an argument: a problem's reference answer, or the integral that its question states.
 
-Filtering, accuracy and rewards take a `Check`. With "answer", the default, a response is held against the reference
-answer (`verify`). With "integral" its boxed antiderivative is differentiated and compared with the integrand
-(`integrals`, loaded with the first of them), so nobody need know an answer: that is how LADDER rewards variants that a
-model has made up (3.1.3).
+With "answer", the default, a response is held against the reference answer (`verify`). With "integral" its boxed
+antiderivative is differentiated and compared with the integrand (`integrals`, loaded with the first of them), so nobody
+need know an answer: that is how LADDER rewards variants that a model has made up (3.1.3).
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +45,7 @@ def _antiderivatives(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 def _no_integral(question: str) -> str:
     """An integral can be checked where its integrand can be read and has enough points to compare at: then 0, which is
-    no antiderivative of anything else, is refuted. Whether the antiderivative is elementary is not decided."""
+    no antiderivative of anything else, is refuted."""
     from soar_lib.verifier import integrals
 
     integrand = integrals.integrand_of(question)

@@ -21,12 +21,12 @@ from tqdm.auto import tqdm
 
 from soar_lib import files, runs
 from soar_lib.engine.base import Base, load_for
-from soar_lib.engine.sampling import cut_off, decode, sample
+from soar_lib.engine.sampling import complete, cut_off, decode
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.load import load
 from soar_lib.problems.prompts import student_messages
 from soar_lib.problems.rows import LoadError, check_hard
-from soar_lib.randomness import generator, uniforms
+from soar_lib.randomness import generator
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import FilterConfig
@@ -107,11 +107,9 @@ def fail_at_k(
     log: Path | None = None,
     progress: bool = True,
 ) -> list[Outcome]:
-    """Outcomes of the problems in their order; hard ones had `config.k` samples and none right.
-
-    `sizes` are the growing batches of each problem, adding up to k (default: `doubling`); at most `config.rows`
-    completions are sampled together. With `log`, what has been drawn is kept there after each batch and not drawn
-    again; a log belongs to one pool and config.
+    """Outcomes of the problems in their order; hard ones had `config.k` samples and none right. `sizes` are the growing
+    batches of each problem, adding up to k (default: `doubling`); at most `config.rows` completions are sampled
+    together. With `log`, which belongs to one pool and config, what has been drawn is kept there and not drawn again.
     """
     k, sizes = config.k, doubling(config.k) if sizes is None else list(sizes)
     if sum(sizes) != k or len({problem.id for problem in problems}) != len(problems):
@@ -144,9 +142,8 @@ def _show(bar: tqdm, drawn: Drawn, k: int) -> None:
 
 
 def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], rows: int) -> Iterator[Batch]:
-    """Batches of at most `rows` samples; `drawn` grows between them.
-
-    All unsolved problems get their j-th share before any gets the next, so batches stay full to the end.
+    """Batches of at most `rows` samples; `drawn` grows between them. All unsolved problems get their j-th share before
+    any gets the next, so batches stay full to the end.
     """
     for stop in accumulate(sizes):
         while True:
@@ -161,10 +158,9 @@ def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], ro
 def _verdicts(base: Base, batch: Batch, config: FilterConfig) -> tuple[list[str], list[bool]]:
     """Of each sample of the batch the verdict, and whether it was cut off."""
     draw, check = Draw(config.max_new_tokens, config.temperature, len(batch)), CHECKS[config.check]
-    ids = {problem.id: base.encode(student_messages(problem.question)) for problem in {p for p, _ in batch}}
+    asked = [student_messages(problem.question) for problem, _ in batch]
     keys = [(config.seed, "filter", problem.id, j) for problem, j in batch]
-    numbers = torch.stack([uniforms((draw.max_new_tokens,), *key) for key in keys])
-    samples = sample(base, None, [ids[problem.id] for problem, _ in batch], [0] * len(batch), 1, numbers, draw)
+    samples = complete(base, None, asked, [0] * len(batch), 1, keys, draw)
     references = [check.reference(problem) for problem, _ in batch]
     verdicts = check.verdicts(list(zip(references, decode(base, samples), strict=True)))
     return verdicts, cut_off(base, samples).tolist()
@@ -191,9 +187,7 @@ def run(
     config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True, base: Base | None = None
 ) -> Filtered:
     """Filter a pool into a run folder, or go on with the run that is there; a finished one is only read. `base` saves
-    loading `config.model` again.
-
-    Raises RunError (the folder) and LoadError (the pool) before a model is loaded or anything is written.
+    loading `config.model` again. Raises RunError (the folder) and LoadError (the pool) before anything is written.
     """
     folder = Path(folder)
     runs.check_folder(folder, resume, config)
@@ -231,9 +225,8 @@ def read_filtered(folder: str | Path) -> Filtered:
 
 
 def solved_problems(folder: str | Path) -> list[Problem]:
-    """The pool's problems that the model solved at least once: real problems within its reach, in the pool's order.
-
-    Raises LoadError where `folder` is no finished filter run, or its pool is no longer what it was.
+    """The pool's problems that the model solved at least once, in the pool's order. Raises LoadError where `folder` is
+    no finished filter run, or its pool is no longer what it was.
     """
     folder = Path(folder)
     if not (folder / "outcomes.jsonl").is_file():

@@ -1,11 +1,9 @@
 """Benchmarks from their public homes: `hub:math_test` and the other names in `SETS`, wherever a problem set is named.
 
-A set is one file at a pinned revision. It is downloaded once, into the cache of huggingface_hub or datasets, so later
-runs need no network, and read as a local copy of it would be (rows.py). Then the number of problems and, where it is
-known, their checksum are compared; so a run names its problems exactly. `hub:NAME@REVISION` takes another revision as
-it is.
-
-The sets overlap: `likeness.overlap` says by how much, and HARP holds problems of MATH and all of AIME 2024.
+A set is one file at a pinned revision. It is downloaded once, into the cache of huggingface_hub or datasets, and read
+as a local copy of it would be (rows.py). Then the number of problems and, where it is known, their checksum are
+compared; so a run names its problems exactly. `hub:NAME@REVISION` takes another revision as it is. The sets overlap
+(`likeness.overlap`): HARP holds problems of MATH and all of AIME 2024.
 """
 
 import hashlib
@@ -43,8 +41,8 @@ def find(name: str) -> HubSet | None:
 
 
 def load(name: str) -> list[Problem]:
-    """The problems of a set, in the order of its file; `name` is a key of `SETS`, with @REVISION for another one than
-    the pinned. Raises LoadError: an unknown name, no network and no copy, records that are not the known ones."""
+    """The problems of a set, in the order of its file; `name` is a key of `SETS`, with @REVISION for another than the
+    pinned. Raises LoadError: an unknown name, no network and no copy, other records than the known ones."""
     key, _, revision = name.partition("@")
     home = find(name)
     if home is None:
@@ -76,19 +74,17 @@ def _check(key: str, home: HubSet, problems: Sequence[Problem]) -> None:
 def _download(key: str, home: HubSet) -> Path:
     """The set's file on this machine, from the cache where it is there already."""
     try:
-        return _from_elsewhere(home) if home.repository.startswith("https://") else _from_hub(home)
+        if home.repository.startswith("https://"):
+            return _from_elsewhere(home)
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(home.repository, home.file, repo_type="dataset", revision=home.revision))
     except OSError as error:
         reason = first_line(error)
         raise LoadError(
             f"hub:{key}: {home.file} of {home.repository} cannot be had ({type(error).__name__}: {reason:.120}); "
             "connect to the network once, or give a file of it: --problems FILE.jsonl"
         ) from error
-
-
-def _from_hub(home: HubSet) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(home.repository, home.file, repo_type="dataset", revision=home.revision))
 
 
 def _from_elsewhere(home: HubSet) -> Path:

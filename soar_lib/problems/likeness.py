@@ -135,10 +135,8 @@ class Known:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Which problems of a first set also stand in a second one.
-
-    `shared`: (id in the first, id in the second) for each problem of the first whose words, numbers and letters are
-    those of one in the second, spaces and punctuation aside; `identical` of them agree up to white space.
+    """`shared`: (id in the first set, id in the second) for each problem of the first whose words, numbers and letters
+    are those of one in the second; `identical` of them agree up to white space.
     """
 
     shared: tuple[tuple[str, str], ...]
@@ -153,10 +151,8 @@ class Overlap:
 
 
 def overlap(first: list[Problem], second: list[Problem]) -> Overlap:
-    """The exact-text overlap of two sets: a model trained on `second` has seen `shared` of `first`.
-
-    Publishers set the same problem with different spacing, dollar signs and punctuation; case is kept, as names
-    of points differ by it.
+    """The exact-text overlap of two sets, in which publishers differ by spacing, dollar signs and punctuation; case is
+    kept, as names of points differ by it. A model trained on `second` has seen `shared` of `first`.
     """
     known = defaultdict(list)
     for problem in second:

@@ -26,10 +26,8 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
     embedded world ("nano"; "nano-transfer", the family that no pool holds; "nano-integrals", its integrals alone) or of
     a reasoning-gym family ("rg:chain_sum").
 
-    A file or benchmark gives all rows in order, or `size` of them drawn under `seed`. A family, named with or
-    without "rg:", takes generator `parameters` (`min_terms=3`); its item i depends on `seed + i` alone.
-
-    Raises LoadError.
+    A file or benchmark gives all rows in order, or `size` of them drawn under `seed`. A family, named with or without
+    "rg:", takes generator `parameters` (`min_terms=3`); its item i depends on `seed + i` alone. Raises LoadError.
     """
     name = str(name)
     is_family = name.startswith("rg:") or name in DATASETS
@@ -78,9 +76,8 @@ def _draw(problems: list[Problem], size: int | None, seed: int, name: str) -> li
 
 
 def load_family(family: str, seed: int, size: int, **parameters) -> list[Problem]:
-    """Items `seed .. seed + size - 1` of a reasoning-gym family. Raises LoadError for unknown names and settings.
-
-    Where a family accepts several right answers, the reference answer is the generator's own.
+    """Items `seed .. seed + size - 1` of a reasoning-gym family; where it accepts several right answers, the reference
+    is the generator's own. Raises LoadError.
     """
     if family not in DATASETS:
         raise LoadError(f"rg:{family}: no such reasoning-gym family{suggest(family, DATASETS)}")
@@ -94,15 +91,11 @@ def load_family(family: str, seed: int, size: int, **parameters) -> list[Problem
     except (TypeError, AssertionError, ValueError) as error:
         known = [field.name for field in fields(DATASETS[family][1]) if field.name not in ("seed", "size")]
         raise LoadError(" ".join(f"rg:{family}: {error}; parameters are {', '.join(known)}".split())) from None
+    if any(item["answer"] is None for item in items):
+        raise LoadError(f"rg:{family}: has no single reference answer to compare with; choose another family")
     settings = json.dumps(parameters, sort_keys=True, default=str)
     mark = f"-{hashlib.sha256(settings.encode()).hexdigest()[:6]}" if parameters else ""
     return [
-        Problem(f"rg/{family}{mark}/{seed + i}", item["question"], _generated(family, item), f"rg:{family}", family)
+        Problem(f"rg/{family}{mark}/{seed + i}", item["question"], boxable(str(item["answer"])), f"rg:{family}", family)
         for i, item in enumerate(items)
     ]
-
-
-def _generated(family: str, item: dict) -> str:
-    if item["answer"] is None:
-        raise LoadError(f"rg:{family}: has no single reference answer to compare with; choose another family")
-    return boxable(str(item["answer"]))

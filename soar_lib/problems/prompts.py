@@ -1,9 +1,8 @@
-r"""The prompts of all methods and the parsers of what comes back.
+r"""The prompts of all methods (prompts.toml) and the parsers of what comes back.
 
 The content follows SOAR sections B.1 and B.3 (teacher, student), LADDER section 3.1.2 (variants) and SvS Fig. 20
-(reconstruction); the wording is ours. A prompt is a list of chat messages; the model's own chat
-template turns it into tokens, so one text serves every model. The paper's student prompt is a plain
-User/Assistant transcript; we use the chat template because instruct models are trained on it.
+(reconstruction); the wording is ours. A prompt is a list of chat messages, which the model's own chat template turns
+into tokens: the paper's student prompt is a plain User/Assistant transcript, but instruct models are trained on theirs.
 """
 
 import re
@@ -12,29 +11,11 @@ from pathlib import Path
 
 # How chat templates spell their control tokens: a question that holds one is no question (engine/base.py splits them).
 CONTROL = re.compile(r"<\|[^\s<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>|\[/?INST\]")
-SOLVE = "Solve the problem. Reason step by step, then state the final answer as \\boxed{answer}."
-
-TEACHER = """You write new mathematics problems for a student to practise on.
-Choose one topic: Algebra, Counting & Probability, Geometry, Intermediate Algebra, Number Theory, Prealgebra or Precalculus.
-Write exactly one problem. It must be original and challenging and need at least two or three steps of reasoning.
-Put the question between <question> and </question>, then its answer between <answer> and </answer>, in a LaTeX box: <answer>\\boxed{...}</answer>.
-Any explanation stays outside both pairs of tags. Keep to this format exactly. Begin now."""
-
-EASIER = (
-    "Write a variant of the problem that is easier to solve but of the same kind. "
-    "Put it between <question> and </question>."
-)
-
-_VARIANTS = tomllib.loads(Path(__file__).with_name("variants.toml").read_text(encoding="utf-8"))
-PERSONAS = tuple(_VARIANTS.pop("personas"))
-EFFECTS = {name: part["effect"] for name, part in _VARIANTS.items()}
-TRANSFORMATIONS = {name: tuple(part["transformations"]) for name, part in _VARIANTS.items()}
-
-RECONSTRUCT = (
-    "The response below is certainly right. Find the problem it most likely answers: consider its topic, its kind of "
-    "reasoning and its purpose in teaching, then write one clear, complete problem that fits the response exactly. "
-    "Put it between <question> and </question>."
-)
+_TEXTS = tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
+SOLVE, TEACHER, EASIER, RECONSTRUCT = (_TEXTS[name] for name in ("solve", "teacher", "easier", "reconstruct"))
+PERSONAS = tuple(_TEXTS["personas"])
+EFFECTS = {name: part["effect"] for name, part in _TEXTS["effects"].items()}
+TRANSFORMATIONS = {name: tuple(part["transformations"]) for name, part in _TEXTS["effects"].items()}
 
 
 def student_messages(question: str) -> list[dict]:
@@ -53,20 +34,11 @@ def easier_messages(question: str) -> list[dict]:
 
 
 def variant_messages(question: str, effect: str, count: int, suggestions: tuple[str, ...], persona: str) -> list[dict]:
-    """Ask for `count` variants of `question`, each of them a whole problem between question tags (LADDER 3.1.2); the
-    effect is one of `EFFECTS`, the suggestions are some of its `TRANSFORMATIONS`."""
-    ideas = "\n".join(f"- {text}" for text in suggestions)
-    noun = "variant" if count == 1 else "variants"
-    content = (
-        f"Take the point of view of {persona}.\n"
-        f"Here is a problem:\n{question}\n"
-        f"Write {count} {noun}, {EFFECTS[effect]}. First think about what makes the problem hard. "
-        f"These changes may help; combine them or find others:\n{ideas}\n"
-        "Every variant stands by itself: it is stated as completely and in the same form and notation as the problem, "
-        "every constant in it is a number, and no two variants are alike. Do not solve them. "
-        "Put each variant between <question> and </question>."
-    )
-    return [{"role": "user", "content": content}]
+    """Ask for `count` variants of `question`, each a whole problem between question tags (LADDER 3.1.2); the effect is
+    one of `EFFECTS`, the suggestions are some of its `TRANSFORMATIONS`."""
+    ideas, noun = "\n".join(f"- {text}" for text in suggestions), "variant" if count == 1 else "variants"
+    told = {"persona": persona, "question": question, "count": count, "noun": noun, "effect": EFFECTS[effect]}
+    return [{"role": "user", "content": _TEXTS["variant"].format(**told, ideas=ideas)}]
 
 
 def reconstruct_messages(solution: str) -> list[dict]:
@@ -75,8 +47,7 @@ def reconstruct_messages(solution: str) -> list[dict]:
 
 
 def tagged(text: str, tag: str, forgiving: bool = False) -> str | None:
-    """The stripped content of the first `<tag>...</tag>` pair, or None where either side is missing or it is empty.
-
+    """The stripped content of the first `<tag>...</tag>` pair, or None where either side is missing or it is empty;
     `forgiving` takes a second opening tag for the closing one.
 
     >>> tagged("<a>x<a>", "a"), tagged("<a>x<a>", "a", forgiving=True)

@@ -38,7 +38,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def load_file(path: str | Path) -> list[Problem]:
-    """All problems of a JSONL file, in order. Raises LoadError with file, line and field at the first malformed row."""
+    """All problems of a JSONL file, in order. Raises LoadError with file, line and field of the first malformed row."""
     return problems_of(read_rows(Path(path)), Path(path).stem, str(path))
 
 
@@ -119,7 +119,9 @@ def problem_of(row: dict, source: str = "") -> Problem:
         return Problem(**row)
     key = _own_number(row) or hashlib.sha256(question.encode()).hexdigest()[:12]
     topic = next((row[field] for field in ("subfield", "subject", "type") if isinstance(row.get(field), str)), "")
-    return Problem(f"{source}/{key}" if source else key, question, answer, source, topic, _level(row))
+    digits = re.search(r"\d{1,9}", str(row.get("level", "")))  # 5 of MATH's "Level 5", none of its "Level ?"
+    level = int(digits.group()) if digits else None
+    return Problem(f"{source}/{key}" if source else key, question, answer, source, topic, level)
 
 
 def _own_number(row: dict) -> str:
@@ -147,12 +149,6 @@ def _unit(text: str) -> str:
     """OlympiadBench's unit as a sentence takes it: `$cm^2$` stays LaTeX, a circle is degrees, % is percent."""
     bare = text.strip(" $")
     return {"^{\\circ}": "degrees", "%": "percent"}.get(bare, f"${bare}$" if "^" in bare else bare)
-
-
-def _level(row: dict) -> int | None:
-    """5 for `5` and for MATH's "Level 5"; None where the source gives no number ("Level ?")."""
-    digits = re.search(r"\d{1,9}", str(row.get("level", "")))
-    return int(digits.group()) if digits else None
 
 
 def answer_of(row: dict) -> str:

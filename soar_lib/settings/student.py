@@ -7,7 +7,7 @@ we chose and why.
 import json
 import os
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import cache, reduce
 from importlib.util import find_spec
@@ -22,16 +22,17 @@ PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a 
 
 
 @cache
-def _table() -> dict[str, dict[str, dict[str, Any]]]:
+def table() -> dict[str, dict[str, dict[str, Any]]]:
+    """presets.toml."""
     return tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
 
 
 def presets_of(command: str) -> dict[str, dict[str, Any]]:
     """What each preset changes in a command's settings, by dotted names (presets.toml)."""
-    mine = _table()[command]
-    table = {name: dict(mine.get(name, {})) for name in dict.fromkeys([*PRESETS, *mine])}
-    begun = {name: [flat(_table()["parts"][part]) for part in own.pop("with", ())] for name, own in table.items()}
-    return {name: reduce(or_, [*begun[name], flat(own)]) for name, own in table.items()}
+    mine = table()[command]
+    known = {name: dict(mine.get(name, {})) for name in dict.fromkeys([*PRESETS, *mine])}
+    begun = {name: [flat(table()["parts"][part]) for part in own.pop("with", ())] for name, own in known.items()}
+    return {name: reduce(or_, [*begun[name], flat(own)]) for name, own in known.items()}
 
 
 def preset(name: str, kind: type, **changes: Any) -> Any:
@@ -220,7 +221,7 @@ class StudentSettings:
     advantage: str = "rloo"  # Table 3; "grpo", standardised within the group, is LADDER's
     longest_box: int = 0  # open; characters of a box that can earn B.3's 20, longer ones earn 10; 0: any, as the paper
     trainer: str = "stack"  # ours, all students at once; "trl": TRL's trainers, for few students that learn long
-    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    optimiser: OptimiserSettings = OptimiserSettings()
 
     def __post_init__(self) -> None:
         require_all(self, ("steps", "batch", "max_new_tokens", "temperature", "rank", "alpha"))

@@ -1,7 +1,7 @@
 """The settings of a SOAR run, and of an evaluation of such runs; the defaults are the paper's values. Each comment says
 where a value is stated (Table 3, sections 4.3 and B.2 to B.8), and where the paper is silent ("open") what we chose."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from soar_lib.settings.student import ADVANTAGES, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
 from soar_lib.settings.values import RECORDED, require, require_all
@@ -23,7 +23,7 @@ class TeacherSettings:
     turns: int = 1  # 1: question and answer in one completion; 2: the answer in a second turn (D.3's ablation)
     rank: int = 64  # as the student's; the paper trains all weights as far as one can tell
     alpha: float = 64.0
-    optimiser: OptimiserSettings = field(default_factory=lambda: OptimiserSettings(warmup=20))
+    optimiser: OptimiserSettings = OptimiserSettings(warmup=20)
 
     def __post_init__(self) -> None:
         require_all(self, ("max_new_tokens", "temperature", "draw", "max_attempts", "rank", "alpha"))
@@ -62,8 +62,8 @@ class SoarConfig(BaseSettings, command="soar"):
     extra_steps: int = 5  # inner steps added by each promotion, B.7
     max_steps: int = 20  # most inner steps; section 6 speaks of 10 to 20
     rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
-    student: StudentSettings = field(default_factory=StudentSettings)
-    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    student: StudentSettings = StudentSettings()
+    teacher: TeacherSettings = TeacherSettings()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -153,10 +153,7 @@ class EvaluateConfig(BaseSettings, command="evaluate"):
     ks: tuple[int, ...] = (1, 4, 8, 16, 32)  # section 4.3
     rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
     together: int = 0  # students trained as one population, between two commits; 0: all. Results as with `rows`
-    # B.8: up to 1500 steps, warm-up 20
-    student: StudentSettings = field(
-        default_factory=lambda: StudentSettings(steps=1500, optimiser=OptimiserSettings(warmup=20))
-    )
+    student: StudentSettings = StudentSettings(steps=1500, optimiser=OptimiserSettings(warmup=20))  # B.8: up to 1500
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,30 +5,15 @@ where the paper is silent ("open") what we chose and why. Llama-3.1-8B-Instruct 
 """
 
 import math
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
-from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase
+from soar_lib.settings.student import BaseSettings, Cost, OptimiserSettings, Phase, table
 from soar_lib.settings.values import change, require, require_all
 
-# What an arm changes in the settings. An arm with a budget spends what `svs` spent, so it runs after it.
+# What an arm changes in the settings (presets.toml). An arm with a budget spends what `svs` spent, so it runs after it.
 MAIN = ("base", "rlvr", "svs", "rlvr_equal_rollouts", "second_rollout")  # those of the paper's main claims
-SVS_ARMS: dict[str, dict[str, Any]] = {
-    "base": {"steps": 0},
-    "rlvr": {"further": "nothing"},
-    "svs": {},
-    "rlvr_equal_rollouts": {"further": "nothing", "budget": "rollouts"},  # Table 3: longer, to equal pairs
-    "rlvr_equal_updates": {"further": "nothing", "budget": "updates"},  # the same rollouts in as many updates as svs
-    "second_rollout": {"further": "originals"},  # Table 3: the paper's key control
-    "rephrasings": {"further": "rephrasings"},  # in the place of variants; the paper adds some to the data (section 3)
-    "svs_easier_seeds": {"seed_low": 0.375, "seed_high": 0.75},  # Table 3: the band shifted
-    "svs_no_reward": {"train_synthesis": False},  # variants are solved, writing them is not trained
-    "svs_any_correct": {"reward_high": 1.0},  # Fig. 18: any right solver is enough
-    "svs_guarded": {
-        "guards.leaks": True, "guards.duplicates": True, "guards.solutions": 2, "guards.rows": 1024,
-    },
-}  # fmt: skip
+SVS_ARMS: dict[str, dict[str, Any]] = table()["svs_arms"]
 MEASURED_TOGETHER = 4096  # completions of a measurement in memory together, as far as problems can be parted
 FURTHER = ("variants", "originals", "rephrasings", "nothing")
 BUDGETS = ("steps", "rollouts", "updates")
@@ -97,11 +82,9 @@ class SvsConfig(BaseSettings, command="svs"):
     rows: int = 1024  # completions in memory together; changes speed, and results by rounding only
     rank: int = 64  # of the LoRA adapter; the paper trains all weights
     alpha: float = 64.0
-    guards: GuardSettings = field(default_factory=GuardSettings)
+    guards: GuardSettings = GuardSettings()
     # Appendix D and code: constant rate, no warm-up, no KL, asymmetric clip.
-    optimiser: OptimiserSettings = field(
-        default_factory=partial(OptimiserSettings, 1e-6, "constant", kl=0.0, clip_high=0.28, weight_decay=0.01)
-    )
+    optimiser: OptimiserSettings = OptimiserSettings(1e-6, "constant", kl=0.0, clip_high=0.28, weight_decay=0.01)
 
     def __post_init__(self) -> None:
         super().__post_init__()

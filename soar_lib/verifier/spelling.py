@@ -6,8 +6,10 @@ Text in, text out; `answers` tells what it means.
 
 import functools
 import re
+import tomllib
 import unicodedata
 from fractions import Fraction
+from pathlib import Path
 
 # Of a longer run of backslashes the pairs go first, so that no run is read again from each of its places.
 BRACE = re.compile(r"\\{1,8}(?:boxed|fbox)\s{0,99}\{|\\.|[{}]", re.DOTALL)
@@ -51,55 +53,12 @@ def _base(match: re.Match) -> str:
     return f"_{{{BASES.index(match[1]) + 2 if match[1] in BASES else match[1]}}}"
 
 
-CHARACTERS = str.maketrans(
-    {
-        "²": "^{2}", "³": "^{3}", "ˆ": "^", "−": "-", "–": "-", "÷": "/", "×": "*", "·": "*", "π": "\\pi ",
-        "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "…": "\\ldots ", "∅": "\\emptyset ",
-    }
-)  # fmt: skip
+_TABLE = tomllib.loads(Path(__file__).with_name("spelling.toml").read_text(encoding="utf-8"))
+_WRITERS = {"=fraction": _fraction, "=repeating": _repeating, "=mixed": _mixed, "=base": _base}
+CHARACTERS = str.maketrans(_TABLE["characters"])
 REWRITES = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?=[^a-zA-Z\s])\.?(?![a-zA-Z])", ""),
-        (r"(?<=\d)\s*(?:,\\!\s*|\{,\}(?:\\!)?\s*|\\,)(?=\d{3}(?!\d))", ""),  # thousands: 3,\!200 and 14{,}916
-        (r"[¼-¾⅐-⅞]", _fraction),
-        (r"(\d*)\.(\d*)\\(?:overline|bar)\s*\{(\d{1,40})\}", _repeating),
-        (r"√\s*(\d+|[a-zA-Z])", r"\\sqrt{\1}"),
-        (r"√", r"\\sqrt"),
-        (r"\{\s*([-+:=,])\s*\}", r"\1"),
-        (r"\\[hv]space\s*\{[^{}]*\}", " "),
-        (rf"\\(?:displaystyle|textstyle|limits){WORD}", ""),
-        (r"\\[dtc]frac", r"\\frac"),
-        (r"\\[dt]binom", r"\\binom"),
-        (r"\{?((?<!\d)\d+|[a-zA-Z])\s*\\choose\s*(\d+|[a-zA-Z])\}", r"\\binom{\1}{\2}"),
-        (rf"\\(?:textdollar|euro|pounds){WORD}|\\\$|[$€£¥₹]", ""),
-        (r"\\(?:math(?:rm|bf|it|sf|normal)|textrm|textbf|textit|textnormal|texttt|mbox|operatorname)\s*\{", r"\\text{"),
-        (r"(?:,\s*)?\\text\s*\{\s*(?:,?\s*(?:and|or)\s*,?)\s*\}", ","),
-        (r"\\text\s*\{\s*(?:percent(?:age)?|pct)\s*\}|\b(?:percent(?:age)?|pct)\b|\\%", "%"),
-        (r"\\text\s*\{\s*([-\d.,/]+|[a-zA-Z])\s*\}", r"\1"),
-        (r"(?<![a-zA-Z\\])(?:,\s*)?\b(?:and|or)\b(?![a-zA-Z])", ","),
-        (r"(?<=[)\]}\d])\s*or\s*(?=[(\[{\d])", ","),
-        (r"(?<!\\)\\[,;:!> ]|~|\\q?quad" + WORD, " "),
-        (rf"\\(?:cdot|times|ast){WORD}|\*", "*"),
-        (r"\*\s?\*", "^"),
-        (rf"\\div{WORD}", "/"),
-        (rf"\\(?:leq?|leqslant){WORD}|<=", r"\\le "),
-        (rf"\\(?:geq?|geqslant){WORD}|>=", r"\\ge "),
-        (rf"\\(?:neq?){WORD}|!=", r"\\ne "),
-        (rf"\\lt{WORD}", "<"),
-        (rf"\\gt{WORD}", ">"),
-        (rf"\\l?dots{WORD}|\\cdots{WORD}|\.\.\.", r"\\ldots "),
-        (rf"\+?\s*\\infty{WORD}|\+?\s*\binfinity\b|\+?\s*∞", r"\\infty "),
-        (rf"\^?\s*\{{\s*\\circ\s*\}}|\^\s*\\circ{WORD}|\\degree{WORD}", "°"),
-        (r"\\(?:varnothing|emptyset)" + WORD + r"|\\\{\s*\\\}", r"\\emptyset "),
-        (r"\\sqrt\s*(\[\w+\])\s*([0-9a-zA-Z])", r"\\sqrt\1{\2}"),
-        (r"\\sqrt\s*\(([^()]*)\)|\\sqrt\s*([0-9a-zA-Z])", r"\\sqrt{\1\2}"),
-        (r"\^\s*(-?\d+(?:\.\d+)?)", r"^{\1}"),
-        (r"_\s*(\d+)", r"_{\1}"),
-        (rf"_\s*\{{?\s*(?:\\text\s*\{{)?\s*{IN_BASE}{WORD}\s*\}}?\s*\}}?$", _base),
-        (rf"(?<=[\dA-F)}}])\s*(?:\\text\s*\{{)?\s*\(?(?:in )?base[\s-]*{IN_BASE}\s*\)?\s*\}}?$", _base),
-        (r"(?<![\w.)}\]/^*])(\d+) (\d+)/(\d+)(?![\d.])", _mixed),
-    )
+    (re.compile(pattern.replace("<end>", WORD).replace("<base>", IN_BASE)), _WRITERS.get(replacement, replacement))
+    for pattern, replacement in _TABLE["rewrites"]
 ]
 
 

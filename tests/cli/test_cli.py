@@ -137,9 +137,9 @@ def test_help_names_every_option(command, capsys):
         options |= {"--seed"}
     if command not in ("demo", "study"):
         options |= {"--problems"}
-    if command in arguments.LOGGED:
+    if command in arguments.OPTIONS["log"]["of"]:
         options |= {"--log"}
-    if command in arguments.SHARED:
+    if command in arguments.OPTIONS["ray"]["of"]:
         options |= {"--ray", "--actors"}
     assert [option for option in options if option not in text] == []
 

@@ -19,7 +19,7 @@ from soar_lib.engine.lora import Adapters
 from soar_lib.hooks import Hooks
 from soar_lib.ladder import report, ttrl, variants
 from soar_lib.ladder import run as ladder
-from soar_lib.ladder.settings import LADDER_ARMS, MIT, TTRL_ARMS, LadderConfig
+from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem, Score
 from soar_lib.settings.cost import cost
@@ -158,7 +158,7 @@ def test_the_students_of_a_seed_start_alike_and_seeds_differ(place):
 
 
 def test_the_population_is_kept_and_learns(finished, place):
-    tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(finished))
+    tensors, _ = files.load_checkpoint(runs.latest_checkpoint(finished))
     kept = tensors["students"]
     assert {len(tensor) for tensor in kept.values()} == {4 * 2}
     moved = [name for name in kept if name.endswith(".b") and kept[name].abs().flatten(1).sum(1).min() > 0]
@@ -236,7 +236,7 @@ def test_a_bad_setting_is_named(changes, message):
 
 def test_the_defaults_are_the_papers():
     """LADDER 3.1.2 to 3.2.3 and 4.1, and the released trainer's group, rate and length."""
-    paper, mit = LadderConfig(), preset("paper", LadderConfig, **MIT)
+    paper, mit = LadderConfig(), preset("mit", LadderConfig)
     assert (paper.variants.depth, paper.variants.per_prompt, paper.variants.suggestions) == (3, 10, (3, 5))
     assert (min(paper.variants.temperatures), max(paper.variants.temperatures)) == (0.8, 1.4)
     assert (paper.originals, paper.tested, paper.ttrl_steps, paper.student.group) == (10, 100, 100, 5)
