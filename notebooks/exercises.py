@@ -1,7 +1,7 @@
 """Checks for the notebooks' exercises: `check(name, function)` compares an answer with what is right.
 
 A notebook asks for a small function; the check says which case differs and what to look at, or that nothing is written
-yet. Solutions are in notebooks/solutions; tests hold them and exercises.json against the library.
+yet. Solutions are in solutions/; tests hold them and exercises.json against the library.
 """
 
 import json

@@ -26,7 +26,6 @@ from typing import Any
 
 from soar_lib import files
 from soar_lib.files import LOST, RunError, digest, lock, read_json, text_of
-from soar_lib.files import load_checkpoint as load_checkpoint
 from soar_lib.settings.student import loader, precision
 from soar_lib.settings.values import differences, folder_of, to_values
 
@@ -106,7 +105,7 @@ class Run:
 
     def load(self) -> tuple[dict[str, dict], dict[str, Any]]:
         """The tensors and the state of the last round that counts."""
-        return load_checkpoint(self.checkpoint)
+        return files.load_checkpoint(self.checkpoint)
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:

@@ -8,9 +8,9 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from exercises import EXERCISES, HINTS, check
 
 from soar_lib.engine.update import advantages
-from soar_lib.exercises import EXERCISES, HINTS, check
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.settings import VariantSettings
 from soar_lib.measure import claims, diversity

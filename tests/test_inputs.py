@@ -133,7 +133,7 @@ def run_folder(folder: Path, given: tuple) -> None:
     path.write_bytes(damaged(whole, damage) if instead is None else encoded(instead))
     try:
         runs.check_same(run, preset("smoke", SoarConfig))
-        runs.load_checkpoint(run / "checkpoint" / "round_0001")
+        files.load_checkpoint(run / "checkpoint" / "round_0001")
         files.read_records(run / "problems.jsonl", SyntheticProblem)
         files.read_records(run / "rounds.jsonl", Round)
     finally:

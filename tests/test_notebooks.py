@@ -20,7 +20,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
 import soar_lib
-from soar_lib import runs
+from soar_lib import files, runs
 from soar_lib.engine.lora import stack
 from soar_lib.hooks import Hooks
 
@@ -227,7 +227,7 @@ def test_the_round_by_hand_is_the_first_round_of_a_run(tmp_path):
     first = result.rounds[0]
     assert (first.rewards, first.baseline_accuracy) == (names["gains"], names["before"])
     assert first.promoted and names["promoted"] and first.chosen == (names["k"], names["j"]) == (1, 0)
-    tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(tmp_path / "run"))
+    tensors, _ = files.load_checkpoint(runs.latest_checkpoint(tmp_path / "run"))
     by_hand = {
         "teacher": names["teacher"].adapters,
         "baselines": stack([names["start"].baselines[0], names["student"]]),

@@ -1,8 +1,7 @@
 """One frozen base, many adapters: which base, the stack of adapters, sampling from it and learning with it.
 
-transformers imports torchvision wherever it is installed, for every model. One that cannot be imported (a build for
-another torch, as Unsloth's extra brings to a machine without a GPU: "operator torchvision::nms does not exist") would
-take all models with it, and none here needs it, so it counts as absent.
+transformers imports torchvision, where it is installed, for every model. A build that cannot be imported (one for
+another torch, as Unsloth's extra brings) would take all models with it and none here needs it, so it counts as absent.
 """
 
 import importlib

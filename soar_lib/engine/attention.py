@@ -1,12 +1,10 @@
 """Attention that reads a shared prompt once, plugged into any transformers model through its attention interface.
 
-Completions of one prompt share its keys and values, in sampling (`Decoding`) and in learning (`Packed`), so a group's
-prompt is computed once and stored once. A layout object travels through the model's forward as the keyword argument
-`layout`; each attention layer hands it queries, keys and values after the rotary embedding and gets the result back.
-Keys and values never grow by concatenation, and the model builds no masks. The modules of the model are its own, so
-the numbers are those of its ordinary forward up to rounding.
-
-Models whose attention has more than that (sliding windows, soft-capped scores, sinks) are refused with a clear error.
+Completions of one prompt share its keys and values, in sampling (`Decoding`) and in learning (`Packed`). A layout
+object travels through the model's forward as the keyword argument `layout`; each attention layer hands it queries, keys
+and values after the rotary embedding and gets the result back. The modules of the model are its own, so the numbers are
+those of its ordinary forward up to rounding. Models whose attention has more than that (sliding windows, soft-capped
+scores, sinks) are refused with a clear error.
 """
 
 from contextlib import contextmanager
@@ -57,10 +55,10 @@ class Prefill:
 
 class Decoding:
     """One new token per row; row i continues prompt `owner[i]` of a Prefill. Own keys and values lie in buffers [R,
-    Hkv, columns, d] that grow by `block` columns, the prompts' keys as [U, Hkv, d, P], as their product reads them;
-    `keep(rows)` drops rows and prompts nobody continues. Query heads that share a key head are treated as further
-    queries of it. A forward between `prepare` and `advance` takes where to write from `column`, a tensor, and allocates
-    no buffer but in the first one, so that it can be recorded (graphs.py)."""
+    Hkv, columns, d] that grow by `block` columns, the prompts' keys as [U, Hkv, d, P]; `keep(rows)` drops rows and
+    prompts nobody continues. Query heads that share a key head are further queries of it. A forward between `prepare`
+    and `advance` writes at `column`, a tensor, and allocates no buffer but in the first one, so that it can be recorded
+    (graphs.py)."""
 
     def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor):
         self.prompt_keys = {layer: keys.mT.contiguous() for layer, keys in prefill.keys.items()}
@@ -119,8 +117,7 @@ class Decoding:
         return cache[layer].index_copy_(2, self.column, new)
 
     def _future(self, columns: int) -> torch.Tensor:
-        """Additive mask [columns] of columns not written yet, made by a forward's first layer. Whole buffers are read:
-        parts of them cost a copy."""
+        """Additive mask [columns] of columns not written yet, made by a forward's first layer."""
         if self.future is None:
             later = torch.arange(columns, device=self.mask.device) > self.column
             self.future = torch.zeros_like(later, dtype=self.mask.dtype).masked_fill_(later, -torch.inf)
@@ -162,7 +159,7 @@ class Packed:
     """Whole prompts and completions, packed without padding into rows [N, L] of tokens in any order. `prompts` [U, P]
     and `completions` [R, T] hold each token's place in the flattened N * L, right-padded; `lengths` [U] and `counts`
     [R] say how many are real, `owner` [R] is the prompt of each completion. Completions of like length are attended
-    together, so that short ones do not pay for long ones. Differentiable."""
+    together. Differentiable."""
 
     def __init__(self, prompts, lengths, completions, counts, owner, places: int):
         self.prompt_shape = tuple(prompts.shape)

@@ -5,9 +5,8 @@
     unsloth         the same weights, in 4 bits too, loaded by Unsloth with its patches for small GPUs
     vllm            as transformers for learning, and once more by vLLM for sampling (engine/vllm.py)
 
-Our adapters and our shared-prompt attention sit on all of them alike. Of Unsloth that asks for `FastModel`, uncompiled:
-it keeps transformers' attention interface, where FastLanguageModel replaces the attention of Llama and its kin by
-functions that know nothing of `attention.py`; `check_layers` refuses a model that bypasses the interface. Unsloth
+Of Unsloth our shared-prompt attention asks for `FastModel`, uncompiled: FastLanguageModel replaces the attention of
+Llama and its kin by functions that know nothing of `attention.py`, and `check_layers` refuses such a model. Unsloth
 runs on a CPU from 2026.10.9 on, by transformers underneath, for trying out; on a GPU this path was never run by us.
 
 bitsandbytes, Unsloth and vLLM are imported only where they are asked for. Weights are read from safetensors alone, and
@@ -36,9 +35,9 @@ CONTEXT = 4096  # tokens; Unsloth sizes its tables by it and lengthens them on d
 
 
 def choose_device(device: str | torch.device | None, backend: str, four_bit: bool) -> torch.device:
-    """The device asked for, else the first GPU, else the CPU. Raises ConfigError: a backend that there is not, a
-    library that is absent, settings that exclude each other, or no GPU for what would be slow without one
-    (`device="cpu"` says that it may)."""
+    """The device asked for, else the first GPU, else the CPU. Raises ConfigError: an unknown backend, an absent
+    library, settings that exclude each other, or no GPU for what would be slow without one (`device="cpu"` says that it
+    may)."""
     if backend not in BACKENDS:
         raise ConfigError(f"backend = {backend!r}: must be one of {', '.join(BACKENDS)}")
     if device is None and not torch.cuda.is_available():
@@ -129,8 +128,7 @@ def _check_four_bit(model: torch.nn.Module, name: str) -> None:
 
 def check_layers(model: torch.nn.Module, name: str) -> None:
     """Raise ConfigError where the model has no layers for adapters, computes no numbers, or its layers do not ask
-    transformers' attention interface, by which completions read their shared prompt: what it sampled would come from no
-    model."""
+    transformers' attention interface, so that what it sampled would come from no model."""
     if not any(part.rpartition(".")[2] in TARGETS for part, _ in model.named_modules()):
         raise ConfigError(
             f"model {name!r}: {type(model).__name__} has no layers named {', '.join(TARGETS)}, which adapters sit on; "
@@ -154,8 +152,7 @@ def check_layers(model: torch.nn.Module, name: str) -> None:
 
 @contextmanager
 def _explained(name: str, source: str) -> Iterator[None]:
-    """Errors of transformers and the Hub, and whatever a damaged file makes them raise, as one line that says what to
-    do."""
+    """Errors of transformers, the Hub and damaged files as one line that says what to do."""
     try:
         yield
     except ConfigError:

@@ -1,7 +1,7 @@
 """The base model: one frozen causal language model with its tokenizer, under every policy of a run.
 
-This is the only place that knows which model a name means: "nano" and its like are shipped in the package, any other
-name is a local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
+Only here is it known which model a name means: "nano" and its like are shipped in the package, any other name is a
+local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
 """
 
 import re
@@ -84,10 +84,9 @@ def load(
 ) -> Base:
     """Load model and tokenizer by name, by one of the backends (backends.py), with `four_bit` as 4-bit weights.
 
-    Without `device`, the first GPU where there is one, otherwise the CPU. Without `dtype`, as
-    `precision` says. With `remote_code`, code from the model's repository is run where it has some; with
-    `graphs`, decoding steps are recorded as CUDA graphs. Raises FileNotFoundError for a missing folder, ConfigError for
-    a model that cannot be had here or cannot chat.
+    Without `device`, the first GPU where there is one, otherwise the CPU; without `dtype`, as `precision` says. With
+    `remote_code`, code from the model's repository is run; with `graphs`, decoding steps are recorded as CUDA graphs.
+    Raises FileNotFoundError for a missing folder, ConfigError for a model that cannot be had here or cannot chat.
     """
     if graphs and backend == "vllm":
         raise ConfigError("graphs = True: with backend = 'vllm' the decoding steps are vLLM's; set graphs = false")
@@ -170,8 +169,8 @@ def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:
 
 
 def padding(tokenizer, rows: int) -> int:
-    """The token that fills batches up, for a model that knows `rows` tokens: masked everywhere, but looked up. The
-    tokenizer's own where the model knows it, else one set aside for padding (as Llama 3's), else the end token."""
+    """The token that fills batches up, for a model that knows `rows` tokens: masked, but looked up. The tokenizer's own
+    where the model knows it, else one set aside for padding (as Llama 3's), else the end token."""
     aside = sorted(number for token, number in tokenizer.get_added_vocab().items() if "pad" in token.lower())
     own = [] if tokenizer.pad_token_id is None else [tokenizer.pad_token_id]
     return next(number for number in (*own, *aside, tokenizer.eos_token_id) if number < rows)

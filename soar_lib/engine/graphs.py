@@ -1,10 +1,9 @@
 """A decoding step recorded once and replayed, so that a GPU need not wait for Python.
 
-A step of a model of some billion parameters reads its weights in one or two milliseconds, and Python takes ten times as
-long to launch its thousand kernels. A CUDA graph launches them at once, on the same memory each time: so token and
-position are copied into fixed tensors, `attention.Decoding` writes at a column that lies on the device, and the step is
-recorded anew when rows have left or buffers have grown, for which both happen in larger strides than without (BLOCK,
-SHRINK). On a CPU there is nothing to record; the step runs on the same fixed tensors.
+Python takes ten times as long to launch a step's thousand kernels as a GPU to run them. A CUDA graph launches them at
+once, on the same memory each time: so token and position are copied into fixed tensors, `attention.Decoding` writes at
+a column that lies on the device, and the step is recorded anew when rows have left or buffers have grown, both in
+larger strides than without (BLOCK, SHRINK). On a CPU the step runs on the same fixed tensors, unrecorded.
 """
 
 from collections.abc import Callable
@@ -44,8 +43,8 @@ class Recorded:
         return self.logits(self.token, self.position)
 
     def _record(self) -> Callable[[], torch.Tensor]:
-        """Once by hand, as libraries allocate at their first call, and once recorded; both only write what the first
-        replay writes again. What a forward makes for itself must be made anew in the recording."""
+        """Once by hand, as libraries allocate at their first call, and once recorded; both write what the first replay
+        writes again."""
         by_hand(self._step)
         self.layout.prepare()
         return record(self._step)
@@ -65,8 +64,8 @@ def by_hand(step: Callable[[], object]) -> None:
 
 
 def record(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """The step as a CUDA graph with memory of its own, which is free again when the graph is forgotten. Raises
-    ConfigError for a model that waits for the CPU in between."""
+    """The step as a CUDA graph with memory of its own. Raises ConfigError for a model that waits for the CPU in
+    between."""
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph):

@@ -2,15 +2,12 @@
 
 Completions are packed: one row of tokens per slot, each prompt once, no padding inside. The tokens that predict a
 completion token come first in a row (the last token of each prompt, then the completions without their last token), so
-that logits are computed for them alone; the rest of the prompts follows. Attention finds the sequences again by the
-places in `layout`.
+that logits are computed for them alone. Attention finds the sequences again by the places in `layout`.
 
-Logits are never more than LOGITS entries at once: beyond that the head is applied in parts, each of which is formed
-again in the backward pass. A Llama 3 vocabulary has 128,256 entries, so that a micro-batch of 4,096 tokens would hold
-2 GB of logits and four times that in its backward pass.
-
-`checkpointing` keeps of each layer its input only and computes the rest again in the backward pass (gradient
-checkpointing, Chen et al. 2016, arXiv 1604.06174): a third more time, about a tenth of the activations.
+Logits are never more than LOGITS entries at once (a Llama 3 vocabulary has 128,256): beyond that the head is applied in
+parts, each of which is formed again in the backward pass. `checkpointing` keeps of each layer its input only and
+computes the rest again (gradient checkpointing, Chen et al. 2016, arXiv 1604.06174): a third more time, about a tenth
+of the activations.
 """
 
 from collections.abc import Iterator
@@ -77,8 +74,8 @@ def pack(samples: Samples) -> Packing:
 
 
 def _distinct_prompts(samples: Samples, row: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The distinct (packed row, prompt) pairs: ids [U, P], padded right, lengths [U], packed rows [U], and the pair
-    [N] of each completion."""
+    """The distinct (packed row, prompt) pairs: ids [U, P], padded right, lengths [U], packed rows [U], and each
+    completion's pair [N]."""
     lengths = samples.prompt_mask.sum(1)
     pairs = torch.cat([row[:, None], lengths[:, None], samples.prompt * samples.prompt_mask], 1)
     pairs, owner = torch.unique(pairs, dim=0, return_inverse=True)
@@ -111,8 +108,8 @@ def completion_logprobs(
 def differentiable(
     base: Base, adapters: Adapters | None, samples: Samples, temperature: float = 1.0, checkpointing: bool = False
 ) -> Iterator[torch.Tensor]:
-    """Log-probabilities [N, T] as those of `completion_logprobs` (adapters None: of the untrained model), while the
-    adapters are in use: with `checkpointing` the backward pass must run inside."""
+    """Log-probabilities [N, T] as those of `completion_logprobs`, while the adapters (None: the untrained model) are in
+    use: with `checkpointing` the backward pass must run inside."""
     packing = pack(samples)
     rows = packing.slots
     if adapters is None:
@@ -124,7 +121,7 @@ def differentiable(
 @contextmanager
 def _checkpointed(model: torch.nn.Module, wanted: bool) -> Iterator[None]:
     """Let the model's layers compute their insides again in the backward pass. They alone are set to training, which
-    transformers asks for; the modules inside stay in evaluation mode, without dropout."""
+    transformers asks for; the modules inside stay in evaluation mode."""
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)] if wanted else []
     before = [(layer, layer.gradient_checkpointing, layer.training) for layer in layers]
     try:

@@ -2,11 +2,9 @@
 
 A policy is a slot of stacked tensors A[S, r, in] and B[S, out, r] for every linear layer of attention and MLP. Rows of
 a batch belong to slots; inside `use(model, adapters, rows)` each linear layer computes x W^T + (alpha / r) x A^T B^T
-with its own row's A and B, all rows in one batched product.
-
-Where S copies of the base's linear weights are small (MERGE_LIMIT), the product W + (alpha / r) B A is formed once per
-`use` and applied instead: the same arithmetic for the base, and no thin products of rank r, which on a CPU cost as much
-as the base itself. Gradients flow through it to A and B. Larger and quantised bases take the thin products.
+with its own row's A and B, all rows in one batched product. Where S copies of the base's linear weights are small
+(MERGE_LIMIT), W + (alpha / r) B A is formed once per `use` instead: thin products of rank r cost a CPU as much as the
+base itself. Larger and quantised bases take the thin products.
 """
 
 import json
@@ -138,8 +136,7 @@ class Population:
         self.assign(rows)
 
     def _weights(self, name: str, base: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-        """(merged weight [S', out, in],), or the factors ([S', in, r], [S', r, out]), the second with the scale in it:
-        cast and laid out once, not in every call."""
+        """(merged weight [S', out, in],), or the factors ([S', in, r], [S', r, out]), the second scaled."""
         slots = self.slots.to(self.adapters.a[name].device)
         every = len(slots) == self.adapters.size
         a, b = (t if every else t.index_select(0, slots) for t in (self.adapters.a[name], self.adapters.b[name]))
@@ -177,8 +174,8 @@ def use(model: nn.Module, adapters: Adapters | None, rows: torch.Tensor):
 
 
 def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], counts: list[int], places: tuple | None):
-    """The function x [N, ..., in] -> [N, ..., out] of one layer under the active adapters, the first counts[0] of the
-    sorted rows under the first."""
+    """The function x [N, ..., in] -> [N, ..., out] of one layer; the first counts[0] of the sorted rows have the first
+    slot."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         if places is not None:
@@ -236,8 +233,8 @@ def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str)
 
 
 def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
-    """Read a PEFT LoRA folder as one slot on `model`; ValueError says why an adapter cannot be taken: another kind,
-    more than one rank, or layers that differ from the model's."""
+    """Read a PEFT LoRA folder as one slot on `model`. Raises ValueError: another kind, more than one rank, other
+    layers."""
     folder = Path(folder)
     try:
         config = json.loads((folder / "adapter_config.json").read_text())

@@ -1,13 +1,12 @@
 """Sampling from many adapters in one loop.
 
-Each distinct prompt is computed once, all its completions read the same keys and values, and finished rows leave the
-batch. A token is drawn by inverse CDF from the row's own uniform numbers (the first token at which the cumulative
-probability exceeds u), so a completion depends on its policy, its prompt and its numbers, never on its neighbours.
-With the back end "vllm" all this is vLLM's part (vllm.py).
+Each distinct prompt is computed once, and finished rows leave the batch. A token is drawn by inverse CDF from the row's
+own uniform numbers, so a completion depends on its policy, its prompt and its numbers, never on its neighbours. With
+the back end "vllm" all this is vLLM's part (vllm.py).
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -17,7 +16,8 @@ from soar_lib.engine import lora
 from soar_lib.engine.attention import Decoding, Prefill, shared_prompts
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
-from soar_lib.randomness import choose_tokens
+from soar_lib.randomness import Key, choose_tokens
+from soar_lib.randomness import uniforms as uniforms_of
 from soar_lib.records import Draw, count
 
 SHRINK = 0.75  # rows are compacted once no more than this share of them is unfinished
@@ -64,6 +64,19 @@ def decode(base: Base, samples: Samples) -> list[str]:
     return base.texts(ids)
 
 
+def complete(
+    base: Base, adapters: Adapters | None, asked: Sequence[list[dict]], slots: list[int], group: int,
+    keys: Sequence[Key] | None, draw: Draw,
+) -> Samples:  # fmt: skip
+    """`sample` of chat messages, each different conversation encoded once. Every key gives the numbers of as many
+    completions, in order; None decodes greedily."""
+    known = {str(messages): messages for messages in asked}
+    ids = {name: base.encode(messages) for name, messages in known.items()}
+    shape = (len(asked) * group // len(keys or [0]), draw.max_new_tokens)
+    numbers = None if keys is None else torch.cat([uniforms_of(shape, *key) for key in keys])
+    return sample(base, adapters, [ids[str(messages)] for messages in asked], slots, group, numbers, draw)
+
+
 def cut_off(base: Base, samples: Samples) -> torch.Tensor:
     """True [N] for each completion that was cut off: its last token is none that ends one."""
     last = samples.completion.gather(1, (samples.mask.sum(1, keepdim=True) - 1).clamp(min=0))[:, 0]
@@ -81,8 +94,8 @@ def sample(
     draw: Draw,
 ) -> Samples:
     """`group` completions of each prompt from adapter `slots[i]` (adapters None: the untrained model). Rows i * group
-    to (i + 1) * group - 1 belong to prompt i. `uniforms` is [len(prompts) * group, draw.max_new_tokens] in [0, 1), None
-    for greedy decoding."""
+    to (i + 1) * group - 1 belong to prompt i. `uniforms`: [len(prompts) * group, draw.max_new_tokens] in [0, 1), None:
+    greedy."""
     _check(adapters, prompts, slots, group, uniforms, draw)
     if adapters is None:
         adapters, slots = base.start, [0] * len(slots)

@@ -3,9 +3,8 @@
 RLOO is REINFORCE with a leave-one-out baseline (Ahmadian et al. 2024, arXiv 2402.14740); GRPO standardises the rewards
 of a group (Shao et al. 2024, arXiv 2402.03300). SOAR names RLOO and AdamW (Table 3) and leaves open, so we chose:
 
-- one update per batch, so the policy that learns is the one that sampled: the ratio to it is 1 and no clip acts, which
-  leaves the advantage times the log-probability (`clip_low` and `clip_high` are for TRL's trainers, where none acts
-  either);
+- one update per batch, so the ratio to the policy that sampled is 1 and no clip acts, which leaves the advantage times
+  the log-probability (`clip_low` and `clip_high` are for TRL's trainers, where none acts either);
 - normalisation "sequence": minus advantage times the sum of a completion's log-probabilities, averaged over a slot's
   completions, as TRL's RLOOTrainer;
 - KL: the k3 estimator per token, in the loss, against `Learner.reference` (a student's own start, a teacher's
@@ -14,8 +13,7 @@ of a group (Shao et al. 2024, arXiv 2402.03300). SOAR names RLOO and AdamW (Tabl
   at 1.0 (the trainers' usual values), so that a student learns the same alone and among others;
 - the cosine runs over the steps of the run it belongs to, warm-up included.
 
-Groups without advantage are left out where KL is off. The optimiser still steps for every slot: a lone run would, on a
-zero gradient. How log-probabilities are computed in little memory is in logprobs.py.
+Groups without advantage are left out where KL is off; the optimiser still steps for every slot, as a lone run would.
 """
 
 import math
@@ -91,7 +89,7 @@ def k3(logprobs: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 @dataclass(frozen=True)
 class Learner:
     """Adapters that learn in place for `steps` steps, with AdamW over the stack: element-wise, so it is one per slot.
-    `reference` holds the adapters to stay close to where settings.kl > 0, slot by slot (None: the base)."""
+    Where settings.kl > 0 they stay close to `reference`, slot by slot (None: the base)."""
 
     adapters: Adapters
     optimizer: torch.optim.Optimizer
@@ -152,8 +150,7 @@ def update(
     normalisation: str = "sequence",
 ) -> dict[str, torch.Tensor]:
     """Step `step` of every slot, on its own rows of `samples`, which were drawn at `temperature`; `advantage` is [N].
-    Returns tensors [S]: `grad_norm` before clipping, `kl` (mean k3 per token, 0 where KL is off) and the learning rate
-    used."""
+    Returns tensors [S]: `grad_norm` before clipping, `kl` (mean k3 per token, 0 where off) and `learning_rate`."""
     adapters, optimizer, settings = learner.adapters, learner.optimizer, learner.settings
     optimizer.zero_grad(set_to_none=False)
     for parameter in adapters.parameters():

@@ -1,15 +1,13 @@
 """Completions by vLLM (Kwon et al. 2023, arXiv 2309.06180), with one LoRA per slot: `backend = "vllm"`.
 
 transformers loads the base for learning, and an engine in the same process loads the same weights again for sampling,
-so they are in memory twice. On a GPU the engine takes GPU_SHARE of the memory when it starts; what learning needs must
-fit into the rest, and is not predicted. Adapters go to the engine as PEFT folders, written anew for each call under
-numbers that were never used before: they change with every step, and the engine keeps what it has computed under one.
-Not as with the other back ends:
+so they are in memory twice; on a GPU the engine takes GPU_SHARE of the memory when it starts. Adapters go to the engine
+as PEFT folders, written anew for each call under numbers never used before, as the engine keeps what it has computed
+under one. Not as with the other back ends:
 
 - random numbers are vLLM's; a row's uniform numbers only give its seed. A call repeats with the same rows in it; among
   other rows, with another version of vLLM or on another device, rounding differs, and with it now and then a token;
-- the engine's arithmetic is not that of learning, which computes log-probabilities again: they differ by the rounding
-  of the base's numbers, and nothing corrects for it;
+- learning computes log-probabilities again: they differ by the rounding of the base's numbers, and nothing corrects it;
 - log-probabilities of greedy completions are those of temperature 1, whatever the temperature;
 - `Draw.rows` has no effect: the engine admits rows as its memory allows;
 - a prompt and its completion must fit into the context that the model was made for.
@@ -75,8 +73,8 @@ class Engine:
         self, adapters: Adapters | None, prompts: list[list[int]], slots: list[int], group: int,
         uniforms: torch.Tensor | None, draw: Draw,
     ) -> list[Completion]:  # fmt: skip
-        """The rows that `sampling.sample` asks for, in its order. Raises ConfigError where they are longer than the
-        model's context, the temperature or the rank is beyond what vLLM allows, or the engine fails."""
+        """The rows that `sampling.sample` asks for, in its order. Raises ConfigError where they, the temperature or the
+        rank are beyond what model or vLLM allow, or the engine fails."""
         from vllm import SamplingParams
 
         tokens, temperature = draw.max_new_tokens, draw.temperature

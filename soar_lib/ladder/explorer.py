@@ -23,9 +23,8 @@ NO_TREE = "No variant was asked for there: this run has no such tree."
 
 @dataclass(frozen=True)
 class LadderFolder:
-    """A LADDER run's folder, read once. `variants` are those of `report.read_variants` with before and after, right
-    ones of the samples as text, and said, all that is known of a variant; `probes` those of `report.probes`; `known`
-    keeps the accuracy by level of each choice of seeds, whose intervals take a moment."""
+    """A LADDER run's folder, read once. `variants`: `report.read_variants` with before and after (right ones of the
+    samples, as text) and said; `probes`: `report.probes`; `known` keeps `report.levels` of each choice of seeds."""
 
     variants: pd.DataFrame
     questions: dict[str, str]  # by Problem.id
@@ -40,7 +39,6 @@ class LadderFolder:
         return own[(own["tree"] == tree) & (own["seed"] == seed) & (own["root"] == root)]
 
     def trees(self) -> list[tuple[str, str]]:
-        """The kinds of trees that the run has, names first."""
         return [(TREES[tree], tree) for tree in TREES if tree in {*self.variants["tree"]}]
 
     def roots(self, tree: str) -> list[str]:
@@ -75,8 +73,7 @@ def read(folder: str | Path) -> LadderFolder:
 
 
 def said(row: dict, questions: dict[str, str]) -> str:
-    """All that is known of a variant: what became of it, how often it was solved, how it was asked for, and how near a
-    test problem is."""
+    """All that is known of a variant, in lines."""
     persona = f", as {row['persona']}" if row["persona"] else ""
     suggested = f"; suggested: {', '.join(row['suggestions'])}" if len(row["suggestions"]) else ""
     lines = [f"level {row['level']}: {row['question'] or 'nothing that can be read'}", fate(row)]
@@ -126,8 +123,7 @@ def picked(run: LadderFolder, keys: list, tree: str, seed: int, root: str) -> Pa
 
 
 def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> Page:
-    """Accuracy on the trees' variants by level, before and after, and what became of the variants of a kind of tree,
-    both of the chosen seeds."""
+    """Accuracy by level, before and after, and what became of the variants of a kind of tree, of the chosen seeds."""
     if not seeds:
         return ["Choose at least one seed."]
     chosen, key = run.variants[run.variants["seed"].isin(seeds)], tuple(sorted(seeds))

@@ -1,7 +1,4 @@
-"""Figures of a LADDER run: its arms beside the paper, its variants, what they are worth, and TTRL step by step.
-
-A table goes in and a `Chart` comes out. Tables are those of `ladder.report`.
-"""
+"""Figures of a LADDER run: a table of `ladder.report` goes in and a `Chart` comes out."""
 
 from itertools import count
 from statistics import fmean
@@ -15,8 +12,7 @@ from soar_lib.measure.tables import name, percent
 
 
 def rows(data: pd.DataFrame) -> pd.DataFrame:
-    """The table of `ladder.report.table` as text: arm, measure, ours with its 95 % interval, the paper's, seeds,
-    completions that made one student; what the paper lacks is a dash."""
+    """`ladder.report.table` as text: ours with its 95 % interval, the paper's (a dash: it has none), completions."""
     found = [
         [
             name(row.arm), row.metric, percent(row.mean, row.low, row.high),
@@ -36,7 +32,7 @@ def arms(data: pd.DataFrame) -> Chart:
 
 
 def levels(data: pd.DataFrame) -> Chart:
-    """Accuracy on the variants by level, before and after, with 95 % intervals; the table of `ladder.report.levels`."""
+    """Accuracy on the variants by level, before and after, with 95 % intervals; `ladder.report.levels`."""
     marks = []
     for index, (arm, part) in enumerate(data.groupby("arm", sort=False)):
         x = part["level"] + 0.05 * (2 * index - 1)  # beside each other, so that intervals do not hide one another
@@ -48,7 +44,7 @@ def levels(data: pd.DataFrame) -> Chart:
 
 
 def variants(data: pd.DataFrame) -> Chart:
-    """What became of the variants, a bar for each kind of tree and level; the table of `ladder.report.trees`."""
+    """What became of the variants, a bar for each kind of tree and level; `ladder.report.trees`."""
     counts = data[list(FATE_LOOKS)].reset_index(drop=True)
     names = [f"{TREES[row.tree]}, level {row.level} ({row.prompts:,})" for row in data.itertuples()]
     marks = stacked(100 * counts.div(counts.sum(axis=1), axis=0), FATE_LOOKS)
@@ -57,8 +53,7 @@ def variants(data: pd.DataFrame) -> Chart:
 
 
 def ttrl(data: pd.DataFrame) -> Chart:
-    """Right probes after each step of TTRL, test problems solved by any probe so far, and the reward on the variants,
-    the mean over test problems and seeds; bands: 95 % intervals. The table of `ladder.report.ttrl`."""
+    """`ladder.report.ttrl`: right probes after each step, test problems solved so far, the reward on the variants."""
     x, reward = "step of TTRL (0: before the first)", data.groupby("arm", sort=False)
     right = bands(data, "step", "right", 100, SHARE)
     solved = bands(data, "step", "solved", 100, SHARE, ("solved_low", "solved_high"))
@@ -116,8 +111,7 @@ def _places(data: pd.DataFrame) -> dict[str, float]:
 
 
 def one_problem(data: pd.DataFrame) -> Chart:
-    """TTRL on one test problem, a part of `ladder.report.probes`: right probes after each step above, the reward on its
-    variants below."""
+    """TTRL on one test problem, a part of `ladder.report.probes`: right probes above, the reward below."""
     x, share = "step of TTRL (0: before the first)", 100 * data["right"] / data["probes"]
     colours = [COLOURS[2] if right else COLOURS[4] for right in data["right"]]
     said = [f"step {row.step}: {row.right} of {row.probes} probes right" for row in data.itertuples()]

@@ -1,11 +1,9 @@
 """A LADDER run's folder as tables: the paper's numbers beside ours, its claims with verdicts, the trees, the levels.
 
-Only the folder is read. Each seed is a run with one student: intervals are those of `passk` over seeds and problems,
-which all arms share. pass@k is at the number of samples that TTRL spends on a test problem, or that LADDER and TTRL
-spend (LADDER's training divided by the test problems): the same samples without learning. TTRL's "any step" is the
-paper's success, a right answer at any time during training, chosen by the verifier as pass@k is.
-
-Verdicts follow the rule of `measure.claims`. The paper's numbers are those of Llama-3.2-3B-Instruct on its 100
+Each seed is a run with one student: intervals are those of `passk` over seeds and problems. pass@k is at the number of
+samples that TTRL spends on a test problem, or that LADDER and TTRL spend (LADDER's training divided by the test
+problems): the same samples without learning. TTRL's "any step" is the paper's success, a right answer at any time
+during training, chosen by the verifier as pass@k is. The paper's numbers are those of Llama-3.2-3B-Instruct on its 100
 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee.
 """
 
@@ -52,9 +50,8 @@ def read_scores(folder: str | Path) -> list[Score]:
 
 
 def table(folder: str | Path) -> pd.DataFrame:
-    """Columns `COLUMNS`, arms in the order of `LADDER_ARMS`: means and 95 % intervals as fractions. `rollouts` are the
-    completions that made the measured student: variants, rollouts and, for any step, the answers that were tried; the
-    samples of pass@k are in its name."""
+    """Columns `COLUMNS`, arms in the order of `LADDER_ARMS`, fractions with 95 % intervals. `rollouts` are the
+    completions that made the measured student: variants, rollouts and, for any step, the answers that were tried."""
     scores, rows = read_scores(folder), []
     for arm in LADDER_ARMS:
         mine = [score for score in scores if score.arm == arm]
@@ -138,8 +135,7 @@ def levels(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
 
 def probes(folder: str | Path) -> pd.DataFrame:
     """TTRL's probes, columns `PROBES`: for each arm, seed, test problem and step (0: before the first) how many of the
-    `probes` answers were right, and the mean reward on the problem's variants in that step (NaN for step 0). A problem
-    without usable variants was not trained and has step 0 alone."""
+    `probes` answers were right, and that step's mean reward (NaN for step 0, the only one without usable variants)."""
     folder = Path(folder)
     count = settings(folder)[0].probes
     metrics = read_table(folder / "metrics.csv", "arm", "seed", "step")
@@ -156,8 +152,8 @@ def probes(folder: str | Path) -> pd.DataFrame:
 
 
 def ttrl(folder: str | Path) -> pd.DataFrame:
-    """TTRL over its steps, columns `STEPS`: the mean share of right probes of the test problems that were probed, the
-    share of all test problems with a right probe so far, both with 95 % intervals, and the mean reward."""
+    """TTRL over its steps, columns `STEPS`: the share of right probes, the share of all test problems with a right
+    probe so far, both with 95 % intervals, and the mean reward."""
     rows = []
     for arm, own in probes(folder).groupby("arm", sort=False):
         wide = own.pivot(index=["seed", "problem"], columns="step", values="right")

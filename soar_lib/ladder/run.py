@@ -53,8 +53,8 @@ Records = dict[str, list[dict]]  # rows for each log
 
 @dataclass
 class Climb:
-    """What the stages of a run share. `students` are those of all seeds of `RL_ARMS` that the last stage left, None
-    before any was trained; all else is from the settings and the folder, so an interrupted stage can be done again."""
+    """What the stages of a run share. `students` are those of all seeds of `RL_ARMS` that the last stage left, if any;
+    all else is from the settings and the folder, so an interrupted stage can be done again."""
 
     config: LadderConfig
     base: Base
@@ -81,8 +81,8 @@ def run(
     config: LadderConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
     """Run LADDER with its controls into a folder, or go on with the run that is there; one whose tables are made is
-    only read. `base` saves loading `config.model` again. Raises ConfigError, LoadError and RunError, for the caller's
-    mistakes before anything is written."""
+    only read. `base` saves loading `config.model` again. Raises ConfigError, LoadError and RunError before anything is
+    written."""
     folder = Path(folder)
     runs.check_folder(folder, resume, config)
     train, test = problems(config, folder)
@@ -107,8 +107,8 @@ def run(
 
 def problems(config: LadderConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:
     """The hard problems to learn from and to test on: those that the run in `folder` began with, else of the filter run
-    that the settings name, as many as they ask for, drawn at random. One to learn from that is a test problem in other
-    words or notation is left out (of the published lists two in ten are). Raises ConfigError and LoadError."""
+    that the settings name, drawn at random. One to learn from that is a test problem in other words or notation is left
+    out (of the published lists two in ten are). Raises ConfigError and LoadError."""
     if (folder / f"{HARD_TRAIN}.jsonl").is_file():
         return files.read_problems(folder, HARD_TRAIN), files.read_problems(folder, HARD_TEST)
     if not config.problems:

@@ -1,8 +1,7 @@
 """TTRL: for each test problem a student of its own learns from that problem's variants (LADDER 3.1.5, Algorithm 2).
 
-A test problem is one slot of a population, so all of them train together and each as if alone. Every slot starts from
-the same student and its weights are thrown away at the end: that is the paper's reset. Nothing is trained on the test
-problem itself, and its answer is used for measuring only.
+A test problem is one slot of a population, so all train together and each as if alone, from the same student; weights
+are thrown away at the end: that is the paper's reset. A test problem's answer is used for measuring only.
 
 Two numbers come out. The paper's success is a right answer at any time during training: here any of the `probes`
 samples before the first step and after each. The final student's accuracy needs no verifier to tell which step was
@@ -27,7 +26,7 @@ from soar_lib.student.train import Lesson, Watch
 @dataclass
 class Tuned:
     """What became of each slot: right ones of the samples after the last step, right probes before the first step and
-    after each (one number where there were no variants), and the rows of `student.train` for the slots in `trained`."""
+    after each, and the rows of `student.train` for the slots in `trained`."""
 
     right: list[int]
     probes: list[list[int]]

@@ -19,14 +19,14 @@ from pathlib import Path
 import torch
 
 from soar_lib.engine.base import Base
-from soar_lib.engine.sampling import decode, sample
+from soar_lib.engine.sampling import complete, decode
 from soar_lib.files import read_jsonl
 from soar_lib.ladder.reward import majority
 from soar_lib.ladder.settings import LadderConfig, VariantSettings
 from soar_lib.problems import prompts
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.likeness import Known, canonical
-from soar_lib.randomness import Key, generator, uniforms
+from soar_lib.randomness import Key, generator
 from soar_lib.records import Draw, Problem
 from soar_lib.verifier.verify import extract_boxed
 
@@ -57,8 +57,8 @@ def grow(
     base: Base, roots: Sequence[Problem], config: LadderConfig, key: Key, known: Known, apart: bool = False
 ) -> list[Variant]:
     """The trees of all roots, level by level, written by the untrained model; `known` are the test problems. Without
-    `apart` a variant counts once in all trees together, with it once in each. A tree depends on its root and `key`
-    alone where trees are apart."""
+    `apart` a variant counts once in all trees together, with it once in each: then a tree depends on its root and `key`
+    alone."""
     settings, grown, everywhere = config.variants, [], {}
     numbers = {root.id: count() for root in roots}
     seen = {root.id: {} if apart else everywhere for root in roots}
@@ -131,10 +131,10 @@ def _written(base: Base, asked: Sequence[Variant], config: LadderConfig, key: Ke
     settings, texts = config.variants, {}
     for temperature in dict.fromkeys(prompt.temperature for prompt in asked):
         mine = [prompt for prompt in asked if prompt.temperature == temperature]
-        ids, shape = [base.encode(_messages(prompt, settings)) for prompt in mine], (settings.max_new_tokens,)
-        numbers = torch.stack([uniforms(shape, *key, prompt.root, "write", prompt.prompt) for prompt in mine])
-        drawn = sample(base, None, ids, [0] * len(ids), 1, numbers, Draw(*shape, temperature, config.rows))
-        texts |= zip(mine, decode(base, drawn), strict=True)
+        messages, slots = [_messages(prompt, settings) for prompt in mine], [0] * len(mine)
+        keys = [(*key, prompt.root, "write", prompt.prompt) for prompt in mine]
+        draw = Draw(settings.max_new_tokens, temperature, config.rows)
+        texts |= zip(mine, decode(base, complete(base, None, messages, slots, 1, keys, draw)), strict=True)
     return [
         replace(prompt, id=f"{prompt.root}/{prompt.level}.{prompt.prompt}.{i}", question=question)
         for prompt in asked
@@ -143,7 +143,7 @@ def _written(base: Base, asked: Sequence[Variant], config: LadderConfig, key: Ke
 
 
 def _screened(variant: Variant, seen: dict[str, str], known: Known) -> Variant:
-    """The variant with its distance to the test problems, rejected where it is one or has been there; joins `seen`."""
+    """The variant with its distance to the test problems, rejected where it is one or known; joins `seen`."""
     if not variant.question:
         return replace(variant, rejected="no question")
     form = canonical(variant.question)
@@ -173,9 +173,9 @@ def _voted(base: Base, variants: list[Variant], config: LadderConfig, key: Key) 
     if not variants:
         return []
     votes, draw = config.variants.votes, config.student.draw(config.rows)
-    ids = [base.encode(prompts.student_messages(variant.question)) for variant in variants]
-    numbers = torch.cat([uniforms((votes, draw.max_new_tokens), *key, variant.id, "votes") for variant in variants])
-    drawn = sample(base, None, ids, [0] * len(ids), votes, numbers, draw)
+    asked = [prompts.student_messages(variant.question) for variant in variants]
+    keys = [(*key, variant.id, "votes") for variant in variants]
+    drawn = complete(base, None, asked, [0] * len(asked), votes, keys, draw)
     boxes = [extract_boxed(text) for text in decode(base, drawn)]
     judged = []
     for i, variant in enumerate(variants):
@@ -186,8 +186,7 @@ def _voted(base: Base, variants: list[Variant], config: LadderConfig, key: Key) 
 
 
 def _parents(grown: Sequence[Variant], roots: Iterable[str], level: int, most: int, key: Key) -> list[Variant]:
-    """Of each root's usable variants of a level at most so many, drawn at random (the released code takes the first
-    ones), in the order written."""
+    """Of each root's usable variants of a level at most so many, drawn at random, in the order written."""
     chosen = []
     for root in roots:
         mine = [v for v in grown if v.root == root and v.level == level and not v.rejected]

@@ -127,8 +127,7 @@ class Chart:
         self.static().savefig(content := io.BytesIO(), format="png", dpi=100, bbox_inches="tight")
         return content.getvalue()
 
-    def _repr_png_(self) -> bytes:  # what a notebook shows
-        return self.png()
+    _repr_png_ = png  # what a notebook shows
 
     def __repr__(self) -> str:
         return f"<Chart of {len(self.panels)} panel{'s' if len(self.panels) > 1 else ''}>"
@@ -219,8 +218,8 @@ def paper(x: Sequence, y: Sequence) -> Mark:
 
 def bands(frame: pd.DataFrame, x: str, y: str, factor: float = 1, limits: tuple[float, float] | None = None,
           ends: Sequence[str] = ("low", "high")) -> list[Mark]:  # fmt: skip
-    """One line per arm with a band between the columns `ends`, or of one sd on each side where the table has the column
-    sd; bands end at `limits`, in the unit that `factor` gives."""
+    """One line per arm with a band between the columns `ends`, or of one sd on each side where the table has one, cut
+    at `limits` in the unit that `factor` gives."""
     marks = []
     for arm, part in frame.groupby("arm", sort=False):
         middle = factor * part[y]
@@ -233,9 +232,8 @@ def bands(frame: pd.DataFrame, x: str, y: str, factor: float = 1, limits: tuple[
 
 
 def estimates(data: pd.DataFrame, lone: int = 1) -> list[Mark]:
-    """One row per row of the table from above: the mean with its 95 % interval in percent, in its arm's look, and the
-    paper's number where the table has a column paper. Rows of at most `lone` seeds have no interval: how much seeds
-    differ is unknown."""
+    """One row per row of the table from above: the mean with its 95 % interval in percent, in its arm's look (none for
+    at most `lone` seeds: how much seeds differ is unknown), and the paper's where there is a column paper."""
     marks = []
     for place, row in enumerate(data.itertuples()):
         low, high = (100 * row.low, 100 * row.high) if row.seeds > lone else (np.nan, np.nan)

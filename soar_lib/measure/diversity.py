@@ -9,8 +9,8 @@ Scores of sets of different size do not compare, so one table has one size: `siz
 that is less. A group of that size is scored whole, once, and its vendi_sd is NaN.
 
 A duplicate has an earlier problem in the subsample with the very same question, a near-duplicate one at a cosine of at
-least `near` between n-gram TF-IDF vectors (of weights from the whole table), whatever the row's embedding: mean hidden
-states put all problems of one template close together. Both rates are means over the same subsamples.
+least `near` between n-gram TF-IDF vectors, whatever the row's embedding: mean hidden states put all problems of one
+template close together. Both rates are means over the same subsamples.
 """
 
 import math
@@ -99,8 +99,8 @@ def _mean_hidden(base: Base, texts: Sequence[str], rows: int) -> np.ndarray:
 
 
 def sentence_model(name: str, device: str | None = None, rows: int = 32) -> Embedding:
-    """A sentence-embedding model, a local folder or a Hub id, without an instruction before the text. Raises
-    ConfigError where sentence-transformers is not installed. No repository's code is run, and no pickle read."""
+    """A sentence-embedding model, a local folder or a Hub id; no repository's code is run, and no pickle read. Raises
+    ConfigError where sentence-transformers is not installed."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -151,8 +151,8 @@ def near_duplicates(vectors: Vectors, near: float = 0.9) -> float:
 
 
 def subsamples(count: int, size: int, draws: int, *key: int | str) -> list[list[int]]:
-    """`draws` subsets of range(count), each of `size` different numbers in ascending order; the whole set once where
-    it has no more than `size`. Draw i depends on (key, i) alone."""
+    """`draws` subsets of range(count), each of `size` different numbers in ascending order; the whole set once where it
+    has no more. Draw i depends on (key, i) alone."""
     if count <= size:
         return [list(range(count))]
     orders = (torch.randperm(count, generator=generator(*key, draw)) for draw in range(draws))

@@ -1,11 +1,10 @@
 """A language model as judge of written problems (SOAR section C.4; the paper's judge is Claude-4.5-Sonnet).
 
 `judge(problems, ask)` is all: `ask` is any function from chat messages to the reply's text. Two are made here: `model`
-for a loaded base (greedy), `endpoint` for any server that speaks OpenAI's chat completions.
-
-The content of the prompt (judge.md) is the paper's, the words are ours. A reply ends in one JSON object of four fields;
-any other, or one that contradicts itself, is `unjudged` with the reason. The paper reports no validation of its judge;
-`quality.agreement` measures one on problems with exact verdicts (`quality.exact`).
+for a loaded base (greedy), `endpoint` for any server that speaks OpenAI's chat completions. The content of the prompt
+(judge.md) is the paper's, the words are ours. A reply ends in one JSON object of four fields; any other, or one that
+contradicts itself, is `unjudged` with the reason. The paper reports no validation of its judge; `quality.agreement`
+measures one on problems with exact verdicts (`quality.exact`).
 """
 
 import json
@@ -23,7 +22,7 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
 from soar_lib.engine.base import SHIPPED, Base
-from soar_lib.engine.sampling import decode, sample
+from soar_lib.engine.sampling import complete, decode
 from soar_lib.files import RunError
 from soar_lib.measure.quality import UNJUDGED, Judge, Verdict, exact
 from soar_lib.records import Draw, Problem, SyntheticProblem
@@ -124,8 +123,7 @@ def judge_of(base: Base, max_new_tokens: int = 512) -> Judge:
 
 def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: int = 64) -> list[str]:
     """Greedy replies of a base to several conversations."""
-    prompts = list(map(base.encode, asked))
-    return decode(base, sample(base, None, prompts, [0] * len(prompts), 1, None, Draw(max_new_tokens, rows=rows)))
+    return decode(base, complete(base, None, asked, [0] * len(asked), 1, None, Draw(max_new_tokens, rows=rows)))
 
 
 def endpoint(
@@ -140,8 +138,8 @@ def endpoint(
     """`ask` for a server that speaks OpenAI's chat completions, at `url` (such as https://host/v1). What is not given
     is taken from OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY (a server of one's own needs no key). `timeout` is in
     seconds of silence; a failure that can pass is tried again up to `retries` times, after `pause` seconds, then twice
-    as long. `options` join the request (temperature is 0 unless given). Raises ConfigError for settings that are
-    missing; the function raises NoReply and JudgeError."""
+    as long. `options` join the request (temperature is 0 unless given). Raises ConfigError; the function raises NoReply
+    and JudgeError."""
     model = model or os.environ.get("OPENAI_MODEL")
     url = (url or os.environ.get("OPENAI_BASE_URL", "")).rstrip("/")
     key = key or os.environ.get("OPENAI_API_KEY")
@@ -173,7 +171,7 @@ def endpoint(
 
 
 def _failure(error: Exception, judge: str, timeout: float, tries: int) -> JudgeError:
-    """What a failure becomes that does not pass. Raises JudgeError where trying again is of no use."""
+    """What a failure becomes that does not pass; raised at once where trying again is of no use."""
     if isinstance(error, HfHubHTTPError):
         said = f"{judge}: HTTP {error.response.status_code}: {error.response.text[:300].strip()}"
         if error.response.status_code in TRANSIENT or error.response.status_code >= 500:

@@ -67,8 +67,8 @@ def table(
     scores: Iterable[Score], ks: Sequence[int], arms: Sequence[str] | None = None, seed: int = 0, set: str = HARD_TEST
 ) -> pd.DataFrame:
     """pass@k of each arm (in the order of `arms`; None: all, as they come) with its 95 % interval; columns `COLUMNS`,
-    pass@k as fractions. `seeds` counts the students measured, `rollouts` is the mean number of completions that trained
-    one of them. Arms without scores on the problems of `set` have no row."""
+    fractions. `seeds` counts the students measured, `rollouts` is the mean number of completions that trained one. Arms
+    without scores on the problems of `set` have no row."""
     frame = _frame(scores, set)
     rows = []
     for arm in frame["arm"].unique() if arms is None else arms:
@@ -102,8 +102,7 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
 
 
 def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: str = HARD_TEST) -> pd.DataFrame:
-    """Each arm minus the other one on the problems and seeds that both have (`compare`): columns arm, other, k,
-    mean, low, high (fractions), p (as text), seeds."""
+    """Each arm minus the other on what both have (`compare`): arm, other, k, mean, low, high (fractions), p, seeds."""
     rows, scores = [], list(scores)
     for arm in arms:
         c = compare(scores, arm, other, k, set=set)

@@ -1,7 +1,5 @@
-"""Charts that several methods share: curves with bands, rows of estimates, pass@k, claims, filtering.
-
-A table goes in and a `Chart` comes out; which figures the project has is said in tools/figures.py. Tables have
-fractions of 1, figures percent.
+"""Charts that several methods share: curves with bands, rows of estimates, pass@k, claims, filtering. A table
+(fractions of 1) goes in and a `Chart` (percent) comes out; which figures the project has is said in tools/figures.py.
 """
 
 import math
@@ -22,10 +20,10 @@ VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[4], UNDECIDED: "#666666"}
 
 
 def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, border: float | None = None) -> pd.DataFrame:
-    """The mean over seeds of each arm at each x: columns arm, x, y, sd (over seeds; NaN for one), seeds. `data` has the
-    columns arm, seed, x, y and may have student. Every line is first smoothed by a centred moving average of
-    `smoothing` points (fewer at its ends, and none from the other side of `border`, where a phase begins), then a
-    seed's students are averaged, then seeds."""
+    """The mean over seeds of each arm at each x: columns arm, x, y, sd (over seeds; NaN for one), seeds; `data` has
+    arm, seed, x, y and may have student. Every line is first smoothed by a centred moving average of `smoothing` points
+    (fewer at its ends, none from the other side of `border`, where a phase begins), then students are averaged, then
+    seeds."""
     if data.empty:
         return pd.DataFrame(columns=["arm", x, y, "sd", "seeds"])
     lines = [key for key in ("arm", "seed", "student") if key in data]
@@ -86,9 +84,8 @@ def pass_at_k(data: pd.DataFrame, where: str = "hard test", seeds: str = "studen
 
 
 def arms(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
-    """pass@k of every arm at one k (None: the largest) with its interval, one row each, in the order of
-    `measure.names.STUDENTS`. `data` has the columns `passk.COLUMNS`; names end in how many students were measured, and
-    those of a lone teacher have no interval. Raises ValueError where nothing was measured at k."""
+    """pass@k of every arm at one k (None: the largest), one row each, in the order of `measure.names.STUDENTS`; the
+    columns `passk.COLUMNS`. A lone teacher's has no interval. Raises ValueError where nothing was measured at k."""
     part = at(data, k).drop(columns="paper", errors="ignore")
     part = part.set_index("arm", drop=False).loc[ordered(part["arm"])]
     rows = [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()]
@@ -118,9 +115,8 @@ def gaps(data: pd.DataFrame, other: str, where: str = "hard test") -> Chart:
 
 def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Chart:
     """The table of claims (`claims.COLUMNS`), one row each: our number with its interval in the verdict's colour, the
-    paper's as a hollow diamond, and as a bar the value that the interval must clear for the claim to hold. A claim of
-    no effect has a second bar, in light blue, above which the interval refutes it. Every unit has its own panel; `of`
-    are the claims that the rows are about, and rows about none of them count as points above 0."""
+    paper's as a hollow diamond, and as a bar what the interval must clear for the claim to hold; one of no effect has a
+    second bar, above which the interval refutes it. `of` are the claims of the rows; others count as points above 0."""
     known = [_known(text, of) for text in claims["claim"]]
     data = claims.assign(
         bound=[claim.null + MARGIN * claim.no_effect for claim in known],

@@ -52,8 +52,7 @@ COLUMNS = ["arm", "judge", "measure", "percent", "low", "high", "n", "unjudged",
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge says of one problem: a label of `LABELS` or `UNJUDGED`, the judge's own answer where it has one,
-    and why."""
+    """What a judge says of one problem: a label of `LABELS` or `UNJUDGED`, the judge's own answer if any, and why."""
 
     label: str
     answer: str | None = None
@@ -128,7 +127,7 @@ def _lost(question: str) -> str | None:
 
 @functools.cache
 def _endings() -> tuple[str, ...]:
-    """All endings of a set of questions that holds every word and every kind of item that a family can read. So a
+    """All endings of a set of questions that holds every word and every kind of item that a family can read, so that a
     proper prefix of any well-posed question is well posed with one of them added."""
     first, *leads = antiderivatives.LEADS
     groups = [
@@ -181,10 +180,9 @@ def _misreadings(family: world.Family, content: list) -> Iterator[tuple[str, lis
 
 
 def summary(arms: Mapping[str, Sequence[Sequence[Verdict]]], judge: str, seed: int = 0) -> pd.DataFrame:
-    """Table 7: one row per arm and measure of `MEASURES`, with the columns `COLUMNS`. `arms`: for each arm its runs'
-    verdicts, one sequence per teacher. `percent` is the mean over runs of the share among the judged, with its 95 %
-    bootstrap interval over runs and problems, cut at 0 and 100; `n` counts the judged. Runs without a judged problem do
-    not count; an arm without one has NaN."""
+    """Table 7: one row per arm and measure of `MEASURES`, columns `COLUMNS`. `arms`: for each arm its runs' verdicts,
+    one sequence per teacher. `percent` is the mean over runs of the share among the judged (NaN where there is none),
+    with its 95 % bootstrap interval over runs and problems, cut at 0 and 100; `n` counts the judged."""
     rows = []
     for arm, runs in arms.items():
         judged = [kept for run in runs if (kept := [verdict for verdict in run if verdict.judged])]
@@ -212,8 +210,7 @@ def _percent(runs: list[list[bool]], seed: int) -> tuple[float, float, float]:
 @dataclass(frozen=True)
 class Agreement:
     """Two judges on the same problems: `confusion` counts reference labels (rows) against the other judge's (columns),
-    `share` of equal labels, Cohen's `kappa` (NaN where chance alone gives full agreement), `n` judged by both,
-    `unjudged` by either."""
+    `share` of equal labels, Cohen's `kappa` (NaN where chance alone gives full agreement), `n` judged by both."""
 
     confusion: pd.DataFrame
     share: float
@@ -242,10 +239,10 @@ def agreement(reference: Sequence[Verdict], other: Sequence[Verdict], measure: s
 def equal_size_sets(
     problems: Sequence[SyntheticProblem], verdicts: Sequence[Verdict], *key: int | str
 ) -> dict[str, list[SyntheticProblem]]:
-    """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5), none where no
-    well-posed problem, or every one, is correct, so that both would be of one kind. `correct_only` are all of those,
-    `well_posed` as many from all well-posed problems, drawn without replacement from the random `key`, in the order
-    written. The paper compared 82 with 144 problems, so that size and correctness could not be told apart."""
+    """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5):
+    `correct_only`, and as many `well_posed` problems, drawn without replacement from the random `key`, in the order
+    written. None where both would be of one kind. The paper compared 82 with 144 problems, so that size and correctness
+    could not be told apart."""
     correct = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.correct]
     posed = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.well_posed]
     if not 0 < len(correct) < len(posed):

@@ -43,8 +43,7 @@ def plus_minus(mean: float, sd: float, digits: int = 1) -> str:
 
 
 def score_rows(found: pd.DataFrame, seeds: str = "students") -> pd.DataFrame:
-    """The columns of `passk.COLUMNS` as text: one row per arm, pass@k in percent with intervals; `seeds` is what its
-    seeds count."""
+    """`passk.COLUMNS` as text: one row per arm, pass@k in percent with intervals; `seeds` is what its seeds count."""
     rows = []
     for arm, part in found.groupby("arm", sort=False):
         cells = {f"pass@{row.k} (%)": percent(row.mean, row.low, row.high) for row in part.itertuples(index=False)}
@@ -70,8 +69,7 @@ def gap_rows(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
-    """The claims as text: claim, ours with its 95 % interval, the paper's number, seeds, verdict. `found` has the
-    columns of `claims.COLUMNS`; a number that is missing is shown as a dash."""
+    """`claims.COLUMNS` as text: claim, ours with its 95 % interval, the paper's, seeds, verdict; a dash: no number."""
     rows = [
         [
             row.claim,
@@ -84,9 +82,9 @@ def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def method_rows(found: pd.DataFrame) -> pd.DataFrame:
-    """The comparison of methods as text: all completions that were drawn on the way to a student, pass@k in percent at
-    the smallest, the middle and the largest k, and the gain on Hard-Only at the largest, in points. `found` has the
-    columns of figures/data/methods_nano.csv."""
+    """The comparison of methods (figures/data/methods_nano.csv) as text: all completions on the way to a student,
+    pass@k in percent at the smallest, the middle and the largest k, and the gain on Hard-Only at the largest, in
+    points."""
     ks, rows = sorted(set(found["k"])), []
     for arm in dict.fromkeys(found["arm"]):
         mine = found[found["arm"] == arm].set_index("k")

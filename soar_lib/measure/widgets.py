@@ -1,7 +1,6 @@
-"""What the explorers share: controls above a page that follows them. They read run folders and train nothing.
-
-A page is a list of charts, tables and sentences, which a pure function makes of the controls' values; here it becomes
-widgets, and on paper (on GitHub) a picture. All text of a run is escaped.
+"""What the explorers share: controls above a page that follows them. They read run folders and train nothing. A page is
+a list of charts, tables and sentences, which a pure function makes of the controls' values; here it becomes widgets,
+and on paper (on GitHub) a picture. All text of a run is escaped.
 """
 
 import base64
@@ -24,8 +23,7 @@ LATEX = str.maketrans({"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", 
 
 
 class Explorer(ipywidgets.VBox):
-    """Widgets, and `page`, which says what they show now: without a kernel a reader sees its first chart, or its tables
-    and sentences."""
+    """Widgets, and `page`, which says what they show now: all that a reader without a kernel sees."""
 
     def __init__(self, children: Sequence[ipywidgets.Widget], page: Callable[[], Page]) -> None:
         super().__init__(children)
@@ -49,14 +47,13 @@ def explorer(
     detail: Callable[..., Page] | None = None,
     top: Sequence[ipywidgets.Widget] = (),
 ) -> Explorer:
-    """The controls above the page that `draw` makes of their values by name, anew whenever one of them changes.
-    `prepare` is called first: what one control says may hide another or change its options. `detail` makes what stands
-    below once points of a chart are clicked or selected: of their keys and the controls' values. `top` holds the
-    controls where they do not stand in a row."""
+    """The controls above the page that `draw` makes of their values by name, anew whenever one changes; `prepare` is
+    called first, as one control may hide another or change its options. `detail` makes what stands below once points of
+    a chart are clicked or selected, of their keys and the values. `top` holds controls that do not stand in a row."""
     shown, below, now = ipywidgets.VBox(), ipywidgets.VBox(), {"busy": False, "page": []}
 
     def values() -> dict:
-        return {key: control.value for key, control in controls.items()}
+        return {key: value_of(control) for key, control in controls.items()}
 
     def picked(keys: list) -> None:
         fill(below, detail(keys, **values()))
@@ -122,9 +119,10 @@ def several(
     return ipywidgets.SelectMultiple(options=options, value=chosen, description=description, rows=rows, **look)
 
 
-def listed(control: ipywidgets.SelectMultiple) -> tuple:
-    """What is chosen of several, in the order in which it is listed."""
-    return tuple(value for _, value in control.options if value in control.value)
+def value_of(control: ipywidgets.Widget) -> object:
+    """A control's value; what is chosen of several in the order in which it is listed."""
+    many = isinstance(control, ipywidgets.SelectMultiple)
+    return tuple(value for _, value in control.options if value in control.value) if many else control.value
 
 
 def slider(description: str, first: int, last: int, value: int | None = None, step: int = 1) -> ipywidgets.IntSlider:
@@ -145,8 +143,8 @@ def show_only(controls: Controls, applying: Sequence[str]) -> None:
 
 
 def save_buttons(folder: Path, shown: Callable[[], tuple]) -> tuple[list[ipywidgets.Button], ipywidgets.HTML]:
-    """Buttons that write what `shown` gives, (file stem, table, how it becomes text), to `folder`: the table as CSV,
-    its text as LaTeX; and where they say what they did."""
+    """Buttons that write what `shown` gives (file stem, table, how it becomes text) to `folder`, the table as CSV, its
+    text as LaTeX; and where they say what they did."""
     said = ipywidgets.HTML()
     buttons = [ipywidgets.Button(description=f"Export {kind}") for kind in ("CSV", "LaTeX")]
     for button, ending in zip(buttons, ("csv", "tex"), strict=True):

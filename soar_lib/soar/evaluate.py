@@ -1,14 +1,13 @@
 """Fresh students on each data set, then pass@k on the held-out hard problems (SOAR sections 4.3, B.6, B.8).
 
-soar/arms.py says what the arms are. Trained arms start from the base and get equal rollouts: `synthetic_steps` on
-their own problems, then hard train for the rest (the paper's curriculum for MATH), each phase with a fresh AdamW and
-cosine. All students train as one population, or in parts of `together`, or with student.trainer = "trl" one after
-another. The last step is measured; test problems never choose anything.
+soar/arms.py says what the arms are. Trained arms start from the base and get equal rollouts: `synthetic_steps` on their
+own problems, then hard train for the rest (the paper's curriculum for MATH), each phase with a fresh AdamW and cosine.
+All students train as one population, or in parts of `together`, or with student.trainer = "trl" one after another. The
+last step is measured; test problems never choose anything.
 
-base, ps and self_answer are inference only: `students` inference seeds of one model. A table's `rollouts` are those
-that trained the measured policy itself (for ps along its line of promotions); what the SOAR run spent to make the data
-of the other arms is in sources.csv. Each arm is measured on hard test and, where `transfer` names another filter run,
-on all of its hard problems, which no arm trains on.
+base, ps and self_answer are inference only: `students` inference seeds of one model. A table's `rollouts` trained the
+measured policy itself (for ps along its line of promotions); what the SOAR run spent on the arms' data is in
+sources.csv. Each arm is measured on hard test and on all hard problems of `transfer`, another filter run, if named.
 """
 
 from collections.abc import Sequence
@@ -77,9 +76,8 @@ def run(
 ) -> pd.DataFrame:
     """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
     evaluation is only read. `base` saves loading `config.model` again, and `judge` gives the verdicts behind
-    correct_only and well_posed (default `quality.exact`, which knows the embedded world's problems alone). Where
-    students are trained and measured elsewhere (`hooks.inner_loop`), memory is not checked. Raises RunError: a folder
-    that holds no finished SOAR run, another model than `config.model`, `out` in use."""
+    correct_only and well_posed (default `quality.exact`, which knows the embedded world's problems alone). Raises
+    RunError: a folder that holds no finished SOAR run, another model than `config.model`, `out` in use."""
     out, names = Path(out), list(map(arms.source_name, soar_folders))
     runs.check_folder(out, resume, config)
     tables = {name: out / f"{name}.csv" for name in TABLES if name != "transfer" or config.transfer}

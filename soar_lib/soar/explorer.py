@@ -1,7 +1,5 @@
-"""The ablation explorer: a study's arms, their paired gaps, training curves and teachers.
-
-A study's folder is read once. A view takes what is chosen and gives a table, and the chart and the text of the table; a
-bootstrap is computed only for what is shown, once.
+"""The ablation explorer: a study's arms, their paired gaps, training curves and teachers. A view takes what is chosen
+and gives a table, its chart and its text; a bootstrap is computed only for what is shown, once.
 """
 
 from collections.abc import Callable, Sequence
@@ -74,8 +72,8 @@ class StudyFolder:
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a study: its table, the chart of the table, the table as text. Its arms are `students` or
-    `teachers`, and `controls` apply beside arms and seeds; `empty` says why there may be nothing to see."""
+    """One way to look at a study. Its arms are `students` or `teachers`, `controls` apply beside arms and seeds, and
+    `empty` says why there may be nothing to see."""
 
     title: str
     arms: str
@@ -213,8 +211,8 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
 
     def chosen() -> tuple[View, Selection]:
         view = VIEWS[controls["view"].value]
-        values = {key: controls[key].value for key in ("k", "smoothing", "rounds", "other")}
-        return view, Selection(widgets.listed(controls[view.arms]), widgets.listed(controls["seeds"]), **values)
+        keys = (view.arms, "seeds", "k", "smoothing", "rounds", "other")
+        return view, Selection(*(widgets.value_of(controls[key]) for key in keys))
 
     def shown() -> tuple:
         view, selection = chosen()

@@ -1,8 +1,6 @@
-"""Figures of SOAR's runs: their rounds, how teachers earned, our numbers beside the paper's; and of what teachers
-write: its diversity (SOAR Table 1, appendix E) and its quality (Table 7).
-
-A table goes in and a `Chart` comes out. Tables are those of `passk.table` and `soar.report`; fractions of 1 are drawn
-as percent or points. Diversity tables of several embeddings may be put one under another: each gets its panel.
+"""Figures of SOAR's runs, of how teachers earned, and of what they write: its diversity (SOAR Table 1, appendix E) and
+its quality (Table 7). A table of `passk.table` or `soar.report` goes in and a `Chart` comes out; fractions of 1 are
+drawn as percent or points. Diversity tables of several embeddings may be put one under another: each gets its panel.
 """
 
 import math
@@ -42,8 +40,7 @@ def rounds_table(folders: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def timeline(data: pd.DataFrame, threshold: float | None = None, shown: int | None = None) -> Chart:
-    """Teacher reward, its moving average and promotions over the rounds, one panel per run; see `rounds_table`. A line
-    stands at the round `shown`."""
+    """Teacher reward, its moving average and promotions over the rounds of `rounds_table`, one panel per run."""
     parts = data.groupby("run", sort=False) if len(data) else [("", data)]
     rules = [("y", 100 * threshold, "promotion threshold")] if threshold is not None else []
     rules += [("x", shown, "round shown below")] if shown is not None else []
@@ -89,8 +86,8 @@ def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
 
 
 def teachers(frame: pd.DataFrame, smoothing: int = 1) -> Chart:
-    """Teachers' rewards above, promotions so far below, over the rounds; the table of `teacher_means`. A grounded
-    reward is a gain in accuracy; an intrinsic one is not, so the two do not compare."""
+    """The table of `teacher_means`: rewards above, promotions so far below. A grounded reward is a gain in accuracy; an
+    intrinsic one is not, so the two do not compare."""
     steps = [arm_mark(arm, p["round"], p["promotions"], step=True) for arm, p in frame.groupby("arm", sort=False)]
     above = plots.curve(frame, "round", "mean_reward", title=plots.averaged(smoothing))
     below = Panel(steps, "round", plots.QUANTITIES["promotions"][0], ylim=(0, None))
@@ -98,8 +95,8 @@ def teachers(frame: pd.DataFrame, smoothing: int = 1) -> Chart:
 
 
 def by_reward(rounds: pd.DataFrame) -> Chart:
-    """Teachers' rewards over the rounds, a panel for those paid by their students' gain and one for those paid by
-    disagreement, whose rewards have another unit; `rounds` is a table of `soar.report.rounds`."""
+    """Teachers' rewards over the rounds of `soar.report.rounds`, a panel for those paid by their students' gain and one
+    for those paid by disagreement, whose rewards have another unit."""
     unpaid = rounds["arm"].isin(["intrinsic", "rounds_x6"])
     parts = {"paid by the student's gain": ~unpaid, "paid by disagreement (intrinsic)": unpaid}
     panels = [
@@ -126,8 +123,7 @@ def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.D
 
 
 def vendi_by_round(data: pd.DataFrame) -> Chart:
-    """Vendi Score of each round's problems, one line per arm, of a table of `soar.report.diversity_table`: the mean
-    over seeds with a band of one SD on each side."""
+    """Vendi Score of each round's problems, of `soar.report.diversity_table`: each arm's mean and one SD over seeds."""
     panels = [
         plots.mean_curve(part, "round", "vendi", label=_score(part),
                          title=f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
@@ -163,9 +159,8 @@ def vendi_gain_table(
     problems: pd.DataFrame, embed: Embedding | None = None, arms: tuple[str, ...] = GAINING, q: float = 1.0
 ) -> pd.DataFrame:
     """One row per data set of the outer loop, columns `GAIN_COLUMNS`: the Vendi Score of its questions and its reward,
-    which is the gain in accuracy of students trained on it (a fraction of 1). `problems` are those of
-    `soar.report.problems`; `embed` None: character n-grams. Raises ValueError where data sets differ in size, since
-    their scores do not compare."""
+    the gain in accuracy of students trained on it (a fraction of 1), of `soar.report.problems`; `embed` None: character
+    n-grams. Raises ValueError where data sets differ in size, since their scores do not compare."""
     chosen = problems[problems["arm"].isin(arms)].reset_index(drop=True)
     if chosen.empty:
         return pd.DataFrame(columns=GAIN_COLUMNS)
@@ -224,10 +219,9 @@ def _rho(data: pd.DataFrame) -> str:
 
 
 def quality_bars(data: pd.DataFrame, paper: pd.DataFrame | None = None) -> Chart:
-    """Shares of the quality labels of each arm in one bar, with 95 % intervals of `correct` and of all well-posed ones.
-    `data` is a table of `soar.report.quality_by_arm`. Beneath an arm's bar stands, paler, what `paper` says of it
-    (figures/data/quality_paper.csv, SOAR Table 7 as printed, where not all columns add up to 100: another model, other
-    problems, a language model as judge)."""
+    """Shares of the quality labels of each arm of `soar.report.quality_by_arm`, with 95 % intervals of `correct` and of
+    all well-posed ones. Beneath, paler, what `paper` says (figures/data/quality_paper.csv, SOAR Table 7 as printed,
+    where not all columns add up to 100: another model, other problems, a language model as judge)."""
     theirs = paper if paper is not None else data[:0]
     bars = [(arm, source, table[table["arm"] == arm].set_index("measure")) for arm in ordered(data["arm"])
             for source, table in (("", data), (", paper", theirs)) if (table["arm"] == arm).any()]  # fmt: skip

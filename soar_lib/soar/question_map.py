@@ -28,7 +28,7 @@ from sklearn.neighbors import NearestNeighbors
 from soar_lib.measure import diversity, widgets
 from soar_lib.measure.charts import Chart, Mark, Panel
 from soar_lib.measure.diversity import Embedding, Vectors
-from soar_lib.measure.names import COLOURS, LABEL_LOOKS
+from soar_lib.measure.names import COLOURS, LABEL_LOOKS, TABLE
 from soar_lib.measure.quality import Judge, exact
 from soar_lib.measure.tables import name
 from soar_lib.measure.widgets import Explorer, Page
@@ -37,12 +37,7 @@ from soar_lib.soar import report
 from soar_lib.soar.report import PROBLEMS
 
 COLUMNS = [*PROBLEMS, "x", "y", "written", "projection", "trust"]
-COLOUR_BY = {  # what to colour by, and what it means
-    "round": "the round that it was written in",
-    "reward": "the reward of its data set, as its arm pays it, in points (a span holds its lower end)",
-    "family": "the family of the world that reads it",
-    "quality": "the judge's label",
-}
+COLOUR_BY = TABLE["colour_by"]  # what to colour by, and what it means
 NO_FAMILY = "no family"
 GRID = 80  # squares along the map's wider side
 SMALL, LARGE = 4.5, 33.0  # diameter in points of a single question, and the most that a circle may have
@@ -64,10 +59,9 @@ def counted(count: int) -> str:
 def points(
     problems: pd.DataFrame, embed: Embedding | None = None, most: int = 2000, landmarks: int = 600, seed: int = 0
 ) -> pd.DataFrame:
-    """The map of the problems of `report.problems`: the same columns and x, y, written, projection, trust. Of an
-    arm's seed at most `most` problems are taken, drawn evenly from the `written` ones; equal questions share their
-    place. `embed` None: character n-grams. `projection` says how the places were found and `trust` is their
-    trustworthiness; both are the same in all rows."""
+    """The map of the problems of `report.problems`: the same columns and x, y, written, projection, trust. Of an arm's
+    seed at most `most` problems are drawn evenly from the `written` ones; equal questions share their place. `embed`
+    None: character n-grams. `projection` says how places were found, `trust` is their trustworthiness."""
     runs = [part for _, part in problems.groupby(["arm", "seed"], sort=False)]
     kept = [
         part.iloc[_drawn(len(part), most, seed, "question map", *map(str, part.iloc[0][["arm", "seed"]]))]
@@ -131,9 +125,9 @@ def trust(vectors: Vectors, places: np.ndarray, most: int = 1000, seed: int = 0)
 
 
 def classes(data: pd.DataFrame, own: np.ndarray, by: str) -> tuple[list[str], dict[str, str]]:
-    """(the class of each row of a part of the map, the colour of each class in the legend's order). `own` [N] marks the
-    part's rows, `by` is one of `COLOUR_BY`. Families have the same colours in every part of a map; rounds and rewards,
-    of which arms have different numbers and kinds, are scaled by the part."""
+    """(the class of each row of the part `own` [N] of a map, each class's colour in the legend's order), by one of
+    `COLOUR_BY`. Families have the same colours in every part; rounds and rewards, of which arms have others, are scaled
+    by the part."""
     part = data[own]
     if by == "round":
         return _rounds(part["round"].to_numpy())
@@ -191,8 +185,8 @@ def families(data: pd.DataFrame) -> dict[str, tuple[float, float]]:
 
 
 def panel(data: pd.DataFrame, own: np.ndarray, by: str, shown: np.ndarray | None = None) -> Panel:
-    """The rows `own` [N] of the map of `points` in colour, all others in grey; of them only those of
-    `shown` are drawn. Sizes and colours are scaled by all of `own`, so that choosing other rounds changes neither."""
+    """The rows `own` [N] of the map of `points` in colour, of them only those of `shown`, all others in grey. Sizes and
+    colours are scaled by all of `own`, so that choosing other rounds changes neither."""
     kinds, colours = classes(data, own, by)
     inside = np.ones(len(kinds), bool) if shown is None else shown[own]
     part, kinds = data[own][inside], np.array(kinds)[inside]

@@ -1,8 +1,8 @@
 """A study's folder as tables: what its teachers earned and wrote, and how its students learned and scored.
 
-Only files are read; nothing is trained and no model is loaded. `arm` is the study's own name of a group of SOAR runs
-(`study.ARMS`) in `rounds` and `problems`, and the evaluation's name of a kind of student (`measure.names.STUDENTS`) in
-`curves`, `scores` and `sampled`. `seed` is the SOAR run's. Rewards and accuracies are fractions of 1.
+`arm` is the study's own name of a group of SOAR runs (`study.ARMS`) in `rounds` and `problems`, and the evaluation's
+name of a kind of student (`measure.names.STUDENTS`) elsewhere; `seed` is the SOAR run's; rewards and accuracies are
+fractions of 1.
 """
 
 from collections.abc import Iterator, Sequence
@@ -132,8 +132,8 @@ def diversity_table(
     settings: DiversitySettings = DiversitySettings(),
 ) -> pd.DataFrame:
     """The diversity of a table of `problems` (a row per arm, seed and round) or `sampled` (one per arm and seed): these
-    columns, then `diversity.COLUMNS`. All rows are of one size and share their embedding's weights, so they compare.
-    `embed` None: character n-grams."""
+    columns, then `diversity.COLUMNS`. All rows are of one size and share their embedding's weights; None: character
+    n-grams."""
     by = ["arm", "seed", "round"] if "round" in problems else ["arm", "seed"]
     parts = problems[problems["arm"].isin(arms)].groupby(by, sort=False)
     groups = {key: list(map(claims.problem_of, part.to_dict("records"))) for key, part in parts}

@@ -1,16 +1,15 @@
 r"""The rewards of SOAR and the promotion rule (sections 3.2, 3.3, 4.3 and B.3, Algorithm 1).
 
 Student: 120 / 20 / 10 / 0 for a verified box, a box that contains the gold answer, any other box, no box. So a box that
-lists every digit earns 20: the paper's rung is kept, metrics.csv says what share of a step's completions it paid
-(`sprayed`), and `student.longest_box` bounds it. Teacher: the
-gain in accuracy of a student trained on its data set (`grounded`), or, in the Intrinsic-T baseline, how rarely the
-untrained student solves its questions (`intrinsic`); a reward of your own, from an `OuterStep` to a `Measured`, goes to
-`run(..., teacher_reward=)`. The advantages of all are `soar_lib.engine.update.advantages`.
+lists every digit earns 20: metrics.csv says what share of a step's completions it paid (`sprayed`), and
+`student.longest_box` bounds it. Teacher: the gain in accuracy of a student trained on its data set (`grounded`), or, in
+the Intrinsic-T baseline, how rarely the untrained student solves its questions (`intrinsic`); a reward of your own,
+from an `OuterStep` to a `Measured`, goes to `run(..., teacher_reward=)`.
 
 Where the paper is silent: "the gold answer occurs in the answer text" is read as "in the content of the last box"; the
 moving average covers `window` rounds (Algorithm 1 writes t-m..t, one more), is not cleared by a promotion, and nobody
-is promoted before it is full, because one lucky round is what it is there to stop; sampled accuracy gives every student
-of a round the same random numbers; the intrinsic reward compares with the teacher's own answer.
+is promoted before it is full; sampled accuracy gives every student of a round the same random numbers; the intrinsic
+reward compares with the teacher's own answer.
 """
 
 from collections.abc import Callable, Sequence
@@ -110,9 +109,8 @@ def promote(history: Sequence[float], window: int, threshold: float) -> bool:
 
 
 def median_repeat(repeats: Sequence[float]) -> int:
-    """The index of the median of one data set's repeats: the student that is promoted.
-
-    An even number of repeats (the paper's r is 4) has no middle; we take the lower of the two, the modest student.
+    """The index of the median of one data set's repeats: the student that is promoted. An even number of them (the
+    paper's r is 4) has no middle; we take the lower of the two.
 
     >>> median_repeat([0.25, 0.0, 0.5]), median_repeat([0.5, 0.0, 0.75, 0.25])
     (0, 3)
@@ -185,8 +183,7 @@ def grounded(step: OuterStep) -> Measured:
 
 def intrinsic(step: OuterStep) -> Measured:
     """The intrinsic reward (section 4.3, B.4): how rarely the baseline student, which nothing trains, gives the
-    teacher's own answer in `config.intrinsic_samples` samples per question; R_k is the mean over the data set. The
-    reward set is not used but for the record."""
+    teacher's own answer in `config.intrinsic_samples` samples per question; R_k is the mean over the data set."""
     config, baseline, draw = step.config, step.baselines[-1], step.config.student.draw(step.config.rows)
     written = [problem for problems in step.datasets for problem in as_problems(problems)]
     keys = [(config.seed, "intrinsic", step.number)]

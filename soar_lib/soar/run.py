@@ -39,8 +39,7 @@ from soar_lib.student.train import HERE, InnerLoop, StudentReward, Watch
 
 @dataclass(frozen=True)
 class OuterLoop:
-    """What is the same in every round: the base, the settings, hard train, both rewards, who trains the students, and
-    whether bars are shown."""
+    """What is the same in every round; `train` is hard train."""
 
     base: Base
     config: SoarConfig
@@ -53,8 +52,8 @@ class OuterLoop:
 
 @dataclass
 class State:
-    """What a round begins with. `baselines[0]` is the untrained student, students start from the last one; `history`
-    holds the mean reward of each round."""
+    """What a round begins with: students start from the last of `baselines`, the first is untrained; `history` holds
+    the mean reward of each round."""
 
     teacher: Learner
     baselines: list[Adapters]
@@ -104,8 +103,8 @@ def run(
     `config.model` again. The rewards take the place of `config.reward` and `config.student_reward`: a name of
     `TEACHER_REWARDS` or `STUDENT_REWARDS`, or a function, of which config.json records the qualified name and a hash of
     its source, so that a run resumed with another one is refused. Where students are trained elsewhere
-    (`hooks.inner_loop`), memory is not checked. Raises ConfigError, LoadError and RunError (mistakes of the caller's,
-    before anything is written) and TeacherError."""
+    (`hooks.inner_loop`), memory is not checked. Raises ConfigError, LoadError and RunError (before anything is written)
+    and TeacherError."""
     folder = Path(folder)
     config, pay_teacher = chosen(config, "reward", teacher_reward, TEACHER_REWARDS)
     config, pay_student = chosen(config, "student_reward", student_reward, STUDENT_REWARDS)
@@ -142,8 +141,8 @@ def run(
 
 
 def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:
-    """Hard train and hard test (none, where `problems` is a file): those that the run in `folder` began with, else
-    those that the settings name. Raises ConfigError and LoadError."""
+    """Hard train and hard test (none, where `problems` is a file): those that the run in `folder` began with, else the
+    settings'. Raises ConfigError and LoadError."""
     if (folder / f"{HARD_TRAIN}.jsonl").exists():
         tested = (folder / f"{HARD_TEST}.jsonl").exists()
         return files.read_problems(folder, HARD_TRAIN), files.read_problems(folder, HARD_TEST) if tested else []
@@ -164,7 +163,7 @@ def play(
     loop: OuterLoop, state: State, number: int, watch: Watch | None = None
 ) -> tuple[Round, list[SyntheticProblem], list[dict]]:
     """One round of Algorithm 1; changes `state`. Returns the record, the problems with their rewards and the metrics.
-    The promotion test comes before the teacher's step, which uses the rewards from before the promotion."""
+    The promotion test comes before the teacher's step, on the rewards from before the promotion."""
     base, config = loop.base, loop.config
     count = config.datasets * config.dataset_size
     key = (config.seed, "teacher", number)

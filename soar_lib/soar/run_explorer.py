@@ -1,7 +1,6 @@
 """Explorers of what teachers did: one SOAR run's rounds, after it and while it goes on, and the diversity of a study's
 problems. Files are read, no model is loaded, nothing is trained."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,7 +38,8 @@ def round_browser(folder: str | Path, threshold: float | None = None) -> Explore
         record = rounds[number - 1]
         mine = [p for p in problems if (p["round"], p["dataset"]) == (record["round"], dataset)]
         timeline = figures.timeline(table, threshold, record["round"])
-        return [timeline, *round_page(record), f"Problems of data set {dataset}:", problem_rows(mine)]
+        counts = pd.DataFrame(mine).groupby(["question", "answer"], sort=False).size().reset_index(name="times")
+        return [timeline, *round_page(record), f"Problems of data set {dataset}:", counts]
 
     def picked(keys: list, **_: int) -> Page:
         controls["number"].value = 1 + [record["round"] for record in rounds].index(keys[0])
@@ -61,12 +61,6 @@ def round_page(record: dict) -> Page:
         f"{100 * record['mean_reward']:+.2f}, moving average {100 * record['moving_average']:+.2f} points"
     )
     return [said, pd.DataFrame(rows, columns=["data set", "gains of its students", "reward"])]
-
-
-def problem_rows(problems: Sequence[dict]) -> pd.DataFrame:
-    """The questions and answers of one data set, and how often each occurs."""
-    counts = Counter((problem["question"], problem["answer"]) for problem in problems)
-    return pd.DataFrame([[*pair, count] for pair, count in counts.items()], columns=["question", "answer", "times"])
 
 
 def live_timeline(folder: str | Path, threshold: float | None = None) -> tuple[Explorer, Log]:

@@ -3,10 +3,9 @@
 SOAR sections 3.2 and B.2. Completions that do not parse (tags, box, answer) are dropped and drawn again without
 penalty: leave-one-out advantages sum to zero, so the acceptance rate drops out of the gradient (Proposition 1). The
 paper gives no cap on the drawing; we stop after `max_attempts` completions per problem wanted. With two turns (the
-ablation of D.3) the first turn's completion counts up to `</question>`, and in the second turn the teacher answers its
-own question under the student's prompt (the paper gives no second prompt). The loss takes the log-probabilities of both
-turns: each is a row of samples that carries the data set's advantage. The mean over rows halves the loss against a sum
-over turns, which AdamW does not see.
+ablation of D.3) the first turn's completion counts up to `</question>`, and in the second the teacher answers its own
+question under the student's prompt (the paper gives no other). Each turn is a row of samples that carries the data
+set's advantage; the mean over rows halves the loss against a sum over turns, which AdamW does not see.
 """
 
 from bisect import bisect_left
@@ -19,11 +18,11 @@ from tqdm.auto import tqdm
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
-from soar_lib.engine.sampling import Samples, concatenate, cut_off, decode, sample
+from soar_lib.engine.sampling import Samples, complete, concatenate, cut_off, decode
 from soar_lib.engine.update import Learner, advantages, update
 from soar_lib.files import RunError
 from soar_lib.problems.prompts import CONTROL, student_messages, tagged, teacher_messages
-from soar_lib.randomness import Key, uniforms
+from soar_lib.randomness import Key
 from soar_lib.records import Draw, SyntheticProblem
 from soar_lib.soar.settings import TeacherSettings
 from soar_lib.verifier.verify import extract_boxed, parses
@@ -38,8 +37,8 @@ class TeacherError(RunError):
 @dataclass
 class Proposal:
     """What the teacher wrote: accepted problems in the order drawn, their tokens (a row per problem and turn, turns
-    together), how many completions that took (a second turn is no further one), why the others were dropped (reason ->
-    count), and how many of all were cut off at `max_new_tokens`."""
+    together), how many completions that took (a second turn is no further one), why the others were dropped, and how
+    many of all were cut off at `max_new_tokens`."""
 
     problems: list[SyntheticProblem] = field(default_factory=list)
     samples: Samples | None = None
@@ -57,9 +56,9 @@ def propose(
     base: Base, adapters: Adapters, count: int, settings: TeacherSettings, key: Key, progress: bool = False
 ) -> Proposal:
     """Draw from the teacher (slot 0 of `adapters`) until `count` problems parse, in the order drawn. Completion i
-    depends on (key, i) alone, so how many are drawn at a time does not matter. With `progress`, a bar shows from the
-    first draw on how many parse and why the others do not. Raises `TeacherError` when `max_attempts` completions per
-    problem were not enough."""
+    depends on (key, i) alone, so how many are drawn at a time does not matter. With `progress`, a bar shows how many
+    parse and why the others do not. Raises `TeacherError` when `max_attempts` completions per problem were not enough.
+    """
     made, parts, limit = Proposal(), [], settings.max_attempts * count
     with tqdm(total=count, desc="teacher", unit="problem", leave=False, disable=not progress) as bar:
         while len(made.problems) < count:
@@ -99,8 +98,7 @@ def learn(
 ) -> dict[str, float]:  # fmt: skip
     """One policy-gradient step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows
     in order. Every completion of X_k carries A_k = R_k minus the mean of the other rewards, or what else `kind` makes
-    of them (engine/update.py's `advantages`). The KL term, where on, is against the base, the untrained teacher.
-    Returns grad_norm, kl and learning_rate."""
+    of them (`engine.update.advantages`); KL, where on, is against the base. Returns grad_norm, kl and learning_rate."""
     advantage = advantages(torch.tensor(rewards), kind).repeat_interleave(len(samples) // len(rewards))
     measured = update(base, learner, samples, advantage, step, temperature)
     return {name: value[0].item() for name, value in measured.items()}
@@ -121,8 +119,8 @@ def read(text: str, forgive_tags: bool = False) -> tuple[str, str] | str:
 
 
 def _answered(question: str, text: str | None) -> tuple[str, str] | str:
-    """The second half of the filter: a question that is one, and a box that parses, in the answer's tags or in the
-    second of two turns. A question that gives its own answer away asks nothing."""
+    """The second half of the filter: a question that is one and does not give its own answer away, and a box that
+    parses, in the answer's tags or in the second of two turns."""
     if any(tag in question for tag in TAGS):
         return "tags in the question"
     if CONTROL.search(question):
@@ -139,8 +137,8 @@ def _answered(question: str, text: str | None) -> tuple[str, str] | str:
 
 @dataclass(frozen=True)
 class Draft:
-    """What a completion is to the filter: (question, answer) or the reason to drop it, its text, its rows of samples,
-    and whether it was cut off."""
+    """What a completion is to the filter: (question, answer) or why it is dropped, its text, rows of samples, and
+    whether it was cut off."""
 
     found: tuple[str, str] | str
     text: str
@@ -151,10 +149,10 @@ class Draft:
 def write(
     base: Base, adapters: Adapters, settings: TeacherSettings, key: Key, indices: range
 ) -> tuple[Samples, list[Draft]]:
-    """The completions `indices`, read; with two turns each is the question, cut after its closing tag, and an answer to
-    it where it has its tags."""
-    prompts = [base.encode(teacher_messages())] * len(indices)
-    first = _draw(base, adapters, prompts, settings, [(*key, index) for index in indices])
+    """The completions `indices`, read; with two turns the question, cut after its closing tag, and an answer to it."""
+    draw = Draw(settings.max_new_tokens, settings.temperature)
+    asked, keys = [teacher_messages()] * len(indices), [(*key, index) for index in indices]
+    first = complete(base, adapters, asked, [0] * len(asked), 1, keys, draw)
     cut = cut_off(base, first).tolist()
     if settings.turns == 1:
         found = enumerate(zip(decode(base, first), cut, strict=True))
@@ -165,21 +163,12 @@ def write(
     drafts = [Draft("question tags", text, [], end) for text, end in zip(texts, cut, strict=True)]
     if not asked:
         return first, drafts
-    prompts = [base.encode(student_messages(question)) for question in asked.values()]
-    second = _draw(base, adapters, prompts, settings, [(*key, indices[row], "answer") for row in asked])
+    keys = [(*key, indices[row], "answer") for row in asked]
+    second = complete(base, adapters, list(map(student_messages, asked.values())), [0] * len(asked), 1, keys, draw)
     answers = zip(asked.items(), decode(base, second), cut_off(base, second).tolist(), strict=True)
     for place, ((row, question), text, end) in enumerate(answers):
         drafts[row] = Draft(_answered(question, text), f"{texts[row]}\n{text}", [row, len(texts) + place], end)
     return concatenate([first, second]), drafts
-
-
-def _draw(
-    base: Base, adapters: Adapters, prompts: list[list[int]], settings: TeacherSettings, keys: list[Key]
-) -> Samples:
-    """One completion of each prompt, each from its own key."""
-    numbers = torch.stack([uniforms((settings.max_new_tokens,), *key) for key in keys])
-    slots = [0] * len(prompts)
-    return sample(base, adapters, prompts, slots, 1, numbers, Draw(settings.max_new_tokens, settings.temperature))
 
 
 def _cut(base: Base, samples: Samples, mark: str) -> Samples:

@@ -1,12 +1,10 @@
 """The inner loop (SOAR section 3.3): S students, each by RLOO on its own problems, sampled and trained as one.
 
 LADDER's RL is the same loop with group-standardised advantages (`StudentSettings.advantage`), and problems whose answer
-is what its check compares with (`with_references`). TRL's trainers (trl.py) or a cluster (`cluster.actors`) can take
-its place. A student's numbers come from its own key: the order of its problems (a fresh permutation per epoch) and its
-uniform numbers for sampling. So a student is the same alone and among others, and one student can be replayed.
-
-The paper leaves open how the KL reference is chosen: it is the adapter the student starts from, so that after a
-promotion students stay close to the promoted baseline. The optimiser's state is fresh in each inner run.
+is what its check compares with. TRL's trainers (trl.py) or a cluster (`cluster.actors`) can take its place. The order
+of a student's problems (a fresh permutation per epoch) and its uniform numbers come from its own key, so it is the same
+alone and among others. The KL reference, which the paper leaves open, is the adapter that the student starts from, so
+that after a promotion students stay close to the promoted baseline.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +15,11 @@ import torch
 
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, stack
-from soar_lib.engine.sampling import Samples, cut_off, decode, sample
+from soar_lib.engine.sampling import complete, cut_off, decode
 from soar_lib.engine.update import advantages, make_learner, update
 from soar_lib.problems.checks import ANSWER, Check
 from soar_lib.problems.prompts import student_messages
-from soar_lib.randomness import Key, generator, uniforms
+from soar_lib.randomness import Key, generator
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.student import CONTAINED, StudentSettings, check_trainer
 
@@ -69,8 +67,8 @@ def train(
     at the highest reward that any student saw in that step), length (tokens), cut (share of rollouts cut off at
     max_new_tokens), sprayed (share of rollouts paid `CONTAINED`), signal (share of groups with unequal rewards),
     grad_norm, kl; and with numbers: learning_rate, top (that highest reward). With `settings.trainer` "trl" students
-    learn by TRL's trainers, one after another: then `rows` has no effect, and `watch` is called for each student in
-    turn and shown none. Raises ConfigError as `check_trainer`.
+    learn one after another: then `rows` has no effect, and `watch` is shown none. Raises ConfigError as
+    `check_trainer`.
     """
     if len(lessons) != adapters.size:
         raise ValueError(f"{adapters.size} students, {len(lessons)} lessons: must be equal")
@@ -84,7 +82,7 @@ def train(
         window = slice(step * settings.batch, (step + 1) * settings.batch)
         batch = [problem for problems in asked for problem in problems[window]]
         keys = [(*lesson.key, "sample", step) for lesson in lessons]
-        samples = _sample(base, trained, batch, slots, settings.group, keys, settings.draw(rows))
+        samples = complete(base, trained, _asked(batch), slots, settings.group, keys, settings.draw(rows))
         golds = [problem.answer for problem in batch for _ in range(settings.group)]
         values = torch.tensor(reward(golds, decode(base, samples)), dtype=torch.float32)
         rewards = values.view(len(lessons), -1, settings.group)
@@ -97,16 +95,8 @@ def train(
     return trained, history
 
 
-def _sample(
-    base: Base, adapters: Adapters | None, problems: Sequence[Problem], slots: list[int], group: int,
-    keys: Sequence[Key] | None, draw: Draw,
-) -> Samples:  # fmt: skip
-    """`group` completions of slots[i] on problems[i], with the student's prompt; each key draws as many of them, in
-    order, None greedily."""
-    encoded = {question: base.encode(student_messages(question)) for question in {p.question for p in problems}}
-    shape = (len(problems) * group // len(keys or [0]), draw.max_new_tokens)
-    numbers = None if keys is None else torch.cat([uniforms(shape, *key) for key in keys])
-    return sample(base, adapters, [encoded[problem.question] for problem in problems], slots, group, numbers, draw)
+def _asked(problems: Sequence[Problem]) -> list[list[dict]]:
+    return [student_messages(problem.question) for problem in problems]
 
 
 def metrics(
@@ -193,7 +183,7 @@ def accuracy(
         raise ValueError(f"sampled accuracy of {count} slots needs as many keys")
     named = [(*key, "accuracy") for key in keys] if samples else None
     asked, slots = [*problems] * count, [slot % size for slot in range(count) for _ in problems]
-    drawn = _sample(base, adapters, asked, slots, max(1, samples), named, draw)
+    drawn = complete(base, adapters, _asked(asked), slots, max(1, samples), named, draw)
     return _shares(check, asked, decode(base, drawn)).view(count, len(problems))
 
 
@@ -203,7 +193,7 @@ def own_accuracy(
 ) -> torch.Tensor:  # fmt: skip
     """Share of right answers [S] of slot s on problems[s] alone, in `samples` samples from the random key keys[s]."""
     named = [(*key, "accuracy") for key in keys]
-    drawn = _sample(base, adapters, problems, list(range(adapters.size)), samples, named, draw)
+    drawn = complete(base, adapters, _asked(problems), list(range(adapters.size)), samples, named, draw)
     return _shares(check, problems, decode(base, drawn))
 
 

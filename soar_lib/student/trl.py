@@ -47,8 +47,7 @@ def learn(
     tell: Callable,
 ) -> Adapters:  # fmt: skip
     """One student's run on the problems `asked`, `settings.batch` per step: `start`'s only slot as it is afterwards.
-    `reward` is as for `student.train`; `tell` is told after each step what `student.metrics` takes: rewards [1, batch,
-    group], each completion's length and whether it was cut off [1, batch x group], and numbers [1] by name."""
+    `reward` is as for `student.train`; `tell` is told after each step what `student.metrics` takes."""
     from datasets import Dataset
     from peft import get_peft_model_state_dict
     from trl import GRPOTrainer, RLOOTrainer

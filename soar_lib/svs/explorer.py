@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import ipywidgets
@@ -10,19 +11,15 @@ import pandas as pd
 from soar_lib import files
 from soar_lib.measure import widgets
 from soar_lib.measure.charts import Chart, Mark, Panel
-from soar_lib.measure.names import COLOURS, OTHERS, QUANTITIES
+from soar_lib.measure.names import COLOURS, OTHERS, QUANTITIES, TABLE
 from soar_lib.measure.tables import mean_rows, name, score_rows
 from soar_lib.measure.widgets import Explorer, Page, choice
 from soar_lib.svs import figures, report
 from soar_lib.svs.report import AnswerJudge
 from soar_lib.svs.settings import MAIN
 
-CURVES = {
-    "entropy": "entropy on the step's problems", "test_entropy": "entropy on the test problems",
-    "accuracy": "accuracy on the step's problems", "passes": "pass@k",
-}  # fmt: skip
+CURVES, SETS = TABLE["svs_curves"], TABLE["svs_sets"]
 CONTROLS = dict(zip(CURVES, (("x", "smoothing"), ("x",), ("x", "smoothing"), ("set",))))  # what applies to which
-SETS = {"hard": "the hard set", "test": "the test problems", "other": "answers of another type"}
 ONLY = {"": "all", "reward": "rewarded", "leak": "giving something away", "duplicate": "near duplicates"}
 KIND_COLOURS = dict(zip(report.KINDS, (COLOURS[2], COLOURS[1], COLOURS[4], COLOURS[0], OTHERS), strict=True))
 
@@ -48,8 +45,8 @@ def read(folder: str | Path) -> SvsFolder:
 
 
 def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> Page:
-    """Every variant that an arm's seed wrote: its step, how many of its solutions gave the original's answer, and what
-    kind it is. A circle's area is its number of variants; `only` is a key of `ONLY`."""
+    """Every variant that an arm's seed wrote: its step, how many of its solutions gave the original's answer, what kind
+    it is. A circle's area is its number of variants; `only` is a key of `ONLY`."""
     own = run.written[(run.written["arm"] == arm) & (run.written["seed"] == seed)]
     own = own[own[only].astype(bool)] if only else own
     if own.empty:
@@ -98,7 +95,7 @@ def _quoted(part: pd.DataFrame, most: int = 3) -> str:
 
 def picked(run: SvsFolder, keys: list) -> Page:
     """The variants of the circles that were picked, whose keys are row labels."""
-    rows = run.written.loc[sorted({row for key in keys for row in key})]
+    rows = run.written.loc[sorted({*chain(*keys)})]
     return [f"{len(rows)} variants:", variant_rows(rows, run)]
 
 
@@ -132,8 +129,7 @@ def judged(question: str, answer: str, judge: AnswerJudge | None) -> str:
 def curves_page(
     run: SvsFolder, view: str, arms: tuple[str, ...], x: str = "step", smoothing: int = 1, set: str = "hard"
 ) -> Page:
-    """Chart and table of a view of `CURVES`: pass@k on one of `SETS`, or a measure along `figures.AXES`; smoothing is
-    for measures of each step."""
+    """Chart and table of a view of `CURVES`: pass@k on one of `SETS`, or a measure along `figures.AXES`."""
     if not arms:
         return ["Choose at least one arm."]
     smoothing = smoothing if "smoothing" in CONTROLS[view] else 1
@@ -145,23 +141,22 @@ def curves_page(
     absent = ", ".join(name(arm) for arm in arms if arm not in {*frame["arm"]})
     note = [f"Not measured there: {absent}."] if absent else []
     if passed:
-        return [figures.pass_at_k(frame, SETS[set]), *note, score_rows(frame, "seeds").fillna("–")]
+        return [figures.pass_at_k(frame, where=SETS[set]), *note, score_rows(frame, "seeds").fillna("–")]
     label, factor, _ = QUANTITIES[view]
     text = mean_rows(frame, view, label.replace("\n", " "), factor, 1 if view == "accuracy" else 3)
     return [figures.curve(frame, x, view, smoothing), *note, text]
 
 
 def svs_explorer(folder: str | Path) -> Explorer:
-    """Explore an SvS folder: every variant beside its original, and the arms' curves. Raises RunError where the folder
-    holds no SvS run."""
+    """Explore an SvS folder: every variant beside its original, the arms' curves. Raises RunError where it holds no
+    run."""
     run = read(folder)
     controls = {
         "arm": choice("arm", [(name(arm), arm) for arm in dict.fromkeys(run.written["arm"])] or ["none"]),
         "seed": choice("seed", sorted(set(run.written["seed"].tolist())) or ["none"]),
         "only": choice("show", [(text, key) for key, text in ONLY.items()]),
     }
-    page = partial(variants_page, run)
-    variants = widgets.explorer(controls, page, detail=lambda keys, **chosen: picked(run, keys))
+    variants = widgets.explorer(controls, partial(variants_page, run), detail=lambda keys, **_: picked(run, keys))
     return widgets.tabs({"variants": variants, "curves": _curves(run)})
 
 
@@ -178,8 +173,5 @@ def _curves(run: SvsFolder) -> Explorer:
     def prepare() -> None:
         widgets.show_only(controls, ("view", "arms", *CONTROLS[controls["view"].value]))
 
-    def page(view: str, arms: tuple, **values: object) -> Page:
-        return curves_page(run, view, widgets.listed(controls["arms"]), **values)
-
     *choices, chosen = controls.values()
-    return widgets.explorer(controls, page, prepare, top=[ipywidgets.VBox(choices), chosen])
+    return widgets.explorer(controls, partial(curves_page, run), prepare, top=[ipywidgets.VBox(choices), chosen])

@@ -1,32 +1,28 @@
-"""Figures of SvS and its controls: entropy along the steps, the arms beside the paper, what became of the variants.
-
-A table goes in and a `Chart` comes out. Tables are those of `svs.report`.
-"""
+"""Figures of SvS and its controls: a table of `svs.report` goes in and a `Chart` comes out."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 
 import pandas as pd
 
 from soar_lib.measure import plots
 from soar_lib.measure.charts import SHARE, Chart, Panel, bands, estimates
-from soar_lib.measure.names import QUANTITIES
+from soar_lib.measure.names import QUANTITIES, TABLE
 from soar_lib.measure.plots import averaged, means
 from soar_lib.measure.tables import name, percent, signed
 from soar_lib.svs.report import passes
 from soar_lib.svs.settings import MAIN
 
 CONTROLS = (*MAIN, "rlvr_equal_updates")  # arms of the static figure of entropy
+pass_at_k = partial(plots.pass_at_k, where="the hard set", seeds="seeds")  # of a table of `svs.report.passes`
 AXES = {"step": "updates", "rollouts": "completions drawn for learning"}
-MEASURES = {
-    "readable": "readable (%)", "valid": "valid, of the readable (%)", "leaking": "giving something away (%)",
-    "duplicate": "near duplicates (%)", "rewarded": "rewarded (%)",
-}  # fmt: skip
+MEASURES = TABLE["svs_shares"]
 
 
 def along(data: pd.DataFrame, y: str, smoothing: int = 1) -> pd.DataFrame:
-    """The mean over seeds of each arm after each update where y was measured: columns arm, step, rollouts (mean over
-    seeds), y, sd, seeds. `data` is a table of `svs.report.steps`; smoothing is that of `plots.means`."""
+    """The mean over seeds of each arm after each update where y was measured, of `svs.report.steps`: columns arm, step,
+    rollouts (mean over seeds), y, sd, seeds; smoothing is that of `plots.means`."""
     known = data.dropna(subset=[y])
     spent = known.groupby(["arm", "step"])["rollouts"].mean()
     frame = means(known, "step", y, smoothing).join(spent, on=["arm", "step"])
@@ -45,7 +41,7 @@ def curve(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> Chart:
 
 def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int = 5) -> Chart:
     """Entropy on each step's own problems (smoothed) above, on the test problems below; left against the updates, as
-    far as `svs` has them, right against the completions drawn. `data` is a table of `svs.report.steps`."""
+    far as `svs` has them, right against the completions drawn; `svs.report.steps`."""
     chosen = data[data["arm"].isin(arms)]
     last, panels = chosen.loc[chosen["arm"] == "svs", "step"].max(), []
     for y, x in product(("entropy", "test_entropy"), AXES):
@@ -57,9 +53,8 @@ def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int =
 
 
 def rows(data: pd.DataFrame) -> pd.DataFrame:
-    """The arms of a table of `svs.report.table` as text: the completions that trained a seed, pass@k on the hard set in
-    percent with 95 % intervals at every k that the paper has (its number beside ours) and at the largest, and the
-    entropy on test."""
+    """The arms of `svs.report.table` as text: completions that trained a seed, pass@k in percent with 95 % intervals on
+    the hard set at every k of the paper (its number beside ours) and at the largest, entropy on test."""
     hard = [metric for metric in dict.fromkeys(data["metric"]) if metric.startswith("hard pass@")]
     known = {*data.loc[data["paper"].notna(), "metric"], max(hard, key=lambda metric: int(metric.partition("@")[2]))}
     found = []
@@ -76,14 +71,9 @@ def rows(data: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def pass_at_k(data: pd.DataFrame, where: str = "the hard set") -> Chart:
-    """pass@k of each arm with its 95 % interval; a table of `svs.report.passes`."""
-    return plots.pass_at_k(data, where, "seeds")
-
-
 def beside_paper(data: pd.DataFrame) -> Chart:
     """pass@1 on the hard set, and pass@k at the largest k that the paper has too (else the largest that all arms have):
-    ours with its 95 % interval, the paper's as a hollow diamond. `data` is a table of `svs.report.table`."""
+    ours with its 95 % interval, the paper's as a hollow diamond; `svs.report.table`."""
     known, arms = passes(data[data["paper"].notna()])["k"], list(dict.fromkeys(data["arm"]))
     shared = passes(data).groupby("k")["arm"].nunique()
     largest = shared[shared == shared.max()].index.max() if (known <= 1).all() else known.max()
@@ -97,8 +87,7 @@ def beside_paper(data: pd.DataFrame) -> Chart:
 
 
 def shares(data: pd.DataFrame) -> Chart:
-    """Shares of the written problems along the steps, a panel for each of `MEASURES` that is known, one line per arm;
-    `data` is a table of `svs.report.variants`."""
+    """Shares of the written problems along the steps, a panel for each known of `MEASURES`; `svs.report.variants`."""
     known = [measure for measure in MEASURES if data[measure].notna().any()]
     panels = [
         Panel(bands(means(data, "step", measure), "step", measure, 100, SHARE), "first step", "share (%)",

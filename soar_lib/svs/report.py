@@ -1,9 +1,8 @@
 """SvS's tables from its folder: numbers per arm beside the paper's, curves, the variants, and claims with verdicts.
 
-Only files are read. Every interval rests on the seeds (and the problems, where scores have them). Claims on entropy are
-of that on the test problems, where all arms compare, before training (arm base) and after it; curves.csv has it on each
-step's own problems, as the paper's Fig. 5. Validity is judged where the training problems are the embedded world's,
-whose questions have one exact answer: a variant is valid where that is the original's.
+Claims on entropy are of that on the test problems, where all arms compare, before training (arm base) and after it;
+curves.csv has it on each step's own problems, as the paper's Fig. 5. Validity is judged where the training problems are
+the embedded world's, whose questions have one exact answer: a variant is valid where that is the original's.
 """
 
 import math
@@ -60,9 +59,9 @@ def curves(folder: str | Path) -> pd.DataFrame:
 
 
 def steps(folder: str | Path) -> pd.DataFrame:
-    """The policy of each trained arm and seed after `step` updates and `rollouts` completions, columns `STEPS`.
-    accuracy (a fraction) and entropy (nats per token) are those of the solutions from which it learns next, so there
-    are none after the last update; test_entropy is on the test problems, where it was measured."""
+    """The policy of each trained arm and seed after `step` updates and `rollouts` completions, columns `STEPS`:
+    accuracy (a fraction) and entropy (nats per token) of the solutions from which it learns next (none after the last
+    update), and test_entropy on the test problems, where it was measured."""
     start, parts = entropies(folder, "base"), [pd.DataFrame(columns=STEPS)]
     for arm, frame in curves(folder).reindex(columns=STEPS).groupby("arm", sort=False):
         for place, (seed, own) in enumerate(frame.groupby("seed")):
@@ -88,8 +87,7 @@ def _result(folder: str | Path, arm: str) -> ArmResult:
 
 
 def written(folder: str | Path) -> pd.DataFrame:
-    """Every problem that the finished arms wrote, columns `WRITTEN` (fields of `VariationalProblem`); the question of
-    an unreadable one is ""."""
+    """Every problem that the finished arms wrote, columns `WRITTEN`; the question of an unreadable one is ""."""
     rows = [
         row | {"arm": arm, "question": row["question"] or ""}
         for arm in finished(folder)
@@ -119,9 +117,8 @@ def by_kind(folder: str | Path) -> pd.DataFrame:
 
 
 def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
-    """Shares of the written problems by arm, seed and `width` steps each: columns arm, seed, step (the first of them),
-    written, then `SHARES`. All are of the problems written, but valid is of the readable ones (and empty where nobody
-    can judge it)."""
+    """Shares of the written problems by arm, seed and `width` steps: columns arm, seed, step (the first of them),
+    written, `SHARES`; valid is of the readable ones, and empty where nobody can judge it."""
     frame = by_kind(folder)
     shares = {
         "readable": frame["kind"] != UNREADABLE, "valid": frame["kind"].map({NEW: 1, NEAR: 1, INVALID: 0}),
@@ -135,8 +132,7 @@ def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
 
 def kinds(folder: str | Path) -> pd.DataFrame:
     """What each arm wrote, by `KINDS`: arm, kind, variants, share (of the arm's), rewarded (share of the kind's). Near
-    duplicates are those of the original or of an earlier variant of it in that step. Where nobody knows a question's
-    answer, all that is readable is "not judged"."""
+    duplicates are those of the original or of an earlier variant of it in that step."""
     frame = by_kind(folder)
     groups = frame.assign(rewarded=frame["reward"] > 0).groupby(["arm", "kind"], sort=False)["rewarded"]
     found = groups.agg(variants="size", rewarded="mean").astype({"rewarded": float}).reset_index()

@@ -45,8 +45,8 @@ def run(
     config: SvsConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
     """Run all arms into a folder, or go on with what is there; `svs.report.write` then writes the tables. `hooks.say`
-    is told each arm when it is finished; `base` saves loading `config.model` again. Raises ConfigError, LoadError and
-    RunError before anything is written."""
+    is told each finished arm; `base` saves loading the model again. Raises ConfigError, LoadError and RunError before
+    anything is written."""
     folder = Path(folder)
     runs.check_folder(folder, resume)
     runs.check_arms(folder, config)
@@ -127,8 +127,7 @@ def train_arm(
 
 
 def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase: Rephrase | None = None) -> ArmRun:
-    """The arm as the last step that counts left it; untrained slots are all alike, so that arms and seeds differ in
-    what follows alone."""
+    """The arm as the last step that counts left it; untrained slots are all alike."""
     draw = generator(config.seed, "svs", "adapter")
     adapters = begin(base, config, draw).select([0] * config.seeds)
     tensors, state = this.load() if this.round else ({"adapters": adapters.state_dict(), "optimizer": {}}, {})

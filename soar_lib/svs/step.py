@@ -47,8 +47,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """All that a step drew: solutions of the originals, the seeds among them, the seeds that variants were written
-    from with the variants and their completions, and the further solutions."""
+    """All that a step drew: solutions of the originals, the seeds among them, the seeds that variants were written from
+    with the variants and their completions, and the further solutions."""
 
     solved: Solved
     found: list[Seed]
@@ -96,8 +96,8 @@ def play(
     base: Base, learner: Learner, batches: Batches, config: SvsConfig, step: int, rephrase: Rephrase | None = None
 ) -> tuple[list[dict], list[VariationalProblem]]:
     """Algorithm 1 lines 4 to 28 for every slot, in place. Returns a row of measures per slot and the variants.
-    `entropy` is the mean of minus log-probability over the tokens of the solutions of originals, in nats: an unbiased
-    estimate of the policy's entropy per token."""
+    `entropy` is the mean of minus log-probability over the tokens of solutions of originals, in nats: unbiased, per
+    token."""
     drawn = rollouts(base, learner.adapters, batches, config, step, rephrase)
     groups = drawn.groups()
     learned = [group for slot, seed in enumerate(batches) for group in _learned(groups, slot, config, (seed, step))]

@@ -12,14 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
-from soar_lib.engine.sampling import Samples, decode, sample
+from soar_lib.engine.sampling import Samples, complete, decode
 from soar_lib.problems.prompts import reconstruct_messages, student_messages, tagged
 from soar_lib.problems.rows import LoadError, read_rows
-from soar_lib.randomness import Key, derive, uniforms
+from soar_lib.randomness import Key, derive
 from soar_lib.records import Draw, Problem
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.verifier.verify import check_many
@@ -64,8 +62,8 @@ class Seed:
 @dataclass(frozen=True)
 class VariationalProblem:
     """A problem written from a seed, in short a variant: a line of problems.jsonl. `dropped` says why it was not
-    solved: "unreadable" (no question), "long", "leak" or "duplicate"; `leak` and `duplicate` are noted also where no
-    guard acts on them."""
+    solved: "unreadable" (no question), "long", "leak" or "duplicate"; the last two are noted also where no guard acts
+    on them."""
 
     step: int
     seed: int
@@ -95,8 +93,8 @@ def solve(base: Base, adapters: Adapters, tasks: list[Task], config: SvsConfig) 
 
 def _draw(base: Base, adapters: Adapters, tasks: list[Task], messages: list, count: int, config: SvsConfig) -> Samples:
     draw = Draw(config.max_new_tokens, config.temperature, config.rows)
-    numbers = torch.cat([uniforms((count, draw.max_new_tokens), *task.key) for task in tasks])
-    return sample(base, adapters, list(map(base.encode, messages)), [task.slot for task in tasks], count, numbers, draw)
+    slots, keys = [task.slot for task in tasks], [task.key for task in tasks]
+    return complete(base, adapters, messages, slots, count, keys, draw)
 
 
 def seeds(solved: Solved, config: SvsConfig) -> list[Seed]:
@@ -235,9 +233,9 @@ def other_tasks(found: list[Seed], config: SvsConfig, rephrase: Rephrase | None)
 
 
 def rephraser(name: str, problems: Sequence[Problem]) -> Rephrase:
-    """The function that words `problems` otherwise, each with the same answer: "nano" writes the wordings of the
-    embedded world's problems; otherwise `name` is a JSONL file with `id` (of the problem) and `question`, a line per
-    rephrasing, drawn with replacement. Raises LoadError for a file that cannot be read or lacks a problem."""
+    """The function that words `problems` otherwise, each with the same answer: "nano" writes wordings of the embedded
+    world's problems; else `name` is a JSONL file with `id` (of the problem) and `question`, drawn with replacement.
+    Raises LoadError for a file that cannot be read or lacks a problem."""
     if name == "nano":
         from soar_lib.nano.wordings import rephrased  # here, as this name alone needs the world's word lists
         from soar_lib.nano.world import understand

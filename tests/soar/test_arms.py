@@ -82,7 +82,7 @@ def test_with_the_intrinsic_reward_only_the_teacher_learns(intrinsic, tiny_world
     assert len(intrinsic.accuracies) == 1 and intrinsic.promoted_student == 0
     lines = (intrinsic.folder / "metrics.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == ["teacher", "teacher"]
-    tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(intrinsic.folder))
+    tensors, _ = files.load_checkpoint(runs.latest_checkpoint(intrinsic.folder))
     assert not any(tensor.any() for name, tensor in tensors["baselines"].items() if name.endswith(".b"))
     assert any(tensor.any() for name, tensor in tensors["teacher"].items() if name.endswith(".b"))
 

@@ -178,7 +178,7 @@ def test_the_test_set_chooses_nothing(home, evaluated, tmp_path):
     (tmp_path / "other" / "hard_test.jsonl").write_text(files.jsonl(rows))
     changed = settings(home, problems=str(tmp_path / "other"))
     evaluate.run(changed, [home / "soar0", home / "soar1"], tmp_path / "out", hooks=QUIET)
-    students = [runs.load_checkpoint(runs.latest_checkpoint(out))[0] for out in (evaluated[0], tmp_path / "out")]
+    students = [files.load_checkpoint(runs.latest_checkpoint(out))[0] for out in (evaluated[0], tmp_path / "out")]
     assert all(torch.equal(value, students[1]["students"][name]) for name, value in students[0]["students"].items())
     assert counts(tmp_path / "out") != counts(evaluated[0])
 
@@ -368,7 +368,7 @@ def test_a_transfer_set_that_was_trained_on_is_refused(home, tmp_path, widely):
 def test_students_train_alike_in_parts(home, tmp_path, widely):
     config = wide(home, together=3)
     evaluate.run(config, [home / "soar0"], tmp_path / "out", hooks=QUIET, judge=judge)
-    one, two = (runs.load_checkpoint(runs.latest_checkpoint(out))[0]["students"] for out in (widely, tmp_path / "out"))
+    one, two = (files.load_checkpoint(runs.latest_checkpoint(out))[0]["students"] for out in (widely, tmp_path / "out"))
     assert all(torch.allclose(value, two[name], atol=1e-4) for name, value in one.items())
     source = read_source(load(str(home / "model"), device="cpu", dtype=torch.float32), home / "soar0", settings(home))
     entries = plan(config, [source], files.read_jsonl(tmp_path / "out" / "problems.jsonl"))

@@ -97,7 +97,7 @@ def test_inner_runs_grow_with_promotions(finished, tiny_world):
 
 def test_the_promoted_student_is_the_best_promoted_baseline(finished, tiny_world):
     base = load(settings(tiny_world).model, dtype=torch.float32)
-    tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(finished.folder))
+    tensors, _ = files.load_checkpoint(runs.latest_checkpoint(finished.folder))
     assert len(finished.accuracies) == 1 + sum(record.promoted for record in finished.rounds)
     assert finished.accuracies[finished.promoted_student] == max(finished.accuracies[1:])
     saved = lora.load_peft(finished.folder / "adapters" / "promoted_student", base.model).state_dict()
@@ -129,7 +129,7 @@ def test_a_promotion_can_train_the_chosen_data_set_anew(tiny_world, tmp_path):
     assert len(played) == config.rounds and [number for number, _ in anew] == [record.round for record in promoted]
     for (number, (chosen,)), record in zip(anew, promoted, strict=True):
         assert chosen == dict(played)[number][record.chosen[0]]
-    tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(result.folder))
+    tensors, _ = files.load_checkpoint(runs.latest_checkpoint(result.folder))
     assert {len(stacked) for stacked in tensors["baselines"].values()} == {1 + len(promoted)}
 
 

@@ -59,13 +59,13 @@ class Script:
     def __init__(self, monkeypatch):
         self.drawn: list[Samples] = []
         self.prompts: list[list[int]] = []
-        rollouts = student._sample
+        rollouts = student.complete
 
         def keep(*arguments) -> Samples:
             self.drawn.append(rollouts(*arguments))
             return self.drawn[-1]
 
-        monkeypatch.setattr(student, "_sample", keep)
+        monkeypatch.setattr(student, "complete", keep)
 
     def play(self, monkeypatch, slots: int) -> None:
         steps = iter([step.select(step.slots == slot) for slot in range(slots) for step in self.drawn])
@@ -202,7 +202,7 @@ def test_an_evaluation_by_trl_has_the_same_folder_our_rewards_and_resumes(nano, 
     assert metrics["cut"].between(0, 1).all() and metrics["cut"].max() > 0
     answers = {row["answer"] for row in files.read_jsonl(taught.parent / "hard" / "hard_train.jsonl")}
     assert set(told[1][0]) <= answers  # hard_only has its own problems in both phases
-    tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(tmp_path / "whole"))
+    tensors, _ = files.load_checkpoint(runs.latest_checkpoint(tmp_path / "whole"))
     assert any(tensor[slot].any() for name, tensor in tensors["students"].items() if name.endswith(".b")
                for slot in (0, 1))  # fmt: skip
 
@@ -240,7 +240,7 @@ def test_ladder_by_grpo_of_trl_on_integrals(nano, tmp_path):
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert metrics.groupby("arm").size().to_dict() == {"originals": 3, "ladder": 3}
     assert ((metrics["reward"] >= 0) & (metrics["reward"] <= 1.05)).all() and (metrics["length"] > 0).all()
-    tensors, _ = runs.load_checkpoint(runs.latest_checkpoint(tmp_path / "run"))
+    tensors, _ = files.load_checkpoint(runs.latest_checkpoint(tmp_path / "run"))
     fresh = Adapters.create(nano.model, 1, config.student.rank, config.student.alpha, _seeded(0))
     assert {name: tuple(t.shape[1:]) for name, t in tensors["students"].items()} == {
         name: tuple(t.shape[1:]) for name, t in fresh.state_dict().items()

@@ -213,7 +213,7 @@ def test_the_base_is_loaded_as_the_settings_say(tmp_path, monkeypatch):
 
 
 def test_trained_adapters_are_saved_by_seed(finished):
-    base, tensors = load("nano"), runs.load_checkpoint(runs.latest_checkpoint(finished / "svs"))[0]
+    base, tensors = load("nano"), files.load_checkpoint(runs.latest_checkpoint(finished / "svs"))[0]
     for slot in range(2):
         saved = lora.load_peft(finished / "svs" / "adapters" / f"seed{slot}", base.model).state_dict()
         assert all(torch.equal(saved[name][0], tensor[slot]) for name, tensor in tensors["adapters"].items())
