@@ -19,35 +19,26 @@ and `measure`, which reads run folders and trains nothing.
 import importlib
 from typing import Any
 
-# Name -> where it stands. Imported when it is first asked for, so that `import soar_lib` takes no time.
+# Where each part stands, as `name=its name there` where they differ. Imported when it is first asked for, so that
+# `import soar_lib` takes no time.
+_PARTS = {
+    "engine.base": "load_model=load_for",
+    "engine.update": "advantages",
+    "problems.filtering": "filter_problems=run",
+    "problems.load": "load_problems=load",
+    "settings.student": "FilterConfig preset",
+    "soar.rewards": "Measured OuterStep as_problems choose dataset_rewards grounded grounded_gains intrinsic promote "
+    "student_rewards",
+    "soar.run": "begin reward_set run",
+    "soar.settings": "SoarConfig",
+    "soar.teacher": "datasets learn propose",
+    "student.train": "Lesson accuracy train_students=train",
+    "verifier.verify": "check",
+}
 PRIMITIVES = {
-    "FilterConfig": "settings.student:FilterConfig",
-    "Lesson": "student.train:Lesson",
-    "Measured": "soar.rewards:Measured",
-    "OuterStep": "soar.rewards:OuterStep",
-    "SoarConfig": "soar.settings:SoarConfig",
-    "accuracy": "student.train:accuracy",
-    "advantages": "engine.update:advantages",
-    "as_problems": "soar.rewards:as_problems",
-    "begin": "soar.run:begin",
-    "check": "verifier.verify:check",
-    "choose": "soar.rewards:choose",
-    "dataset_rewards": "soar.rewards:dataset_rewards",
-    "datasets": "soar.teacher:datasets",
-    "filter_problems": "problems.filtering:run",
-    "grounded": "soar.rewards:grounded",
-    "grounded_gains": "soar.rewards:grounded_gains",
-    "intrinsic": "soar.rewards:intrinsic",
-    "learn": "soar.teacher:learn",
-    "load_model": "engine.base:load_for",
-    "load_problems": "problems.load:load",
-    "preset": "settings.student:preset",
-    "promote": "soar.rewards:promote",
-    "propose": "soar.teacher:propose",
-    "reward_set": "soar.run:reward_set",
-    "run": "soar.run:run",
-    "student_rewards": "soar.rewards:student_rewards",
-    "train_students": "student.train:train",
+    part.partition("=")[0]: f"{module}:{part.rpartition('=')[2]}"
+    for module, parts in _PARTS.items()
+    for part in parts.split()
 }
 __all__ = list(PRIMITIVES)
 

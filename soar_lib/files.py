@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from soar_lib.records import Problem, fault, fits, record
-from soar_lib.settings.values import ConfigError, first_line, flat, from_values
+from soar_lib.settings.values import ConfigError, change, first_line, flat
 
 if TYPE_CHECKING:  # the command line's checks need not wait for it
     import pandas as pd
@@ -118,7 +118,7 @@ def read_config(folder: str | Path, kind: type[T]) -> T:
     """The settings that a run folder began with. Raises RunError where they are damaged or another command's."""
     path = Path(folder) / "config.json"
     try:
-        return from_values(kind, read_json(path))
+        return change(kind(), read_json(path))
     except ConfigError as error:
         raise RunError(f"{path}: {error}; {LOST}") from None
 
@@ -230,8 +230,8 @@ _held: dict[Path, Any] = {}  # the open lock files of this process, by folder
 def lock(folder: Path, probe: bool = False) -> None:
     """Take the run folder for this process, or with `probe` see that no other has it. Raises RunError that says who.
 
-    The lock is the kernel's (flock, on network file systems a lock of their server where they have one): it ends with
-    the process, however that ends. A file system without locks is used without.
+    The lock is the kernel's (flock, on network file systems a lock of their server): it ends with the process, however
+    that ends. A file system without locks is used without.
     """
     path, key = folder / ".lock", folder.resolve()
     if key in _held or (probe and not path.exists()):

@@ -1,9 +1,9 @@
 """What a caller hooks into a run (progress bars, TensorBoard, Weights & Biases or Trackio), and the loop of stages that
 tells it.
 
-The run folder stays the truth: a logger is told rows of metrics.csv once they count, reads nothing back and decides
-nothing. A row belongs to a curve named by who it is about (`student/0/1`, `hard/pq/0/2`), and its place on the curve
-is how many rows of that name metrics.csv holds before it, so a resumed run goes on where its curves stopped.
+The run folder stays the truth: a logger is told rows of metrics.csv once they count, and decides nothing. A row belongs
+to a curve named by who it is about (`student/0/1`, `hard/pq/0/2`), and its place there is how many rows of that name
+metrics.csv holds before it, so a resumed run goes on where its curves stopped.
 """
 
 import csv
@@ -44,8 +44,7 @@ def check_logger(name: "str | Log | None") -> None:
 def opened(name: str | Log | None, folder: str | Path, settings: dict[str, Any]) -> Iterator[Log | None]:
     """The logger of a run folder, None without a name; a function is the logger itself. TensorBoard's files go into
     FOLDER/tensorboard. The other two have a project "soar-lib" with a run named by the last two parts of the folder's
-    path, which keeps `settings` and which a resumed run goes on with; they take a key or offline mode from the
-    environment. Raises ConfigError."""
+    path, which a resumed run goes on with; key or offline mode come from the environment. Raises ConfigError."""
     check_logger(name)
     if not isinstance(name, str):
         yield name
@@ -107,8 +106,8 @@ def _tensorboard(folder: Path) -> tuple[Write, Callable[[], None]]:
 
 
 def _tracker(name: str, folder: Path, settings: dict[str, Any]) -> tuple[Write, Callable[[], None]]:
-    """wandb or Trackio, which has the same three calls. A curve's place is a number of its own beside the values: the
-    trackers' step must grow from call to call, whichever curve they are about."""
+    """wandb or Trackio, which has the same three calls. A curve's place is a number of its own, as the trackers' step
+    must grow from call to call."""
     tracker, path = importlib.import_module(LOGGERS[name]), folder.resolve()
     key = {"id": hashlib.sha256(str(path).encode()).hexdigest()[:16]} if name == "wandb" else {}  # Trackio goes by name
     tracker.init(project="soar-lib", name="/".join(path.parts[-2:]), config=settings, resume="allow", **key)
@@ -121,8 +120,8 @@ def _tracker(name: str, folder: Path, settings: dict[str, Any]) -> tuple[Write, 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What a caller hooks into a run: progress bars, a logger (of `LOGGERS`, or a function that is told rows
-    of metrics.csv), who hears lines of text, who trains SOAR's students (a `student.train.InnerLoop`; None: here)."""
+    """What a caller hooks into a run: progress bars, a logger (of `LOGGERS`, or a function), who hears lines of text,
+    who trains SOAR's students (a `student.train.InnerLoop`; None: here)."""
 
     progress: bool = True
     log: str | Log | None = None

@@ -30,9 +30,9 @@ TOO_MANY = 1 / 3  # of all completions cut off at their limit
 @contextmanager
 def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
     """Measure what happens inside and add it to the run folder's cost.json, beside `predicted` (plain values, those of
-    the first session). A session that drew nothing, as when a finished run is read, adds nothing; nor does one without
-    a run folder. Peak memory is the GPU's where there is one, as torch allocates it; else what the process grew by, an
-    upper bound where it was larger before. What the actors of a cluster drew counts, their memory does not."""
+    the first session). A session that drew nothing, or has no run folder, adds nothing. Peak memory is the GPU's where
+    there is one, as torch allocates it; else what the process grew by. What the actors of a cluster drew counts, their
+    memory does not."""
     began, before, path = time.perf_counter(), _start(), Path(folder) / "cost.json"
     kept = None
 

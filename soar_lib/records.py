@@ -44,8 +44,7 @@ class Problem:
 @dataclass(frozen=True)
 class SyntheticProblem:
     """A question-answer pair written by the teacher (SOAR sections 3.2 and B.1). `dataset` is k of X_k in its round and
-    `reward` that data set's mean gain R_k; both are None for problems sampled outside the outer loop (the Grounded-T
-    arm)."""
+    `reward` that data set's mean gain R_k; None outside the outer loop (the Grounded-T arm)."""
 
     id: str
     question: str
@@ -86,8 +85,8 @@ class Score:
 
 
 def fault(kind: type, row: Mapping[str, Any]) -> str | None:
-    """What keeps a row of JSON from being a record of this kind: a field that is missing, unknown or of another type;
-    None where nothing does.
+    """What keeps a row of JSON from being a record of this kind: a field missing, unknown or of another type; else
+    None.
 
     >>> fault(Problem, {"id": "1", "question": "1 + 1", "answer": 2})
     "field 'answer' must be of type str, found 2"
@@ -129,8 +128,8 @@ def _tuples(value: Any) -> Any:
 
 @dataclass
 class Meter:
-    """What has been drawn, sessions and wall time, and the highest peak of memory (bytes) of all sessions. `cut` says
-    by limit (max_new_tokens, as text) how many completions had that limit and how many of them it cut off."""
+    """What has been drawn, sessions and wall time, and the highest peak of memory (bytes). `cut` says by limit
+    (max_new_tokens, as text) how many completions had that limit and how many of them it cut off."""
 
     rollouts: int = 0
     tokens: int = 0

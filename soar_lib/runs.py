@@ -18,7 +18,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 from soar_lib import files
 from soar_lib.files import LOST, RunError, digest, lock, read_json, text_of
 from soar_lib.settings.student import loader, precision
-from soar_lib.settings.values import differences, folder_of, to_values
+from soar_lib.settings.values import differences, folder_of
 
 LOGS = {"metrics": "metrics.csv"} | {name: f"{name}.jsonl" for name in ("rounds", "problems", "scores")}
 # A setting that only this command has, by which its config.json is known.
@@ -40,7 +40,7 @@ VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-v
 
 def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
     """Raise `RunError` where a run could not begin or go on in `folder` (with `config`: under these settings), or
-    another process is at work there; loads nothing, and touches nothing but the lock of a killed process."""
+    another process is at work there; touches nothing but the lock of a killed process."""
     folder = Path(folder)
     try:
         begun = (folder / "config.json").is_file()
@@ -73,8 +73,7 @@ def versions() -> dict[str, str]:
 
 @dataclass
 class Run:
-    """An open run folder: the last round that counts (0: none yet), and who is told the metrics of each round that
-    comes to count."""
+    """An open run folder: the last round that counts (0: none yet), and who is told the metrics of each."""
 
     folder: Path
     round: int = 0
@@ -85,8 +84,8 @@ class Run:
         return self.folder / "checkpoint" / f"round_{self.round:04d}"
 
     def commit(self, tensors: dict[str, dict], state: dict[str, Any], **records: Sequence[dict]) -> None:
-        """End a round: `tensors` maps a name to a dictionary of tensors, `state` is JSON, and `records` are rows to add
-        to the logs, by name (`LOGS`). Counts wholly or not at all."""
+        """End a round: `tensors` maps a name to a dictionary of tensors, `state` is JSON, and `records` are rows for
+        the logs, by name (`LOGS`). Counts wholly or not at all."""
         if not self.round and not self.checkpoint.exists():
             files.write_checkpoint(self.checkpoint, {}, {"round": 0, "logs": {}, "sums": {}, "state": {}})
         for name, rows in records.items():
@@ -190,12 +189,12 @@ def recorded(config: Any) -> dict[str, Any]:
             found["start"] = f"{folder} sha256:{digest}"
         return found
 
-    return pinned(to_values(config))
+    return pinned(asdict(config))
 
 
 def check_same(folder: Path, config: Any) -> None:
-    """Raise `RunError` where the run in `folder` began with other settings (one newer than the run had its default), or
-    its logs have lost lines. Warns of other library versions. Touches nothing."""
+    """Raise `RunError` where the run in `folder` began with other settings, or its logs have lost lines. Warns of other
+    library versions. Touches nothing."""
     _check_settings(folder, config)
     counted(folder)
     _warn_of_versions(folder)
@@ -208,7 +207,7 @@ def _check_settings(folder: Path, config: Any, apart: str = "") -> None:
     kinds = [kind_of(values) for values in (began, now)]
     if kinds[0] != kinds[1]:
         raise RunError(f"{folder}: holds a run of {kinds[0]}, not of {kinds[1]}; choose another folder")
-    began = _defaults(to_values(type(config)()), began, now)
+    began = _defaults(asdict(type(config)()), began, now)
     changed = [line for line in differences(began, now) if line.partition(":")[0] != apart]
     if changed:
         raise RunError(f"{folder}: began with other settings ({'; '.join(changed)}); use those or another folder")
@@ -252,8 +251,8 @@ def _reopen(folder: Path) -> Run:
 
 
 def counted(folder: Path) -> tuple[int, dict[str, int]]:
-    """The last round that counts, and how long each JSONL file and metrics.csv were then; of a run published without
-    checkpoints nothing. Raises RunError where one is shorter now, or its text another."""
+    """The last round that counts, and how long each JSONL file and metrics.csv were then; nothing without checkpoints.
+    Raises RunError where one is shorter now, or its text another."""
     last = latest_checkpoint(folder)
     if last is None:
         return 0, {}

@@ -4,7 +4,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from soar_lib import files
-from soar_lib.settings.values import to_values
 from soar_lib.svs.settings import SvsConfig
 from soar_lib.svs.synthesis import VariationalProblem
 
@@ -35,7 +34,7 @@ WRITTEN = {
 def write(folder: Path, question: str = FIRST.original) -> Path:
     """The folder; `question` is that of the only training problem."""
     folder.mkdir()
-    files.write_json(folder / "config.json", to_values(CONFIG))
+    files.write_json(folder / "config.json", asdict(CONFIG))
     train = [{"id": "p0", "question": question, "answer": "51", "topic": "", "level": None}]
     (folder / "train.jsonl").write_text(files.jsonl(train))
     for arm in ARMS:
@@ -45,7 +44,7 @@ def write(folder: Path, question: str = FIRST.original) -> Path:
 
 def _write_arm(folder: Path, arm: str) -> None:
     folder.mkdir()
-    files.write_json(folder / "config.json", to_values(CONFIG.of_arm(arm)))
+    files.write_json(folder / "config.json", asdict(CONFIG.of_arm(arm)))
     if arm != "base":
         files.append_csv(folder / "metrics.csv", [_metrics(step, seed) for step in range(STEPS) for seed in (0, 1)])
         (folder / "problems.jsonl").write_text(files.jsonl(map(asdict, WRITTEN.get(arm, []))))

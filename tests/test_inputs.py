@@ -24,7 +24,7 @@ from soar_lib.cli import arguments
 from soar_lib.problems import prompts, rows
 from soar_lib.records import Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
-from soar_lib.settings.values import ConfigError, LoadError, first_line, flat, from_values, to_values
+from soar_lib.settings.values import ConfigError, LoadError, change, first_line, flat
 from soar_lib.soar import teacher
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.verifier import integrals, verify
@@ -91,7 +91,7 @@ RECORDS = (
 )  # fmt: skip
 FILES = ("config.json", "versions.json", "problems.jsonl", "rounds.jsonl", "metrics.csv", "state.json", "a.safetensors")
 KINDS = arguments.KINDS
-NAMES = sorted({name for kind in KINDS.values() for name in flat(to_values(kind()))} | {"student", "teacher", "x", ""})
+NAMES = sorted({name for kind in KINDS.values() for name in flat(asdict(kind()))} | {"student", "teacher", "x", ""})
 
 # ------------------------------------------------------------------ readers
 
@@ -158,7 +158,7 @@ def antiderivative(_: Path, given: tuple[str, str]) -> None:
 
 def config(_: Path, given: tuple[str, dict]) -> None:
     kind, changes = given
-    json.dumps(to_values(from_values(KINDS[kind], changes)))
+    json.dumps(asdict(change(KINDS[kind](), changes)))
 
 
 def options(_: Path, given: list[str]) -> None:

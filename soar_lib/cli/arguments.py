@@ -12,7 +12,7 @@ from typing import Any
 from soar_lib import hooks
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.settings.student import BASE_SETTINGS, PRESETS, BaseSettings, FilterConfig, preset
-from soar_lib.settings.values import ConfigError, flat, to_values
+from soar_lib.settings.values import ConfigError, flat
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
@@ -56,7 +56,7 @@ def _add_options(add: Callable[..., Any], name: str) -> None:
 
 def known_settings(values: Any) -> str:
     """The settings that --set knows, with the paper's values, for the end of a help text."""
-    lines = [f"  {name} = {json.dumps(value)}" for name, value in flat(to_values(values)).items()]
+    lines = [f"  {name} = {json.dumps(value)}" for name, value in flat(dataclasses.asdict(values)).items()]
     return "settings for --set, with the values of preset paper:\n" + "\n".join(lines)
 
 

@@ -1,13 +1,13 @@
 """More than one GPU or machine: Ray actors, one per GPU, that hold the base and work on slices of a population.
 
 A slice whose actor is lost (a killed process, a machine that went away) is done again, by that actor once Ray has
-restarted it or by one that is free, and no other slice is; so results depend on how a population is cut, not on who did
-what and how often. The driver keeps its own base, for the teacher, and shares a GPU with one of the actors, as one
-waits while the other works. Ray is imported only where it is asked for.
+restarted it or by one that is free; so results depend on how a population is cut, not on who did what and how often.
+The driver keeps its own base, for the teacher, and shares a GPU with one of the actors, as one waits while the other
+works. Ray is imported only where it is asked for.
 
-A student's random numbers come from its own key (`student.train`), so it is the same in a slice of the population as in
-the whole; sampling and learning round differently in batches of another size, as with `rows`. The shares of top
-rewards, which compare all students of a step, are put together from the slices.
+A student's random numbers come from its own key (`student.train`), so it is the same in a slice as in the whole;
+batches of another size round differently, as with `rows`. The shares of top rewards, which compare all students of a
+step, are put together from the slices.
 """
 
 import os
@@ -42,8 +42,8 @@ Work = Callable[..., Any]  # (base, adapters, tell, *arguments) -> result; `tell
 
 
 class Holder:
-    """What an actor is: it holds the base, and what its present work has told so far. The base is not loaded by the
-    constructor, of whose errors Ray keeps no more than the text."""
+    """What an actor is: it holds the base, and what its present work has told so far. The constructor does not load the
+    base, since Ray keeps no more than the text of its errors."""
 
     def __init__(self, config: BaseSettings, device: str, threads: int):
         self.settings, self.threads, self.base = (config, device), threads, None
@@ -81,8 +81,8 @@ def opened(
 ) -> Iterator[list]:
     """Actors for `students` at most, each with the base of `config`, for as long as this lasts. `address` is HOST:PORT
     of a cluster that this machine belongs to, or "auto": the cluster that runs here, else one of our own on this
-    machine. `count` as in `choose_count`. `say` is told how many actors there are and where. Raises ConfigError, and
-    RunError where actors do not start."""
+    machine. `count` as in `choose_count`; `say` is told where they are. Raises ConfigError, and RunError where actors
+    do not start."""
     check_address(address)
     device, threads = choose_device(None, config.backend, config.four_bit), torch.get_num_threads()
     if config.model != "nano" and (folder := Path(config.model).expanduser()).is_dir():
@@ -144,8 +144,8 @@ def run(
     hear: Callable[[list[list]], None] = lambda told: None,
 ) -> list:
     """`function(base, adapters, tell, *arguments)` of each job (adapters, arguments), by whichever actors are free;
-    results in order. `hear(told)` is given what each job has told so far, again and again. Function, arguments and
-    results are pickled. Raises what the function raises, and RunError where a job costs `LOSSES` actors."""
+    results in order. `hear(told)` is given what each job has told so far, again and again. Raises what the function
+    raises, and RunError where a job costs `LOSSES` actors."""
     import ray
 
     torch.cuda.empty_cache()  # an actor's turn on a GPU that the driver shares
@@ -216,9 +216,8 @@ def _result(call: Any, seconds: float | None = None) -> tuple[Any, Exception | N
 
 
 def on(cluster: Sequence) -> InnerLoop:
-    """The inner loop on what `opened` yields, whose base must be the one that its functions are given. Rewards
-    and checks must be importable or picklable by cloudpickle; a step is watched once all actors have taken it, its
-    students not."""
+    """The inner loop on what `opened` yields, whose base must be the one that its functions are given. Rewards and
+    checks must be picklable by cloudpickle; a step is watched once all actors have taken it, its students not."""
 
     def train(
         base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,

@@ -5,10 +5,9 @@
     hard_repository       hard train and hard test of a filter run
     push                  one of these folders to the Hub
 
-The cards (README.md) are templates, adapter.md, questions.md and hard.md, filled in with what the run itself knows. A
-data set also gets a contamination report, in the card and as
-contamination.json: which of its questions stand in the hard test set, or in a set that the caller names. `push` refuses
-those of the hard test set unless told otherwise.
+The cards (README.md) are templates, filled in with what the run itself knows. A data set also gets a contamination
+report, in the card and as contamination.json: which of its questions stand in the hard test set (then `push` refuses
+them unless told otherwise), or in a set that the caller names.
 """
 
 import json
@@ -31,7 +30,7 @@ from soar_lib.problems.prompts import student_messages, teacher_messages
 from soar_lib.problems.rows import hard_sets
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError, flat, to_values
+from soar_lib.settings.values import ConfigError, flat
 from soar_lib.soar import run as soar
 from soar_lib.soar.settings import SoarConfig
 
@@ -124,8 +123,8 @@ def contamination(
     published: Sequence[Problem | SyntheticProblem], others: Mapping[str, Sequence[Problem]]
 ) -> list[dict]:
     """For each other set, which published questions stand in it: `shared` holds the pairs (id here, id there) of
-    questions with the same words, numbers and letters, or of one canonical form (`problems.likeness`: an integral in
-    other words); `identical` of them agree up to white space."""
+    questions with the same words, numbers and letters, or of one canonical form (`problems.likeness`); `identical` of
+    them agree up to white space."""
     report = []
     for name, problems in others.items():
         found, known = overlap(list(published), list(problems)), Known.of(problems).forms
@@ -167,7 +166,7 @@ def _card(template: str, data: CardData, config: SoarConfig | FilterConfig, **va
     text = "".join(Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8") for name in names)
     report = values.get("report", ())
     found = [f"{here}: {there} of {row['against']}" for row in report for here, there in row["shared"]]
-    chosen = {name: json.dumps(value) for name, value in flat(to_values(config)).items()}
+    chosen = {name: json.dumps(value) for name, value in flat(asdict(config)).items()}
     settings = ", ".join(f"`{name} = {value}`" for name, value in chosen.items() if name not in ("model", "problems"))
     values |= {"config": config, "settings": settings, "found": found, "named": named}
     made = RepoCard.from_template(data, template_str=text, **values)

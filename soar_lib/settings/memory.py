@@ -1,11 +1,10 @@
 """Predicted peak memory of a run, from the model's shape and the settings alone; no weights are read.
 
-A run passes through phases (sampling, a learning step, ...), whose counts its settings say. The peak is that of the
-largest phase, with every completion at its full length. Exact are weights (in 4 bits 0.516 byte per parameter of the
-linear layers), adapters (float32; a student in training has five copies: reference, values, gradients, AdamW's moments)
-and keys and values. Logits and activations are those of Llama and Qwen2, within a tenth of what torch was seen to
-allocate on a CPU (tests/settings/test_memory.py). Left out: CUDA's own memory (about 0.5 GB), merged or copied
-adapters, gaps between allocations, and completions of earlier rows.
+The peak is that of the largest of a run's phases (sampling, a learning step, ...), with every completion at its full
+length. Exact are weights (in 4 bits 0.516 byte per parameter of the linear layers), adapters (float32; a student in
+training has five copies: reference, values, gradients, AdamW's moments) and keys and values. Logits and activations are
+those of Llama and Qwen2, within a tenth of what torch was seen to allocate on a CPU (tests/settings/test_memory.py).
+Left out: CUDA's own memory (about 0.5 GB), merged or copied adapters, gaps between allocations.
 """
 
 import functools
@@ -171,8 +170,8 @@ def learning_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
 
 
 def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Machine | None = None) -> Memory:
-    """The largest phase of a command, on this machine where none is named; `problems` as for `cost`, `runs` as for
-    `BaseSettings.phases`. Raises ConfigError where there is no prediction."""
+    """The largest phase of a command, on this machine where none is named; `problems` and `runs` as for `BaseSettings`.
+    Raises ConfigError where there is no prediction."""
     if by_trl(config):
         raise ConfigError("memory not predicted: not worked out for student.trainer = 'trl'")
     if config.backend == "vllm":
@@ -189,9 +188,8 @@ def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Mac
 
 
 def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded: bool = False) -> None:
-    """Raise ConfigError where the run cannot fit, with the settings to change; `loaded` says that the base is in memory
-    already. A GPU must hold the whole prediction; main memory, where completions are hardly ever all of full length and
-    nothing else need be in it, what is certain. A model without a prediction passes."""
+    """Raise ConfigError where the run cannot fit, with the settings to change; `loaded`: the base is in memory already.
+    A GPU must hold the whole prediction, main memory what is certain. A model without a prediction passes."""
     machine = here()
     try:
         most = predict(config, problems, runs, machine)

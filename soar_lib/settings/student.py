@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from soar_lib.records import Draw
-from soar_lib.settings.values import ConfigError, first_line, flat, from_values, require, require_all
+from soar_lib.settings.values import ConfigError, change, first_line, flat, require, require_all
 
 PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a command may have further ones
 
@@ -46,7 +46,7 @@ def preset(name: str, kind: type, **changes: Any) -> Any:
     if name not in kind.presets:
         raise ConfigError(f"preset {name!r} is unknown; known presets: {', '.join(kind.presets)}")
     here = {"model": os.environ["SOAR_REAL_MODEL"]} if name == "laptop" and os.environ.get("SOAR_REAL_MODEL") else {}
-    return from_values(kind, kind.presets[name] | here | changes)
+    return change(kind(), kind.presets[name] | here | changes)
 
 
 CHECKS = ("answer", "integral")  # problems/checks.py says what each compares
@@ -86,9 +86,9 @@ class OptimiserSettings:
 
 
 def precision(model: str, dtype: str = "auto", gpu: bool | None = None) -> str:
-    """The name of the numbers that a base is held in: `dtype`, or for "auto" bfloat16 where torch says that the device
-    computes in it (a T4 only emulates it, slowly). NANOS are always float32, so that runs repeat on every machine.
-    `gpu` None: where torch finds one. Adapters, their optimiser, softmax and log-probabilities are float32 always."""
+    """The name of the numbers that a base is held in: `dtype`, or for "auto" bfloat16 where the device computes in it
+    (a T4 only emulates it, slowly); NANOS are float32, so that runs repeat on every machine. `gpu` None: where torch
+    finds one. Adapters, their optimiser, softmax and log-probabilities are float32 always."""
     if dtype != "auto" or model in NANOS:
         return "float32" if dtype == "auto" else dtype
     import torch  # here, so that the command line's checks need not wait for it
@@ -162,9 +162,8 @@ class Phase:
 @dataclass(frozen=True)
 class BaseSettings:
     """The base model under a command. A command's settings know three things more: what each preset changes in them
-    (`presets`); `counts(problems)`, what a run draws (a `Cost` without hours, `problems` as for `cost.cost`); and
-    `phases(problems, runs)`, what it holds in memory, one after another, where an evaluation stands on `runs` SOAR
-    runs."""
+    (`presets`); `counts(problems)`, what a run draws (a `Cost` without hours); and `phases(problems, runs)`, what it
+    holds in memory, one after another, where an evaluation stands on `runs` SOAR runs."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # SOAR section 4.1, and LADDER's; any causal model that can chat
     backend: str = "transformers"  # open; what loads the base (engine/backends.py); "auto": Unsloth on GPUs

@@ -67,11 +67,6 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
 
 
-def from_values(kind: type, values: dict[str, Any]) -> Any:
-    """Settings of one kind from plain values, for example a run's config.json; see `change`."""
-    return change(kind(), values)
-
-
 def change(settings: Any, values: dict[str, Any], prefix: str = "") -> Any:
     """A copy of `settings` with other values; keys may be dotted, nested groups may be dictionaries, lists become
     tuples. Unknown names and values of the wrong type raise `ConfigError`."""
@@ -111,11 +106,6 @@ def _typed(current: Any, value: Any, name: str) -> Any:
     return value
 
 
-def to_values(config: Any) -> dict[str, Any]:
-    """A configuration as it is written to config.json; `from_values` brings it back."""
-    return dataclasses.asdict(config)
-
-
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values by their dotted names.
 
@@ -148,7 +138,7 @@ PLAIN = (bool, int, float, str, type(None))
 
 def described(function: Callable) -> str:
     """What a run folder records of a function: `module.qualname sha256:` and twelve digits of its source's hash. Raises
-    ConfigError for what has no source of its own, such as a `functools.partial`."""
+    ConfigError for what has no source of its own."""
     if not inspect.isfunction(function):
         raise ConfigError(f"{function!r} is not a plain function, whose source could be recorded; wrap it in a def")
     try:

@@ -11,8 +11,8 @@ PROMOTIONS = 4  # baselines kept beside the first, for the memory; SOAR section 
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """How the teacher writes and learns (SOAR section 3.2, B.2, Table 3). Table 3 also gives a batch size of 2,
-    whose meaning is open; we follow Algorithm 1, one group of g data sets per step."""
+    """How the teacher writes and learns (SOAR section 3.2, B.2, Table 3). Table 3 also gives a batch size of 2, whose
+    meaning is open; we follow Algorithm 1, one group of g data sets per step."""
 
     max_new_tokens: int = 512  # Table 3
     temperature: float = 1.0  # Table 3

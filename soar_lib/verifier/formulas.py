@@ -1,9 +1,8 @@
 r"""The one reader of formulas: text in plain or LaTeX syntax becomes a tree, for answers and integrals alike.
 
 It is a whitelist: numbers, letters with short subscripts, `+ - * / ^ !`, brackets, `| |`, `\frac`, `\binom`,
-`\sqrt[n]{}`, pi, e and the elementary functions in NAMES. Every other word or sign, such as Integral, Sum or an
-undefined function, raises Unreadable. Nothing is ever evaluated by Python or sympy. The text has one spelling already
-(`spelling.clean`).
+`\sqrt[n]{}`, pi, e and the functions in NAMES. Every other word or sign raises Unreadable. Nothing is ever evaluated by
+Python or sympy. The text has one spelling already (`spelling.clean`).
 """
 
 import math

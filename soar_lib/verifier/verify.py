@@ -54,8 +54,8 @@ def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
-    """Verdicts on (gold, response) pairs in their order; each distinct pair of answers is decided once. What needs
-    Math-Verify runs in as many processes as there are CPU cores (at most 8)."""
+    """Verdicts on (gold, response) pairs in their order; each distinct pair of answers is decided once. Math-Verify
+    runs in as many processes as there are CPU cores (at most 8)."""
     answers = {response: boxed_answer(response) for response in {response for _, response in pairs}}
     distinct = {(gold, answers[response]) for gold, response in pairs if answers[response] is not None}
     asked = functools.partial(_asked, deadline=deadline)

@@ -49,8 +49,7 @@ class Worker:
 
     def ask(self, question: list, seconds: float) -> Any:
         """The answer, or None where the deadline or the memory ran out: then the process is dead. `seconds` are of the
-        worker's own processor time, so that a busy machine changes no verdict, and at most PATIENCE times as long by
-        the clock."""
+        worker's own processor time, so that a busy machine changes no verdict; by the clock PATIENCE times as many."""
         line = b""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps([seconds, question]).encode() + b"\n")

@@ -5,6 +5,7 @@ import shutil
 import threading
 from base64 import b64decode
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from soar_lib.give_away import repositories as give_away
 from soar_lib.problems.prompts import student_messages
 from soar_lib.records import Draw, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError, to_values
+from soar_lib.settings.values import ConfigError
 from soar_lib.soar.settings import SoarConfig
 
 STUDY = Path(__file__).parents[2] / "runs" / "reference" / "study"
@@ -189,7 +190,7 @@ def test_a_run_without_promotions_gives_no_promotion_questions(tmp_path):
 def test_the_licence_is_the_pools_and_must_be_named_where_it_is_not_known(tmp_path, pool, licence):
     folder = tmp_path / "filter"
     shutil.copytree(STUDY / "filter", folder)
-    files.write_json(folder / "config.json", to_values(FilterConfig(problems=pool, k=128)))
+    files.write_json(folder / "config.json", asdict(FilterConfig(problems=pool, k=128)))
     if not licence:
         with pytest.raises(ConfigError, match=f"^licence = '': no licence of the pool {pool} is known here; name it"):
             give_away.hard_repository(folder, tmp_path / "data")

@@ -14,7 +14,6 @@ from soar_lib.ladder.variants import Variant, to_rows
 from soar_lib.measure.passk import pass_at_k
 from soar_lib.records import Problem, Score
 from soar_lib.settings.student import preset
-from soar_lib.settings.values import to_values
 
 SEEDS, TESTS = 3, ("t0", "t1")
 CONFIG = preset(
@@ -73,7 +72,7 @@ def folder(tmp_path) -> Path:
 
 def write_measured(tmp_path: Path) -> Path:
     """The folder of a run that has measured everything and not made its tables."""
-    files.write_json(tmp_path / "config.json", to_values(CONFIG))
+    files.write_json(tmp_path / "config.json", asdict(CONFIG))
     pd.DataFrame([{"arm": "ladder", "seed": 0, "step": 0, "reward": 1.0}, *some_steps()]).to_csv(
         tmp_path / "metrics.csv", index=False
     )

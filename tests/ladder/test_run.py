@@ -24,7 +24,7 @@ from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem, Score
 from soar_lib.settings.cost import cost
 from soar_lib.settings.student import preset
-from soar_lib.settings.values import ConfigError, from_values
+from soar_lib.settings.values import ConfigError, change
 from soar_lib.student.train import Lesson
 
 SMALL = {
@@ -270,7 +270,7 @@ def test_a_run_from_before_a_setting_goes_on_with_its_default(finished, place, t
         del values[name]
     del values["student"]["trainer"]
     files.write_json(tmp_path / "run" / "config.json", values)
-    assert from_values(LadderConfig, values) == settings(place)
+    assert change(LadderConfig(), values) == settings(place)
     ladder.run(settings(place), tmp_path / "run", resume=True)
     with pytest.raises(files.RunError, match="four_bit: False -> True"):
         ladder.run(settings(place, four_bit=True), tmp_path / "run", resume=True)

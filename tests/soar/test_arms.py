@@ -18,7 +18,7 @@ from soar_lib.hooks import Hooks
 from soar_lib.problems.prompts import student_messages, tagged, teacher_messages
 from soar_lib.randomness import uniforms
 from soar_lib.records import Draw
-from soar_lib.settings.values import ConfigError, chosen, described, from_values
+from soar_lib.settings.values import ConfigError, change, chosen, described
 from soar_lib.soar import run as soar
 from soar_lib.soar import teacher
 from soar_lib.soar.rewards import Measured, OuterStep
@@ -122,7 +122,7 @@ def test_a_run_is_not_resumed_with_another_reward(tiny_world, tmp_path):
     for other in (None, "intrinsic", lambda step: constant(step)):
         with pytest.raises(files.RunError, match="began with other settings .*reward"):
             again(config, teacher_reward=other)
-    recorded = from_values(SoarConfig, files.read_json(tmp_path / "run" / "config.json"))
+    recorded = change(SoarConfig(), files.read_json(tmp_path / "run" / "config.json"))
     with pytest.raises(ConfigError, match="was a function; give it to run"):
         again(recorded)
 

@@ -18,7 +18,7 @@ from soar_lib.hooks import Hooks
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.quality import Verdict
 from soar_lib.settings.student import preset
-from soar_lib.settings.values import change, from_values
+from soar_lib.settings.values import change
 from soar_lib.soar import arms, evaluate
 from soar_lib.soar import run as soar
 from soar_lib.soar.arms import Entry, line_rollouts, plan, read_source, row_name, spent
@@ -101,7 +101,7 @@ def test_adapters_are_measured_on_the_base_that_they_were_trained_on(home, tmp_p
 
 def test_rollouts_of_a_run_are_those_in_its_metrics(home):
     for name in ("soar0", "soar1"):
-        config = from_values(SoarConfig, files.read_json(home / name / "config.json"))
+        config = change(SoarConfig(), files.read_json(home / name / "config.json"))
         rounds = files.read_jsonl(home / name / "rounds.jsonl")
         metrics = pd.read_csv(home / name / "metrics.csv")
         training = int((metrics["policy"] == "student").sum()) * 2 * 4
@@ -404,7 +404,7 @@ def test_a_table_that_is_gone_is_made_anew_and_an_empty_one_is_named(home, tmp_p
 
 def test_an_arm_is_named_after_its_run(home, tmp_path):
     intrinsic = change(
-        from_values(SoarConfig, files.read_json(home / "soar0" / "config.json")),
+        change(SoarConfig(), files.read_json(home / "soar0" / "config.json")),
         {"reward": "intrinsic", "promotion": False, "intrinsic_samples": 4, "rounds": 1},
     )
     soar.run(intrinsic, tmp_path / "soar", hooks=QUIET)

@@ -1,5 +1,6 @@
 """The explorer shows what the study's folder says, follows every control, and treats all text as text."""
 
+from dataclasses import asdict
 from html import unescape
 
 import pandas as pd
@@ -10,7 +11,6 @@ from soar_lib.measure import passk
 from soar_lib.measure.names import look
 from soar_lib.measure.tables import name, percent, signed
 from soar_lib.records import HARD_TEST, TRANSFER
-from soar_lib.settings.values import to_values
 from soar_lib.soar import claims, explorer
 from soar_lib.soar.explorer import ALL, VIEWS, Selection
 from soar_lib.soar.settings import SoarConfig
@@ -37,7 +37,7 @@ def write_study(folder, arms=("grounded", "n_half"), seeds=(0, 1)):
 
 def write_run(folder, seed):
     folder.mkdir(parents=True)
-    write_json(folder / "config.json", to_values(SoarConfig(seed=seed)))
+    write_json(folder / "config.json", asdict(SoarConfig(seed=seed)))
     rounds = [
         {
             "round": number, "rewards": [[reward], [reward - 0.02]], "baseline_accuracy": 0.1, "mean_reward": reward,

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import killer
@@ -16,7 +17,7 @@ from soar_lib.meter import announce
 from soar_lib.problems import filtering
 from soar_lib.settings.cost import cost, total
 from soar_lib.settings.student import PRESETS
-from soar_lib.settings.values import ConfigError, to_values
+from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
 from soar_lib.soar.arms import row_name
 from soar_lib.soar.settings import TRAINED_ARMS
@@ -193,7 +194,7 @@ def test_every_arm_of_every_preset_is_valid(name):
         assert names.isdisjoint(rows)  # one table holds all arms, so no two may bear one name
         names |= rows
     assert {"grounded_t", "intrinsic_t", "grounded_t_no_promotion", "grounded_t_multi_turn", "base_t"} <= names
-    assert runs.json.loads(runs.json.dumps(to_values(config)))["arms"] == list(ARMS)
+    assert runs.json.loads(runs.json.dumps(asdict(config)))["arms"] == list(ARMS)
 
 
 def test_arms_change_what_they_say():

@@ -3,7 +3,7 @@ stand beside the updates that they follow, shares count what was written."""
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from soar_lib import files
 from soar_lib.files import RunError
 from soar_lib.measure.passk import COLUMNS, pass_at_k
 from soar_lib.problems.load import load
-from soar_lib.settings.values import to_values
 from soar_lib.svs import report
 from soar_lib.svs.settings import SvsConfig
 
@@ -52,7 +51,7 @@ def variant(seed: int, step: int, question: str | None, answer: str, **others) -
 def study(folder: Path, arms: list[str], seeds: int = SEEDS) -> Path:
     config = replace(SvsConfig(), arms=tuple(arms), samples=4, hard_samples=8, ks=(1, 4, 8), seeds=seeds)
     folder.mkdir()
-    files.write_json(folder / "config.json", to_values(config))
+    files.write_json(folder / "config.json", asdict(config))
     train = load("nano-middle", size=4)
     (folder / "train.jsonl").write_text(files.jsonl(map(vars, train)))
     for arm in arms:
