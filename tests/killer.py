@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 COST = "cost.json"  # of each session its own
-LONGEST = 300  # seconds of one play; whoever is not ready then hangs, and its alarm ends it
+LONGEST = 1800  # seconds of one play, even on a busy machine; what takes longer hangs, and its alarm ends it
 TOGETHER = 5  # faults that a folder meets before its run is played to its end
 Play = Callable[[Path], object]
 

@@ -13,6 +13,14 @@ import killer
 import pandas as pd
 import pytest
 import slow_tables
+import torch
+import transformers.models.llama.modeling_llama  # noqa: F401  like the methods' below: imported once, not in each child
+
+import soar_lib.ladder.report
+import soar_lib.ladder.run
+import soar_lib.soar.evaluate
+import soar_lib.svs.report  # noqa: F401
+from soar_lib.cli import commands
 
 TABLE = slow_tables.DATA / "faults.csv"
 FAULTS = int(os.environ.get("SOAR_FAULTS", 50))
@@ -36,13 +44,6 @@ GIVEN = {
 
 def play(line: str, folder: str) -> int:
     """Begin or go on with a command in a folder that is made; its exit status."""
-    import torch
-
-    from soar_lib.cli import commands
-    from soar_lib.ladder import report, run  # noqa: F401  imported once, before the first child
-    from soar_lib.soar import evaluate  # noqa: F401
-    from soar_lib.svs import report as svs_report  # noqa: F401
-
     torch.set_num_threads(1)
     Path(folder).mkdir(parents=True, exist_ok=True)
     os.chdir(folder)

@@ -23,7 +23,7 @@ from soar_lib.problems import filtering
 from soar_lib.records import Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
 from soar_lib.settings.values import ConfigError
-from soar_lib.soar import claims, report, study
+from soar_lib.soar import claims, explorer, report, study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs import explorer as svs_explorer
 from soar_lib.svs import report as svs_report
@@ -251,6 +251,18 @@ def test_a_setting_that_a_report_does_not_find_is_named(tmp_path, where, name, r
         files.write_json(path, values | damage if inner is values else values | {groups[0]: inner | damage})
         with pytest.raises(files.RunError, match=f"{re.escape(str(path))}: '{name}' is missing or not of type .*; put"):
             read(path.parent)
+
+
+@pytest.mark.parametrize(("path", "read"), [("study/pass_at_k.csv", explorer.read), ("svs/svs.csv", svs_explorer.read)])
+def test_a_derived_table_that_is_damaged_is_named_and_without_it_the_explorer_opens(tmp_path, path, read):
+    top = tmp_path / path.partition("/")[0]
+    shutil.copytree(ROOT / "runs" / "reference" / top.name, top, copy_function=os.symlink)
+    (tmp_path / path).unlink()
+    read(top)
+    for damage in ("", "arm,k\n"):
+        (tmp_path / path).write_text(damage)
+        with pytest.raises(files.RunError, match=f"{re.escape(path)}: .*; delete it"):
+            read(top)
 
 
 def test_a_finished_run_that_lost_lines_is_no_longer_read(run):

@@ -10,7 +10,7 @@ from pathlib import Path
 import ipywidgets
 import pandas as pd
 
-from soar_lib.files import setting
+from soar_lib.files import read_table, setting
 from soar_lib.measure import passk, plots, widgets
 from soar_lib.measure.charts import Chart
 from soar_lib.measure.names import MAIN, ordered
@@ -90,8 +90,9 @@ def read(folder: str | Path) -> StudyFolder:
     for score in claims.read_study(folder).scores:
         scores.setdefault((score.arm, score.set), []).append(score)
     for set, path in ((HARD_TEST, folder / "pass_at_k.csv"), (TRANSFER, folder / "transfer.csv")):
-        rows = pd.read_csv(path)[passk.COLUMNS].values.tolist() if path.is_file() else []  # of all seeds
-        known |= {(row[0], set, row[1], _runs(scores.get((row[0], set), ()))): row for row in rows}
+        if path.is_file():  # of all seeds
+            rows = read_table(path, *passk.COLUMNS, advice="delete it")[passk.COLUMNS].values.tolist()
+            known |= {(row[0], set, row[1], _runs(scores.get((row[0], set), ()))): row for row in rows}
     tables = report.rounds(folder), report.curves(folder)
     return StudyFolder(*tables, scores, setting(folder, "evaluate.ks", list[int]), known)
 

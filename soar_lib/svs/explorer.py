@@ -39,7 +39,7 @@ def read(folder: str | Path) -> SvsFolder:
     """Everything of an SvS folder that is finished. Raises RunError where it is none."""
     report.read(folder)
     path = Path(folder) / "svs.csv"  # intervals take a while, and the run has computed them
-    numbers = pd.read_csv(path) if path.is_file() else report.table(folder)
+    numbers = files.read_table(path, *report.COLUMNS, advice="delete it") if path.is_file() else report.table(folder)
     groups = {arm: files.setting(Path(folder) / arm, "group", int) for arm in report.finished(folder)}
     return SvsFolder(numbers, report.steps(folder), report.by_kind(folder), report.exact_judge(folder), groups)
 
@@ -51,12 +51,11 @@ def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> 
     own = own[own[only].astype(bool)] if only else own
     if own.empty:
         return ["Nothing was written: no arm of this folder that writes variants is finished."]
-    group = run.groups[arm]
     return [
         f"{len(own):,} variants ({ONLY[only]}) by {name(arm)}, seed {seed}. Paid are those with "
-        f"{' to '.join(map(str, paid(own)))} of {group} solutions that give the original's answer. Point "
+        f"{' to '.join(map(str, paid(own)))} of {run.groups[arm]} solutions that give the original's answer. Point "
         "at a circle to read variants beside their originals; click it to list all of it below.",
-        variants_chart(own, group),
+        variants_chart(own, run.groups[arm]),
     ]
 
 
