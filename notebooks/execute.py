@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STILL = "(a widget: run the notebook to use it)"
-COLUMNS = ["notebook", "cores", "machine", "minutes", "memory_mb"]
+COLUMNS = ["notebook", "cores", "machine", "minutes", "memory_mb", "load"]
 SECTIONS = ["notebook", "section", "minutes", "processor_minutes", "load"]  # load: the machine's, of fifteen minutes
 MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"  # KiB on Linux
 
@@ -51,10 +51,10 @@ def execute(path: Path) -> tuple[nbformat.NotebookNode, float, float, pd.DataFra
         client.execute()
         minutes = (time.monotonic() - start) / 60
     memory = int(notebook.cells.pop().outputs[0]["text"]) / 1024
-    return notebook, minutes, memory, _sections(notebook, clock[:-2])
+    return notebook, minutes, memory, sections(notebook, clock[:-2])
 
 
-def _sections(notebook: nbformat.NotebookNode, clock: list[tuple[int, float, float]]) -> pd.DataFrame:
+def sections(notebook: nbformat.NotebookNode, clock: list[tuple[int, float, float]]) -> pd.DataFrame:
     """What the cells under each heading took, from the clock before and after each: columns `SECTIONS` without the
     notebook."""
     rows = []
@@ -125,14 +125,14 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="notebooks, relative to notebooks/ (default: all, solutions included)")
     found = [path for at in ("", "solutions/", "teaching/") for path in sorted(FOLDER.glob(f"{at}*.ipynb"))]
     for name in parser.parse_args().names or [str(path.relative_to(FOLDER)) for path in found]:
-        notebook, minutes, memory, sections = execute(FOLDER / name)
+        notebook, minutes, memory, parts = execute(FOLDER / name)
         strip(notebook)
         if "/" not in name and "SOAR_PRESET" not in os.environ:
             fill_card(notebook, minutes, memory)
         if not name.startswith("solutions") and "SOAR_PRESET" not in os.environ:
-            row = [name, os.cpu_count(), platform.machine(), round(minutes, 1), round(memory)]
+            row = [name, os.cpu_count(), platform.machine(), round(minutes, 1), round(memory), parts["load"].iloc[0]]
             note(name, pd.DataFrame([row], columns=COLUMNS), "notebooks.csv")
-            note(name, sections.assign(notebook=name)[SECTIONS], "notebook_sections.csv")
+            note(name, parts.assign(notebook=name)[SECTIONS], "notebook_sections.csv")
         nbformat.write(notebook, FOLDER / name)
         print(f"{name}: {minutes:.1f} minutes, {memory:.0f} MB")
 

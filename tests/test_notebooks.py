@@ -237,6 +237,15 @@ def test_the_round_by_hand_is_the_first_round_of_a_run(tmp_path):
         assert same and all(same.values()), name
 
 
+def test_what_a_section_took_is_the_sum_of_its_cells():
+    """From clocks (cell, minutes, the processor's minutes) before and after each cell; an introduction counts too."""
+    text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    cells = [text("# A\n## B"), code(), text("no heading"), code(), text("## C"), code()]
+    clock = [(1, 0, 0), (1, 1, 0.5), (3, 1, 0.5), (3, 4, 1.5), (5, 9, 2), (5, 9.5, 4)]
+    found = execute.sections(nbformat.v4.new_notebook(cells=cells), clock)
+    assert found[execute.SECTIONS[1:4]].values.tolist() == [["B", 4.0, 1.5], ["C", 0.5, 2.0]]
+
+
 # ------------------------------------------------------------------ Colab
 
 

@@ -66,6 +66,18 @@ def test_the_plans_times_are_the_measured_ones():
     assert len(rows) == 3 and {name: stated for name, stated in rows if f"{minutes[name]:.1f}" != stated} == {}
 
 
+def test_the_clock_of_the_plans_cells_is_the_measured_one_and_fits_into_the_plan():
+    parts = pd.read_csv(FOLDER / "../../figures/data/notebook_sections.csv")
+    rows = re.findall(r"^\| (\d+) to (\d+) \| \[(\w+\.ipynb)\]\(\S+\): (.+?) \| (.+) \|$", CLASS, re.MULTILINE)
+    assert rows
+    for start, end, name, cells, stated in rows:
+        titles = cells.split("; ")
+        own = parts[(parts["notebook"].str.rpartition("/")[2] == name) & parts["section"].isin(titles)]
+        processor, clock = own["processor_minutes"].sum(), own["minutes"].sum()
+        assert len(own) == len(titles) and processor < int(end) - int(start)
+        assert stated == f"{processor:.2f} | {clock:.2f} | {own['load'].max():.1f}"
+
+
 def test_the_class_takes_two_hours_without_a_gap():
     times = re.findall(r"^\| (\d+)–(\d+) \|", CLASS, re.MULTILINE)
     ends = [0, *(int(end) for _, end in times)]
