@@ -34,7 +34,7 @@ class Base:
     stop: tuple[int, ...]
     graphs: bool = False  # decoding steps are recorded as CUDA graphs and replayed (graphs.py)
     start: Any = None  # the adapter (lora.Adapters of one slot) that stands for the untrained model; None: no adapter
-    template: dict[str, Any] = field(default_factory=lambda: _template(BaseSettings()))  # the chat template's arguments
+    template: dict[str, Any] = field(default_factory=lambda: template_arguments(BaseSettings()))  # of the chat template
     engine: Any = None  # with the backend "vllm": the vllm.Engine that completes prompts in the model's place
 
     def encode(self, messages: list[dict]) -> list[int]:
@@ -113,7 +113,7 @@ def load_for(config: BaseSettings, device: str | torch.device | None = None) -> 
     """The base that a command's settings name, with the adapter it starts from; `device` as for `load`."""
     dtype = None if config.dtype == "auto" else getattr(torch, config.dtype)
     base = load(config.model, device, dtype, config.backend, config.four_bit, config.remote_code, config.graphs)
-    base = replace(base, template=_template(config))
+    base = replace(base, template=template_arguments(config))
     _check_chat(base)
     if not config.start:
         return base
@@ -141,10 +141,6 @@ def _check_chat(base: Base) -> None:
         warnings.warn(f"model {base.name!r}: its chat template leaves the question out; {advice}", stacklevel=3)
     if max(ids) >= rows:
         raise ConfigError(f"model {base.name!r}: its chat template writes token {max(ids)} of {rows}; {advice}")
-
-
-def _template(config: BaseSettings) -> dict[str, Any]:
-    return template_arguments(config.date_string, config.template)
 
 
 def assemble(model: torch.nn.Module, tokenizer, name: str) -> Base:

@@ -106,11 +106,13 @@ def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "",
     config = files.read_config(filtered, FilterConfig)
     pool = config.problems
     home = hub.find(pool.removeprefix("hub:")) if pool.startswith("hub:") else None
+    ours = pool in EMBEDDED or pool.startswith("rg:") or pool in DATASETS
+    stated = OWN if ours else home.licence if home and not home.licence.startswith("not stated") else ""
     report = contamination(train, {TESTED: test})
     report += contamination([*train, *test], {named(name): load(name) for name in against})
     splits = [{"split": name.removeprefix("hard_"), "path": f"{name}.jsonl"} for name in (HARD_TRAIN, HARD_TEST)]
     data = DatasetCardData(
-        license=_licence(licence, _stated(pool, home), f"the pool {named(pool)}"),
+        license=_licence(licence, stated, f"the pool {named(pool)}"),
         task_categories=["text-generation"], tags=["math", "soar"],
         configs=[{"config_name": "default", "data_files": splits}],
     )  # fmt: skip
@@ -141,13 +143,6 @@ def _licence(given: str, known: str, of: str) -> str:
             f"licence = '': no licence of {of} is known here; name it as the Hub does, such as 'cc-by-4.0'"
         )
     return (given or known).lower()
-
-
-def _stated(pool: str, home: hub.HubSet | None) -> str:
-    """The licence that a pool's publisher states, empty where none does or the pool is a file."""
-    if pool in EMBEDDED or pool.startswith("rg:") or pool in DATASETS:
-        return OWN
-    return "" if home is None or home.licence.startswith("not stated") else home.licence
 
 
 def _on_hub(name: str) -> bool:

@@ -159,9 +159,5 @@ def overlap(first: list[Problem], second: list[Problem]) -> Overlap:
         known[re.sub(r"\W+", "", problem.question)].append(problem)
     pairs = [(problem, known[re.sub(r"\W+", "", problem.question)]) for problem in first]
     pairs = [(problem, twins) for problem, twins in pairs if twins]
-    identical = sum(any(_spaced(p.question) == _spaced(twin.question) for twin in twins) for p, twins in pairs)
+    identical = sum(any(p.question.split() == twin.question.split() for twin in twins) for p, twins in pairs)
     return Overlap(tuple((p.id, twins[0].id) for p, twins in pairs), identical, (len(first), len(second)))
-
-
-def _spaced(text: str) -> str:
-    return " ".join(text.split())

@@ -180,21 +180,22 @@ class BaseSettings:
 
     def __post_init__(self) -> None:
         require_all(self, backend=BACKENDS, dtype=DTYPES)
-        template_arguments(self.date_string, self.template)
+        template_arguments(self)
 
 
 BASE_SETTINGS = tuple(item.name for item in fields(BaseSettings))  # the same in all that belongs together
 
 
-def template_arguments(date: str, given: tuple[str, ...]) -> dict[str, Any]:
-    """What a chat template is given beside the messages: the day, which would else be today's, and `given`, each
-    NAME=VALUE with the value as JSON where it is JSON. Raises ConfigError."""
+def template_arguments(config: BaseSettings) -> dict[str, Any]:
+    """What a chat template is given beside the messages: the day, which would else be today's, and each NAME=VALUE of
+    `config.template`, the value as JSON where it is JSON. Raises ConfigError."""
+    date = config.date_string
     try:
         day = datetime.strptime(date, DATE)
     except ValueError as error:
         raise ConfigError(f"date_string = {date!r}: must be a day as 26 Jul 2024 is written") from error
     arguments = {"date_string": date, "strftime_now": day.strftime}
-    for text in given:
+    for text in config.template:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (equals and name.isidentifier()) or name in TEMPLATE_OWN:
             known = ", ".join(TEMPLATE_OWN)

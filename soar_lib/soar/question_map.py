@@ -49,10 +49,6 @@ HOW = (
 
 
 def counted(count: int) -> str:
-    """
-    >>> counted(1), counted(12)
-    ('1 question', '12 questions')
-    """
     return f"{count} question{'' if count == 1 else 's'}"
 
 
@@ -228,7 +224,7 @@ def figure(data: pd.DataFrame, by: str = "round") -> Chart:
         own = (data["arm"] == arm).to_numpy()
         drawn = panel(data, own, by)
         marks = [Mark(**vars(mark) | {"name": mark.name.rpartition(" (")[0]}) for mark in drawn.marks]
-        panels.append(Panel(**vars(drawn) | {"marks": marks, "title": f"{name(arm)} ({counted(int(own.sum()))})"}))
+        panels.append(Panel(**vars(drawn) | {"marks": marks, "title": f"{name(arm)} ({counted(own.sum())})"}))
     columns = min(2, len(panels))
     size = (1.0 + 4.6 * columns, 1.2 + 3.9 * -(-len(panels) // columns))
     return Chart(panels, columns, size, shared="xy", heading=by, note=f"{made(data)}\n{HOW}")
@@ -273,7 +269,7 @@ def page(data: pd.DataFrame, arm: str, seed: int | str, rounds: tuple[int, int],
         return [f"No question: {chosen}."]
     written = data[own].groupby(["arm", "seed"])["written"].first().sum()
     part = f" Of {written} written in all rounds, {own.sum()} were drawn by lot." if written > own.sum() else ""
-    said = f"{counted(int(shown.sum()))}: {chosen}; colours: {COLOUR_BY[by]}.{part}"
+    said = f"{counted(shown.sum())}: {chosen}; colours: {COLOUR_BY[by]}.{part}"
     chart = Chart([panel(data, own, by, shown)], size=(9.0, 7.0), heading=by)
     return [said, chart, f"Map: {made(data)}. {HOW} Click a circle, or draw around several, to read their questions."]
 

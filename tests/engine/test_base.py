@@ -434,7 +434,7 @@ def with_template(text: str, **settings):
     tokenizer, config = tiny.tokenizer(), SoarConfig(**settings)
     tokenizer.chat_template = text
     base = bases.assemble(tiny.model(), tokenizer, "tiny")
-    return replace(base, template=template_arguments(config.date_string, config.template))
+    return replace(base, template=template_arguments(config))
 
 
 def test_a_template_that_prints_the_day_prints_the_recorded_one():
