@@ -82,6 +82,7 @@ class Score:
     c: int
     rollouts: int  # completions that trained this very student
     set: str = HARD_TEST
+    kind: str = ""  # Problem.topic
 
 
 def fault(kind: type, row: Mapping[str, Any]) -> str | None:

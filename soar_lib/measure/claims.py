@@ -5,11 +5,16 @@ The verdict is fixed here, before any run. Every claim is a number that the pape
     holds            the 95 % interval lies above the null
     does not hold    it lies below
     undecided        it contains the null, or there are fewer than 3 seeds, too few for an interval that holds its level
+    at the floor     both arms hardly ever succeed, so that their difference says nothing (passk.Comparison); said of
+                     no claim of no effect
 
 A claim that something has *no* effect is a number the paper says is small. It holds where the interval stays below a
 margin, and does not hold where it lies above 0; a gain that is certain but below the margin is no gain worth its cost,
-so it holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help and 9.3 a clear one (Table 4). No
-correction is made for testing several claims.
+so it holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help and 9.3 a clear one (Table 4).
+
+At most five claims of a method are primary: they were named before the runs, and are decided where p, corrected by
+Holm's rule for testing all of them, lies below 0.05 as well. The others explore, and nothing corrects them. A measure
+with a test of its own (the spread) is decided where that test agrees with the interval.
 """
 
 import math
@@ -22,12 +27,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from soar_lib.measure.bootstrap import bootstrap
+from soar_lib.measure.bootstrap import bootstrap, holm, sign_flip
 from soar_lib.measure.passk import compare
 from soar_lib.records import HARD_TEST, Score
 
-COLUMNS = ["claim", "ours", "low", "high", "paper", "seeds", "verdict"]
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+COLUMNS = ["claim", "ours", "low", "high", "paper", "seeds", "p", "sign_flip", "holm", "verdict"]
+HOLDS, FAILS, UNDECIDED, FLOOR = "holds", "does not hold", "undecided", "at the floor"
+LEVEL = 0.05  # of tests
 LEAST_SEEDS = 3
 _PAPERS, _CLAIMS = (
     tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8")) for name in ("paper.toml", "claims.toml")
@@ -37,12 +43,17 @@ MARGIN = 5.0  # points of pass@k below which a gain counts as none
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval and how many runs (teacher seeds) of each arm it rests on."""
+    """A number with its 95 % interval, how many runs (teacher seeds) of each arm it rests on, the two-sided p of no
+    difference by the interval's rule (or by the measure's own test) and by the sign-flip test, and whether it rests on
+    hardly any success (`passk.Comparison`)."""
 
     ours: float = math.nan
     low: float = math.nan
     high: float = math.nan
     seeds: int = 0
+    p: float = math.nan
+    sign_flip: float = math.nan
+    floor: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,23 +76,30 @@ Measure = Callable[[Measured], Estimate]
 @dataclass(frozen=True)
 class Claim:
     """`text` may name {k} and what else a run names; `paper` is in the unit of the measure, NaN where the paper only
-    plots it."""
+    plots it. A `primary` claim was named before the runs, and is corrected for the others of its kind."""
 
     text: str
     measure: Measure
     paper: float = math.nan
     null: float = 0.0
     no_effect: bool = False
+    primary: bool = False
 
 
-def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False) -> str:
-    """The rule above.
+def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False, p: float = math.nan) -> str:
+    """The rule above; `p` is the test's where one must agree, corrected where the claim is primary.
 
     >>> verdict(Estimate(3, 1, 5, 5)), verdict(Estimate(3, -1, 7, 5)), verdict(Estimate(-3, -5, -1, 5))
     ('holds', 'undecided', 'does not hold')
     >>> [verdict(Estimate(2, *limits, 5), no_effect=True) for limits in ((-1, 4), (1, 4), (-1, 6), (1, 6))]
     ['holds', 'holds', 'undecided', 'does not hold']
+    >>> verdict(Estimate(3, 1, 5, 5), p=0.06), verdict(Estimate(3, 1, 5, 5, floor=True))
+    ('undecided', 'at the floor')
     """
+    if estimate.floor and not no_effect:
+        return FLOOR
+    if p >= LEVEL and not no_effect:
+        return UNDECIDED
     if estimate.seeds < LEAST_SEEDS or math.isnan(estimate.low) or math.isnan(estimate.high):
         return UNDECIDED
     if no_effect:
@@ -90,20 +108,22 @@ def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False) -> s
 
 
 def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
-    """One row per claim with the columns `COLUMNS`. A claim about arms that were not measured stays in the table, with
-    no numbers, 0 seeds and undecided."""
-    rows = []
-    for claim in claims:
-        found = claim.measure(measured)
-        text, said = claim.text.format(k=measured.k, **measured.named), verdict(found, claim.null, claim.no_effect)
-        rows.append({"claim": text, **asdict(found), "paper": claim.paper, "verdict": said})
+    """One row per claim with the columns `COLUMNS`; `holm` is empty but for primary claims. A claim about arms that
+    were not measured stays in the table, with no numbers, 0 seeds and undecided."""
+    rows, estimates = [], [claim.measure(measured) for claim in claims]
+    tested = [i for i, claim in enumerate(claims) if claim.primary and not math.isnan(estimates[i].p)]
+    corrected = dict(zip(tested, holm([estimates[i].p for i in tested])))
+    for i, (claim, found) in enumerate(zip(claims, estimates)):
+        row = asdict(found) | {"holm": corrected.get(i, math.nan), "paper": claim.paper}
+        said = verdict(found, claim.null, claim.no_effect, corrected.get(i, found.p))
+        rows.append({"claim": claim.text.format(k=measured.k, **measured.named), **row, "verdict": said})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def gain(
     arm: str, other: str, measured: Measured, set: str = HARD_TEST, other_set: str = "", k: int | str = 0
 ) -> Estimate:
-    """pass@k of `arm` less that of `other`, in points, paired by run, student and problem; k 0: that of `measured`, a
+    """pass@k of `arm` minus that of `other`, in points, paired by run, student and problem; k 0: that of `measured`, a
     word: what it names. `other` is measured on `other_set`, by default the same. No numbers where one was not measured,
     or with fewer than k samples."""
     sets, k = {arm: set, other: other_set or set}, measured.named.get(k, k) or measured.k
@@ -112,7 +132,8 @@ def gain(
     if len(drawn) < 2 or min(drawn.values()) < k:
         return Estimate()
     found = compare(scores, *sets, k)
-    return Estimate(100 * found.difference, 100 * found.low, 100 * found.high, found.runs)
+    points = (100 * value for value in (found.difference, found.low, found.high))
+    return Estimate(*points, found.runs, found.p, found.sign_flip, found.floor)
 
 
 def listed(method: str, *measures: Callable[..., Estimate]) -> tuple[Claim, ...]:
@@ -131,9 +152,11 @@ def published(method: str, arm: str, metric: str) -> float:
     return _PAPERS[method].get(arm, {}).get(metric, math.nan)
 
 
-def over_seeds(values: Sequence[float]) -> Estimate:
-    """The mean of one number per seed with its interval (none for a lone seed)."""
+def over_seeds(values: Sequence[float], difference: bool = True) -> Estimate:
+    """The mean of one number per seed with its interval (none for a lone seed), and where they are differences with its
+    tests."""
     if len(values) < 2:
         return Estimate(*values, seeds=len(values))
     found = bootstrap([np.array([[value]]) for value in values])
-    return Estimate(found.mean, *found.interval(), len(values))
+    tests = (found.p_value(), sign_flip(values)) if difference else ()
+    return Estimate(found.mean, *found.interval(), len(values), *tests)

@@ -15,16 +15,20 @@ import numpy as np
 import pandas as pd
 
 from soar_lib.files import read_records
-from soar_lib.measure.bootstrap import bootstrap
+from soar_lib.measure.bootstrap import bootstrap, sign_flip
 from soar_lib.records import HARD_TEST, Score
 
 COLUMNS = ["arm", "k", "mean", "low", "high", "seeds", "rollouts"]
+KINDS = 5  # from so many kinds of problems on, kinds are averaged and not problems
+LEAST_CELLS, LEAST_RATE = 10, 0.02  # a comparison with fewer successes, or with both arms below, is at the floor
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """pass@k of `arm` less that of `other` on the same problems, with its 95 % interval and two-sided p; `runs` counts
-    the SOAR runs that both stand on, and the rollouts are the mean numbers of completions that trained a student."""
+    """pass@k of `arm` minus that of `other` on the same problems, with its 95 % interval, its two-sided p, and that of
+    the sign-flip test over runs beside it; `runs` counts the SOAR runs that both stand on, and the rollouts are the
+    mean numbers of completions that trained a student. At the `floor` there are too few successes to compare: fewer
+    than `LEAST_CELLS` pairs of a student and a problem it has solved, or both arms below `LEAST_RATE`."""
 
     arm: str
     other: str
@@ -36,6 +40,8 @@ class Comparison:
     runs: int
     rollouts: int
     other_rollouts: int
+    sign_flip: float
+    floor: bool
 
 
 def read_scores(folders: Iterable[str | Path]) -> list[Score]:
@@ -95,10 +101,16 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
     if sets != other_sets or [v.shape for v in values] != [v.shape for v in others]:
         message = "were measured on other problems or with other students; evaluate both anew"
         raise ValueError(f"{arm} and {other} {message}")
-    found = bootstrap([value - its for value, its in zip(values, others, strict=True)], sets, seed)
+    differences = [value - its for value, its in zip(values, others, strict=True)]
+    found = bootstrap(differences, sets, seed)
     low, high = found.interval()
+    flipped = sign_flip([float(run.mean()) for run in differences])
+    solved = sum(int((part["c"] > 0).sum()) for part in both)
+    best = max(fmean(float(run.mean()) for run in each) for each in (values, others))
+    floor = solved < LEAST_CELLS or best < LEAST_RATE
     budgets = (round(part["rollouts"].mean()) for part in both)
-    return Comparison(arm, other, k, found.mean, max(low, -1.0), min(high, 1.0), found.p_value(), len(sets), *budgets)
+    limits = max(low, -1.0), min(high, 1.0)
+    return Comparison(arm, other, k, found.mean, *limits, found.p_value(), len(sets), *budgets, flipped, floor)
 
 
 def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: str = HARD_TEST) -> pd.DataFrame:
@@ -126,13 +138,17 @@ def _frame(scores: Iterable[Score], set: str) -> pd.DataFrame:
 
 
 def _matrices(part: pd.DataFrame, k: int) -> tuple[list[np.ndarray], list[tuple[str, ...]]]:
-    """For each run pass@k [students, problems] and the tuple of its problems."""
+    """For each run pass@k [students, problems] and the tuple of its problems; of problems of `KINDS` kinds or more the
+    means [students, kinds] and the kinds, since problems of a kind are learned together."""
     values, sets = [], []
+    kinds = part.drop_duplicates("problem").set_index("problem")["kind"]
     for run, rows in part.groupby("run", sort=True):
         estimates = rows.assign(value=[pass_at_k(n, c, k) for n, c in zip(rows["n"], rows["c"], strict=True)])
         matrix = estimates.pivot(index="student", columns="problem", values="value")
         if matrix.isna().any(axis=None):
             raise ValueError(f"{run}: not every student was measured on every problem; resume the evaluation")
+        if kinds.all() and kinds.nunique() >= KINDS:
+            matrix = matrix.T.groupby(kinds).mean().T
         values.append(matrix.to_numpy())
         sets.append(tuple(matrix.columns))
     return values, sets

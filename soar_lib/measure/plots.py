@@ -11,12 +11,12 @@ import pandas as pd
 
 from soar_lib.files import read_jsonl
 from soar_lib.measure.charts import Chart, Mark, Panel, arm_mark, bands, estimates, paper, row_size
-from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
+from soar_lib.measure.claims import FAILS, FLOOR, HOLDS, MARGIN, UNDECIDED, Claim
 from soar_lib.measure.names import COLOURS, QUANTITIES, ordered
 from soar_lib.measure.tables import name
 
 UNITS = ("points", "ratio", "percent", "nats per token")  # of claims
-VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[4], UNDECIDED: "#666666"}
+VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[4], UNDECIDED: "#666666", FLOOR: "#bbbbbb"}
 
 
 def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, border: float | None = None) -> pd.DataFrame:

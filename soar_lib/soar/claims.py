@@ -56,14 +56,16 @@ def problem_of(row: dict) -> SyntheticProblem:
 
 
 def spread(arm: str, other: str, study: Measured) -> Estimate:
-    """The standard deviation over seeds of `other`'s pass@k over that of `arm`, with the interval of the F test."""
+    """The standard deviation over seeds of `other`'s pass@k over that of `arm`, with the interval of the F test, which
+    takes pass@k to be normal, and the p of Brown and Forsythe's test (1974), which does not."""
     mine, theirs = (_per_seed(study, name) for name in (arm, other))
     seeds = min(len(mine), len(theirs))
     if seeds < 2 or np.std(mine) == 0:
         return Estimate(seeds=seeds)
     ratio = float(np.std(theirs, ddof=1) / np.std(mine, ddof=1))
     low, high = (stats.f.ppf(tail, len(theirs) - 1, len(mine) - 1) for tail in (0.975, 0.025))
-    return Estimate(ratio, float(ratio / low**0.5), float(ratio / high**0.5), seeds)
+    p = float(stats.levene(mine, theirs, center="median").pvalue)
+    return Estimate(ratio, float(ratio / low**0.5), float(ratio / high**0.5), seeds, p)
 
 
 def _per_seed(study: Measured, arm: str) -> list[float]:
@@ -84,7 +86,7 @@ def diversity_ratio(arm: str, other: str, study: Measured) -> Estimate:
     groups = {f"{name} {seed}": texts[name][seed] for name in (arm, other) for seed in seeds}
     scores = diversity.per_arm(groups, diversity.tfidf()).set_index("arm")["vendi"]
     found = over_seeds([math.log(scores[f"{arm} {seed}"] / scores[f"{other} {seed}"]) for seed in seeds])
-    return Estimate(*map(math.exp, (found.ours, found.low, found.high)), found.seeds)
+    return Estimate(*map(math.exp, (found.ours, found.low, found.high)), found.seeds, found.p, found.sign_flip)
 
 
 def _sampled(evaluation: Path) -> dict[int, list]:

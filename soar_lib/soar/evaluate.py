@@ -217,7 +217,7 @@ def _counts(
     rollouts = inference.get(arm, config.student.rollouts * FACTORS.get(arm, 1))
     name, n = row_name(arm, source.config, config.label), config.samples
     return [
-        Score(name, source.name, entry.student, problem.id, n, round(share * n), rollouts, set)
+        Score(name, source.name, entry.student, problem.id, n, round(share * n), rollouts, set, problem.topic)
         for entry, row in zip(mine, shares.tolist(), strict=True)
         for problem, share in zip(problems, row, strict=True)
     ]

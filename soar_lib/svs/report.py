@@ -8,7 +8,7 @@ the embedded world's, whose questions have one exact answer: a variant is valid 
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -149,7 +149,8 @@ def entropy(arm: str, other: str, measured: Measured) -> Estimate:
 
 def entropy_left(arm: str, other: str, measured: Measured) -> Estimate:
     """The mean over seeds of `arm`'s entropy on the test problems as a share of `other`'s."""
-    return over_seeds(list(map(operator.truediv, *(entropies(measured.folder, name) for name in (arm, other)))))
+    ratios = list(map(operator.truediv, *(entropies(measured.folder, name) for name in (arm, other))))
+    return over_seeds(ratios, difference=False)
 
 
 def share(arm: str, measure: str, measured: Measured) -> Estimate:
@@ -163,7 +164,7 @@ def _share(frame: pd.DataFrame, arm: str, measure: str, unit: float = 1) -> Esti
     weights = own["written"] * (own["readable"] if measure == "valid" else 1)
     known = own.assign(weight=weights, sum=own[measure] * weights).dropna(subset=["sum"])
     sums = known.groupby("seed")[["sum", "weight"]].sum()
-    return over_seeds((unit * sums["sum"] / sums["weight"])[sums["weight"] > 0].tolist())
+    return over_seeds((unit * sums["sum"] / sums["weight"])[sums["weight"] > 0].tolist(), difference=False)
 
 
 CLAIMS = listed("svs", entropy, entropy_left, share)
@@ -178,7 +179,8 @@ def table(folder: str | Path) -> pd.DataFrame:
         spent = round(mean(_result(folder, arm).rollouts))
         found = _passes([score for score in measured.scores if score.arm == arm], ks)
         found |= {"test entropy": over_seeds(entropies(folder, arm))} | _shares(frame, arm)
-        rows += [[arm, name, *astuple(its), spent, published("svs", arm, name)] for name, its in found.items()]
+        for name, its in found.items():
+            rows.append([arm, name, its.ours, its.low, its.high, its.seeds, spent, published("svs", arm, name)])
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

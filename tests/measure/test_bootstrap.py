@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from soar_lib.measure.bootstrap import Spread, bootstrap
+from soar_lib.measure.bootstrap import Spread, bootstrap, sign_flip
 from soar_lib.measure.tables import percent
 
 
@@ -126,3 +126,11 @@ def test_a_real_difference_is_found():
     rng = np.random.default_rng(13)
     shifted = [experiment(rng, (0.1, 0.1, 0.3, 0.3, 0.5), 5, 2, 30) + 0.6 for _ in range(40)]
     assert np.mean([bootstrap(list(values), draws=400).p_value() < 0.05 for values in shifted]) > 0.9
+
+
+def test_the_sign_flip_test_holds_its_level_and_finds_a_real_difference():
+    rng = np.random.default_rng(5)
+    null = [sign_flip(rng.standard_t(3, size=8)) for _ in range(1000)]
+    assert 0.035 < np.mean(np.array(null) < 0.05) < 0.065
+    real = [sign_flip(rng.normal(2, 1, size=8)) for _ in range(200)]
+    assert np.mean(np.array(real) < 0.05) > 0.95 and min(real) == 2 / 2**8

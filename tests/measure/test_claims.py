@@ -1,6 +1,7 @@
 """The table of claims names arms, sets and measures that there are; a word that nobody knows is an error."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +37,18 @@ def test_a_row_with_an_unknown_word_is_an_error(more, monkeypatch):
     monkeypatch.setitem(claims._CLAIMS, "soar", [row | more])
     with pytest.raises((TypeError, KeyError), match="papers|luck"):
         claims.listed("soar")
+
+
+def test_primary_claims_are_corrected_for_each_other_and_others_are_not():
+    def claim(p, primary):
+        return claims.Claim(f"{p} {primary}", lambda _: claims.Estimate(3, 1, 5, 8, p), primary=primary)
+
+    of = [claim(0.02, True), claim(0.04, True), claim(0.04, False), claim(0.01, True)]
+    found = claims.judged(claims.Measured(Path(), [], 1), of)
+    assert found["holm"].fillna(-1).tolist() == [0.04, 0.04, -1, 0.03] and set(found["verdict"]) == {"holds"}
+    found = claims.judged(claims.Measured(Path(), [], 1), [*of[:2], claim(0.03, True)])
+    assert found["verdict"].tolist() == ["undecided"] * 3 and found["holm"].tolist() == [0.06] * 3
+
+
+def test_at_most_five_claims_of_a_method_are_primary():
+    assert all(sum(claim.primary for claim in of) <= 5 for of, _ in KNOWN)

@@ -107,3 +107,31 @@ def test_sets_of_problems_keep_apart(tmp_path):
     old = [{name: value for name, value in asdict(row).items() if name != "set"} for row in rows[:2]]
     append_jsonl(tmp_path / "scores.jsonl", old)  # as written before there were two sets
     assert {row.set for row in read_scores([tmp_path])} == {"hard_test"}
+
+
+def test_problems_of_five_kinds_count_by_kind():
+    """Nine problems of one kind and one of each of four others: every kind has a fifth of the mean."""
+    rows = scores("base", {("a", 0): [0] * 13, ("b", 0): [0] * 13}) + scores(
+        "pq", {("a", 0): [4] * 9 + [0] * 4, ("b", 0): [4] * 9 + [0] * 4}
+    )
+    kinds = {f"p{i}": f"k{max(0, i - 8)}" for i in range(13)}
+    kinded = [replace(score, kind=kinds[score.problem]) for score in rows]
+    assert compare(rows, "pq", "base", 1).difference == pytest.approx(9 / 13)
+    assert compare(kinded, "pq", "base", 1).difference == pytest.approx(1 / 5)
+    fewer = [replace(score, kind="k1" if score.kind == "k4" else score.kind) for score in kinded]
+    assert compare(fewer, "pq", "base", 1).difference == pytest.approx(9 / 13)
+    assert table(kinded, [1]).set_index("arm")["mean"].to_dict() == pytest.approx({"base": 0, "pq": 1 / 5})
+
+
+@pytest.mark.parametrize("mine, theirs, floor", [(0, 9, True), (10, 0, False), (5, 5, False), (5, 4, True)])
+def test_a_comparison_says_when_it_stands_on_hardly_any_success(mine, theirs, floor):
+    def of(arm, solved):
+        return scores(arm, {("a", 0): [4] * solved + [0] * (20 - solved), ("b", 0): [0] * 20})
+
+    assert compare(of("pq", mine) + of("base", theirs), "pq", "base", 1).floor == floor
+
+
+def test_a_comparison_of_two_low_arms_is_at_the_floor():
+    low = {(run, 0): [1] * 4 + [0] * 96 for run in "abcd"}  # sixteen successes in each arm, pass@1 of 1 %
+    assert compare(scores("pq", low) + scores("base", low), "pq", "base", 1).floor
+    assert not compare(scores("pq", low) + scores("base", low), "pq", "base", 4).floor

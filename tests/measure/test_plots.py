@@ -156,7 +156,7 @@ def table_of_claims() -> pd.DataFrame:
     rows = []
     for index, claim in enumerate(CLAIMS):
         verdict = (HOLDS, FAILS, UNDECIDED)[index % 3]
-        rows.append([claim.text.format(k=32), index, index - 1.5, index + 2, claim.paper, 5, verdict])
+        rows.append([claim.text.format(k=32), index, index - 1.5, index + 2, claim.paper, 5, *[math.nan] * 3, verdict])
     rows[2][1:4], rows[2][5] = [math.nan] * 3, 0
     return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
