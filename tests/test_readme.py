@@ -14,6 +14,7 @@ from soar_lib import files
 from soar_lib.cli.arguments import HELP, KINDS, grouped_settings, parser, settings
 from soar_lib.files import read_jsonl
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
+from soar_lib.measure.claims import FAILS, HOLDS
 from soar_lib.measure.quality import exact, topic
 from soar_lib.measure.tables import claim_rows
 from soar_lib.records import SyntheticProblem
@@ -55,7 +56,7 @@ def test_no_claim_is_left_out():
     for name, claims in {"claims": CLAIMS, "ladder_claims": LADDER_CLAIMS, "svs_claims": SVS_CLAIMS}.items():
         table = pd.read_csv(DATA / f"{name}.csv")
         assert len(table) == len(claims)
-        shown = table if name == "claims" else table[table["verdict"] != "undecided"]
+        shown = table if name == "claims" else table[table["verdict"].isin([HOLDS, FAILS])]
         ours = claim_rows(shown)["ours"].str.removesuffix(")")
         assert {number for number in ours if number not in text} == set() and len(ours) >= 5
 

@@ -161,7 +161,8 @@ def test_the_claims_by_hand(folder):
     assert plain["ours"] == pytest.approx(-100 * mean_pass("base", 1)) and plain["low"] < 0 < plain["high"]
     learns = one("LADDER learns")
     assert learns["ours"] == pytest.approx(100 * (mean_pass("ladder", 1) - mean_pass("base", 1)))
-    assert (learns["paper"], learns["seeds"], learns["verdict"]) == (81.0, 3, "holds")
+    assert (learns["paper"], learns["seeds"]) == (81.0, 3) and learns["low"] > 0
+    assert learns["verdict"] == "at the floor"  # three seeds, two problems: at most six times is one solved
     any_step = one("TTRL adds to LADDER (")
     assert any_step["ours"] == pytest.approx(100 * (1 - mean_pass("ladder", 1)))
     assert one("without a choice of the step")["ours"] == pytest.approx(100 * (18 / 24 - mean_pass("ladder", 1)))
