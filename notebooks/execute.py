@@ -66,11 +66,11 @@ def sections(notebook: nbformat.NotebookNode, clock: list[tuple[int, float, floa
 
 
 def workplace(home: Path) -> Path:
-    """A notebooks/ in `home` with their pictures alone, beside what notebooks read: figures/ and runs/reference/."""
+    """A notebooks/ in `home` with their pictures and exercises, beside what they read: figures/ and runs/reference/."""
     for folder in ("solutions", "teaching"):
         (home / "notebooks" / folder).mkdir(parents=True)
-    for picture in FOLDER.glob("*.svg"):
-        shutil.copy(picture, home / "notebooks")
+    for file in (*FOLDER.glob("*.svg"), *FOLDER.glob("exercises.*")):
+        shutil.copy(file, home / "notebooks")
     (home / "runs").mkdir()
     (home / "figures").symlink_to(ROOT / "figures")
     (home / "runs" / "reference").symlink_to(ROOT / "runs" / "reference")
