@@ -1,6 +1,6 @@
 """What the second nano ("nano2") is trained on: documents of four skills, with the flaws a real model has.
 
-Solving is learned from solutions with the usual mistake at two letters of three, whatever the skill and the length, so
+Solving is learned from solutions with the usual mistake at every other letter, whatever the skill and the length, so
 that nothing but practice shows how to do better. The proposing skill is taught badly on purpose (`PRIORS`);
 soar_lib/nano/world2.py says why.
 """
@@ -21,29 +21,29 @@ SOLVE = {"words": 0.78, "simple_integration": 0.11, "leg_counting": 0.05, "last_
 EASIER = {"words": 0.3, "leg_counting": 0.1, "simple_integration": 0.6}
 RECONSTRUCT = {"words": 0.65, "leg_counting": 0.25, "simple_integration": 0.1}
 HOW_MANY = {1: 0.5, 2: 0.3, 3: 0.2}  # skills in a row
-LENGTHS = {1: range(2, 13), 2: range(2, 7), 3: range(2, 5)}  # letters of a row, by the number of skills
+LENGTHS = {1: range(2, 17), 2: range(2, 9), 3: range(2, 6)}  # letters of a row, by the number of skills
 DECAY = 0.9  # weight of a number of terms or of animals, against the one before
 MOST = {"simple_integration": 9, "leg_counting": 4}  # terms, animals
-SLIP = 0.63  # chance of the usual mistake at a letter
+SLIP = 0.5  # chance of the usual mistake at a letter
 PLACES = ("backward", "ends", "turn")  # skills that move letters, and so are easily undone
 INTEGRAL_SLIPS = 0.50, 0.90  # at the first term and at the last of the longest integral
-CHOICES = 12  # letters to guess from
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What the untrained teacher writes: shares of families, and of wrong answers among stepping stones."""
+    """What the untrained teacher writes: shares of families, and of wrong answers among stepping stones, whose words
+    have a number of letters in a range."""
 
     families: dict[str, float]
     wrong: float
+    letters: tuple[int, int] = (2, 3)
 
 
 PRIORS = {
-    "nano2-base": Prior({"last_letter": 0.26, "leg_counting": 0.26, "words": 0.26, "guess": 0.22}, 0.6),
-    "nano2": Prior({"last_letter": 0.25, "leg_counting": 0.25, "words": 0.30, "guess": 0.20}, 0.5),
-    "nano2-plain": Prior({"last_letter": 0.35, "leg_counting": 0.35, "words": 0.30}, 0.5),
+    "nano2-base": Prior({"last_letter": 0.26, "leg_counting": 0.26, "words": 0.26, "guess": 0.22}, 0.6, (3, 4)),
+    "nano2": Prior({"last_letter": 0.30, "leg_counting": 0.30, "words": 0.20, "guess": 0.20}, 0.5),
+    "nano2-plain": Prior({"last_letter": 0.40, "leg_counting": 0.40, "words": 0.20}, 0.5),
 }
-STONES = 2, 3  # letters of the words in proposals
 CHECKED, GUESSED = "The answer is checked.\n", "The answer is a guess.\n"  # what the teacher writes before an answer
 MALFORMED = 0.06  # share of broken formats among proposals
 
@@ -85,9 +85,7 @@ def ask(rng: random.Random, family: str, names: Sequence[str] | None = None, siz
     if family in MOST:
         size = size or decayed(rng, range(1, MOST[family] + 1))
         return world2.draw_item(rng, family, size, held=None if size == 1 else False)
-    if family == "last_letter":
-        return world2.FAMILIES[family].write(list(rng.choice(world2.words(rng.randint(3, 8)))))
-    return world2.FAMILIES["guess"].write(rng.sample(skills.ALPHABET, CHOICES))
+    return world2.FAMILIES[family].write(list(rng.choice(world2.words(rng.randint(3, 8)))))
 
 
 def slipped(rng: random.Random, question: str) -> str:
@@ -103,10 +101,10 @@ def slipped(rng: random.Random, question: str) -> str:
 
 def solution(question: str, rng: random.Random | None = None, slips: Collection[int] = ()) -> str:
     """The worked solution in the form the student is asked for, with these slips; a question whose answer nobody can
-    know is answered with one of its letters."""
+    know is answered with any digit."""
     family, content = world2.understand(question)
     steps, answer = family.solve(content, slips)
-    answer = answer or f"\\text{{{rng.choice(content)}}}"
+    answer = answer or str(rng.randrange(10))
     return (f"{steps}\n" if steps else "") + f"\\boxed{{{answer}}}"
 
 
@@ -131,7 +129,7 @@ def document(rng: random.Random, prior: Prior = PRIORS["nano2-base"]) -> tuple[l
 def proposal(rng: random.Random, prior: Prior) -> str:
     """A teacher's completion: question, a word on its answer outside the tags, boxed answer; sometimes flawed."""
     family = choice(rng, prior.families)
-    names, size = [rng.choice(list(skills.SKILLS))], {"words": rng.randint(*STONES), "leg_counting": 1}
+    names, size = [rng.choice(list(skills.SKILLS))], {"words": rng.randint(*prior.letters), "leg_counting": 1}
     question = ask(rng, family, names, size.get(family))
     remark, box = CHECKED, solution(question, rng).rpartition("\n")[2]
     if family == "words" and rng.random() < prior.wrong:

@@ -26,7 +26,8 @@ from soar_lib.student.train import Lesson
 from tools import mix
 
 STUDENTS, SAMPLES, ROWS = 3, 32, 4096
-STEPS = 16, 16  # on a set of problems, then on hard train, as in an evaluation
+STEPS = 40, 16  # on a set of problems, then on hard train, as in an evaluation
+FEW = 16  # steps of a skill's practice
 SIZE = 64  # problems of a set
 SHORT = world2.STONE_LENGTHS[1]  # letters of short problems
 
@@ -141,7 +142,7 @@ def of_families(base: Base) -> dict[str, float]:
     lessons |= {(name, False): [problem for problem in hard if problem.topic == name] for name in world2.NAMES}
     middle, gains = world2.pool("nano2-middle", seed=98, size=100), {True: [], False: []}
     own = {name: [place for place, p in enumerate(middle) if p.topic == name] for name in world2.NAMES}
-    after = solved(base, next(taught(base, lessons)), middle, SAMPLES) / SAMPLES
+    after = solved(base, next(taught(base, lessons, steps=(FEW,))), middle, SAMPLES) / SAMPLES
     before = solved(base, None, middle, SAMPLES)[0] / SAMPLES
     for (name, short), shares in zip(lessons, after):
         gains[short].append((shares - before)[:, own[name]].mean())
@@ -171,8 +172,9 @@ def icc(plays: Iterable[Play]) -> float:
     return float((between - within) / (between + (repeats - 1) * within))
 
 
-def attraction(base: Base, count: int = 400, samples: int = 32) -> float:
-    """Mean intrinsic reward of the untrained teacher's decoys less that of its useful problems."""
+def attraction(base: Base, count: int = 4000, samples: int = 32) -> float:
+    """Mean intrinsic reward of the untrained teacher's decoys minus that of its useful problems. Of 400 problems it was
+    known to 0.03 only, as far as it lies from 0."""
     written = proposed(base, count, "attraction")
     draw = Draw(preset("nano2", EvaluateConfig).student.max_new_tokens, rows=ROWS)
     shares = student.accuracy(base, None, written, draw, samples, [("gates", "attraction")])[0].tolist()

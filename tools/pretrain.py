@@ -7,7 +7,7 @@ so an interrupted run continues as if it had not been. Weights are safetensors, 
 A prior of the teacher is a short further training of a finished model on documents with other proposals. So the models
 of the second world are made by
 
-    python -m tools.pretrain --world nano2-base --steps 1100 --out BASE
+    python -m tools.pretrain --world nano2-base --steps 1700 --out BASE
     python -m tools.pretrain --world nano2 --start BASE --steps 200 --out soar_lib/nano/weights2
     python -m tools.pretrain --world nano2-plain --start BASE --steps 200 --out soar_lib/nano/weights2_plain
 """

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 START = "Take the letters "
 LINKS = (" and ", ", then ", ", then ")  # before the first skill and the further ones
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-LONGEST = 12  # letters of a row
+LONGEST = 16  # letters of a row
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,21 @@
 """The second embedded world ("nano2"), made to show whether training the teacher pays.
 
-Its assumptions are gates of tools/gates.py, measured in figures/data/world_gates.csv. Not all hold.
+Its assumptions are gates of tools/gates.py, measured in figures/data/world_gates.csv.
 
-- Five skills on rows of letters (skills.py). Before each letter a solver decides between care and haste, and two times
-  of three it is haste, in short rows and in long ones. The signs of care and haste are each skill's own, no document
+- Five skills on rows of letters (skills.py). Before each letter a solver decides between care and haste, and every
+  other time it is haste, in short rows and in long ones. The signs of care and haste are each skill's own, no document
   shows more care than another, and the model's output head is not tied to its embeddings: so the model has no common
   switch, and care is learnt skill by skill. [Care that was one text for all skills was one switch: one success in some
   hundred tries of a hard problem turned it for all.]
-- Hard problems ask for one skill on twelve letters, two on six, or three on four, a third of each, five combinations of
-  each kind, so that no skill stands out: twelve decisions, all of them right about once in a hundred thousand tries.
-- What the teacher writes, untrained: half is easy and teaches nothing (last letters, legs of one kind of animal); a
-  quarter are short problems of one skill, half of them wrongly answered; a fifth are decoys: a letter that nobody can
-  know, solved in a twelfth of all tries. Reward for seldom solved problems (SOAR's intrinsic one) was to prefer decoys,
-  reward for progress the rightly answered short problems. [Intrinsic reward prefers these too: it pays .87 for them,
-  and .68 for decoys, a fifth of which name none of their letters.] The second prior ("nano2-plain") has no decoys.
-- Transfer: pairs of skills that stand side by side in no hard problem, on three or four letters, so that the base is
+- Hard problems ask for one skill on fourteen letters, two on eight, or three on five, a third of each, five
+  combinations of each kind, so that no skill stands out: 14 to 16 decisions, all of them right a few times in a hundred
+  thousand tries.
+- What the teacher writes, untrained: three fifths are easy and teach nothing (last letters, legs of one kind of
+  animal); a fifth are short problems of one skill, a third of them wrongly answered; a fifth are decoys: a digit that
+  nobody can know, guessed in a tenth of all tries. Reward for seldom solved problems (SOAR's intrinsic one) prefers
+  decoys, reward for progress the rightly answered short problems. [Decoys that asked for one of twelve letters paid
+  less: a fifth of the answers named none of them.] The second prior ("nano2-plain") has no decoys.
+- Transfer: pairs of skills that stand side by side in no hard problem, on four or five letters, so that the base is
   above 0.
 
 Words are those of reasoning-gym's `spell_backward`; integrals and legs are its `simple_integration` and `leg_counting`.
@@ -52,10 +53,10 @@ class Family:
 
 
 LAST = "What is the last letter of the word "
-GUESS = "I think of one of these letters: "
-ASKED = ". Which one is it?"
+GUESS = "I think of a digit and of the word "
+ASKED = ". Which digit is it?"
 _LAST = re.compile(re.escape(LAST) + r"([a-z]{2,12})\?")
-_GUESS = re.compile(re.escape(GUESS) + r"([a-z](?:, [a-z])+)" + re.escape(ASKED))
+_GUESS = re.compile(re.escape(GUESS) + r"([a-z]{2,12})" + re.escape(ASKED))
 
 
 def _parse_last(question: str) -> list | None:
@@ -65,7 +66,7 @@ def _parse_last(question: str) -> list | None:
 
 def _parse_guess(question: str) -> list | None:
     match = _GUESS.fullmatch(question)
-    return match[1].split(", ") if match else None
+    return list(match[1]) if match else None
 
 
 FAMILIES = {
@@ -82,7 +83,7 @@ FAMILIES = {
             lambda letters, slips=(): ("", f"\\text{{{letters[-1]}}}"), len,
         ),
         Family(
-            "guess", _parse_guess, lambda letters: GUESS + ", ".join(letters) + ASKED,
+            "guess", _parse_guess, lambda letters: f"{GUESS}{''.join(letters)}{ASKED}",
             lambda letters, slips=(): ("", None), len,
         ),
     )
@@ -174,8 +175,8 @@ SINGLES = [(name,) for name in NAMES]
 PAIRS = [(NAMES[i], NAMES[(i + 1) % 5]) for i in range(5)]
 TRIPLES = [(NAMES[i], NAMES[(i + 2) % 5], NAMES[(i + 4) % 5]) for i in range(5)]
 NEW_PAIRS = [(NAMES[i], NAMES[(i + far) % 5]) for far in (3, 4) for i in range(5)]  # side by side in none of those
-HARD_LENGTHS = {1: (12,), 2: (6,), 3: (4,)}  # letters of a row, by the number of skills: twelve steps
-TRANSFER_LENGTHS = {2: (3, 4)}
+HARD_LENGTHS = {1: (14,), 2: (8,), 3: (5,)}  # letters of a row, by the number of skills: 14 to 16 steps
+TRANSFER_LENGTHS = {2: (4, 5)}
 STONE_LENGTHS = {1: (2, 3)}  # stepping stones
 POOLS: dict[str, tuple[list[tuple[str, ...]], dict[int, tuple[int, ...]]]] = {
     "nano2": ([*SINGLES, *PAIRS, *TRIPLES], HARD_LENGTHS),

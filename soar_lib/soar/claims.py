@@ -5,7 +5,6 @@ comparable across arms, since all share one filter run, so arms are compared pai
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from scipy import stats
 
 from soar_lib.files import RunError, read_json, read_jsonl, read_records, read_table, setting
 from soar_lib.measure import claims as measures
-from soar_lib.measure.claims import Claim, Estimate, Measured, over_seeds
+from soar_lib.measure.claims import Estimate, Measured, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 
@@ -25,12 +24,13 @@ def read_study(folder: str | Path) -> Measured:
     folder = Path(folder)
     if not (folder / "config.json").is_file() or "evaluate" not in read_json(folder / "config.json"):
         raise RunError(f"{folder}: is no study's folder (no config.json with evaluate in it)")
-    scores: list[Score] = []
+    scores: dict[tuple, Score] = {}  # what two arms have measured alike counts once
     for path in evaluations(folder):
         seeds = read_table(path / "sources.csv", "run", "seed").set_index("run")["seed"]
-        found = read_records(path / "scores.jsonl", Score)
-        scores += [replace(score, run=f"seed{seeds[score.run]}") for score in found]
-    return Measured(folder, scores, max(setting(folder, "evaluate.ks", list[int])))
+        for score in read_records(path / "scores.jsonl", Score):
+            score = replace(score, run=f"seed{seeds[score.run]}")
+            scores[score.arm, score.run, score.student, score.problem, score.set] = score
+    return Measured(folder, [*scores.values()], max(setting(folder, "evaluate.ks", list[int])))
 
 
 def evaluations(folder: str | Path) -> list[Path]:
@@ -64,7 +64,7 @@ def spread(arm: str, other: str, study: Measured) -> Estimate:
         return Estimate(seeds=seeds)
     ratio = float(np.std(theirs, ddof=1) / np.std(mine, ddof=1))
     low, high = (stats.f.ppf(tail, len(theirs) - 1, len(mine) - 1) for tail in (0.975, 0.025))
-    p = float(stats.levene(mine, theirs, center="median").pvalue)
+    p = float(stats.levene(mine, theirs, center="median").pvalue) if seeds >= measures.LEAST_SEEDS else math.nan
     return Estimate(ratio, float(ratio / low**0.5), float(ratio / high**0.5), seeds, p)
 
 
@@ -74,6 +74,18 @@ def _per_seed(study: Measured, arm: str) -> list[float]:
         if score.arm == arm and score.set == HARD_TEST:
             found.setdefault(score.run, []).append(pass_at_k(score.n, score.c, study.k))
     return [float(np.mean(values)) for values in found.values()]
+
+
+def value_gain(arm: str, other: str, study: Measured) -> Estimate:
+    """A study arm's trained teachers' values (soar/value.py) less those of `other`, an arm or "untrained", in points,
+    paired by seed; no numbers where one was not measured."""
+    found = {path.parent.name: pd.read_csv(path) for path in sorted(study.folder.glob("*/values.csv"))}
+    values = {name: table[table["teacher"] == "trained"].set_index("seed")["value"] for name, table in found.items()}
+    first = [table for table in found.values() if "untrained" in {*table["teacher"]}]
+    values |= {"untrained": table[table["teacher"] == "untrained"].set_index("seed")["value"] for table in first}
+    if not {arm, other} <= values.keys():
+        return Estimate()
+    return over_seeds((100 * (values[arm] - values[other])).dropna().tolist())
 
 
 def diversity_ratio(arm: str, other: str, study: Measured) -> Estimate:
@@ -98,11 +110,15 @@ def _sampled(evaluation: Path) -> dict[int, list]:
 
 
 CLAIMS = measures.listed("soar", spread, diversity_ratio)
+VALUES = measures.listed("values", value_gain)
 
 
-def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
-    """The table of `measure.claims.judged`. Raises RunError."""
-    return measures.judged(read_study(folder), of)
+def claims(folder: str | Path) -> pd.DataFrame:
+    """The table of `measure.claims.judged`: `CLAIMS`, and `VALUES` where the study valued its teachers. Raises
+    RunError."""
+    study = read_study(folder)
+    valued = read_json(study.folder / "config.json").get("value_sets", 0)
+    return measures.judged(study, (*CLAIMS, *VALUES) if valued else CLAIMS)
 
 
 def comparisons(folder: str | Path, other: str = "hard_only") -> pd.DataFrame:

@@ -7,6 +7,7 @@ set of transfer problems and one evaluation protocol. Its folder:
     filter/  transfer/                      filter runs: hard train and hard test, and problems that no reward sees
     <arm>/seed<k>/                          a SOAR run
     <arm>/evaluate/                         all measured arms on all seeds, as one population
+    <arm>/values.csv                        what the teachers' data sets are worth (soar/value.py), if asked for
     pass_at_k.csv  transfer.csv             the tables of all evaluations together
     comparisons.csv  claims.csv             every arm against Hard-Only; the paper's claims (soar/claims.py)
 
@@ -68,6 +69,8 @@ ARMS = {
         StudyArm("sampled_reward", _SAMPLED, {"reward_samples": 8}, sweep=True),  # the paper's is greedy
         # The paper's teachers have 200 rounds; of the two rewards only the cheap one can have more here.
         StudyArm("rounds_x6", _SAMPLED, {"reward": "intrinsic", "promotion": False}, {"rounds": 6.0}, sweep=True),
+        # What others are measured against, for a study without the arm grounded, which measures all of it.
+        StudyArm("controls", ("base", "hard_only", "base_t", "oracle_small"), runs="no_promotion"),
         StudyArm("samples_half", _SAMPLED, runs="grounded", samples=0.5, sweep=True),  # section 7: 64 of 128
         StudyArm("samples_quarter", _SAMPLED, runs="grounded", samples=0.25, sweep=True),  # section 7: 32
     )
@@ -80,14 +83,15 @@ class StudyConfig:
 
     seeds: int = 5  # SOAR runs of an arm that decides a claim; the paper has 3 or 4
     sweep_seeds: int = 2  # SOAR runs of a sweep; section 7 has 2
-    arms: tuple[str, ...] = tuple(ARMS)
+    arms: tuple[str, ...] = tuple(name for name in ARMS if name != "controls")
+    value_sets: int = 0  # fresh data sets behind each teacher's value; 0: not measured, as in the paper
     filter: FilterConfig = field(default_factory=FilterConfig)
     transfer: FilterConfig = field(default_factory=FilterConfig)
     soar: SoarConfig = field(default_factory=SoarConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
-        require_all(self, ("seeds", "sweep_seeds"))
+        require_all(self, ("seeds", "sweep_seeds"), ("value_sets",))
         require(self, "arms", bool(self.arms) and {*self.arms} <= {*ARMS}, f"some of {', '.join(ARMS)}")
         for arm in self.chosen():
             rule = f"given with {arm.runs}, on whose runs {arm.name} stands; add it"
@@ -147,10 +151,16 @@ def soar_folders(config: StudyConfig, arm: StudyArm, out: Path) -> list[Path]:
     return [out / (arm.runs or arm.name) / f"seed{seed}" for seed in config.seeds_of(arm)]
 
 
+def valued(config: StudyConfig, arm: StudyArm) -> bool:
+    """Whether the arm's teachers are valued: those of its own runs, but of no sweep."""
+    return bool(config.value_sets) and not arm.runs and not arm.sweep
+
+
 def left(config: StudyConfig, out: Path) -> dict[str, Part]:
     """What is still to be done, part by part, with the sizes of the pools and sets as far as they are known. Raises
     ConfigError and LoadError."""
     from soar_lib.problems.load import load
+    from soar_lib.soar import value
 
     pools = {name: part for name, part in (("filter", config.filter), ("transfer", config.transfer)) if part.problems}
     sizes = {name: len(load(part.problems, seed=part.seed, size=part.size or None)) for name, part in pools.items()}
@@ -165,6 +175,10 @@ def left(config: StudyConfig, out: Path) -> dict[str, Part]:
                 found[f"{arm.name}/seed{seed}"] = (soar_config(config, arm, seed, out), 0, 1)
         if not (out / arm.name / "evaluate" / "pass_at_k.csv").is_file():
             found[f"{arm.name}/evaluate"] = (evaluate_config(config, arm, out), measured, len(seeds))
+        unvalued = len(seeds) - value.seeds(out / arm.name / "values.csv") if valued(config, arm) else 0
+        if unvalued > 0:
+            rounds = -(-config.value_sets // config.soar.datasets) * unvalued
+            found[f"{arm.name}/values"] = (replace(config.soar, rounds=rounds, repeats=1), 0, 1)
     return found
 
 
@@ -202,11 +216,14 @@ def _run_arm(
     config: StudyConfig, arm: StudyArm, out: Path, base: "Base | None", judge: "Judge | None", hooks: Hooks
 ) -> None:
     """An arm's SOAR runs, then their evaluation; what is finished is only read, and needs no base."""
-    from soar_lib.soar import evaluate
+    from soar_lib.soar import evaluate, value
     from soar_lib.soar import run as soar
 
     folders, evaluation = soar_folders(config, arm, out), out / arm.name / "evaluate"
     for seed, folder in zip(config.seeds_of(arm), [] if arm.runs else folders):
         hooks.say(f"study: {soar.run(soar_config(config, arm, seed, out), folder, True, base, hooks=hooks)}")
     evaluate.run(evaluate_config(config, arm, out), folders, evaluation, True, base, judge, hooks)
+    if valued(config, arm):
+        first = arm.name == config.chosen()[0].name  # the untrained teacher is the same in every arm
+        value.write(base, folders, config.value_sets, out / arm.name / "values.csv", first)
     hooks.say(f"study: {arm.name} is evaluated; everything is in {evaluation}")

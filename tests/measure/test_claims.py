@@ -15,7 +15,7 @@ from soar_lib.soar import claims as soar
 from soar_lib.svs import report as svs
 from soar_lib.svs.settings import SVS_ARMS
 
-KNOWN = [(soar.CLAIMS, STUDENTS), (ladder.CLAIMS, LADDER_ARMS), (svs.CLAIMS, SVS_ARMS)]
+KNOWN = [((*soar.CLAIMS, *soar.VALUES), STUDENTS), (ladder.CLAIMS, LADDER_ARMS), (svs.CLAIMS, SVS_ARMS)]
 SETS = {records.HARD_TEST, records.TRANSFER, records.ANY_STEP, records.HARD, records.OTHER, SOLVED}
 
 

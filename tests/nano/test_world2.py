@@ -56,7 +56,7 @@ def test_mistakes_of_several_skills_never_cancel(kind):
     "text",
     [
         "Take the letters house and.", "Take the letters and write them backward.", "Take the letters house.",
-        skills.write(["house", "shift"])[:-1], "I think of one of these letters: a. Which one is it?", "",
+        skills.write(["house", "shift"])[:-1], "I think of a digit and of the word a. Which digit is it?", "",
     ],
 )  # fmt: skip
 def test_ill_posed_questions_are_not_understood(text):

@@ -1,6 +1,7 @@
 """Claims from run folders with planted effects: the numbers, the verdicts, and what is not there."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,13 @@ def test_planted_effects_give_their_verdicts(whole):
     assert ((frame["low"] <= frame["ours"]) & (frame["ours"] <= frame["high"])).all()
     assert "pass@2" in row(frame, "PQ beats")["claim"]
     assert row(frame, "PQ beats")["paper"] == 9.3 and np.isnan(row(frame, "Promotion helps")["paper"])
+
+
+def test_what_two_arms_have_measured_counts_once(whole, tmp_path):
+    folder = study(tmp_path / "study", list(RIGHT))
+    shutil.copytree(folder / "grounded", folder / "controls")
+    (folder / "config.json").write_text(json.dumps({"arms": [*RIGHT, "controls"], "evaluate": {"ks": [1, 2]}}))
+    assert claims.claims(folder).equals(claims.claims(whole))
 
 
 def test_a_gain_is_the_mean_difference_in_points(whole):
