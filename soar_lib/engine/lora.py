@@ -238,8 +238,8 @@ def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
     folder = Path(folder)
     try:
         config = json.loads((folder / "adapter_config.json").read_text())
-        tensors = load_file(folder / "adapter_model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+        tensors, rank, alpha = load_file(folder / "adapter_model.safetensors"), config["r"], config["lora_alpha"]
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ValueError(
             f"{folder}: not a PEFT folder with adapter_config.json and adapter_model.safetensors ({error})"
         ) from error
@@ -247,7 +247,7 @@ def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
     if config.get("peft_type") != "LORA" or special:
         kind = ", ".join(special) or config.get("peft_type")
         raise ValueError(f"{folder}: only plain LoRA adapters of one rank can be loaded, and it is one with {kind}")
-    empty = Adapters.create(model, 1, config["r"], config["lora_alpha"], torch.Generator())
+    empty = Adapters.create(model, 1, rank, alpha, torch.Generator())
     state = {}
     for key, tensor in tensors.items():
         name, _, half = key.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")

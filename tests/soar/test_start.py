@@ -125,9 +125,12 @@ def test_an_adapter_that_does_not_belong_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_no_adapter_is_named(tiny_world, tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{")
-    for folder in (tmp_path / "absent", tmp_path):
+def test_no_adapter_is_named(tiny_world, adapter, tmp_path):
+    damaged = [tmp_path / "absent"]
+    for place, text in enumerate(("{", "[]", '{"peft_type": "LORA", "lora_alpha": 16}')):
+        damaged.append(shutil.copytree(adapter, tmp_path / str(place)))
+        (damaged[-1] / "adapter_config.json").write_text(text)
+    for folder in damaged:
         with pytest.raises(ConfigError, match="not a PEFT folder with adapter_config.json and adapter_model"):
             load_for(settings(tiny_world, start=str(folder)))
 
