@@ -73,9 +73,8 @@ def bootstrap(
 
 
 def sign_flip(values: Sequence[float]) -> float:
-    """Two-sided p of a mean of 0, by the share of all assignments of signs to the values (one per SOAR run, paired
-    differences) whose mean is as far from 0: exact, and true to its level where differences are symmetric. Of n values
-    the smallest p is 2 / 2**n. Values beyond the sixteenth are left out; NaN where there are none.
+    """Two-sided p of a mean of 0: the share of all assignments of signs to the values (paired differences, one per SOAR
+    run) whose mean is as far from 0. At least 2 / 2**n; values beyond the sixteenth are left out; NaN without any.
 
     >>> sign_flip([1.0, 2.0, 3.0]), sign_flip([1.0, 1.0, -1.0, 1.0]), sign_flip([0.0])
     (0.25, 0.625, 1.0)

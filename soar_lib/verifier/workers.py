@@ -142,13 +142,14 @@ def serve(answer: Callable[[list], Any]) -> None:
     if sys.platform == "linux":  # macOS refuses this limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     signal.alarm(0)
-    channel.write('"ready"\n')
-    for line in sys.stdin:
-        seconds, question = json.loads(line)
-        _limit(seconds)
-        reply = json.dumps(answer(question))
-        _limit(0)
-        channel.write(reply + "\n")
+    with contextlib.suppress(BrokenPipeError):  # the parent was killed
+        channel.write('"ready"\n')
+        for line in sys.stdin:
+            seconds, question = json.loads(line)
+            _limit(seconds)
+            reply = json.dumps(answer(question))
+            _limit(0)
+            channel.write(reply + "\n")
 
 
 def _limit(seconds: float) -> None:
