@@ -77,7 +77,7 @@ def _per_seed(study: Measured, arm: str) -> list[float]:
 
 
 def value_gain(arm: str, other: str, study: Measured) -> Estimate:
-    """A study arm's trained teachers' values (soar/value.py) less those of `other`, an arm or "untrained", in points,
+    """A study arm's trained teachers' values (soar/value.py) minus those of `other`, an arm or "untrained", in points,
     paired by seed; no numbers where one was not measured."""
     found = {path.parent.name: pd.read_csv(path) for path in sorted(study.folder.glob("*/values.csv"))}
     values = {name: table[table["teacher"] == "trained"].set_index("seed")["value"] for name, table in found.items()}

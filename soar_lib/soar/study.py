@@ -176,8 +176,8 @@ def left(config: StudyConfig, out: Path) -> dict[str, Part]:
         if not (out / arm.name / "evaluate" / "pass_at_k.csv").is_file():
             found[f"{arm.name}/evaluate"] = (evaluate_config(config, arm, out), measured, len(seeds))
         unvalued = len(seeds) - value.seeds(out / arm.name / "values.csv") if valued(config, arm) else 0
-        if unvalued > 0:
-            rounds = -(-config.value_sets // config.soar.datasets) * unvalued
+        if unvalued > 0:  # in the first arm the untrained teacher too
+            rounds = -(-config.value_sets // config.soar.datasets) * unvalued * (1 + (arm == config.chosen()[0]))
             found[f"{arm.name}/values"] = (replace(config.soar, rounds=rounds, repeats=1), 0, 1)
     return found
 
@@ -224,6 +224,6 @@ def _run_arm(
         hooks.say(f"study: {soar.run(soar_config(config, arm, seed, out), folder, True, base, hooks=hooks)}")
     evaluate.run(evaluate_config(config, arm, out), folders, evaluation, True, base, judge, hooks)
     if valued(config, arm):
-        first = arm.name == config.chosen()[0].name  # the untrained teacher is the same in every arm
-        value.write(base, folders, config.value_sets, out / arm.name / "values.csv", first)
+        # The untrained teacher is the same in every arm.
+        value.write(base, folders, config.value_sets, out / arm.name / "values.csv", arm == config.chosen()[0])
     hooks.say(f"study: {arm.name} is evaluated; everything is in {evaluation}")
