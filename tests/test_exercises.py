@@ -10,6 +10,7 @@ import pytest
 import torch
 from exercises import EXERCISES, HINTS, check
 
+from soar_lib.engine.lora import Adapters
 from soar_lib.engine.update import advantages
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.settings import VariantSettings
@@ -67,6 +68,16 @@ def test_the_verdict_is_the_rule_of_the_claims():
     for low, high, null in CASES["verdict"]:
         estimate = claims.Estimate((low + high) / 2, low, high, claims.LEAST_SEEDS)
         assert ANSWERS["verdict"](low, high, null) == claims.verdict(estimate, null)
+
+
+def test_the_largest_rank_is_that_of_the_engines_adapters():
+    for layers, share in CASES["largest_rank"]:
+        linear = {name: torch.nn.Linear(*layer) for name, layer in zip(("q_proj", "k_proj"), layers)}
+        model, most = torch.nn.ModuleDict(linear), share * sum(layer.weight.numel() for layer in linear.values())
+        rank = ANSWERS["largest_rank"](layers, share)
+        larger = Adapters.create(model, 1, rank + 1, 1.0, torch.Generator()).parameters()
+        counts = sum(half.numel() for half in larger) * rank // (rank + 1), sum(half.numel() for half in larger)
+        assert counts[0] <= most < counts[1]
 
 
 def test_measures_of_diversity_are_the_librarys():
