@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
@@ -169,20 +170,28 @@ def read_table(path: Path, *columns: str, advice: str = LOST) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(stored(path))
         wrong = ", ".join(f"has no column {name!r}" for name in columns if name not in table)
-    except (OSError, ValueError) as error:  # pandas' errors of empty and of malformed files are ValueErrors
+    except (OSError, ValueError, EOFError) as error:  # pandas' errors of empty and malformed files are ValueErrors
         wrong = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({first_line(error)})"
     if wrong:
         raise RunError(f"{path}: {wrong}; {advice}")
     return table
 
 
+def stored(path: Path) -> Path:
+    """The file, or NAME.gz in its place: `gzip` may pack the long logs of a finished run."""
+    packed = path.with_name(f"{path.name}.gz")
+    return packed if packed.exists() and not path.exists() else path
+
+
 def text_of(path: Path) -> str:
+    path = stored(path)
     try:
-        return path.read_text(encoding="utf-8") if path.exists() else ""
-    except UnicodeDecodeError:
-        raise RunError(f"{path}: is not text in UTF-8; {LOST}") from None
+        content = path.read_bytes() if path.exists() else b""
+        return (zlib.decompress(content, wbits=31) if path.suffix == ".gz" else content).decode()
+    except (UnicodeDecodeError, zlib.error):
+        raise RunError(f"{path}: is not text in UTF-8{', packed whole' * (path.suffix == '.gz')}; {LOST}") from None
 
 
 def digest(text: str) -> str:

@@ -141,6 +141,22 @@ def test_a_line_changed_in_place_is_refused_by_name(run, name):
         files.holding(runs.open_run)(run, SETTINGS, resume=True)
 
 
+def test_packed_logs_are_read_in_place_of_plain_ones_and_damage_is_named(run):
+    rows, table = files.read_jsonl(run / "problems.jsonl"), files.read_table(run / "metrics.csv", "round")
+    subprocess.run(["gzip", run / "problems.jsonl", run / "metrics.csv"], check=True)
+    assert rows == files.read_jsonl(run / "problems.jsonl") != [] and not (run / "problems.jsonl").exists()
+    assert table.equals(files.read_table(run / "metrics.csv", "round"))
+    assert files.holding(runs.open_run)(run, SETTINGS, resume=True).round == 2
+    content, cut = (packed := run / "problems.jsonl.gz").read_bytes(), (run / "metrics.csv.gz").read_bytes()[:-9]
+    (run / "metrics.csv.gz").write_bytes(cut)
+    with pytest.raises(files.RunError, match="metrics.csv: cannot be read .*; put it back"):
+        files.read_table(run / "metrics.csv")
+    for damage in (b"", content[:-9], b"no gzip", content[:20] + bytes(9) + content[29:]):
+        packed.write_bytes(damage)
+        with pytest.raises(files.RunError, match="problems.jsonl.gz: is not text in UTF-8, packed whole; put it back"):
+            files.read_jsonl(run / "problems.jsonl")
+
+
 def test_a_set_of_problems_that_is_gone_or_cut_is_named(run):
     with pytest.raises(files.RunError, match="hard_test.jsonl: is missing"):
         files.read_problems(run, "hard_test")

@@ -94,18 +94,6 @@ def teachers(frame: pd.DataFrame, smoothing: int = 1) -> Chart:
     return Chart([above, below], size=(9.0, 5.6), shared="x")
 
 
-def by_reward(rounds: pd.DataFrame) -> Chart:
-    """Teachers' rewards over the rounds of `soar.report.rounds`, a panel for those paid by their students' gain and one
-    for those paid by disagreement, whose rewards have another unit."""
-    unpaid = rounds["arm"].isin(["intrinsic", "rounds_x6"])
-    parts = {"paid by the student's gain": ~unpaid, "paid by disagreement (intrinsic)": unpaid}
-    panels = [
-        plots.mean_curve(rounds[own], "round", "mean_reward", f"{title}; {plots.averaged()}")
-        for title, own in parts.items() if own.any()
-    ]  # fmt: skip
-    return Chart(panels, size=(9.0, 1.0 + 2.6 * len(panels)))
-
-
 def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.DataFrame:
     """One row per arm and source: pass@k in percent, ours with 95 % intervals, the paper's as mean ± SD over seeds.
     `ours` has the columns of `passk.COLUMNS` (fractions), `paper` those of figures/data/soar_paper.csv (percent). The

@@ -52,7 +52,7 @@ def finished(folder: str | Path) -> list[str]:
 def curves(folder: str | Path) -> pd.DataFrame:
     """Every step of every seed: arm, then the columns of the arms' metrics.csv (`svs.step.play`)."""
     paths = {arm: Path(folder) / arm / "metrics.csv" for arm in finished(folder)}
-    parts = {arm: files.read_table(path, "seed", "step") for arm, path in paths.items() if path.is_file()}
+    parts = {arm: files.read_table(path, "seed", "step") for arm, path in paths.items() if files.text_of(path)}
     if not parts:
         return pd.DataFrame(columns=["arm", "seed", "step"])
     return pd.concat(parts, names=["arm"]).reset_index("arm").reset_index(drop=True)

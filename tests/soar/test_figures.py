@@ -67,15 +67,6 @@ def test_teachers_show_rewards_and_promotions_so_far():
     assert study_plots.teacher_means(rounds[:0]).empty
 
 
-def test_rewards_of_two_kinds_have_a_panel_each():
-    arms = ("grounded", "intrinsic", "multi_turn")
-    rows = [(arm, seed, number, 0.1 * number) for arm in arms for seed in (0, 1) for number in (1, 2)]
-    rounds = pd.DataFrame(rows, columns=["arm", "seed", "round", "mean_reward"])
-    chart = study_plots.by_reward(rounds)
-    assert [list(series(panel)) for panel in chart.panels] == [["grounded reward", "two turns"], ["intrinsic reward"]]
-    assert len(study_plots.by_reward(rounds[rounds["arm"] == "grounded"]).panels) == 1
-
-
 def test_topics_stand_beside_each_other_with_intervals():
     topics = {"a_b": 2, "c": 3}
     rows = [(topic, count, arm, 32, 0.5, 0.2, 1.0, 5, 64) for topic, count in topics.items() for arm in ("pq", "base")]

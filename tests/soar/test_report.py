@@ -1,5 +1,6 @@
 """A study's folder as tables, on the committed reference study: against its own files, read by hand."""
 
+import gzip
 import json
 from pathlib import Path
 from statistics import fmean
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from soar_lib import files
 from soar_lib.measure import diversity, quality
 from soar_lib.measure.diversity import DiversitySettings
 from soar_lib.records import SyntheticProblem
@@ -18,7 +20,9 @@ STUDY = Path(__file__).parents[2] / "runs" / "reference" / "study"
 
 
 def lines(*parts: str) -> list[dict]:
-    return [json.loads(line) for line in STUDY.joinpath(*parts).read_text().splitlines()]
+    path = STUDY.joinpath(*parts)
+    text = path.read_text() if path.exists() else gzip.open(f"{path}.gz", "rt").read()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def test_curves_run_over_both_phases_and_carry_the_names_of_the_tables():
     curves = study_tables.curves(STUDY)
     one = curves[(curves["arm"] == "hard_only") & (curves["seed"] == 2) & (curves["student"] == 1)]
     assert one["step"].tolist() == list(range(100)) and one["phase"].eq("hard").tolist() == [False] * 40 + [True] * 60
-    raw = pd.read_csv(STUDY / "grounded" / "evaluate" / "metrics.csv")
+    raw = files.read_table(STUDY / "grounded" / "evaluate" / "metrics.csv")
     raw = raw[(raw["arm"] == "hard_only") & (raw["source"] == 2) & (raw["student"] == 1)]
     assert one["reward"].tolist() == raw["reward"].tolist()
     assert {"intrinsic_t", "grounded_t_no_promotion", "grounded_t_multi_turn"} <= {*curves["arm"]}
