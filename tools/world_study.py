@@ -1,0 +1,68 @@
+"""What the study of the second world shows: what its teachers wrote and earned, round by round, and what that is worth.
+
+    world_rounds.csv   arm, seed, round, mean_reward, shares of useful problems and of decoys (tools/mix.py)
+    world_values.csv   the value of each teacher's data sets (soar/value.py): arm ("untrained" or the study's), seed
+    world_arms.csv     pass@k on hard test
+    world_claims.csv   the five claims that were named before the runs, and the paper's as far as the study has them
+"""
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from soar_lib.files import read_table, setting
+from soar_lib.measure import passk, plots
+from soar_lib.measure.charts import Chart, Panel, Tables, estimates, row_size
+from soar_lib.measure.claims import over_seeds
+from soar_lib.soar import claims, report
+from tools import mix
+
+TEACHERS = {"untrained": "untrained", "intrinsic": "paid by disagreement", "no_promotion": "paid by progress"}
+SHARES = {"useful": mix.USEFUL, "decoy": "decoy"}
+
+
+def of_world(folder: str | Path) -> Tables:
+    """Every figure and table of the study. Raises RunError where the folder holds none."""
+    folder, scores = Path(folder), claims.read_study(folder).scores
+    ks = setting(folder, "evaluate.ks", list[int])
+    found = claims.claims(folder)
+    return {
+        "world_rounds": (rounds(folder), by_round),
+        "world_values": (values(folder), by_value),
+        "world_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
+        "world_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
+    }
+
+
+def rounds(folder: Path) -> pd.DataFrame:
+    """One row per arm, seed and round; rewards as the arm pays them."""
+    paid, parts = report.rounds(folder)[["arm", "seed", "round", "mean_reward"]], []
+    for arm, seed, run in report.runs_of(folder):
+        shares = mix.mix(mix.written(run)).reindex(columns=SHARES.values(), fill_value=0.0)
+        parts.append(shares.set_axis([*SHARES], axis=1).reset_index().assign(arm=arm, seed=seed))
+    return paid.merge(pd.concat(parts), on=["arm", "seed", "round"]).round(4)
+
+
+def by_round(data: pd.DataFrame) -> Chart:
+    """What teachers write over the rounds, and above it what the one that is paid by progress earns."""
+    earned = plots.mean_curve(data[data["arm"] != "intrinsic"], "round", "mean_reward", plots.averaged())
+    return Chart([earned, *(plots.mean_curve(data, "round", share) for share in SHARES)], size=(9.0, 7.4), shared="x")
+
+
+def values(folder: Path) -> pd.DataFrame:
+    """One row per teacher: arm, seed, value (a fraction of 1)."""
+    found = {path.parent.name: read_table(path, "seed", "teacher", "value") for path in folder.glob("*/values.csv")}
+    rows = pd.concat([table.assign(arm=table["teacher"].replace("trained", arm)) for arm, table in found.items()])
+    return rows.sort_values(["arm", "seed"])[["arm", "seed", "value"]].round(5)
+
+
+def by_value(data: pd.DataFrame) -> Chart:
+    """The mean value of each arm's teachers with its interval over runs."""
+    arms = [arm for arm in TEACHERS if arm in {*data["arm"]}]
+    found = {arm: over_seeds(data.loc[data["arm"] == arm, "value"].tolist(), difference=False) for arm in arms}
+    shown = pd.DataFrame([dict(arm=a, mean=f.ours, low=f.low, high=f.high, seeds=f.seeds) for a, f in found.items()])
+    label = "teacher value: gain in accuracy by one of its data sets (points)"
+    rows = [f"{TEACHERS[row.arm]} ({row.seeds})" for row in shown.itertuples()]
+    panel = Panel(estimates(shown), label, "teacher (runs)", "Mean and 95 % intervals", xlim=(0, None), rows=rows)
+    return Chart([panel], **row_size([len(rows)]), legend="")
