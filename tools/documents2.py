@@ -39,10 +39,27 @@ class Prior:
     letters: tuple[int, int] = (2, 3)
 
 
+USEFUL = 0.63  # of problems on words that "nano2" writes, are stepping stones and rightly answered (world_pilot.csv)
+KNOBS = [(useful, decoys) for useful in (0.05, 0.15, 0.40) for decoys in (0.0, 0.20)]  # shares of what is written
+
+
+def cell(useful: float, decoys: float) -> str:
+    """The name of the prior with these shares."""
+    return f"nano2-{100 * useful:.0f}-{100 * decoys:.0f}"
+
+
+def mixed(useful: float, decoys: float) -> Prior:
+    """The default prior with other shares of useful problems and of decoys; the rest is easy."""
+    words = useful / USEFUL
+    easy = (1 - words - decoys) / 2
+    return Prior({"last_letter": easy, "leg_counting": easy, "words": words, "guess": decoys}, 0.5)
+
+
 PRIORS = {
     "nano2-base": Prior({"last_letter": 0.26, "leg_counting": 0.26, "words": 0.26, "guess": 0.22}, 0.6, (3, 4)),
     "nano2": Prior({"last_letter": 0.30, "leg_counting": 0.30, "words": 0.20, "guess": 0.20}, 0.5),
     "nano2-plain": Prior({"last_letter": 0.40, "leg_counting": 0.40, "words": 0.20}, 0.5),
+    **{cell(*knobs): mixed(*knobs) for knobs in KNOBS},
 }
 CHECKED, GUESSED = "The answer is checked.\n", "The answer is a guess.\n"  # what the teacher writes before an answer
 MALFORMED = 0.06  # share of broken formats among proposals

@@ -74,7 +74,7 @@ def pass_at_k(data: pd.DataFrame, where: str = "hard test", seeds: str = "studen
         mark = arm_mark(arm, places, 100 * part["mean"], low=100 * part["low"], high=100 * part["high"])
         said = [
             f"{name(arm)}\npass@{row.k}: {100 * row.mean:.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})\n"
-            f"{row.seeds} seeds, {row.rollouts:,} rollouts each"
+            f"{row.seeds} {seeds}, {row.rollouts:,} rollouts each"
             for row in part.itertuples()
         ]
         marks.append(replace(mark, name=f"{mark.name} ({part['seeds'].iloc[0]})", hover=said))
