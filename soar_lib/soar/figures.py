@@ -103,7 +103,7 @@ def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.D
         mine, theirs = ours[ours["arm"] == arm], paper[paper["arm"] == arm]
         cells = {f"pass@{r.k}": percent(r.mean, r.low, r.high) for r in mine.itertuples(index=False)}
         students = mine["seeds"].iloc[0]
-        rows.append({"arm": name(arm), "source": f"{model}, {students} student{'s' * (students > 1)}", **cells})
+        rows.append({"arm": name(arm), "source": f"{model}, {students} student{'s' if students > 1 else ''}", **cells})
         for source, part in theirs[theirs["k"].isin(mine["k"])].groupby("set", sort=False):
             cells = {f"pass@{r.k}": f"{r.mean} ± {r.sd}" for r in part.itertuples(index=False)}
             rows.append({"arm": name(arm), "source": f"paper, {source.upper()}", **cells})
