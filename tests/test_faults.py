@@ -24,7 +24,7 @@ from soar_lib.cli import commands
 
 TABLE = slow_tables.DATA / "faults.csv"
 FAULTS = int(os.environ.get("SOAR_FAULTS", 50))
-HOURS = 2  # after which the slow run of a command begins nothing new
+HOURS = float(os.environ.get("SOAR_HOURS", 2))  # after which the slow run of a command begins nothing new
 FEW = "--set student.steps=1 --set student.max_new_tokens=32"
 PARTS = "--set filter.k=2 --set filter.size=24 --set transfer.k=2 --set transfer.size=16 --set soar.student.steps=1"
 COMMANDS = {  # seconds each; those of braces are given runs of these names
