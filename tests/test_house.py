@@ -1,6 +1,7 @@
 """The house stays thin: its size, who may import whom, and what the parts by name are."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -104,6 +105,15 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_a_part_by_name_is_there_and_documented(name):
     part = getattr(soar_lib, name)
     assert len(part.__doc__) > 40 and name in dir(soar_lib)
+
+
+def test_no_docstring_leans_on_its_neighbour():
+    """`help` shows one at a time. A file without docstrings of functions would pass, hence the count."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    every = [(name, node) for name, tree in MODULES.items() for node in ast.walk(tree) if isinstance(node, kinds)]
+    said = [(f"{name}.{node.name}", text) for name, node in every if (text := ast.get_docstring(node))]
+    leaning = re.compile(r"(The same[;,.]|As above|See |Ditto)|.*\b(rule|function|class) (above|below)\b", re.DOTALL)
+    assert len(said) > 500 and [name for name, text in said if leaning.match(text)] == []
 
 
 def test_an_unknown_part_is_an_attribute_error():

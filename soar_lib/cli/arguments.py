@@ -26,7 +26,7 @@ TYPES = {"int": int, "path": lambda text: Path(text).expanduser()}  # `~` is the
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands and options."""
+    """The parser of the command line, with all commands and options."""
     top = argparse.ArgumentParser(
         prog="python -m soar_lib", description="Models that make their own training problems: SOAR, LADDER and SvS."
     )
@@ -61,7 +61,7 @@ def known_settings(values: Any) -> str:
 
 
 def settings(arguments: argparse.Namespace, kind: type[BaseSettings]) -> Any:
-    """The preset with what the command line changes. Raises `ConfigError`."""
+    """The settings that a command line asks for: the preset with its changes. Raises ConfigError."""
     given = {name: value for name, value in vars(arguments).items() if name in ("model", "problems") and value}
     return preset(arguments.preset, kind, **({"seed": arguments.seed} | _set(arguments) | given))
 

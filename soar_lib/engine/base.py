@@ -110,7 +110,8 @@ def load(
 
 
 def load_for(config: BaseSettings, device: str | torch.device | None = None) -> Base:
-    """The base that a command's settings name, with the adapter it starts from; `device` as for `load`."""
+    """The frozen model that a command's settings name, with the adapter it starts from, on `device` (None: the first
+    GPU, else the CPU). Raises FileNotFoundError for a missing folder, ConfigError for what cannot be used here."""
     dtype = None if config.dtype == "auto" else getattr(torch, config.dtype)
     base = load(config.model, device, dtype, config.backend, config.four_bit, config.remote_code, config.graphs)
     base = replace(base, template=template_arguments(config))

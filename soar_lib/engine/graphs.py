@@ -20,7 +20,7 @@ Logits = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (token [N], pos
 
 
 class Recorded:
-    """`logits` on `layout` as it was recorded last, and anew where rows have left or buffers have grown."""
+    """A decoding step that replays its CUDA graph, and records it anew where rows have left or buffers have grown."""
 
     def __init__(self, logits: Logits, layout: Decoding):
         self.logits, self.layout = logits, layout

@@ -111,7 +111,7 @@ def _places(data: pd.DataFrame) -> dict[str, float]:
 
 
 def one_problem(data: pd.DataFrame) -> Chart:
-    """TTRL on one test problem, a part of `ladder.report.probes`: right probes above, the reward below."""
+    """TTRL on one test problem: right probes above, the reward below, over its rows of `ladder.report.probes`."""
     x, share = "step of TTRL (0: before the first)", 100 * data["right"] / data["probes"]
     colours = [COLOURS[2] if right else COLOURS[4] for right in data["right"]]
     said = [f"step {row.step}: {row.right} of {row.probes} probes right" for row in data.itertuples()]

@@ -68,7 +68,7 @@ class Climb:
         return self.config.seed, "ladder", *parts
 
     def fresh(self, seed: int) -> Adapters:
-        """An untrained student."""
+        """An untrained student (one slot) of this seed."""
         return begin(self.base, self.config.student, generator(*self.key("start", seed)))
 
     def student(self, arm: str, seed: int) -> Adapters:

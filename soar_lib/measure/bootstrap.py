@@ -39,7 +39,7 @@ class Spread:
         return float(self.mean + low), float(self.mean + high)
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided: 1 less the level at which the interval just reaches `null`, so p < 0.05 where the 95 % interval
+        """Two-sided: 1 minus the level at which the interval just reaches `null`, so p < 0.05 where the 95 % interval
         excludes it."""
         if self.lone:
             return math.nan
@@ -85,8 +85,8 @@ def sign_flip(values: Sequence[float]) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values corrected for testing all of them at once (Holm 1979): the smallest times their number, the next times
-    one fewer, and none below the one before.
+    """p-values corrected for testing all of them at once (Holm 1979): the smallest of n is multiplied by n, the next by
+    n - 1, and so on; none falls below the one before it or rises above 1.
 
     >>> holm([0.04, 0.01, 0.03])
     [0.06, 0.03, 0.06]

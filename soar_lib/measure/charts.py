@@ -87,7 +87,7 @@ class Chart:
         return -(-len(self.panels) // self.columns)
 
     def static(self) -> Figure:
-        """The figure on paper."""
+        """The chart as a matplotlib figure."""
         with rc_context(STYLE):
             figure = Figure(figsize=self.size, layout="constrained")
             grid = figure.subplots(

@@ -1,16 +1,10 @@
 """Claims against what was measured: our number, its interval, the paper's number and a verdict.
 
-The verdict is fixed here, before any run. Every claim is a number that the paper says lies above a null value:
-
-    holds            the 95 % interval lies above the null
-    does not hold    it lies below
-    undecided        it contains the null, or there are fewer than 3 seeds, too few for an interval that holds its level
-    at the floor     both arms hardly ever succeed, so that their difference says nothing (passk.Comparison); said of
-                     no claim of no effect
-
-A claim that something has *no* effect is a number the paper says is small. It holds where the interval stays below a
-margin, and does not hold where it lies above 0; a gain that is certain but below the margin is no gain worth its cost,
-so it holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help and 9.3 a clear one (Table 4).
+The rule of the verdict (`verdict`) is fixed before any run. Every claim is a number that the paper says lies above a
+null value, or, where the paper says that something has *no* effect, a number that it says is small. Fewer than three
+seeds are too few for an interval that holds its level. A gain that is certain but below the margin is not worth its
+cost, so then a claim of no effect holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help and 9.3 a
+clear one (Table 4).
 
 At most five claims of a method are primary: they were named before the runs, and are decided where p, corrected by
 Holm's rule for testing all of them, lies below 0.05 as well. The others explore, and nothing corrects them. A measure
@@ -58,8 +52,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a method measured: its folder, scores with runs named by their seed, the k of pass@k, and what claims' words
-    in braces stand for in this run."""
+    """What a method measured: its run folder, scores (their runs named by seed), the k of pass@k, and what the words in
+    braces in claims.toml stand for in this run."""
 
     folder: Path
     scores: list[Score]
@@ -75,8 +69,8 @@ Measure = Callable[[Measured], Estimate]
 
 @dataclass(frozen=True)
 class Claim:
-    """`text` may name {k} and what else a run names; `paper` is in the unit of the measure, NaN where the paper only
-    plots it. A `primary` claim was named before the runs, and is corrected for the others of its kind."""
+    """A paper's statement and the measure that tests it. `text` may hold {k} and `Measured.named`; `paper` is in
+    the measure's unit, NaN where only plotted. A `primary` claim was named before the runs, and Holm corrects its p."""
 
     text: str
     measure: Measure
@@ -87,7 +81,10 @@ class Claim:
 
 
 def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False, p: float = math.nan) -> str:
-    """The rule above; `p` is the test's where one must agree, corrected where the claim is primary.
+    """The verdict: "holds" where the 95 % interval lies above `null`, "does not hold" where below; "undecided" where
+    it contains it, p >= 0.05 or there are fewer than three seeds; "at the floor" where hardly anything succeeds. With
+    `no_effect`: holds where the interval stays below `null` + 5 points, else does not hold where it lies above `null`.
+    `p` (NaN: none) is that of a test that must agree, for a primary claim corrected.
 
     >>> verdict(Estimate(3, 1, 5, 5)), verdict(Estimate(3, -1, 7, 5)), verdict(Estimate(-3, -5, -1, 5))
     ('holds', 'undecided', 'does not hold')

@@ -47,7 +47,7 @@ class Look:
 
 
 def look(arm: str) -> Look:
-    """How an arm looks, the same in every figure. A sweep has the colour of the arm of which it is a sweep.
+    """How an arm looks in every figure. A sweep has the colour of the arm whose setting it sweeps.
 
     >>> look("grounded_t"), look("grounded_t_tau_x2").colour
     (Look(colour='#D55E00', marker='v', line='-'), '#D55E00')

@@ -241,8 +241,8 @@ def equal_size_sets(
 ) -> dict[str, list[SyntheticProblem]]:
     """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5):
     `correct_only`, and as many `well_posed` problems, drawn without replacement from the random `key`, in the order
-    written. None where both would be of one kind. The paper compared 82 with 144 problems, so that size and correctness
-    could not be told apart."""
+    written. None where both would be of one kind. The paper compared 82 with 144 problems, which
+    confounds size with correctness."""
     correct = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.correct]
     posed = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.well_posed]
     if not 0 < len(correct) < len(posed):

@@ -19,7 +19,7 @@ LONGEST = 16  # letters of a row
 
 @dataclass(frozen=True)
 class Skill:
-    """What is done to a word."""
+    """One of the five operations on a word or row of letters."""
 
     name: str
     signs: str  # two characters: of a letter written with care, of one written in haste

@@ -101,7 +101,7 @@ def _raised(base: Polynomial, exponent: Polynomial) -> Polynomial | None:
 
 
 def distance(first: str, second: str) -> float:
-    """How far two canonical forms are apart: 1 less the share of their pieces of three characters that both have.
+    """Jaccard distance of two canonical forms: 1 minus the share of their pieces of three characters that both have.
 
     >>> distance("abcd", "abcd"), distance("abcd", "bcde"), distance("abc", "xyz")
     (0.0, 0.6666666666666667, 1.0)

@@ -13,7 +13,7 @@ Part = tuple[BaseSettings, int, int]  # settings, problems as for `cost`, and SO
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured on one machine, learning included."""
+    """How fast a model was on one machine, learning included."""
 
     tokens_per_second: float
     tokens_per_rollout: float  # how long completions really are, on average
@@ -72,7 +72,7 @@ def describe_cost(config: BaseSettings, problems: int = 0) -> str:
 
 
 def describe(predicted: Cost, model: str) -> str:
-    """A cost as a line; see `describe_cost`."""
+    """A predicted cost of `model` as one line: completions, tokens, hours where they are known."""
     parts = [f"{predicted.rollouts:,} student completions"]
     if predicted.most_rollouts > predicted.rollouts:
         parts[0] += f" (with promotions up to {predicted.most_rollouts:,})"
@@ -85,7 +85,7 @@ def describe(predicted: Cost, model: str) -> str:
 
 
 def duration(hours: float) -> str:
-    """Hours for people."""
+    """A time given in hours, in the unit that people would use."""
     if hours < 1 / 30:
         return f"{hours * 3600:.0f} seconds"
     return f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:,.1f} hours"

@@ -23,7 +23,7 @@ PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a 
 
 @cache
 def table() -> dict[str, dict[str, dict[str, Any]]]:
-    """presets.toml."""
+    """presets.toml: by command and preset, the settings that differ from the defaults."""
     return tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
 
 

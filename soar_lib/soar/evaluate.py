@@ -41,7 +41,7 @@ FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What every stage of an evaluation needs."""
+    """What the stages of an evaluation share."""
 
     config: EvaluateConfig
     base: Base

@@ -189,7 +189,7 @@ def _data_sets(arm: str, own: pd.DataFrame) -> Mark:
 
 
 def within_rounds(data: pd.DataFrame) -> pd.DataFrame:
-    """A table of `vendi_gain_table` with vendi and reward as differences from the means of their arm, seed, round."""
+    """The table of `vendi_gain_table`, vendi and reward minus their means in the same arm, seed and round."""
     values = ["vendi", "reward"]
     return data.assign(**data[values] - data.groupby(["arm", "seed", "round"])[values].transform("mean"))
 

@@ -231,7 +231,7 @@ def figure(data: pd.DataFrame, by: str = "round") -> Chart:
 
 
 def made(data: pd.DataFrame) -> str:
-    """How a map was made."""
+    """A sentence that says how a map was made."""
     known = f", trustworthiness {data['trust'].iloc[0]:.2f}" if data["trust"].notna().all() else ""
     return f"{data['projection'].iloc[0]}{known}"
 

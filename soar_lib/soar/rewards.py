@@ -195,5 +195,5 @@ def intrinsic(step: OuterStep) -> Measured:
 
 
 def as_problems(written: list[SyntheticProblem]) -> list[Problem]:
-    """The teacher's problems as students take them."""
+    """The teacher's problems in the form that students are trained on, answers as their references."""
     return [Problem(problem.id, problem.question, problem.answer, source="teacher") for problem in written]

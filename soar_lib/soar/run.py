@@ -39,7 +39,7 @@ from soar_lib.student.train import HERE, InnerLoop, StudentReward, Watch
 
 @dataclass(frozen=True)
 class OuterLoop:
-    """What is the same in every round; `train` is hard train."""
+    """What all rounds share; `train` holds the hard problems to learn from."""
 
     base: Base
     config: SoarConfig
@@ -62,7 +62,7 @@ class State:
 
 @dataclass(frozen=True)
 class Ended:
-    """What result.json holds."""
+    """What the result.json of a finished run holds."""
 
     accuracies: tuple[float, ...]
     promoted_student: int
@@ -213,7 +213,7 @@ def reward_set(train: Sequence[Problem], config: SoarConfig, number: int) -> lis
 
 
 def begin(base: Base, config: SoarConfig) -> State:
-    """Teacher and baseline student, both equal to the untrained model."""
+    """The state before round 1: teacher and baseline student, both equal to the untrained model."""
     parts = {"teacher": config.teacher, "student": config.student}
     made = [lora.begin(base, part, generator(config.seed, name, "adapter")) for name, part in parts.items()]
     return State(make_learner(made[0], config.teacher.optimiser, config.rounds), [made[1]])

@@ -67,8 +67,8 @@ def train(
     at the highest reward that any student saw in that step), length (tokens), cut (share of rollouts cut off at
     max_new_tokens), sprayed (share of rollouts paid `CONTAINED`), signal (share of groups with unequal rewards),
     grad_norm, kl; and with numbers: learning_rate, top (that highest reward). With `settings.trainer` "trl" students
-    learn one after another: then `rows` has no effect, and `watch` is shown none. Raises ConfigError as
-    `check_trainer`.
+    learn one after another: then `rows` has no effect, and `watch` is given None for students. Raises ValueError where
+    the numbers of slots and lessons differ, ConfigError where TRL cannot be used here.
     """
     if len(lessons) != adapters.size:
         raise ValueError(f"{adapters.size} students, {len(lessons)} lessons: must be equal")
@@ -176,7 +176,7 @@ def accuracy(
 ) -> torch.Tensor:
     """Share of right answers [S, len(problems)] of each slot on each problem, with the student's prompt. `samples` 0
     decodes greedily (values 0 or 1); otherwise so many samples per problem, row i from the random key keys[i]. A single
-    slot, or the base (`adapters` None), has as many rows as there are keys."""
+    slot, or the base (`adapters` None), has as many rows as there are keys. Raises ValueError without these."""
     size = 1 if adapters is None else adapters.size
     count = len(keys) if keys is not None and size == 1 else size
     if samples and (keys is None or len(keys) != count):
@@ -207,7 +207,7 @@ def _shares(check: Check, problems: Sequence[Problem], responses: list[str]) -> 
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """Who trains and measures the students: two functions with the call forms of `train` and `accuracy`."""
+    """Who trains and measures the students: two functions that are called as `train` and `accuracy` here."""
 
     train: Callable[..., tuple[Adapters, list[dict]]] = train
     accuracy: Callable[..., torch.Tensor] = accuracy

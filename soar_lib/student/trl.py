@@ -69,7 +69,8 @@ def learn(
 
 
 def arguments(settings: StudentSettings, key: Key, device: torch.device, folder: str):
-    """The settings as TRL's RLOOConfig or GRPOConfig; the module's docstring says why `scale`."""
+    """The settings as TRL's RLOOConfig or GRPOConfig. Where TRL divides the loss by max_new_tokens (GRPO), the gradient
+    norm to clip at and AdamW's epsilon are divided too, so that the step is that of `engine.update`."""
     from trl import GRPOConfig, RLOOConfig
 
     optimiser, completions, scale = settings.optimiser, settings.batch * settings.group, _scale(settings)

@@ -143,7 +143,7 @@ def kinds(folder: str | Path) -> pd.DataFrame:
 
 
 def entropy(arm: str, other: str, measured: Measured) -> Estimate:
-    """Entropy per token after training, `arm`'s less `other`'s, seed by seed."""
+    """Entropy per token after training, in nats: `arm`'s minus `other`'s, paired by seed."""
     return over_seeds(list(map(operator.sub, *(entropies(measured.folder, name) for name in (arm, other)))))
 
 

@@ -37,7 +37,7 @@ LETTER_UNIT = re.compile(rf"({NUMBER})\s*([cdghlmst]|[a-zA-Z]{{2,}})")  # 5 m, 5
 
 
 def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
-    r"""The verdict on a whole response against the reference answer (the content of its box, `$` or not).
+    r"""The verdict on a whole response: "right", "wrong", "unparsed" (no box) or "timeout"; `gold` is the right box.
 
     `deadline` is in seconds of processor time and counts the comparison alone, not the start of a worker.
 
@@ -49,7 +49,7 @@ def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
 
 
 def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
-    """The verdict on a bare answer, the content of a box: right, wrong or timeout."""
+    """The verdict on a bare answer, the content of a box: "right", "wrong" or "timeout"; `gold` is the right one."""
     return _decided(gold, answer) or _asked(gold, answer, deadline)
 
 
