@@ -1,6 +1,7 @@
 """What the study of the second world shows: what its teachers wrote and earned, round by round, and what that is worth.
 
-    world_rounds.csv   arm, seed, round, mean_reward, shares of useful problems and of decoys (tools/mix.py)
+    world_rounds.csv   arm, seed, round, mean_reward, shares of useful problems and of decoys (tools/mix.py), and the
+                       effective number of skills among the useful ones (exp of Shannon's entropy)
     world_values.csv   the value of each teacher's data sets (soar/value.py): arm ("untrained" or the study's), seed
     world_arms.csv     pass@k on hard test
     world_claims.csv   the five claims that were named before the runs, and the paper's as far as the study has them
@@ -9,6 +10,7 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from soar_lib.files import read_table, setting
@@ -39,15 +41,24 @@ def rounds(folder: Path) -> pd.DataFrame:
     """One row per arm, seed and round; rewards as the arm pays them."""
     paid, parts = report.rounds(folder)[["arm", "seed", "round", "mean_reward"]], []
     for arm, seed, run in report.runs_of(folder):
-        shares = mix.mix(mix.written(run)).reindex(columns=SHARES.values(), fill_value=0.0)
-        parts.append(shares.set_axis([*SHARES], axis=1).reset_index().assign(arm=arm, seed=seed))
+        written = mix.written(run)
+        shares = mix.mix(written).reindex(columns=SHARES.values(), fill_value=0.0).set_axis([*SHARES], axis=1)
+        skills = written[written["role"] == mix.USEFUL].groupby("round")["skill"].agg(effective).astype(float)
+        parts.append(shares.assign(skills=skills).reset_index().assign(arm=arm, seed=seed))
     return paid.merge(pd.concat(parts), on=["arm", "seed", "round"]).round(4)
+
+
+def effective(names: pd.Series) -> float:
+    """How many names there would be, were all as frequent: exp of the entropy of their shares."""
+    shares = names.value_counts(normalize=True)
+    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def by_round(data: pd.DataFrame) -> Chart:
     """What teachers write over the rounds, and above it what the one that is paid by progress earns."""
     earned = plots.mean_curve(data[data["arm"] != "intrinsic"], "round", "mean_reward", plots.averaged())
-    return Chart([earned, *(plots.mean_curve(data, "round", share) for share in SHARES)], size=(9.0, 7.4), shared="x")
+    panels = [earned, *(plots.mean_curve(data, "round", column) for column in (*SHARES, "skills"))]
+    return Chart(panels, size=(9.0, 9.4), shared="x")
 
 
 def values(folder: Path) -> pd.DataFrame:

@@ -3,13 +3,12 @@ r"""How good the written problems are, by the paper's taxonomy (SOAR section C.4
 Each problem gets one label. Well posed: `correct`, `arithmetic` or `logic` (the answer is wrong). Not well posed:
 `ill_posed` or `ambiguous` (something is missing). `unjudged`: no verdict; never a share of anything, but counted.
 
-`exact` judges the embedded world's problems without a model. There it is exact that a problem is
+`exact` judges the embedded worlds' problems without a model. There it is exact that a problem is
 
-- well posed: one of the world's families reads the question; correct: the verifier finds the answer equal to the
-  family's own;
-- ambiguous: text was lost and a family reads the question again with an ending added (the question is a proper prefix
-  of a well-posed one), or with one number or item inserted at one place; ill_posed: every other question, also one
-  that a lenient reader could solve ("1 dogs", or two terms of one power in an integral).
+- well posed: a family reads the question; correct: the verifier finds the answer equal to the family's own;
+- ambiguous: nobody can know the answer, or text was lost and a family of the first world reads the question again with
+  an ending added (it is a proper prefix of a well-posed one), or with one number or item inserted at one place;
+  ill_posed: every other question, also one that a lenient reader could solve ("1 dogs", or two terms of one power).
 
 Why an answer is wrong cannot be decided: one value can come from many mistakes. So the border between arithmetic and
 logic is a rule, tried in this order, and `reason` says which case held:
@@ -37,7 +36,7 @@ from reasoning_gym.arithmetic.leg_counting import ANIMALS
 from sklearn.metrics import cohen_kappa_score
 
 from soar_lib.measure.bootstrap import bootstrap
-from soar_lib.nano import antiderivatives, world
+from soar_lib.nano import antiderivatives, world, world2
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.verifier.spelling import MAX_CHARACTERS
@@ -91,12 +90,14 @@ def exact_verdict(question: str, answer: str) -> Verdict:
     >>> [exact_verdict(sums + q, a).label for q, a in (("42 + 9 =", "51"), ("42 + 9 =", "41"), ("42 +", "51"))]
     ['correct', 'arithmetic', 'ambiguous']
     """
-    known = world.understand(question)
+    known = world.understand(question) or world2.understand(question)
     if known is None:
         lost = _lost(question)
         return Verdict("ambiguous", None, lost) if lost else Verdict("ill_posed", None, "no family can read it")
     family, content = known
     gold = family.solve(content)[1]
+    if gold is None:
+        return Verdict("ambiguous", None, "nobody can know its answer")
     verdict = equal(gold, answer)
     if verdict == "right":
         return Verdict("correct", gold)
@@ -106,8 +107,8 @@ def exact_verdict(question: str, answer: str) -> Verdict:
 
 
 def topic(question: str) -> str:
-    """The name of the world's family that reads a question, "" where none does."""
-    known = world.understand(question)
+    """The name of the family that reads a question, "" where none does."""
+    known = world.understand(question) or world2.understand(question)
     return known[0].name if known else ""
 
 
@@ -153,7 +154,7 @@ def _mistake(family: world.Family, content: list, gold: str, answer: str) -> tup
     for step in range(1, len(content) + 1):
         if _same(family.solve(content, [step])[1], answer):
             return "arithmetic", gold, f"a slip at step {step}"
-    for reading, other in _misreadings(family, content):
+    for reading, other in _misreadings(family, content) if family.name in world.FAMILIES else ():
         if _same(family.solve(other)[1], answer):
             return "logic", gold, reading
     return "arithmetic", gold, "another value"

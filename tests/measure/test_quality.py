@@ -11,7 +11,7 @@ from sklearn.metrics import cohen_kappa_score
 from soar_lib.measure import quality
 from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.measure.quality import Verdict, agreement, exact, exact_verdict, summary
-from soar_lib.nano import world
+from soar_lib.nano import world, world2
 from soar_lib.records import SyntheticProblem
 from tools import documents
 
@@ -19,6 +19,7 @@ SUM = "State the final answer to the following arithmetic problem: "
 LEGS = "Now, how many legs are there in total if you have "
 BASE = "Now, convert the base-10 number "
 SORT = "Sort these numbers in ascending order: "
+ROW = "Take the letters "
 SPELL = "Spell this word backward (example: sun -> nus): "
 INTEGRAL = "Find the indefinite integral: ∫ "
 
@@ -57,6 +58,8 @@ JUDGED = [
     (SPELL + "stone", "\\text{enotss}", "logic", "item 1 taken twice"),
     (INTEGRAL + "3*x**2 + 4 dx", "3*x**3 + 4*x + C", "arithmetic", "a slip at step 1"),
     (INTEGRAL + "3*x**2 + 4 dx", "x**3 + C", "logic", "item 2 left out"),
+    (ROW + "dog and write them backward.", "\\text{god}", "correct", ""),  # of the second world
+    (ROW + "dog and write them backward.", "\\text{gxd}", "arithmetic", "another value"),
 ]
 
 
@@ -64,8 +67,14 @@ JUDGED = [
 def test_well_posed_problems(question, answer, label, reason):
     verdict = exact_verdict(question, answer)
     assert (verdict.label, verdict.reason) == (label, reason)
-    assert verdict.well_posed and verdict.answer == world.answer_of(question)
+    assert verdict.well_posed and verdict.answer == (world.answer_of(question) or world2.answer_of(question))
     assert verdict.correct == (label == "correct")
+
+
+def test_what_nobody_can_know_is_ambiguous():
+    verdict = exact_verdict(world2.GUESS + "dog" + world2.ASKED, "4")
+    assert (verdict.label, verdict.answer, verdict.reason) == ("ambiguous", None, "nobody can know its answer")
+    assert quality.topic(world2.GUESS + "dog" + world2.ASKED) == "guess"
 
 
 NOT_WELL_POSED = [

@@ -36,10 +36,12 @@ def folder(tmp_path_factory):
 
 def test_rounds_have_the_shares_of_what_was_written(folder):
     table = world_study.rounds(folder).set_index(["arm", "seed", "round"])
-    assert table.loc[("no_promotion", 4, 1)].to_dict() == {"mean_reward": 0.1, "useful": 0.25, "decoy": 0.75}
-    assert table.loc[("no_promotion", 4, 2)].to_dict() == {"mean_reward": 0.2, "useful": 0.75, "decoy": 0.25}
+    one, three = (table.loc[("no_promotion", 4, number)].to_dict() for number in (1, 2))
+    assert one == {"mean_reward": 0.1, "useful": 0.25, "decoy": 0.75, "skills": 1}
+    assert three == {"mean_reward": 0.2, "useful": 0.75, "decoy": 0.25, "skills": 3}
     assert table.loc["intrinsic"]["useful"].tolist() == [0, 0] and table.loc["intrinsic"]["decoy"].tolist() == [1, 1]
-    earned, useful, decoys = world_study.by_round(table.reset_index()).panels
+    assert table.loc["intrinsic"]["skills"].isna().all()
+    earned, useful, decoys, _ = world_study.by_round(table.reset_index()).panels
     assert {mark.name for mark in useful.marks if mark.name} == {mark.name for mark in decoys.marks if mark.name}
     assert len(earned.marks) < len(useful.marks)  # an intrinsic reward has another unit
 
