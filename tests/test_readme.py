@@ -78,6 +78,13 @@ def test_what_is_said_of_variants_without_a_verifier_is_counted_in_the_run():
     assert f"{sum(not row['rejected'] for row in tree)} of {len(tree):,} were left" in text
 
 
+def test_what_training_a_real_student_took_is_that_of_its_csv():
+    text = " ".join(TEXTS[Path("figures/README.md")].split())
+    ours, trl = pd.read_csv(DATA / "real_peers.csv").iterrows()
+    for (_, row), name in ((ours, "our engine"), (trl, "TRL")):
+        assert f"{row['hours']} hours and {row['peak memory, GB']} GB by {name}" in text
+
+
 def written(row: dict) -> SyntheticProblem:
     """A variant as the judge takes it."""
     empty = {field.name: 0 if field.type in (int, "int") else "" for field in fields(SyntheticProblem)}

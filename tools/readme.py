@@ -18,7 +18,6 @@ MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
     "ladder": ("ladder_nano", ladder_plots.rows),
     "svs": ("svs_nano", svs_plots.rows),
     "methods": ("methods_nano", method_rows),
-    "real peers": ("real_peers", pd.DataFrame),
 }
 
 
