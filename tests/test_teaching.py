@@ -2,7 +2,9 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
+from shutil import which
 
 import nbformat
 import numpy as np
@@ -119,3 +121,16 @@ def test_binder_installs_this_checkout_on_the_python_of_the_committed_numbers():
     lines = (binder / "requirements.txt").read_text().splitlines()
     wanted = [line for line in lines if not line.startswith(("#", "--"))]
     assert wanted == ["."] and (binder.parent / "pyproject.toml").exists()
+
+
+@pytest.mark.skipif(not which("repo2docker"), reason="repo2docker is not installed: `pip install jupyter-repo2docker`")
+def test_repo2docker_plans_an_image_that_installs_the_checkout():
+    """It writes the Dockerfile, without a Docker daemon. The project is copied before pip looks for it, and is the
+    user's, so that pip can build it there."""
+    command = ["repo2docker", "--no-build", "--debug", "--user-id=1000", "--user-name=jovyan", "."]
+    found = subprocess.run(command, cwd=FOLDER.parents[1], capture_output=True, text=True)
+    planned = found.stdout + found.stderr
+    assert found.returncode == 0 and "Building conda environment for python=3.11" in planned
+    steps = "COPY --chown=1000:1000 src/ ${REPO_DIR}/", "/bin/pip install"
+    copied, installed = map(planned.index, steps)
+    assert copied < installed and 'install --no-cache-dir -r "binder/requirements.txt"' in planned[installed:]

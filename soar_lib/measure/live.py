@@ -5,12 +5,14 @@ plotly reads a few HTML tags, entities and, between dollar signs, TeX in any tex
 
 from collections.abc import Callable
 from html import escape
+from pathlib import Path
 from textwrap import wrap
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 from plotly.subplots import make_subplots
+from traitlets import Unicode
 
 from soar_lib.measure.charts import Chart, Mark, Panel, whiskers
 
@@ -20,6 +22,13 @@ SYMBOLS = {
     "*": "star", "|": "line-ns",
 }  # fmt: skip
 PIXELS = 92  # per inch of a chart
+
+
+class Figure(go.FigureWidget):
+    """plotly's widget, whose part in the browser loads once for all figures of a page (figure.js says why)."""
+
+    _esm = Path(__file__).with_name("figure.js")
+    _bundle = Unicode(str(go.FigureWidget._esm)).tag(sync=True)
 
 
 def plain(text: object, width: int = 90) -> str:
@@ -171,7 +180,7 @@ def shown(
     are clicked or selected."""
     drawn = figure(chart)
     if old is None or len(old.data) != len(drawn.data):
-        old = go.FigureWidget(drawn)
+        old = Figure(drawn)
     else:
         with old.batch_update():
             old.data = []
