@@ -172,9 +172,7 @@ def _range(limits: tuple[float | None, float | None], log: bool) -> dict:
     return {"range": [None if end is None else float(np.log10(end)) if log else end for end in limits]}
 
 
-def shown(
-    chart: Chart, old: go.FigureWidget | None = None, picked: Callable[[list], None] | None = None
-) -> go.FigureWidget:
+def shown(chart: Chart, old: Figure | None = None, picked: Callable[[list], None] | None = None) -> Figure:
     """The chart as a widget: `old`, where it has as many traces, so that a reader keeps the view, else a new one, as
     the browser's part of plotly stumbles over a widget that loses some. `picked` is told the keys of the points that
     are clicked or selected."""

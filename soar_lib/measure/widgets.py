@@ -106,8 +106,8 @@ def html(part: pd.DataFrame | str) -> str:
 
 
 def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
-    """One of the options, which are values or (name, value)."""
-    return ipywidgets.Dropdown(options=options, description=description)
+    """One of the options, which are values or (name, value); as wide as the longest of them."""
+    return ipywidgets.Dropdown(options=options, description=description, layout={"width": "max-content"})
 
 
 def several(
@@ -133,8 +133,7 @@ def slider(description: str, first: int, last: int, value: int | None = None, st
 
 def span(first: int, last: int) -> ipywidgets.IntRangeSlider:
     """The first and the last round to show."""
-    look = {"description": "rounds", "continuous_update": False}
-    return ipywidgets.IntRangeSlider(value=(first, last), min=first, max=last, **look)
+    return ipywidgets.IntRangeSlider((first, last), min=first, max=last, description="rounds", continuous_update=False)
 
 
 def show_only(controls: Controls, applying: Sequence[str]) -> None:
@@ -174,9 +173,8 @@ def latex(frame: pd.DataFrame) -> str:
 
 def problem_browser(folder: str | Path) -> Explorer:
     """Browse the hard problems of a finished filter run by part, topic and number."""
-    folder = Path(folder)
-    parts = {name: read_jsonl(folder / f"{name}.jsonl") for name in ("hard_train", "hard_test")}
-    outcomes = {row["id"]: row for row in read_jsonl(folder / "outcomes.jsonl")}
+    parts = {name: read_jsonl(Path(folder, f"{name}.jsonl")) for name in ("hard_train", "hard_test")}
+    outcomes = {row["id"]: row for row in read_jsonl(Path(folder, "outcomes.jsonl"))}
     topics = ["all", *sorted({row["topic"] for rows in parts.values() for row in rows})]
     number = slider("problem", 1, 1)
     controls = {"part": choice("part", list(parts)), "topic": choice("topic", topics), "number": number}
@@ -188,8 +186,7 @@ def problem_browser(folder: str | Path) -> Explorer:
         number.max = max(1, len(found(controls["part"].value, controls["topic"].value)))
 
     def page(part: str, topic: str, number: int) -> Page:
-        rows = found(part, topic)
-        if not rows:
+        if not (rows := found(part, topic)):
             return ["No hard problem of this topic in this part."]
         return [problem_table(rows[number - 1], outcomes[rows[number - 1]["id"]], len(rows))]
 
