@@ -80,6 +80,20 @@ def test_the_clock_of_the_plans_cells_is_the_measured_one_and_fits_into_the_plan
         assert stated == f"{processor:.2f} | {clock:.2f} | {own['load'].max():.1f}"
 
 
+def test_the_plan_says_which_sections_are_not_timed():
+    """From the first one on that has code and no row in the CSV."""
+    parts = pd.read_csv(FOLDER / "../../figures/data/notebook_sections.csv")
+    stated = CLASS.split("Not timed section by section")[1].split("\n\n")[0] if "Not timed" in CLASS else ""
+    for name in dict.fromkeys(re.findall(r"\]\(\.\./(0[123]\w+\.ipynb)\)", CLASS)):
+        cells = nbformat.read(FOLDER.parent / name, as_version=4).cells
+        found = [re.findall(r"^## (.+)$", cell.source, re.MULTILINE) for cell in cells if cell.cell_type == "markdown"]
+        headings = [heading for some in found for heading in some if heading[:8] not in ("What you", "What can")]
+        timed = parts[parts["notebook"] == name]["section"].tolist()
+        first = next((heading for heading in headings if heading not in timed), "")
+        said = f"all of {name}" if not timed else f"{name} from *{first}* on"
+        assert said in stated if first else name not in stated, name
+
+
 def test_the_class_takes_two_hours_without_a_gap():
     times = re.findall(r"^\| (\d+)–(\d+) \|", CLASS, re.MULTILINE)
     ends = [0, *(int(end) for _, end in times)]
