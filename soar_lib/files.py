@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from soar_lib.records import Problem, fault, fits, record
+from soar_lib.records import TYPES, Problem, fault, fits, layout, named, record
 from soar_lib.settings.values import ConfigError, change, first_line, flat
 
 if TYPE_CHECKING:  # the command line's checks need not wait for it
@@ -92,26 +92,30 @@ def append_jsonl(path: Path, records: Iterable[dict]) -> None:
     write_text_atomic(path, text_of(path) + jsonl(records))
 
 
-def read_jsonl(path: Path, **needed: type) -> list[dict]:
-    """The rows of a JSONL file, none where there is no file yet. Raises RunError with the line that is damaged."""
-    lines = enumerate(text_of(path).split("\n"), 1)
-    return [_parsed(path, line, f"{path}:{number}", dict, needed) for number, line in lines if line]
+def read_jsonl(path: Path, kind: type | None = None, **more: Any) -> list[dict]:
+    """The rows of a JSONL file, none where there is no file yet; those of records with what they have left out. Raises
+    RunError with the line that is not JSON, or no record of `kind` with `more` fields (`records.fault`)."""
+    rows, given = [], layout(kind)[1] if kind else {}
+    for number, line in enumerate(text_of(path).split("\n"), 1):
+        if line:
+            row = _parsed(path, line, f"{path}:{number}", dict, {})
+            if kind and (wrong := fault(kind, row, more)):
+                raise RunError(f"{path}:{number}: {wrong}; {LOST}")
+            rows.append(given | row)
+    return rows
 
 
-def read_records(path: Path, kind: type[T]) -> list[T]:
-    """The rows of a JSONL file as records of one kind. Raises RunError with file and line."""
-    return [_record(f"{path}:{number}", kind, row) for number, row in enumerate(read_jsonl(path), 1)]
+def read_records(path: Path, kind: type[T], **more: Any) -> list[T]:
+    """The rows of a JSONL file as records of one kind, which `read_jsonl` checks."""
+    return [record(kind, row) for row in read_jsonl(path, kind, **more)]
 
 
 def read_record(path: Path, kind: type[T], part: str = "") -> T:
     """The object in a JSON file, or its `part` of that name, as a record of one kind. Raises RunError."""
     values = read_json(path, **{part: dict} if part else {})
-    return _record(f"{path}: {part}" if part else str(path), kind, values[part] if part else values)
-
-
-def _record(place: str, kind: type[T], row: dict) -> T:
+    row = values[part] if part else values
     if wrong := fault(kind, row):
-        raise RunError(f"{place}: {wrong}; {LOST}")
+        raise RunError(f"{path}: {f'{part}: ' * bool(part)}{wrong}; {LOST}")
     return record(kind, row)
 
 
@@ -165,18 +169,33 @@ def write_tables(folder: Path, tables: "Mapping[str, pd.DataFrame]") -> None:
         write_text_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
-def read_table(path: Path, *columns: str, advice: str = LOST) -> "pd.DataFrame":
-    """A CSV table that has these columns. Raises RunError with the file, the cause and `advice`."""
+def read_table(path: Path, *columns: str, advice: str = LOST, **more: Any) -> "pd.DataFrame":
+    """A CSV table that has these columns and `more`, whose cells are of a type (a float's may be empty, of float | None
+    all the column may be missing) or one of some values. Raises RunError with file, line, cause and `advice`."""
     import pandas as pd
 
     try:
         table = pd.read_csv(stored(path))
-        wrong = ", ".join(f"has no column {name!r}" for name in columns if name not in table)
+        absent = [name for name in (*columns, *more) if name not in table and more.get(name) != float | None]
+        cells = (_bad_cell(table[name], more[name]) for name in more if name in table)
+        wrong = f": has no column {absent[0]!r}" if absent else next(filter(None, cells), "")
     except (OSError, ValueError, EOFError) as error:  # pandas' errors of empty and malformed files are ValueErrors
-        wrong = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({first_line(error)})"
+        wrong = ": is missing" if isinstance(error, FileNotFoundError) else f": cannot be read ({first_line(error)})"
     if wrong:
-        raise RunError(f"{path}: {wrong}; {advice}")
+        raise RunError(f"{path}{wrong}; {advice}")
     return table
+
+
+def _bad_cell(column: "pd.Series", hint: Any) -> str:
+    """The first cell of a column that is not as its hint says, with its line; else ""."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce")
+    good = numbers.notna() | column.isna() if isinstance(hint, TYPES) else column.isin(list(hint))
+    good = column.notna() if hint is str else numbers % 1 == 0 if hint is int else good
+    line = int(good.argmin())
+    found = f":{line + 2}: field {column.name!r} must be {named(hint)}, found {str(column[line])!r:.40}"
+    return "" if good.all() else found
 
 
 def stored(path: Path) -> Path:

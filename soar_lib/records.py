@@ -9,13 +9,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING, dataclass, field, fields
-from types import UnionType
+from functools import cache
+from types import GenericAlias, MappingProxyType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 # Sets of problems, each a file NAME.jsonl of a run folder or a `Score.set`. SOAR and LADDER learn from hard train and
 # are measured on hard test; SOAR also on a transfer set, LADDER also at any step of TTRL and on its variants.
 HARD_TRAIN, HARD_TEST, TRANSFER, ANY_STEP, VARIANTS = "hard_train", "hard_test", "transfer", "any_step", "variants"
 TRAIN, TEST, HARD, OTHER = "train", "test", "hard", "other"  # SvS: learnt from, and measured
+
+
+TYPES = type | UnionType | GenericAlias  # of a field; anything else holds the values that it may have
 
 
 @dataclass(frozen=True)
@@ -85,26 +89,46 @@ class Score:
     kind: str = ""  # Problem.topic
 
 
-def fault(kind: type, row: Mapping[str, Any]) -> str | None:
-    """What keeps a row of JSON from being a record of this kind: a field missing, unknown or of another type; else
-    None.
+def fault(kind: type, row: Mapping[str, Any], more: Mapping[str, Any] = MappingProxyType({})) -> str | None:
+    """What keeps a row of JSON from being a record of this kind with `more` fields, each of a type or one of some
+    values: one that is missing, unknown or of another type; else None.
 
     >>> fault(Problem, {"id": "1", "question": "1 + 1", "answer": 2})
     "field 'answer' must be of type str, found 2"
     """
-    hints = get_type_hints(kind)
+    hints, given = layout(kind)
+    hints = hints | more
     for name, value in row.items():
         if name not in hints:
             return f"field {name!r} is unknown"
         if not fits(value, hints[name]):
-            named = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
-            return f"field {name!r} must be of type {named}, found {value!r:.40}"
-    needed = [item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING]
+            return f"field {name!r} must be {named(hints[name])}, found {value!r:.40}"
+    needed = [name for name in hints if (not fits(None, more[name]) if name in more else name not in given)]
     return next((f"field {name!r} is missing" for name in needed if name not in row), None)
 
 
+@cache
+def layout(kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The types of a record's fields by name, and what those are that may be left out."""
+    given = {item.name: item.default for item in fields(kind) if item.default is not MISSING}
+    given |= {item.name: item.default_factory() for item in fields(kind) if item.default_factory is not MISSING}
+    return get_type_hints(kind), given
+
+
+def named(hint: Any) -> str:
+    """What a field must be, in words."""
+    if not isinstance(hint, TYPES):
+        return f"one of {', '.join(map(str, hint)):.80}"
+    return f"of type {hint.__name__ if isinstance(hint, type) else hint}"
+
+
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a JSON value is of this type, lists standing for tuples and integers for floats too."""
+    """Whether a JSON value is of this type, lists standing for tuples and integers for floats too, or is one of the
+    values that `hint` holds."""
+    if type(value) is hint:
+        return True
+    if not isinstance(hint, TYPES):
+        return isinstance(value, str | int) and value in hint
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if isinstance(hint, UnionType):
         return any(fits(value, one) for one in inner)

@@ -10,6 +10,8 @@ from tests.test_notebooks import LESSONS, read
 NASTY = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'> $$\\frac{1}{2}$$ &amp; %{x}"
 PAGE = f"""from soar_lib.measure import widgets
 from soar_lib.measure.charts import Chart, Mark, Panel
+from soar_lib.problems.filtering import Outcome
+from soar_lib.records import Problem
 
 nasty = {NASTY!r}
 
@@ -18,8 +20,7 @@ def page(number):
     first = Mark([1, 2, 3], [1, number, 1], nasty, "#0072B2", "-", "o", size=12, **said)
     ends = {{"low": [2, 2, 2], "high": [4, 4, 4]}}
     second = Mark([1, 2, 3], [3, 3, 3], "second", "#D55E00", marker="s", size=12, **ends)
-    problem = dict.fromkeys(("id", "question", "answer", "topic", "level"), nasty)
-    rows = widgets.problem_table(problem, dict.fromkeys(("right", "wrong", "unparsed", "timeout"), 1), 1)
+    rows = widgets.problem_table(Problem(nasty, nasty, nasty, nasty, nasty), Outcome(nasty, nasty, None, 1, 1, 1, 1), 1)
     return [Chart([Panel([first, second], nasty, "y", nasty, ylim=(0, 6))]), f"number {{number}} {{nasty}}", rows]
 
 def detail(keys, number):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from soar_lib.files import RunError, read_jsonl, setting
+from soar_lib.files import RunError, read_problems, setting
 from soar_lib.ladder import figures, report
 from soar_lib.ladder.settings import TTRL_ARMS
 from soar_lib.measure import widgets
 from soar_lib.measure.names import FATE_LOOKS, TIMES, TREES
 from soar_lib.measure.tables import name, percent
 from soar_lib.measure.widgets import Explorer, Page
-from soar_lib.records import ANY_STEP, HARD_TEST, VARIANTS, Score
+from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
 
 _USABLE, *_REJECTED = FATE_LOOKS
 SHOWN = {"all": (_USABLE, *_REJECTED), "usable": (_USABLE,), "rejected": tuple(_REJECTED)}  # by what is asked for
@@ -60,15 +60,15 @@ def read(folder: str | Path) -> LadderFolder:
     folder = Path(folder)
     if not (folder / "ladder.csv").is_file():
         raise RunError(f"{folder}: holds no finished LADDER run (no ladder.csv); run it or go on with it first")
-    parts = {part: read_jsonl(folder / f"hard_{part}.jsonl") for part in ("train", "test")}
-    questions = {row["id"]: row["question"] for rows in parts.values() for row in rows}
+    train, test = (read_problems(folder, name) for name in (HARD_TRAIN, HARD_TEST))
+    questions = {problem.id: problem.question for problem in (*train, *test)}
     scores, variants = report.read_scores(folder), report.read_variants(folder)
     solved = {(s.arm, s.run, s.problem): f"{s.c} of {s.n}" for s in scores if s.set == VARIANTS}
     for arm, column in zip(TIMES, ("before", "after"), strict=True):
         keys = zip(variants["tree"], variants["seed"], variants["id"], strict=True)
         variants[column] = [solved.get((arm, f"seed{seed}", one), "") * (tree == "ladder") for tree, seed, one in keys]
     variants["said"] = [said(row, questions) for row in variants.to_dict("records")]
-    tests, seeds = [row["id"] for row in parts["test"]], setting(folder, "seeds", int)
+    tests, seeds = [problem.id for problem in test], setting(folder, "seeds", int)
     return LadderFolder(variants, questions, tests, scores, report.probes(folder), seeds)
 
 

@@ -16,8 +16,9 @@ from statistics import fmean
 
 import pandas as pd
 
-from soar_lib.files import read_config, read_jsonl, read_problems, read_records, read_table, write_tables
+from soar_lib.files import LOST, RunError, read_config, read_problems, read_records, read_table, setting, write_tables
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
+from soar_lib.ladder.variants import read_lines
 from soar_lib.measure.claims import Claim, Measured, judged, listed, published
 from soar_lib.measure.passk import table as pass_table
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
@@ -46,7 +47,8 @@ def write(folder: str | Path) -> pd.DataFrame:
 
 def read_scores(folder: str | Path) -> list[Score]:
     """The scores of one run, its runs named by their seed."""
-    return read_records(Path(folder) / "scores.jsonl", Score)
+    runs = [f"seed{seed}" for seed in range(setting(folder, "seeds", int))]
+    return read_records(Path(folder) / "scores.jsonl", Score, run=runs)
 
 
 def table(folder: str | Path) -> pd.DataFrame:
@@ -102,8 +104,13 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
 
 def read_variants(folder: str | Path) -> pd.DataFrame:
     """Every variant of one run, columns `WRITTEN`; what became of it is one of `FATES`."""
-    rows = read_jsonl(Path(folder) / "problems.jsonl")
-    return pd.DataFrame([row | {"fate": FATES[row["rejected"].partition(" ")[0]]} for row in rows], columns=WRITTEN)
+    known = [problem.id for name in (HARD_TRAIN, HARD_TEST) for problem in read_problems(Path(folder), name)]
+    rows = read_lines(Path(folder), root=known, nearest=["", *known])
+    fates = [FATES.get(row["rejected"].partition(" ")[0], "") for row in rows]
+    if "" in fates:
+        wrong = f"field 'rejected' gives no known reason: {rows[fates.index('')]['rejected']!r:.40}"
+        raise RunError(f"{Path(folder) / 'problems.jsonl'}:{fates.index('') + 1}: {wrong}; {LOST}")
+    return pd.DataFrame(rows, columns=WRITTEN[:-1]).assign(fate=fates)
 
 
 def trees(variants: pd.DataFrame) -> pd.DataFrame:
@@ -126,6 +133,8 @@ def levels(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
     level = {(f"seed{row.seed}", row.id): row.level for row in own.itertuples()}
     scores = [score for score in scores if score.set == VARIANTS]
     rows = []
+    if lost := [score.problem for score in scores if (score.run, score.problem) not in level]:
+        raise RunError(f"scores.jsonl: field 'problem' names {lost[0]!r:.80}, no variant of problems.jsonl; {LOST}")
     for depth in sorted({level[score.run, score.problem] for score in scores}):
         mine = [score for score in scores if level[score.run, score.problem] == depth]
         counts, found = Counter(score.arm for score in mine), pass_table(mine, [1], set=VARIANTS)
@@ -138,7 +147,7 @@ def probes(folder: str | Path) -> pd.DataFrame:
     `probes` answers were right, and that step's mean reward (NaN for step 0, the only one without usable variants)."""
     folder = Path(folder)
     count = settings(folder)[0].probes
-    metrics = read_table(folder / "metrics.csv", "arm", "seed", "step")
+    metrics = read_table(folder / "metrics.csv", "problem", arm=str, seed=int, step=int, probe=float, reward=float)
     by_slot = {key: part for key, part in metrics.groupby(["arm", "seed", "problem"], sort=False)}
     rows = []
     for score in read_scores(folder):

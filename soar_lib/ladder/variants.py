@@ -12,9 +12,10 @@ samples of the untrained model, where that is frequent enough: self-consistency 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ from soar_lib.problems import prompts
 from soar_lib.problems.checks import CHECKS
 from soar_lib.problems.likeness import Known, canonical
 from soar_lib.randomness import Key, generator
-from soar_lib.records import Draw, Problem
+from soar_lib.records import Draw, Problem, record
 from soar_lib.verifier.verify import extract_boxed
 
 UNDECIDED = "unsolvable: no answer"  # the votes are too far apart
@@ -95,12 +96,13 @@ def to_rows(variants: Sequence[Variant], tree: str, seed: int) -> list[dict]:
 
 def read(folder: Path, tree: str, seed: int) -> list[Variant]:
     """The variants of one kind of tree, as a run's problems.jsonl has them."""
-    names = [field.name for field in fields(Variant)]
-    return [
-        Variant(**{name: row[name] for name in names} | {"suggestions": tuple(row["suggestions"])})
-        for row in read_jsonl(folder / "problems.jsonl")
-        if (row["tree"], row["seed"]) == (tree, seed)
-    ]
+    mine = [row for row in read_lines(folder) if (row.pop("tree"), row.pop("seed")) == (tree, seed)]
+    return [record(Variant, row) for row in mine]
+
+
+def read_lines(folder: Path, **more: Any) -> list[dict]:
+    """All lines of problems.jsonl; `more` as for `files.read_jsonl`."""
+    return read_jsonl(folder / "problems.jsonl", Variant, tree=str, seed=int, **more)
 
 
 def _prompt(parent: Variant, number: int, settings: VariantSettings, key: Key) -> Variant:

@@ -18,7 +18,8 @@ from soar_lib.files import read_records
 from soar_lib.measure.bootstrap import bootstrap, sign_flip
 from soar_lib.records import HARD_TEST, Score
 
-COLUMNS = ["arm", "k", "mean", "low", "high", "seeds", "rollouts"]
+TYPES = {"arm": str, "k": int, "mean": float, "low": float, "high": float, "seeds": int, "rollouts": int}
+COLUMNS = [*TYPES]
 KINDS = 5  # from so many kinds of problems on, kinds are averaged and not problems
 LEAST_CELLS, LEAST_RATE = 10, 0.02  # a comparison with fewer successes, or with both arms below, is at the floor
 

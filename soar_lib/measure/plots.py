@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from soar_lib.files import read_jsonl
 from soar_lib.measure.charts import Chart, Mark, Panel, arm_mark, bands, estimates, paper, row_size
 from soar_lib.measure.claims import FAILS, FLOOR, HOLDS, MARGIN, UNDECIDED, Claim
 from soar_lib.measure.names import COLOURS, QUANTITIES, ordered
@@ -161,7 +160,9 @@ def _claims(part: pd.DataFrame) -> list[Mark]:
 
 def filtering_table(*folders: str | Path) -> pd.DataFrame:
     """Problems and how many were never solved, by topic and level (0: the source states none), of filter runs."""
-    outcomes = pd.DataFrame([row for folder in folders for row in read_jsonl(Path(folder) / "outcomes.jsonl")])
+    from soar_lib.problems.filtering import read_outcomes  # it waits for the engine
+
+    outcomes = pd.DataFrame([outcome for folder in folders for outcome in read_outcomes(Path(folder))])
     outcomes["level"] = outcomes["level"].fillna(0).astype(int)
     cells = outcomes.groupby(["topic", "level"])["right"]
     return cells.agg(problems="size", hard=lambda right: int((right == 0).sum())).reset_index()

@@ -7,14 +7,16 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 import pandas as pd
 import plotly.graph_objects as go
 
-from soar_lib.files import read_jsonl, write_text_atomic
+from soar_lib.files import write_text_atomic
 from soar_lib.measure import live
 from soar_lib.measure.charts import Chart
+from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem
 
 Page = Sequence[Chart | pd.DataFrame | str]
 Controls = Mapping[str, ipywidgets.Widget]
@@ -173,14 +175,16 @@ def latex(frame: pd.DataFrame) -> str:
 
 def problem_browser(folder: str | Path) -> Explorer:
     """Browse the hard problems of a finished filter run by part, topic and number."""
-    parts = {name: read_jsonl(Path(folder, f"{name}.jsonl")) for name in ("hard_train", "hard_test")}
-    outcomes = {row["id"]: row for row in read_jsonl(Path(folder, "outcomes.jsonl"))}
-    topics = ["all", *sorted({row["topic"] for rows in parts.values() for row in rows})]
+    from soar_lib.problems.filtering import read_filtered  # it waits for the engine
+
+    filtered = read_filtered(folder)
+    parts, outcomes = {HARD_TRAIN: filtered.train, HARD_TEST: filtered.test}, {one.id: one for one in filtered.outcomes}
+    topics = ["all", *sorted({problem.topic for problems in parts.values() for problem in problems})]
     number = slider("problem", 1, 1)
     controls = {"part": choice("part", list(parts)), "topic": choice("topic", topics), "number": number}
 
-    def found(part: str, topic: str) -> list[dict]:
-        return [row for row in parts[part] if topic in ("all", row["topic"])]
+    def found(part: str, topic: str) -> list[Problem]:
+        return [problem for problem in parts[part] if topic in ("all", problem.topic)]
 
     def prepare() -> None:
         number.max = max(1, len(found(controls["part"].value, controls["topic"].value)))
@@ -188,14 +192,14 @@ def problem_browser(folder: str | Path) -> Explorer:
     def page(part: str, topic: str, number: int) -> Page:
         if not (rows := found(part, topic)):
             return ["No hard problem of this topic in this part."]
-        return [problem_table(rows[number - 1], outcomes[rows[number - 1]["id"]], len(rows))]
+        return [problem_table(rows[number - 1], outcomes[rows[number - 1].id], len(rows))]
 
     return explorer(controls, page, prepare)
 
 
-def problem_table(problem: dict, outcome: dict, of: int) -> pd.DataFrame:
+def problem_table(problem: Problem, outcome: Any, of: int) -> pd.DataFrame:
     """One problem with its answer and the verdicts of its samples."""
-    verdicts = ", ".join(f"{outcome[name]} {name}" for name in ("right", "wrong", "unparsed", "timeout"))
-    level = "" if problem["level"] is None else f", level {problem['level']}"
-    rows = [("topic", f"{problem['topic']}{level}"), *((name, problem[name]) for name in ("question", "answer"))]
-    return pd.DataFrame([*rows, ("samples", verdicts)], columns=["", f"{problem['id']}, one of {of}"])
+    verdicts = ", ".join(f"{getattr(outcome, name)} {name}" for name in ("right", "wrong", "unparsed", "timeout"))
+    level = "" if problem.level is None else f", level {problem.level}"
+    rows = [("topic", f"{problem.topic}{level}"), ("question", problem.question), ("answer", problem.answer)]
+    return pd.DataFrame([*rows, ("samples", verdicts)], columns=["", f"{problem.id}, one of {of}"])

@@ -1,12 +1,17 @@
 """Word problems about the legs of animals, as reasoning-gym's `leg_counting` states them; content: (count, animal)."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
 
 LEGS = "Now, how many legs are there in total if you have "
 _LEGS = re.compile(re.escape(LEGS) + r"(\d+ [a-z ]+(?:, \d+ [a-z ]+)*)\?")
+
+
+def reading(pattern: re.Pattern, content: Callable[[re.Match], list]) -> Callable[[str], list | None]:
+    """What reads a question that a pattern matches as a whole, and nothing else."""
+    return lambda question: content(match) if (match := pattern.fullmatch(question)) else None
 
 
 def parse(question: str) -> list | None:

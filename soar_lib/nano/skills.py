@@ -42,16 +42,13 @@ def moved(word: str, places: int) -> str:
     return "".join(ALPHABET[(ALPHABET.index(letter) + places) % 26] for letter in word)
 
 
-def _mirrored(word: str) -> str:
-    return "".join(ALPHABET[25 - ALPHABET.index(letter)] for letter in word)
-
-
+MIRROR = str.maketrans(ALPHABET, ALPHABET[::-1])
 SKILLS = {
     skill.name: skill
     for skill in (
         Skill("backward", "<(", 8, "write them backward", lambda w: w[::-1]),
         Skill("shift", ">)", 1, "shift each three places on in the alphabet", lambda w: moved(w, 3)),
-        Skill("mirror", "|/", 2, "replace each by its mirror in the alphabet", _mirrored),
+        Skill("mirror", "|/", 2, "replace each by its mirror in the alphabet", lambda w: w.translate(MIRROR)),
         Skill("ends", "@&", 4, "exchange the first and the last one", lambda w: w[-1] + w[1:-1] + w[0]),
         Skill("turn", "^_", 11, "move the first one to the end", lambda w: w[1:] + w[0]),
     )

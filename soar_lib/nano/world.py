@@ -15,17 +15,16 @@ import functools
 import itertools
 import random
 import re
-import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import reasoning_gym
 
-from soar_lib.nano import antiderivatives, legs
+from soar_lib.nano import antiderivatives, legs, world2
+from soar_lib.nano.world2 import held_out
 from soar_lib.records import Problem
 
 MAX_DEPTH = 12
-HELD_OUT_MODULUS = 8
 ITEMS_PER_DEPTH = 200_000  # generator items that a family draws from at each depth
 
 
@@ -49,29 +48,10 @@ class Family:
 CHAIN = "State the final answer to the following arithmetic problem: "
 _CHAIN = re.compile(re.escape(CHAIN) + r"(\d{1,4}(?: [+-] \d{1,4})+) =")
 
-
-def _parse_chain(question: str) -> list | None:
-    match = _CHAIN.fullmatch(question)
-    return [int(term.replace(" ", "")) for term in re.findall(r"(?:[+-] )?\d+", match.group(1))] if match else None
-
-
-def _write_chain(terms: list) -> str:
-    return CHAIN + str(terms[0]) + "".join(f" {'-' if t < 0 else '+'} {abs(t)}" for t in terms[1:]) + " ="
-
-
 # ------------------------------------------------------------------ number theory: base 10 to base 2
 
 BASES = "Now, convert the base-10 number "
 _BASES = re.compile(re.escape(BASES) + r"(\d{1,5}) to binary")
-
-
-def _parse_base(question: str) -> list | None:
-    match = _BASES.fullmatch(question)
-    return [int(bit) for bit in f"{int(match.group(1)):b}"] if match else None
-
-
-def _write_base(bits: list) -> str:
-    return f"{BASES}{int(''.join(map(str, bits)), 2)} to binary"
 
 
 def _solve_base(bits: list, slips: Collection[int] = ()) -> tuple[str, str]:
@@ -86,15 +66,6 @@ def _solve_base(bits: list, slips: Collection[int] = ()) -> tuple[str, str]:
 
 SORT = "Sort these numbers in {} order: "
 _SORT = re.compile(r"Sort these numbers in (ascending|descending) order: (-?\d{1,4}(?:, -?\d{1,4})+)")
-
-
-def _parse_sort(question: str) -> list | None:
-    match = _SORT.fullmatch(question)
-    return [match.group(1), *map(int, match.group(2).split(", "))] if match else None
-
-
-def _write_sort(content: list) -> str:
-    return SORT.format(content[0]) + ", ".join(map(str, content[1:]))
 
 
 def _solve_sort(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
@@ -117,20 +88,6 @@ def _swapped(items: list, slips: Collection[int]) -> list:
 SPELL = "Spell this word backward (example: sun -> nus): "
 _SPELL = re.compile(re.escape(SPELL) + r"([a-z]{2,30})")
 
-
-def _parse_spell(question: str) -> list | None:
-    match = _SPELL.fullmatch(question)
-    return list(match.group(1)) if match else None
-
-
-def _write_spell(letters: list) -> str:
-    return SPELL + "".join(letters)
-
-
-def _solve_spell(letters: list, slips: Collection[int] = ()) -> tuple[str, str]:
-    return "", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"
-
-
 # ------------------------------------------------------------------ the six families
 
 FAMILIES = {
@@ -138,7 +95,9 @@ FAMILIES = {
     for family in (
         Family(
             "chain_sum", "Arithmetic", lambda d: dict(min_terms=d + 1, max_terms=d + 1, min_digits=2, max_digits=2),
-            _parse_chain, _write_chain, legs.running_sum, lambda d: d + 1,
+            legs.reading(_CHAIN, lambda m: list(map(int, re.findall(r"[+-]?\d+", m[1].replace(" ", ""))))),
+            lambda terms: CHAIN + f"{terms[0]}" + "".join(f" {'-+'[t >= 0]} {abs(t)}" for t in terms[1:]) + " =",
+            legs.running_sum, lambda d: d + 1,
         ),
         Family(
             "leg_counting", "Word problems", lambda d: dict(min_animals=d, max_animals=d, max_instances=20),
@@ -147,18 +106,21 @@ FAMILIES = {
         Family(
             "base_conversion", "Number theory",
             lambda d: dict(min_base=2, max_base=10, min_value=2 ** (d + 1), max_value=2 ** (d + 2) - 1),
-            _parse_base, _write_base, _solve_base, lambda d: d + 2,
+            legs.reading(_BASES, lambda m: list(map(int, f"{int(m[1]):b}"))),
+            lambda bits: f"{BASES}{int(''.join(map(str, bits)), 2)} to binary", _solve_base, lambda d: d + 2,
         ),
         Family(
             "number_sorting", "Data",
             lambda d: dict(
                 min_numbers=d + 1, max_numbers=d + 1, min_decimals=0, max_decimals=0, min_value=-99, max_value=99
             ),
-            _parse_sort, _write_sort, _solve_sort, lambda d: d + 2,
+            legs.reading(_SORT, lambda m: [m[1], *map(int, m[2].split(", "))]),
+            lambda content: SORT.format(content[0]) + ", ".join(map(str, content[1:])), _solve_sort, lambda d: d + 2,
         ),
         Family(
             "spell_backward", "Language", lambda d: dict(min_word_len=d + 2, max_word_len=d + 2),
-            _parse_spell, _write_spell, _solve_spell, lambda d: d + 2, 8,
+            legs.reading(_SPELL, lambda m: list(m[1])), lambda letters: SPELL + "".join(letters),
+            lambda letters, slips=(): ("", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"), lambda d: d + 2, 8,
         ),
         Family(
             "simple_integration", "Calculus",
@@ -203,11 +165,6 @@ def _plain(line: str) -> str:
     return re.sub(r"(\d)\.0\b", r"\1", line.strip())
 
 
-def held_out(text: str) -> bool:
-    """True for the eighth of all questions that no pre-training document contains."""
-    return zlib.crc32(text.encode()) % HELD_OUT_MODULUS == 0
-
-
 def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
     """A random question of this family and depth, from the held-out eighth or from the rest."""
     for _ in range(100_000):
@@ -218,24 +175,12 @@ def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
     raise ValueError(f"{family} at depth {depth} has no {kind} question; take a larger depth")
 
 
-def understand(text: str) -> tuple[Family, list] | None:
-    """The family and content of a question, or None where it is ill-posed (no family can parse it)."""
-    for family in FAMILIES.values():
-        content = family.parse(text)
-        if content is not None:
-            return family, content
-    return None
+understand, answer_of = (functools.partial(part, families=FAMILIES) for part in (world2.understand, world2.answer_of))
 
 
 def depth_of(family: Family, content: list) -> int:
     """The world's measure of difficulty: one more for each further term, animal, bit, number or letter."""
     return max(1, len(content) - family.content_size(1) + 1)
-
-
-def answer_of(text: str) -> str | None:
-    """The exact answer of a question, None where it is ill-posed."""
-    known = understand(text)
-    return known[0].solve(known[1])[1] if known else None
 
 
 EASY_DEPTHS, HARD_DEPTHS = (3, 4, 5), 2  # a pool takes these depths of each family, and so many of its largest

@@ -26,8 +26,9 @@ import functools
 import random
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import reasoning_gym
 
@@ -59,16 +60,6 @@ _LAST = re.compile(re.escape(LAST) + r"([a-z]{2,12})\?")
 _GUESS = re.compile(re.escape(GUESS) + r"([a-z]{2,12})" + re.escape(ASKED))
 
 
-def _parse_last(question: str) -> list | None:
-    match = _LAST.fullmatch(question)
-    return list(match[1]) if match else None
-
-
-def _parse_guess(question: str) -> list | None:
-    match = _GUESS.fullmatch(question)
-    return list(match[1]) if match else None
-
-
 FAMILIES = {
     family.name: family
     for family in (
@@ -79,28 +70,28 @@ FAMILIES = {
             lambda content: len(content) - 1,
         ),
         Family(
-            "last_letter", _parse_last, lambda letters: f"{LAST}{''.join(letters)}?",
+            "last_letter", legs.reading(_LAST, lambda m: list(m[1])), lambda letters: f"{LAST}{''.join(letters)}?",
             lambda letters, slips=(): ("", f"\\text{{{letters[-1]}}}"), len,
         ),
         Family(
-            "guess", _parse_guess, lambda letters: f"{GUESS}{''.join(letters)}{ASKED}",
+            "guess", legs.reading(_GUESS, lambda m: list(m[1])), lambda letters: f"{GUESS}{''.join(letters)}{ASKED}",
             lambda letters, slips=(): ("", None), len,
         ),
     )
 }  # fmt: skip
 
 
-def understand(text: str) -> tuple[Family, list] | None:
+def understand(text: str, families: Mapping[str, Any] = FAMILIES) -> tuple[Any, list] | None:
     """The family and content of a question, or None where it is ill-posed (no family can parse it)."""
-    for family in FAMILIES.values():
+    for family in families.values():
         if (content := family.parse(text)) is not None:
             return family, content
     return None
 
 
-def answer_of(text: str) -> str | None:
+def answer_of(text: str, families: Mapping[str, Any] = FAMILIES) -> str | None:
     """The exact answer of a question, None where it is ill-posed or nobody can know it."""
-    known = understand(text)
+    known = understand(text, families)
     return known[0].solve(known[1])[1] if known else None
 
 

@@ -12,7 +12,7 @@ problem), hard_train.jsonl and hard_test.jsonl (problems, as `problems.load` rea
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import accumulate, islice
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from soar_lib.verifier.verify import verdict_counts
 ENDS = ("outcomes", "hard_test", "hard_train")  # what a finished run has, in the order of writing
 ALL = 0.95  # share of samples without a readable box from which the model, and no problem, is the reason
 UNREAD = "hold no readable box, so its problems only look hard: raise max_new_tokens, or see what it writes"
+VERDICTS = dict.fromkeys(verdict_counts([]), int)
 Drawn = dict[str, Counter[str]]  # of each problem's samples so far, how many had which verdict
 Batch = list[tuple[Problem, int]]  # problems and the numbers of their samples
 
@@ -84,7 +85,7 @@ class Filtered:
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
     """Samples by verdict over all problems."""
-    return {name: sum(getattr(outcome, name) for outcome in outcomes) for name in verdict_counts([])}
+    return {name: sum(getattr(outcome, name) for outcome in outcomes) for name in VERDICTS}
 
 
 def doubling(k: int) -> list[int]:
@@ -116,7 +117,8 @@ def fail_at_k(
         raise ValueError(f"sizes {sizes} must add up to k = {k}, and the problems' ids must differ")
     drawn: Drawn = {problem.id: Counter() for problem in problems}
     cut: Counter[str] = Counter()
-    _add(drawn, cut, files.read_jsonl(log, id=str, right=int) if log is not None else [])
+    shape = {"topic": str | None, "level": int | None} | VERDICTS
+    _add(drawn, cut, files.read_jsonl(log, Outcome, id=drawn, **shape) if log is not None else [])
     with tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress) as bar:
         _show(bar, drawn, k)
         for batch in _batches(problems, drawn, sizes, config.rows):
@@ -130,8 +132,8 @@ def fail_at_k(
 
 def _add(drawn: Drawn, cut: Counter[str], records: list[dict]) -> None:
     for record in records:
-        drawn[record["id"]].update({name: record[name] for name in verdict_counts([])})
-        cut[record["id"]] += record.get("cut", 0)
+        drawn[record["id"]].update({name: record[name] for name in VERDICTS})
+        cut[record["id"]] += record["cut"]
 
 
 def _show(bar: tqdm, drawn: Drawn, k: int) -> None:
@@ -214,14 +216,16 @@ def run(
 
 def read_filtered(folder: str | Path) -> Filtered:
     """A finished filter run."""
-    folder, names = Path(folder), [field.name for field in fields(Outcome)]
+    folder = Path(folder)
     train, test = (files.read_problems(folder, f"hard_{part}") for part in ("train", "test"))
     check_hard(folder / "outcomes.jsonl", [*train, *test])
-    outcomes = [
-        Outcome(**{name: row[name] for name in names if name in row})
-        for row in files.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)
-    ]
-    return Filtered(outcomes, train, test, files.setting(folder, "k", int))
+    return Filtered(read_outcomes(folder), train, test, files.setting(folder, "k", int))
+
+
+def read_outcomes(folder: Path) -> list[Outcome]:
+    """What a filter run found out about each problem of its pool, in the pool's order."""
+    rows = files.read_jsonl(folder / "outcomes.jsonl", Outcome, hard=bool | None, **VERDICTS)
+    return [Outcome(**{name: value for name, value in row.items() if name != "hard"}) for row in rows]
 
 
 def solved_problems(folder: str | Path) -> list[Problem]:
@@ -233,7 +237,7 @@ def solved_problems(folder: str | Path) -> list[Problem]:
         raise LoadError(f"{folder}: holds no finished filter run (no outcomes.jsonl); finish it with --resume first")
     config = files.read_config(folder, FilterConfig)
     pool = load(config.problems, seed=config.seed, size=config.size or None)
-    right = {row["id"]: row["right"] for row in files.read_jsonl(folder / "outcomes.jsonl", id=str, right=int)}
+    right = {outcome.id: outcome.right for outcome in read_outcomes(folder)}
     if {problem.id for problem in pool} != right.keys():
         raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again")
     return [problem for problem in pool if right[problem.id]]

@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from soar_lib.files import RunError, read_json, read_jsonl, read_records, read_table, setting
+from soar_lib.files import RunError, read_json, read_records, read_table, setting
 from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Estimate, Measured, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
+from soar_lib.soar import value
+from soar_lib.soar.arms import read_written
 
 
 def read_study(folder: str | Path) -> Measured:
@@ -26,8 +28,9 @@ def read_study(folder: str | Path) -> Measured:
         raise RunError(f"{folder}: is no study's folder (no config.json with evaluate in it)")
     scores: dict[tuple, Score] = {}  # what two arms have measured alike counts once
     for path in evaluations(folder):
-        seeds = read_table(path / "sources.csv", "run", "seed").set_index("run")["seed"]
-        for score in read_records(path / "scores.jsonl", Score):
+        sources = read_table(path / "sources.csv", run=str, seed=int)
+        seeds = dict(zip(sources["run"], sources["seed"], strict=True))
+        for score in read_records(path / "scores.jsonl", Score, run=seeds):
             score = replace(score, run=f"seed{seeds[score.run]}")
             scores[score.arm, score.run, score.student, score.problem, score.set] = score
     return Measured(folder, [*scores.values()], max(setting(folder, "evaluate.ks", list[int])))
@@ -41,13 +44,14 @@ def evaluations(folder: str | Path) -> list[Path]:
 
 def seeds_of(evaluation: Path) -> list[int]:
     """The seeds of an evaluation's SOAR runs, in the order of their numbers there."""
-    return read_table(evaluation / "sources.csv", "seed")["seed"].tolist()
+    return read_table(evaluation / "sources.csv", seed=int)["seed"].tolist()
 
 
 def written(evaluation: Path) -> list[dict]:
     """Rows of the problems that teachers wrote for an evaluation, with the seed of their SOAR run."""
     seeds = seeds_of(evaluation)
-    return [row | {"seed": seeds[row["source"]]} for row in read_jsonl(evaluation / "problems.jsonl")]
+    rows = read_written(evaluation, source=range(len(seeds)))
+    return [row | {"seed": seeds[row["source"]]} for row in rows]
 
 
 def problem_of(row: dict) -> SyntheticProblem:
@@ -79,7 +83,7 @@ def _per_seed(study: Measured, arm: str) -> list[float]:
 def value_gain(arm: str, other: str, study: Measured) -> Estimate:
     """A study arm's trained teachers' values (soar/value.py) minus those of `other`, an arm or "untrained", in points,
     paired by seed; no numbers where one was not measured."""
-    found = {path.parent.name: pd.read_csv(path) for path in sorted(study.folder.glob("*/values.csv"))}
+    found = {path.parent.name: read_table(path, **value.COLUMNS) for path in sorted(study.folder.glob("*/values.csv"))}
     values = {name: table[table["teacher"] == "trained"].set_index("seed")["value"] for name, table in found.items()}
     first = [table for table in found.values() if "untrained" in {*table["teacher"]}]
     values |= {"untrained": table[table["teacher"] == "untrained"].set_index("seed")["value"] for table in first}

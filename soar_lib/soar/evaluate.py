@@ -22,7 +22,7 @@ from soar_lib import files, runs
 from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.hooks import Commit, Hooks, Stage, run_stages
-from soar_lib.measure.passk import COLUMNS, read_scores, table
+from soar_lib.measure.passk import TYPES, read_scores, table
 from soar_lib.measure.quality import Judge, exact
 from soar_lib.randomness import generator
 from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
@@ -34,7 +34,7 @@ from soar_lib.soar.rewards import bounded
 from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.student.train import HERE, Lesson, step_rows
 
-TABLES = {"sources": ["run", "seed"], "transfer": COLUMNS, "pass_at_k": COLUMNS}  # in the order of writing
+TABLES = {"sources": {"run": str, "seed": int}, "transfer": TYPES, "pass_at_k": TYPES}  # in the order of writing
 AGAIN = "delete it, and the same command with --resume makes it anew"
 FACTORS = {"hard_only_x4": 4}  # how many times the others' rollouts per problem an arm has
 
@@ -61,7 +61,7 @@ class Evaluation:
 
     @property
     def written(self) -> list[dict]:
-        return files.read_jsonl(self.run.folder / "problems.jsonl")
+        return arms.read_written(self.run.folder)
 
 
 @files.holding
@@ -83,7 +83,7 @@ def run(
     tables = {name: out / f"{name}.csv" for name in TABLES if name != "transfer" or config.transfer}
     if all(path.is_file() for path in tables.values()):
         runs.check_same(out, config)
-        sources, *_, found = (files.read_table(path, *TABLES[name], advice=AGAIN) for name, path in tables.items())
+        sources, *_, found = (files.read_table(path, **TABLES[name], advice=AGAIN) for name, path in tables.items())
         _check_sources(out, sources["run"].tolist(), names)
         return found
     check_trainer(config.student)

@@ -91,7 +91,7 @@ def read(folder: str | Path) -> StudyFolder:
         scores.setdefault((score.arm, score.set), []).append(score)
     for set, path in ((HARD_TEST, folder / "pass_at_k.csv"), (TRANSFER, folder / "transfer.csv")):
         if path.is_file():  # of all seeds
-            rows = read_table(path, *passk.COLUMNS, advice="delete it")[passk.COLUMNS].values.tolist()
+            rows = read_table(path, **passk.TYPES, advice="delete it")[passk.COLUMNS].values.tolist()
             known |= {(row[0], set, row[1], _runs(scores.get((row[0], set), ()))): row for row in rows}
     tables = report.rounds(folder), report.curves(folder)
     return StudyFolder(*tables, scores, setting(folder, "evaluate.ks", list[int]), known)

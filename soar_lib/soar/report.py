@@ -15,7 +15,7 @@ from soar_lib.files import read_config, read_jsonl, read_table, setting, write_t
 from soar_lib.measure import diversity, passk, quality
 from soar_lib.measure.diversity import DiversitySettings, Embedding
 from soar_lib.measure.quality import Judge, Verdict, exact, topic
-from soar_lib.records import TRANSFER
+from soar_lib.records import TRANSFER, Round, SyntheticProblem
 from soar_lib.soar import claims
 from soar_lib.soar.arms import row_name
 from soar_lib.soar.settings import SoarConfig
@@ -23,6 +23,7 @@ from soar_lib.soar.settings import SoarConfig
 ROUNDS = [
     "arm", "seed", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
 ]  # fmt: skip
+CURVE = ["reward", "top_reward", "length", "signal", "grad_norm"]
 PROBLEMS = ["arm", "seed", "round", "dataset", "question", "answer", "reward", "topic", "label"]
 SAMPLED = ["arm", "seed", "question", "answer", "topic", "label"]
 # Arms whose teachers write sets of one size, and the names in tables of what they write for the evaluation.
@@ -55,7 +56,7 @@ def runs_of(folder: str | Path) -> Iterator[tuple[str, int, Path]]:
 def rounds_of(folder: Path) -> list[dict]:
     """The rows of a run's rounds.jsonl with its name, and the least and most rewarded data set of each round."""
     rows = []
-    for record in read_jsonl(folder / "rounds.jsonl"):
+    for record in read_jsonl(folder / "rounds.jsonl", Round):
         reached = [fmean(row) for row in record["rewards"]]
         rows.append(record | {"run": "/".join(folder.parts[-2:]), "lowest": min(reached), "highest": max(reached)})
     return rows
@@ -70,13 +71,15 @@ def rounds(folder: str | Path) -> pd.DataFrame:
 def curves(folder: str | Path) -> pd.DataFrame:
     """Training curves of the evaluations' students: arm, seed, student, phase, step (over both phases), reward,
     top_reward, length, signal, grad_norm."""
-    columns = ["arm", "seed", "student", "phase", "step", "reward", "top_reward", "length", "signal", "grad_norm"]
+    columns = ["arm", "seed", "student", "phase", "step", *CURVE]
     parts = [pd.DataFrame(columns=columns)]
     for path in claims.evaluations(folder):
-        frame = read_table(path / "metrics.csv", "source", "step")
-        frame["seed"] = frame["source"].map(dict(enumerate(claims.seeds_of(path))))
+        names, seeds = _names(path), claims.seeds_of(path)
+        measured = dict.fromkeys(CURVE, float) | {"student": int, "step": int}
+        frame = read_table(path / "metrics.csv", "phase", source=range(len(seeds)), arm=names, **measured)
+        frame["seed"] = frame["source"].map(dict(enumerate(seeds)))
         frame["step"] += setting(path, "synthetic_steps", int) * (frame["phase"] == "hard")
-        parts.append(frame.assign(arm=frame["arm"].map(_names(path)))[columns])
+        parts.append(frame.assign(arm=frame["arm"].map(names))[columns])
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
@@ -104,7 +107,8 @@ def problems(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
     judge's, topic the family that reads the question ("" where none does)."""
     rows = []
     for arm, seed, path in runs_of(folder):
-        rows += [row | {"arm": arm, "seed": seed} for row in read_jsonl(path / "problems.jsonl")]
+        written = read_jsonl(path / "problems.jsonl", SyntheticProblem)
+        rows += [row | {"arm": arm, "seed": seed} for row in written]
     return _judged(rows, judge, PROBLEMS)
 
 

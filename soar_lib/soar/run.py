@@ -262,7 +262,8 @@ def read_result(folder: str | Path) -> Result:
     found = files.read_record(folder / "result.json", Ended)
     if not 0 <= found.promoted_student < len(found.accuracies):
         raise files.RunError(f"{folder / 'result.json'}: has no student {found.promoted_student}; {files.LOST}")
-    table = files.read_table(log) if files.text_of(log := folder / "metrics.csv") else {}
+    log = folder / "metrics.csv"
+    table = files.read_table(log, sprayed=float | None) if files.text_of(log) else {}
     sprayed = float(table["sprayed"].mean()) if "sprayed" in table else 0.0  # older runs have no such column
     return Result(folder, read_rounds(folder), list(found.accuracies), found.promoted_student, sprayed)
 

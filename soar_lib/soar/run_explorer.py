@@ -15,6 +15,7 @@ from soar_lib.measure.charts import Chart
 from soar_lib.measure.diversity import Embedding
 from soar_lib.measure.tables import name
 from soar_lib.measure.widgets import Explorer, Page
+from soar_lib.records import Round, SyntheticProblem
 from soar_lib.soar import figures
 from soar_lib.soar.report import TEACHERS
 
@@ -25,7 +26,8 @@ def round_browser(folder: str | Path, threshold: float | None = None) -> Explore
     """Browse a SOAR run: the rewards along its rounds, and of one round (slide, or click it) what each data set earned
     and the problems that the teacher wrote. Raises ValueError where no round is finished."""
     folder = Path(folder)
-    rounds, problems = read_jsonl(folder / "rounds.jsonl"), read_jsonl(folder / "problems.jsonl")
+    kinds = {"rounds": Round, "problems": SyntheticProblem}
+    rounds, problems = (read_jsonl(folder / f"{name}.jsonl", kind) for name, kind in kinds.items())
     if not rounds:
         raise ValueError(f"{folder}: has no finished round to show; run it or resume it first")
     table = figures.rounds_table([folder])
@@ -69,8 +71,7 @@ def live_timeline(folder: str | Path, threshold: float | None = None) -> tuple[E
     folder, shown = Path(folder), ipywidgets.VBox()
 
     def page() -> Page:
-        done = (folder / "rounds.jsonl").is_file() and read_jsonl(folder / "rounds.jsonl")
-        return [figures.timeline(figures.rounds_table([folder] if done else []), threshold)]
+        return [figures.timeline(figures.rounds_table([folder]), threshold)]
 
     def redraw(rows: Sequence[dict] = ()) -> None:
         widgets.fill(shown, page())

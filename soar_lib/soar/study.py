@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from soar_lib import files, runs
 from soar_lib.hooks import Hooks
 from soar_lib.settings.cost import Part
-from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, presets_of
+from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, presets_of, table
 from soar_lib.settings.student import preset as preset_of
 from soar_lib.settings.values import ConfigError, change, require, require_all, require_one_base
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -42,7 +42,7 @@ class StudyArm:
     its own but stands on that arm's, measured with `samples` times the teacher samples. A `sweep` decides no claim."""
 
     name: str
-    measured: tuple[str, ...]
+    measured: tuple[str, ...] = ("grounded_t",)
     changes: dict[str, Any] = field(default_factory=dict)
     factors: dict[str, float] = field(default_factory=dict)
     runs: str = ""
@@ -50,30 +50,9 @@ class StudyArm:
     sweep: bool = False
 
 
-_ALL = (
-    "base", "hard_only", "hard_only_x4", "oracle_small", "oracle_full", "base_t", "pq", "ps", "grounded_t",
-    "correct_only", "well_posed", "self_answer",
-)  # fmt: skip
-_SAMPLED = ("grounded_t",)
-ARMS = {
-    arm.name: arm
-    for arm in (
-        StudyArm("grounded", _ALL),
-        StudyArm("intrinsic", _SAMPLED, {"reward": "intrinsic", "promotion": False}),
-        StudyArm("no_promotion", _SAMPLED, {"promotion": False}),
-        StudyArm("multi_turn", _SAMPLED, {"teacher.turns": 2}),
-        StudyArm("n_half", _SAMPLED, factors={"dataset_size": 0.5}, sweep=True),  # section 7: n 32 against 64
-        StudyArm("tau_x1.5", _SAMPLED, factors={"threshold": 1.5}, sweep=True),  # B.7: tau 0.015
-        StudyArm("tau_x2", _SAMPLED, factors={"threshold": 2.0}, sweep=True),  # B.7: tau 0.02
-        StudyArm("r_half", _SAMPLED, factors={"repeats": 0.5}, sweep=True),
-        StudyArm("sampled_reward", _SAMPLED, {"reward_samples": 8}, sweep=True),  # the paper's is greedy
-        # The paper's teachers have 200 rounds; of the two rewards only the cheap one can have more here.
-        StudyArm("rounds_x6", _SAMPLED, {"reward": "intrinsic", "promotion": False}, {"rounds": 6.0}, sweep=True),
-        # What others are measured against, for a study without the arm grounded, which measures all of it.
-        StudyArm("controls", ("base", "hard_only", "base_t", "oracle_small"), runs="no_promotion"),
-        StudyArm("samples_half", _SAMPLED, runs="grounded", samples=0.5, sweep=True),  # section 7: 64 of 128
-        StudyArm("samples_quarter", _SAMPLED, runs="grounded", samples=0.25, sweep=True),  # section 7: 32
-    )
+ARMS = {  # presets.toml
+    name: StudyArm(name, **{key: tuple(value) if key == "measured" else value for key, value in row.items()})
+    for name, row in table()["study_arms"].items()
 }
 
 

@@ -39,7 +39,8 @@ def read(folder: str | Path) -> SvsFolder:
     """Everything of an SvS folder that is finished. Raises RunError where it is none."""
     report.read(folder)
     path = Path(folder) / "svs.csv"  # intervals take a while, and the run has computed them
-    numbers = files.read_table(path, *report.COLUMNS, advice="delete it") if path.is_file() else report.table(folder)
+    typed = {"arm": str, "metric": str} | dict.fromkeys(report.COLUMNS[2:], float)
+    numbers = files.read_table(path, **typed, advice="delete it") if path.is_file() else report.table(folder)
     groups = {arm: files.setting(Path(folder) / arm, "group", int) for arm in report.finished(folder)}
     return SvsFolder(numbers, report.steps(folder), report.by_kind(folder), report.exact_judge(folder), groups)
 

@@ -20,6 +20,7 @@ from soar_lib.measure.claims import Estimate, Measured, listed, over_seeds, publ
 from soar_lib.measure.quality import Verdict, exact_verdict, topic
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Score
 from soar_lib.svs.settings import ArmResult
+from soar_lib.svs.synthesis import VariationalProblem
 
 AnswerJudge = Callable[[str, str], Verdict]  # a question and the answer that it should have
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
@@ -52,7 +53,8 @@ def finished(folder: str | Path) -> list[str]:
 def curves(folder: str | Path) -> pd.DataFrame:
     """Every step of every seed: arm, then the columns of the arms' metrics.csv (`svs.step.play`)."""
     paths = {arm: Path(folder) / arm / "metrics.csv" for arm in finished(folder)}
-    parts = {arm: files.read_table(path, "seed", "step") for arm, path in paths.items() if files.text_of(path)}
+    typed = {"seed": int, "step": int, "rollouts": int, "accuracy": float, "entropy": float}
+    parts = {arm: files.read_table(path, **typed) for arm, path in paths.items() if files.text_of(path)}
     if not parts:
         return pd.DataFrame(columns=["arm", "seed", "step"])
     return pd.concat(parts, names=["arm"]).reset_index("arm").reset_index(drop=True)
@@ -91,7 +93,7 @@ def written(folder: str | Path) -> pd.DataFrame:
     rows = [
         row | {"arm": arm, "question": row["question"] or ""}
         for arm in finished(folder)
-        for row in files.read_jsonl(Path(folder) / arm / "problems.jsonl")
+        for row in files.read_jsonl(Path(folder) / arm / "problems.jsonl", VariationalProblem)
     ]
     return pd.DataFrame(rows, columns=WRITTEN)
 

@@ -154,7 +154,7 @@ def batch_sizes(config: SvsConfig, svs: Path) -> list[list[int]]:
 
 def rollouts_by_step(folder: Path) -> list[list[int]]:
     """Completions that an arm drew for learning, a row per step with a number per slot."""
-    table = files.read_table(folder / "metrics.csv", "step", "rollouts")
+    table = files.read_table(folder / "metrics.csv", step=int, rollouts=int)
     return table.groupby("step")["rollouts"].agg(list).tolist()
 
 

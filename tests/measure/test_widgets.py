@@ -53,7 +53,8 @@ def filtered(tmp_path):
     write(tmp_path / "hard_train.jsonl", [problem(0, "Algebra"), problem(1, "Geometry"), problem(2, "Geometry")])
     write(tmp_path / "hard_test.jsonl", [problem(3, "Algebra")])
     outcome = {"right": 0, "wrong": 5, "unparsed": 2, "timeout": 1}
-    write(tmp_path / "outcomes.jsonl", [{"id": f"p{i}", **outcome} for i in range(4)])
+    write(tmp_path / "outcomes.jsonl", [{"id": f"p{i}", "topic": "Algebra", "level": 3, **outcome} for i in range(4)])
+    write(tmp_path / "config.json", [{"k": 8}])
     return tmp_path
 
 
@@ -73,16 +74,17 @@ def test_problem_browser_follows_its_controls(filtered):
 
 
 def test_a_problems_html_stays_text_wherever_it_stands(tmp_path):
-    problem = dict.fromkeys(("id", "question", "answer", "topic", "level"), NASTY)
-    outcome = {"id": NASTY, "right": 0, "wrong": 5, "unparsed": 2, "timeout": NASTY}
+    problem = dict.fromkeys(("id", "question", "answer", "topic"), NASTY)
+    outcome = {"id": NASTY, "topic": NASTY, "level": None, "right": 0, "wrong": 5, "unparsed": 0, "timeout": 0}
     for name, rows in {"hard_train": [problem], "hard_test": [], "outcomes": [outcome]}.items():
         write(tmp_path / f"{name}.jsonl", rows)
+    write(tmp_path / "config.json", [{"k": 8}])
     explorer = widgets.problem_browser(tmp_path)
     _, topic, _, shown = leaves(explorer)
     topic.value = NASTY
-    wanted = [["", f"{NASTY}, one of 1"], ["topic", f"{NASTY}, level {NASTY}"], ["question", NASTY], ["answer", NASTY]]
+    wanted = [["", f"{NASTY}, one of 1"], ["topic", NASTY], ["question", NASTY], ["answer", NASTY]]
     for page in (shown.value, explorer._repr_mimebundle_()["text/html"]):
-        assert cells(page) == [*wanted, ["samples", f"0 right, 5 wrong, 2 unparsed, {NASTY} timeout"]]
+        assert cells(page) == [*wanted, ["samples", "0 right, 5 wrong, 0 unparsed, 0 timeout"]]
         assert "<script" not in page and "<img" not in page
 
 
