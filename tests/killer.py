@@ -68,7 +68,10 @@ def main(name: str, place: str, disk: str, goal: str, seconds: str, seed: str, *
             left = int(goal) - sum(met for fault, met, _ in found if fault == kind)
             if left > 0 and time.monotonic() < until:
                 met = meet(play, home / f"met{number}", lambda where: strike(play, where, draw), min(left, TOGETHER))
-                found.append((kind, met, different(folder / "whole", home / f"met{number}")))
+                changed = different(folder / "whole", home / f"met{number}")
+                found.append((kind, met, changed))
+                if not changed:
+                    shutil.rmtree(home / f"met{number}")
     (folder / "faults.json").write_text(json.dumps(found))
 
 
@@ -82,12 +85,9 @@ def meet(play: Play, folder: Path, strike: Callable[[Path], bool], most: int) ->
 
 
 def different(whole: Path, folder: Path) -> list[str]:
-    """The files that two folders do not share, except for what a session cost; the second goes where there are none."""
+    """The files that two folders do not share, except for what a session cost."""
     left, right = files(whole), files(folder)
-    changed = [name for name in sorted(left | right) if left.get(name) != right.get(name) and COST not in name]
-    if not changed:
-        shutil.rmtree(folder)
-    return changed
+    return [name for name in sorted(left | right) if left.get(name) != right.get(name) and COST not in name]
 
 
 def killed(longest: float, play: Play, folder: Path, draw: random.Random) -> bool:

@@ -7,6 +7,7 @@ can be mounted, and writes figures/data/faults.csv.
 
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import killer
@@ -69,6 +70,20 @@ def line(tmp_path_factory):
 @pytest.mark.parametrize("command", ["filter", "evaluate"])  # of the others the methods' tests kill the runs
 def test_a_killed_command_ends_like_one_left_alone(line, tmp_path, command):
     killer.assert_same_after_kills("test_faults:play", tmp_path, line(command), goal=1)
+
+
+@pytest.mark.parametrize("command", ["study", "ladder", "svs"])  # a study holds evaluations
+def test_a_derived_table_that_is_gone_is_made_anew(line, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    filled = line(command)
+    assert play(filled, tmp_path) == 0
+    shutil.copytree("run", "whole")
+    tables = [path for path in (tmp_path / "run").rglob("*.csv") if path.name != "metrics.csv"]
+    assert len(tables) >= 4 and {"claims.csv"} <= {path.name for path in tables}
+    for table in tables:
+        table.unlink()
+        assert play(filled, tmp_path) == 0
+        assert killer.different(Path("whole"), Path("run")) == []
 
 
 @pytest.mark.slow

@@ -6,11 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from soar_lib import runs
 from soar_lib.cli.arguments import KINDS
 from soar_lib.problems.hub import SETS
 from soar_lib.settings.student import preset
+from tools import audit
 
 ROOT = Path(__file__).parents[1]
 TREES = {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in (ROOT / "soar_lib").rglob("*.py")}
@@ -70,6 +72,27 @@ def test_what_is_downloaded_is_pinned():
     assert sum(bool(home.sha256) for home in SETS.values()) >= len(SETS) - 2
     downloads = [keywords for _, called, keywords in CALLS if called.endswith(("hf_hub_download", "snapshot_download"))]
     assert downloads and all("revision" in keywords for keywords in downloads)
+
+
+@pytest.mark.parametrize(
+    ("version", "events", "found"),
+    [
+        ("2.0", [{"introduced": "0"}, {"fixed": "2.1"}], True),
+        ("2.1", [{"introduced": "0"}, {"fixed": "2.1"}], False),
+        ("2.1", [{"introduced": "0"}, {"last_affected": "2.1"}], True),
+        ("1.5", [{"introduced": "0"}, {"fixed": "1.2"}, {"introduced": "1.4"}], True),
+        ("1.3", [{"introduced": "0"}, {"fixed": "1.2"}, {"introduced": "1.4"}], False),
+    ],
+)
+def test_an_advisory_is_found_for_the_versions_that_it_names(tmp_path, version, events, found):
+    ranges = [{"type": "GIT", "events": [{"introduced": "0"}]}, {"type": "ECOSYSTEM", "events": events}]
+    affected = [{"package": {"name": "Some_Package"}, "ranges": ranges}, {"package": {"name": "other"}, "versions": []}]
+    record = {"id": "PYSEC-1", "details": "It runs text.\nAlways.", "affected": affected}
+    (tmp_path / "vulns" / "some-package").mkdir(parents=True)
+    (tmp_path / "vulns" / "some-package" / "PYSEC-1.yaml").write_text(yaml.safe_dump(record))
+    told = [("some-package", "PYSEC-1", "It runs text.")] if found else []
+    assert [*audit.findings(tmp_path, {"some-package": version, "unknown": "1"})] == told
+    assert audit.here().keys() >= {"torch", "pytest"}
 
 
 # ------------------------------------------------------------------ secrets

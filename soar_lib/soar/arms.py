@@ -23,7 +23,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -131,12 +130,6 @@ def write(base: Base, config: EvaluateConfig, sources: Sequence[Source], judge: 
                 for problem in problems
             ]
     return rows
-
-
-def read_written(folder: Path, **more: Any) -> list[dict]:
-    """The rows of `write` in an evaluation's folder; `more` as for `files.read_jsonl`."""
-    hints = {"source": int, "student": int | None, "arm": WRITTEN} | more
-    return files.read_jsonl(folder / "problems.jsonl", SyntheticProblem, **hints)
 
 
 def _draw(

@@ -7,18 +7,18 @@ comparable across arms, since all share one filter run, so arms are compared pai
 import math
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from soar_lib.files import RunError, read_json, read_records, read_table, setting
+from soar_lib.files import RunError, read_json, read_jsonl, read_records, read_table, setting
 from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Estimate, Measured, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
-from soar_lib.soar import value
-from soar_lib.soar.arms import read_written
+from soar_lib.soar.settings import OWNER, VALUED
 
 
 def read_study(folder: str | Path) -> Measured:
@@ -47,10 +47,11 @@ def seeds_of(evaluation: Path) -> list[int]:
     return read_table(evaluation / "sources.csv", seed=int)["seed"].tolist()
 
 
-def written(evaluation: Path) -> list[dict]:
-    """Rows of the problems that teachers wrote for an evaluation, with the seed of their SOAR run."""
+def written(evaluation: Path, arms: Any = str) -> list[dict]:
+    """Rows of the problems that teachers wrote for these arms of an evaluation, with the seed of their SOAR run."""
     seeds = seeds_of(evaluation)
-    rows = read_written(evaluation, source=range(len(seeds)))
+    owner = OWNER | {"source": range(len(seeds)), "arm": arms}
+    rows = read_jsonl(evaluation / "problems.jsonl", SyntheticProblem, **owner)
     return [row | {"seed": seeds[row["source"]]} for row in rows]
 
 
@@ -83,7 +84,7 @@ def _per_seed(study: Measured, arm: str) -> list[float]:
 def value_gain(arm: str, other: str, study: Measured) -> Estimate:
     """A study arm's trained teachers' values (soar/value.py) minus those of `other`, an arm or "untrained", in points,
     paired by seed; no numbers where one was not measured."""
-    found = {path.parent.name: read_table(path, **value.COLUMNS) for path in sorted(study.folder.glob("*/values.csv"))}
+    found = {path.parent.name: read_table(path, **VALUED) for path in sorted(study.folder.glob("*/values.csv"))}
     values = {name: table[table["teacher"] == "trained"].set_index("seed")["value"] for name, table in found.items()}
     first = [table for table in found.values() if "untrained" in {*table["teacher"]}]
     values |= {"untrained": table[table["teacher"] == "untrained"].set_index("seed")["value"] for table in first}

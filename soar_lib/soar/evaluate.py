@@ -25,13 +25,13 @@ from soar_lib.hooks import Commit, Hooks, Stage, run_stages
 from soar_lib.measure.passk import TYPES, read_scores, table
 from soar_lib.measure.quality import Judge, exact
 from soar_lib.randomness import generator
-from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score
+from soar_lib.records import HARD_TEST, TRANSFER, Problem, Score, SyntheticProblem
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import StudentSettings, by_trl, check_trainer
 from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source, row_name
 from soar_lib.soar.rewards import bounded
-from soar_lib.soar.settings import TRAINED_ARMS, EvaluateConfig
+from soar_lib.soar.settings import OWNER, TRAINED_ARMS, EvaluateConfig
 from soar_lib.student.train import HERE, Lesson, step_rows
 
 TABLES = {"sources": {"run": str, "seed": int}, "transfer": TYPES, "pass_at_k": TYPES}  # in the order of writing
@@ -61,7 +61,7 @@ class Evaluation:
 
     @property
     def written(self) -> list[dict]:
-        return arms.read_written(self.run.folder)
+        return files.read_jsonl(self.run.folder / "problems.jsonl", SyntheticProblem, **OWNER)
 
 
 @files.holding

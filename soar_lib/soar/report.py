@@ -117,7 +117,7 @@ def sampled(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
     rows = []
     for path in claims.evaluations(folder):
         names = _names(path)
-        rows += [row | {"arm": names[row["arm"]]} for row in claims.written(path)]
+        rows += [row | {"arm": names[row["arm"]]} for row in claims.written(path, names)]
     return _judged(rows, judge, SAMPLED)
 
 

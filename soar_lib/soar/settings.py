@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from soar_lib.settings.student import ADVANTAGES, BaseSettings, Cost, OptimiserSettings, Phase, StudentSettings
 from soar_lib.settings.values import RECORDED, require, require_all
 
+# Fields of a line of an evaluation's problems.jsonl beside the problem's own, and columns of a study arm's values.csv.
+OWNER = {"source": int, "student": int | None, "arm": str}
+VALUED = {"seed": int, "teacher": ("trained", "untrained"), "value": float, "sets": int, "advice": "delete it"}
 PROMOTIONS = 4  # baselines kept beside the first, for the memory; SOAR section 4.3: the most that were seen
 
 

@@ -21,9 +21,7 @@ from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.soar import teacher
 from soar_lib.soar.rewards import OuterStep, dataset_rewards, grounded
 from soar_lib.soar.run import problems, reward_set
-from soar_lib.soar.settings import SoarConfig
-
-COLUMNS = {"seed": int, "teacher": ("trained", "untrained"), "value": float, "sets": int, "advice": "delete it"}
+from soar_lib.soar.settings import VALUED, SoarConfig
 
 
 def values(
@@ -43,14 +41,14 @@ def values(
 
 def seeds(out: Path) -> int:
     """How many runs' teachers a CSV of `write` holds; 0 where there is none."""
-    return files.read_table(out, **COLUMNS)["seed"].nunique() if out.is_file() else 0
+    return files.read_table(out, **VALUED)["seed"].nunique() if out.is_file() else 0
 
 
 def write(base: Base, folders: Sequence[Path], count: int, out: Path, untrained: bool) -> None:
     """The values of the teachers of finished SOAR runs, and with `untrained` of each run's teacher before training, as
     a CSV: seed, teacher ("trained" or "untrained"), value, sets. It is written run by run, and goes on where it ended.
     """
-    rows = files.read_table(out, **COLUMNS).to_dict("records") if out.is_file() else []
+    rows = files.read_table(out, **VALUED).to_dict("records") if out.is_file() else []
     for folder in folders[seeds(out) :]:
         config = files.read_config(folder, SoarConfig)
         train, _ = problems(config, folder)

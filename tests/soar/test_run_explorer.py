@@ -1,5 +1,7 @@
 """What teachers did: a run's rounds, after it and while it goes on, and the diversity of a study's problems."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from tiny_world import settings
 from soar_lib.files import jsonl
 from soar_lib.hooks import Hooks
 from soar_lib.measure import diversity
+from soar_lib.records import SyntheticProblem
 from soar_lib.soar import report, run_explorer
 from soar_lib.soar.run import run
 from tests.measure.test_charts import NASTY, series
@@ -23,7 +26,7 @@ def taught(tmp_path):
         }  # fmt: skip
 
     def problem(number, dataset, question):
-        return {"round": number, "dataset": dataset, "question": question, "answer": "7"}
+        return asdict(SyntheticProblem(f"{number}/{dataset}", question, "7", question, number, dataset))
 
     (tmp_path / "rounds.jsonl").write_text(jsonl([record(1, None), record(2, [1, 0])]))
     written = [(1, 0, "first"), (1, 1, "second"), (2, 0, "third"), (2, 1, NASTY), (2, 1, NASTY)]

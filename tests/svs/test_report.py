@@ -30,7 +30,7 @@ def arm_folder(folder: Path, arm: str, seeds: int) -> None:
     rng, scores, metrics = np.random.default_rng(len(arm)), [], []
     for seed in range(seeds):
         for step in range(STEPS if arm != "base" else 0):
-            metrics.append({"seed": seed, "step": step, "rollouts": 10, "entropy": 0.8})
+            metrics.append({"seed": seed, "step": step, "rollouts": 10, "accuracy": 0.5, "entropy": 0.8})
         for problem in PROBLEMS:
             row = {"arm": arm, "run": f"seed{seed}", "student": 0, "problem": problem, "n": 8, "rollouts": 200}
             noisy = RIGHT[arm] + (rng.random() < 0.2)
@@ -44,8 +44,8 @@ def arm_folder(folder: Path, arm: str, seeds: int) -> None:
 
 
 def variant(seed: int, step: int, question: str | None, answer: str, **others) -> dict:
-    plain = {"leak": "", "duplicate": "", "right": 3, "reward": 1.0}
-    return {"seed": seed, "step": step, "question": question, "answer": answer} | plain | others
+    place = {"seed": seed, "step": step, "problem": "p0", "original": "", "number": 0, "index": 0}
+    return place | {"question": question, "answer": answer, "right": 3, "reward": 1.0} | others
 
 
 def study(folder: Path, arms: list[str], seeds: int = SEEDS) -> Path:
