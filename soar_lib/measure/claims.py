@@ -1,9 +1,9 @@
 """Claims against what was measured: our number, its interval, the paper's number and a verdict.
 
-The rule of the verdict (`verdict`) is fixed before any run. Every claim is a number that the paper says lies above a
-null value, or, where it says that something has *no* effect, a small number. A gain that is certain but below the
-margin is not worth its cost, so then a claim of no effect holds. The margin is 5 points of pass@k: SOAR calls 2.8
-points no help and 9.3 a clear one (Table 4). Fewer than three seeds give no interval that holds its level.
+The rule (`verdict`) is fixed before any run. Every claim is a number that the paper says lies above a null value, or,
+where it says that something has *no* effect, a small number. A gain that is certain but below the margin is not worth
+its cost, so then a claim of no effect holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help and 9.3 a
+clear one (Table 4).
 
 At most five claims of a method are primary: they were named before the runs, and are decided where p, corrected by
 Holm's rule for testing all of them, lies below 0.05 as well. The others explore, and nothing corrects them. A measure
@@ -27,7 +27,7 @@ from soar_lib.records import HARD_TEST, Score
 COLUMNS = ["claim", "ours", "low", "high", "paper", "seeds", "p", "sign_flip", "holm", "verdict"]
 HOLDS, FAILS, UNDECIDED, FLOOR = "holds", "does not hold", "undecided", "at the floor"
 LEVEL = 0.05  # of tests
-LEAST_SEEDS = 3
+LEAST_SEEDS = 3  # fewer give no interval that holds its level
 _PAPERS, _CLAIMS = (
     tomllib.loads(Path(__file__).with_name(name).read_text(encoding="utf-8")) for name in ("paper.toml", "claims.toml")
 )

@@ -135,7 +135,8 @@ def slider(description: str, first: int, last: int, value: int | None = None, st
 
 def span(first: int, last: int) -> ipywidgets.IntRangeSlider:
     """The first and the last round to show."""
-    return ipywidgets.IntRangeSlider((first, last), min=first, max=last, description="rounds", continuous_update=False)
+    look = {"description": "rounds", "continuous_update": False}
+    return ipywidgets.IntRangeSlider(value=(first, last), min=first, max=last, **look)
 
 
 def show_only(controls: Controls, applying: Sequence[str]) -> None:
@@ -160,8 +161,7 @@ def _save(folder: Path, ending: str, stem: str, frame: pd.DataFrame, text: Calla
     path = folder / f"{stem}.{ending}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        csv = ending == "csv"
-        write_text_atomic(path, frame.to_csv(index=False, lineterminator="\n") if csv else latex(text(frame)))
+        write_text_atomic(path, latex(text(frame)) if ending == "tex" else frame.to_csv(index=False, lineterminator="\n"))
     except OSError as error:
         return f"{path}: cannot be written ({error.strerror}); name another folder as export"
     return f"Written: {path}"
