@@ -158,10 +158,10 @@ def _save(folder: Path, ending: str, stem: str, frame: pd.DataFrame, text: Calla
     """Write a table, whole or not at all; returns a sentence that says where, or why not."""
     if frame.empty:
         return "Nothing is shown, so nothing was written."
-    path = folder / f"{stem}.{ending}"
+    path, csv = folder / f"{stem}.{ending}", ending == "csv"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(path, latex(text(frame)) if ending == "tex" else frame.to_csv(index=False, lineterminator="\n"))
+        write_text_atomic(path, frame.to_csv(index=False, lineterminator="\n") if csv else latex(text(frame)))
     except OSError as error:
         return f"{path}: cannot be written ({error.strerror}); name another folder as export"
     return f"Written: {path}"
