@@ -16,6 +16,7 @@ import pytest
 from soar_lib.cli import commands
 from tools import methods
 
+ROOT = Path(__file__).parents[1]
 TABLE = tomllib.loads(Path(__file__).with_name("first_hour.toml").read_text(encoding="utf-8"))
 EVERY = ("filter", "soar --problems hard", "evaluate --runs done", "study", "ladder --problems hard", "svs")
 CASES = [
@@ -61,6 +62,16 @@ NEWS = re.compile(r"usage: |    +|Loading weights|.*Network is unreachable|Retry
 
 def test_the_table_is_long_enough():
     assert len(CASES) >= 300
+
+
+def test_the_page_of_troubles_quotes_what_is_said():
+    """Each message that it explains at a command stands in the code, up to what the message fills in."""
+    page = (ROOT / "notebooks" / "troubleshooting.md").read_text().split("## At a command")[1].split("\n## ")[0]
+    quoted = [text for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for text in re.findall(r"`(.+?)`", row)]
+    code = "".join(path.read_text() for path in (ROOT / "soar_lib").rglob("*.py"))
+    of_others = {"CUDA out of memory", "FILE:3: ..."}
+    parts = {text: re.split(r" \(|: field '|'", text)[-1 if ": field" in text else 0] for text in quoted}
+    assert len(parts) > 20 and [text for text in {*parts} - of_others if parts[text].strip() not in code] == []
 
 
 @pytest.mark.network

@@ -24,7 +24,7 @@ from soar_lib.measure.charts import ROOT
 from soar_lib.measure.claims import Estimate, over_seeds
 from soar_lib.nano import world2
 from soar_lib.problems.rows import hard_sets
-from soar_lib.records import Problem
+from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.verifier.verify import equal
 from tools.gates_students import SAMPLES, STEPS, passed, solved, taught
 
@@ -35,7 +35,7 @@ QUESTIONS, ANSWERS = ("coherent", "shuffled"), ("exact", "corrupted")
 
 def questions(run: Path, rng: random.Random) -> list[str]:
     """SIZE different well-posed stepping stones that a run's teacher wrote in its last rounds."""
-    rows = read_jsonl(run / "problems.jsonl", round=int, question=str)
+    rows = read_jsonl(run / "problems.jsonl", SyntheticProblem)
     late = max(row["round"] for row in rows) - ROUNDS
     found = {row["question"] for row in rows if row["round"] > late and world2.role(row["question"]) == "stone"}
     return rng.sample(sorted(found), SIZE)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from soar_lib.measure.claims import FAILS, HOLDS, MARGIN, UNDECIDED, Claim
 from soar_lib.measure.names import STUDENTS, ordered
 from soar_lib.measure.passk import COLUMNS
 from soar_lib.measure.tables import name
+from soar_lib.problems.filtering import Outcome
 from soar_lib.records import Score
 from soar_lib.soar.claims import CLAIMS
 from soar_lib.soar.study import ARMS as STUDY_ARMS
@@ -199,7 +201,7 @@ def test_forest_takes_bounds_from_the_claims_that_it_is_given():
 
 def test_filtering_counts_what_was_never_solved_and_leaves_empty_cells_empty(tmp_path):
     outcomes = [("Algebra", 1, 3), ("Algebra", 1, 0), ("Algebra", 2, 0), ("Geometry", None, 1)]
-    rows = [{"id": str(i), "topic": t, "level": n, "right": r, "wrong": 4} for i, (t, n, r) in enumerate(outcomes)]
+    rows = [asdict(Outcome(str(i), *one, 4)) for i, one in enumerate(outcomes)]
     (tmp_path / "outcomes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = plots.filtering_table(tmp_path)
     assert table.columns.tolist() == ["topic", "level", "problems", "hard"]

@@ -18,10 +18,11 @@ ROUNDS = structure.ROUNDS + 3
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A SOAR run's problems: 20 stepping stones and a decoy in every round, the early rounds' of one skill only."""
-    rows = [{"round": r, "question": world2.LAST + "abc?"} for r in range(1, ROUNDS + 1)]
+    plain = {"id": "", "answer": "", "text": ""}
+    rows = [plain | {"round": r, "question": world2.LAST + "abc?"} for r in range(1, ROUNDS + 1)]
     for number in range(1, ROUNDS + 1):
         names = world2.NAMES if number > 3 else world2.NAMES[:1]
-        rows += [{"round": number, "question": p.question} for p in stones(f"round {number}", names, 20)]
+        rows += [plain | {"round": number, "question": p.question} for p in stones(f"round {number}", names, 20)]
     folder = tmp_path_factory.mktemp("run")
     (folder / "problems.jsonl").write_text(files.jsonl(rows))
     return folder
