@@ -74,8 +74,8 @@ def _parsed(path: Path, text: str, place: str, kind: type, needed: Mapping[str, 
     try:
         value = json.loads(text)
         wrong = "" if isinstance(value, kind) else f"holds no JSON {'object' if kind is dict else 'list'}"
-        if not wrong and (bad := [name for name, of in needed.items() if not isinstance(value.get(name), of)]):
-            wrong = f"{bad[0]!r} is missing or not of type {needed[bad[0]].__name__}"
+        if not wrong and (bad := [name for name, of in needed.items() if not fits(value.get(name), of)]):
+            wrong = f"{bad[0]!r} is missing or not {named(needed[bad[0]])}"
     except (ValueError, RecursionError) as error:
         wrong = f"is not JSON ({first_line(error)})" if text.strip() else "is empty" if path.exists() else "is missing"
     if wrong:

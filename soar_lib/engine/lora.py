@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from soar_lib.settings.values import ConfigError
+from soar_lib.files import RunError, read_json
+from soar_lib.settings.values import ConfigError, LoadError
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MERGE_LIMIT = 2**26  # elements of all merged weights together: 256 MB in float32
@@ -233,21 +234,22 @@ def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str)
 
 
 def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
-    """Read a PEFT LoRA folder as one slot on `model`. Raises ValueError: another kind, more than one rank, other
+    """Read a PEFT LoRA folder as one slot on `model`. Raises LoadError: another kind, more than one rank, other
     layers."""
     folder = Path(folder)
     try:
-        config = json.loads((folder / "adapter_config.json").read_text())
-        tensors, rank, alpha = load_file(folder / "adapter_model.safetensors"), config["r"], config["lora_alpha"]
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise ValueError(
+        config = read_json(folder / "adapter_config.json", r=int, lora_alpha=float, base_model_name_or_path=str | None)
+        tensors = load_file(folder / "adapter_model.safetensors")
+    except (OSError, RunError, SafetensorError) as error:
+        raise LoadError(
             f"{folder}: not a PEFT folder with adapter_config.json and adapter_model.safetensors ({error})"
         ) from error
     special = [key for key in ("use_dora", "use_rslora", "rank_pattern", "alpha_pattern") if config.get(key)]
+    special += ["other ranks"] * ({t.shape[0] for key, t in tensors.items() if "lora_A" in key} != {config["r"]})
     if config.get("peft_type") != "LORA" or special:
         kind = ", ".join(special) or config.get("peft_type")
-        raise ValueError(f"{folder}: only plain LoRA adapters of one rank can be loaded, and it is one with {kind}")
-    empty = Adapters.create(model, 1, rank, alpha, torch.Generator())
+        raise LoadError(f"{folder}: only plain LoRA adapters of one rank can be loaded, and it is one with {kind}")
+    empty = Adapters.create(model, 1, config["r"], config["lora_alpha"], torch.Generator())
     state = {}
     for key, tensor in tensors.items():
         name, _, half = key.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
@@ -255,7 +257,7 @@ def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
     expected, found = ({key: tuple(t.shape) for key, t in part.items()} for part in (empty.state_dict(), state))
     if differing := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
         name = differing[0]
-        raise ValueError(
+        raise LoadError(
             f"{folder}: the adapter's layers differ from {type(model).__name__}'s linear layers ({name} is "
             f"{found.get(name, 'absent')} in it and {expected.get(name, 'absent')} here)"
         )
@@ -266,9 +268,9 @@ def load_start(folder: Path, base_name: str, model: nn.Module) -> Adapters:
     """The adapter that a run begins with, its setting `start`. Raises ConfigError where it is another model's."""
     try:
         found = load_peft(folder, model)
-    except ValueError as error:
+    except LoadError as error:
         raise ConfigError(f"start = {error}; name an adapter of this model, or leave start empty") from error
-    trained = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path") or base_name
+    trained = read_json(folder / "adapter_config.json").get("base_model_name_or_path") or base_name
     if Path(trained).name.lower() != Path(base_name).name.lower():
         raise ConfigError(
             f"start = {folder}: trained on {trained}, not on {base_name}; name an adapter of this model, or correct "

@@ -1,11 +1,14 @@
 """Stacked adapters: each row sees its own slot, as PEFT computes it; copies are copies; the PEFT format goes round."""
 
+import json
+
 import peft
 import pytest
 import tiny
 import torch
 
 from soar_lib.engine import lora
+from soar_lib.settings.values import LoadError
 
 IDS = torch.randint(4, 90, (6, 9), generator=torch.Generator().manual_seed(1))
 
@@ -95,6 +98,29 @@ def test_an_adapter_of_another_shape_is_refused(tmp_path):
     lora.save_peft(tiny.adapters(tiny.base(), 1), 0, tmp_path, "tiny")
     with pytest.raises(ValueError, match="layers differ"):
         lora.load_peft(tmp_path, tiny.model(layers=1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"r": "8"}, "adapter_config.json: 'r' is missing or not of type int"),
+        ({"r": 10**9}, "one with other ranks"),
+        ({"lora_alpha": None}, "'lora_alpha' is missing or not of type float"),
+        ({"base_model_name_or_path": 7}, "'base_model_name_or_path' is missing or not of type str"),
+        ({"peft_type": ["LORA"]}, "only plain LoRA adapters"),
+        ([], "holds no JSON object"),
+        ({}, "adapter_model.safetensors"),
+    ],
+)
+def test_a_damaged_adapter_is_named(tmp_path, changes, message):
+    base = tiny.base()
+    lora.save_peft(tiny.adapters(base, 1), 0, tmp_path, "tiny")
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes if isinstance(changes, dict) else changes))
+    if changes == {}:
+        (tmp_path / "adapter_model.safetensors").write_bytes(b"cut")
+    with pytest.raises(LoadError, match=f"{tmp_path}: .*{message}"):
+        lora.load_peft(tmp_path, base.model)
 
 
 def test_a_model_without_linear_layers_to_adapt_is_refused():
