@@ -37,19 +37,14 @@ POINTS = ".scatterlayer .trace path.point"
 
 @pytest.fixture(scope="module")
 def notebook(chromium, lab, pictures):  # noqa: F811
-    """A page with a chart by hand, and the explorers of the committed runs, all run, by a browser that is slow enough
-    for plotly to take longer than anywidget waits for it (figure.js)."""
+    """A page with a chart by hand, and the explorers of the committed runs, all run."""
     explorers = ('ablation_explorer(REFERENCE + "study")', 'ladder_explorer(REFERENCE + "ladder")',
                  'svs_explorer(REFERENCE + "svs")')  # fmt: skip
     cells = [nbformat.v4.new_code_cell(source) for source in (PAGE, REAL, *explorers)]
     file = lab.folder / "notebooks" / "charts.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=read(LESSONS[0]).metadata), file)
     with browser.opened(chromium, lab, file, pictures) as page:
-        processor = page.page.context.new_cdp_session(page.page)
-        processor.send("Emulation.setCPUThrottlingRate", {"rate": 8})
         assert not errors(browser.run_all(page))
-        page.page.locator(POINTS).first.wait_for()
-        processor.send("Emulation.setCPUThrottlingRate", {"rate": 1})
         yield page
         assert page.troubles == []
 
