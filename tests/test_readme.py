@@ -19,7 +19,7 @@ from soar_lib.measure.quality import exact, topic
 from soar_lib.measure.tables import claim_rows
 from soar_lib.records import SyntheticProblem
 from soar_lib.soar import study
-from soar_lib.soar.claims import CLAIMS
+from soar_lib.soar.claims import CLAIMS, VALUES
 from soar_lib.svs.report import CLAIMS as SVS_CLAIMS
 from tools import methods
 from tools.readme import DOCUMENTS, MARKED, fill, fill_times, filled
@@ -59,6 +59,9 @@ def test_no_claim_is_left_out():
         shown = table if name == "claims" else table[table["verdict"].isin([HOLDS, FAILS])]
         ours = claim_rows(shown)["ours"].str.removesuffix(")")
         assert {number for number in ours if number not in text} == set() and len(ours) >= 5
+    world = pd.read_csv(DATA / "world_claims.csv")
+    primary = claim_rows(world[world["holm"].notna()])["ours"].str.removesuffix(")")
+    assert {number for number in primary if number not in text} == set() and len(primary) == len(VALUES)
 
 
 def test_what_is_said_of_variants_without_a_verifier_is_counted_in_the_run():

@@ -26,6 +26,7 @@ from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
 from soar_lib.svs.settings import MAIN as SVS_MAIN
 from tools import methods_report
+from tools.world_study import of_world
 
 REFERENCE = Path("runs") / "reference"
 MAPPED = ("grounded", "intrinsic")  # whose questions the static map shows
@@ -161,7 +162,7 @@ def _line(place: int) -> dict[str, str]:
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
 RUNS: dict[str, Callable[[Path], Tables]] = {
-    "study": of_study, "ladder": of_ladder, "svs": of_svs, "methods": of_methods, "real": of_real,
+    "study": of_study, "study2": of_world, "ladder": of_ladder, "svs": of_svs, "methods": of_methods, "real": of_real,
 }  # fmt: skip
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
 FROM_TABLES: dict[str, Draw] = {"nano_base_accuracy": base_accuracy, "real_map": question_map.figure}
