@@ -25,6 +25,7 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.sampling import sample
 from soar_lib.engine.update import make_learner
+from soar_lib.files import read_table
 from soar_lib.meter import Meter, metered
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import derive, generator, uniforms
@@ -258,7 +259,7 @@ def reference() -> tuple[float, float]:
     """Of the committed SOAR runs of the shipped model: the share of groups with unequal rewards, and that of the
     teacher's completions that parse."""
     folders = sorted(REFERENCE.glob("seed*"))
-    steps = pd.concat([pd.read_csv(folder / "metrics.csv") for folder in folders])
+    steps = pd.concat([read_table(folder / "metrics.csv") for folder in folders])
     rounds = [row for folder in folders for row in soar.read_rounds(folder)]
     attempts = sum(row.attempts for row in rounds)
     rejected = sum(sum(row.rejected.values()) for row in rounds)

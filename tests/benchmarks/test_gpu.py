@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from soar_lib.files import read_jsonl
 from soar_lib.settings.cost import cost
 from soar_lib.settings.memory import KNOWN, shape, shape_of
 from soar_lib.settings.student import preset
@@ -126,7 +127,7 @@ def test_variants_change_settings_and_base_on_another_model_too(variant):
 def test_the_shares_are_those_of_the_committed_runs():
     unequal, parsed = gpu_parts.reference()
     folders = list(gpu_parts.REFERENCE.glob("seed*"))
-    written = sum(len((folder / "problems.jsonl").read_text().splitlines()) for folder in folders)
+    written = sum(len(read_jsonl(folder / "problems.jsonl")) for folder in folders)
     drawn = [pd.read_json(folder / "rounds.jsonl", lines=True)["attempts"].sum() for folder in folders]
     assert len(folders) == 5 and parsed == pytest.approx(written / sum(drawn)) and 0 < unequal < 1
 

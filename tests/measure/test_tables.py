@@ -28,7 +28,7 @@ def test_ours_stand_beside_the_papers():
     assert lines == [
         "| arm | source | pass@1 | pass@32 |",
         "| --- | --- | --- | --- |",
-        "| Hard-Only | nano, 6 seeds | 1.0 (0.0–2.5) | 10.0 (5.0–20.0) |",
+        "| Hard-Only | nano, 6 students | 1.0 (0.0–2.5) | 10.0 (5.0–20.0) |",
         "| Hard-Only | paper, MATH | 0.5 ± 0.1 | 9.6 ± 2.6 |",
         "| Hard-Only | paper, HARP | 0.4 ± 0.1 | 8.2 ± 1.0 |",
     ]

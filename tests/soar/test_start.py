@@ -112,7 +112,7 @@ def edited(adapter, folder, **changes):
         ({"base_model_name_or_path": "other/model-1B"}, "trained on other/model-1B, not on"),
         ({"rank_pattern": {"q_proj": 2}}, "plain LoRA adapters of one rank .* rank_pattern"),
         ({"peft_type": "IA3"}, "plain LoRA adapters .* IA3"),
-        ({"r": 8}, "the adapter's layers differ"),
+        ({"r": 8}, "it is one with other ranks"),
         ({"lora_alpha": 2.0}, "the adapter of start has rank 16 and alpha 2"),
     ],
 )
