@@ -64,6 +64,26 @@ def test_no_claim_is_left_out():
     assert {number for number in primary if number not in text} == set() and len(primary) == len(VALUES)
 
 
+def test_what_is_said_of_the_second_worlds_teachers_is_in_the_tables():
+    """README.md and figures/README.md: values in points; shares and skills of the first and the last five rounds."""
+    text = " ".join(TEXTS[Path("figures/README.md")].split())
+    value = pd.read_csv(DATA / "world_values.csv").groupby("arm")["value"].mean() * 100
+    paid, cheap, untrained = (f"{value[arm]:.1f}" for arm in ("no_promotion", "intrinsic", "untrained"))
+    assert f"{paid} points with the grounded reward, {untrained} untrained" in text and f"value is {cheap}" in text
+    front = " ".join(README.split())
+    assert f"worth {paid} points of accuracy to a fresh student, an untrained teacher's {untrained}" in front
+    assert f"an intrinsically rewarded one's {cheap}." in front
+    rounds = pd.read_csv(DATA / "world_rounds.csv")
+    spans = [rounds[rounds["round"].between(*span)].groupby("arm").mean() for span in ((1, 5), (36, 40))]
+    (before, after), other = (span.loc["no_promotion"] for span in spans), spans[1].loc["intrinsic"]
+    for name in ("useful", "decoy"):
+        shares = (f"{100 * part[name]:.0f} %" for part in (before, after, other))
+        said = "from {} (first five rounds) to {} (last five) with the grounded reward and to {} with the intrinsic one"
+        assert (said if name == "useful" else "decoys from {} to {} and to {}").format(*shares) in text
+    assert f"fall from {before['skills']:.1f} to {after['skills']:.1f} effective skills of five" in text
+    assert f"the intrinsic one's stay at {other['skills']:.1f}." in text
+
+
 def test_what_is_said_of_variants_without_a_verifier_is_counted_in_the_run():
     """figures/README.md: how many of LADDER's variants are left, and how many of those have the right answer."""
     folder = ROOT / "runs" / "reference" / "methods"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import entropy
 
 from soar_lib.files import read_table, setting
 from soar_lib.measure import passk, plots
@@ -50,8 +51,7 @@ def rounds(folder: Path) -> pd.DataFrame:
 
 def effective(names: pd.Series) -> float:
     """How many names there would be, were all as frequent: exp of the entropy of their shares."""
-    shares = names.value_counts(normalize=True)
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    return float(np.exp(entropy(names.value_counts())))
 
 
 def by_round(data: pd.DataFrame) -> Chart:
