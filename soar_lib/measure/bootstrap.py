@@ -118,7 +118,7 @@ def _shares(rng: np.random.Generator, size: int, draws: int) -> np.ndarray:
 
 
 def _variance(runs: Sequence[np.ndarray], sets: list[Hashable]) -> tuple[float, float]:
-    """(variance of the mean, its degrees of freedom): between runs, plus between problems, less what both count.
+    """(variance of the mean, its degrees of freedom): between runs, plus between problems, minus what both count.
     Students need no term, since the means of runs vary by them too. A single run is taken as its students."""
     if len(runs) == 1:
         runs, sets = list(runs[0][:, None]), sets * len(runs[0])

@@ -145,7 +145,7 @@ def _text(text: str) -> str:
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     for way, place, label in panel.rules:
         draw = axes.axvline if way == "x" else axes.axhline
-        draw(place, color="#555555", ls="--", lw=1, label=_text(label) or None)
+        draw(place, color="#555555", ls=":" if way == "x" else "--", lw=1, label=_text(label) or None)
     for place, mark in enumerate(panel.marks):
         _draw_mark(axes, mark, 2 + place / 100)  # later marks above earlier ones, whatever they are
     if panel.log:

@@ -175,11 +175,8 @@ def _units(vectors: Vectors) -> Vectors:
     return units
 
 
-def per_arm(
-    groups: Mapping[Hashable, Sequence[SyntheticProblem]],
-    embed: Embedding,
-    settings: DiversitySettings = DiversitySettings(),
-) -> pd.DataFrame:
+def per_arm(groups: Mapping[Hashable, Sequence[SyntheticProblem]], embed: Embedding,
+            settings: DiversitySettings = DiversitySettings()) -> pd.DataFrame:  # fmt: skip
     """One row per group in the order given: arm with its name, then `COLUMNS` (Table 1)."""
     for label, problems in groups.items():
         if len(problems) < 2:
@@ -195,9 +192,8 @@ def per_arm(
     return pd.DataFrame(rows, columns=["arm", *COLUMNS])
 
 
-def _measures(
-    questions: list[str], vectors: Vectors, grams: Vectors, draws: list[list[int]], settings: DiversitySettings
-) -> dict[str, float]:
+def _measures(questions: list[str], vectors: Vectors, grams: Vectors, draws: list[list[int]],
+              settings: DiversitySettings) -> dict[str, float]:  # fmt: skip
     scores = [vendi(vectors[draw], settings.q) for draw in draws]
     return {
         "q": settings.q, "vendi": float(np.mean(scores)),

@@ -126,15 +126,8 @@ def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: 
     return decode(base, complete(base, None, asked, [0] * len(asked), 1, None, Draw(max_new_tokens, rows=rows)))
 
 
-def endpoint(
-    model: str | None = None,
-    url: str | None = None,
-    key: str | None = None,
-    timeout: float = 120.0,
-    retries: int = 3,
-    pause: float = 1.0,
-    **options,
-) -> Ask:
+def endpoint(model: str | None = None, url: str | None = None, key: str | None = None, timeout: float = 120.0,
+             retries: int = 3, pause: float = 1.0, **options) -> Ask:  # fmt: skip
     """`ask` for a server that speaks OpenAI's chat completions, at `url` (such as https://host/v1). What is not given
     is taken from OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY (a server of one's own needs no key). `timeout` is in
     seconds of silence; a failure that can pass is tried again up to `retries` times, after `pause` seconds, then twice

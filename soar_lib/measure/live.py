@@ -50,10 +50,12 @@ def figure(chart: Chart) -> go.Figure:
         vertical_spacing=min(0.35 / chart.rows, 0.8 / chart.size[1]), horizontal_spacing=0.12 / chart.columns,
     )  # fmt: skip
     named: set[str] = set()
-    for place, panel in enumerate(map(chart.labelled, range(len(chart.panels)))):
+    lines = any(mark.line for panel in chart.panels for mark in panel.marks)
+    for place, whole in enumerate(chart.panels):
+        panel = chart.labelled(place)
         where = {"row": place // chart.columns + 1, "col": place % chart.columns + 1}
         for mark in panel.marks:
-            drawn.add_traces(_traces(mark, panel, named), rows=where["row"], cols=where["col"])
+            drawn.add_traces(_traces(mark, whole, named), rows=where["row"], cols=where["col"])
         for way, at, label in panel.rules:
             drawn.add_shape(_rule(way, at, label, named), **where)
         drawn.update_xaxes(**_x_axis(panel), **where)
@@ -62,7 +64,8 @@ def figure(chart: Chart) -> go.Figure:
         template="plotly_white", width=round(PIXELS * chart.size[0]), height=round(PIXELS * chart.size[1]) + 30,
         margin={"l": 70, "r": 20, "t": 45, "b": 55},
         hovermode="closest", barmode="overlay", dragmode="zoom", uirevision="kept", font={"size": 12},
-        legend={"title": {"text": plain(chart.heading)}}, hoverlabel={"align": "left", "namelength": -1},
+        legend={"title": {"text": plain(chart.heading)}, "itemsizing": "trace" if lines else "constant"},
+        hoverlabel={"align": "left", "namelength": -1},
     )  # fmt: skip
     drawn.update_annotations(font_size=13)
     if chart.note:
@@ -98,7 +101,7 @@ def _traces(mark: Mark, panel: Panel, named: set[str]) -> list[go.Scatter | go.B
         x=x, y=y, mode=mode or "markers", text=list(map(plain, mark.text)) or None, marker=_marker(mark), **ends,
         textfont={"color": mark.ink},
         line={"color": mark.colour, "dash": DASHES[mark.line], "shape": "hv" if mark.step else "linear"} if mark.line
-        else None, **point, **group,
+        else None, cliponaxis=False, **point, **group,
     )  # fmt: skip
     return [*_band(mark), line]
 
@@ -143,13 +146,16 @@ def _rule(way: str, at: float, label: str, named: set[str]) -> go.layout.Shape:
     ends = {f"{way}0": at, f"{way}1": at, f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"}
     entry = {"name": plain(label, 36), "legendgroup": label, "showlegend": bool(label) and label not in named}
     named.add(label)
-    return go.layout.Shape(type="line", **ends, line={"color": "#555555", "dash": "dash", "width": 1}, **entry)
+    line = {"color": "#555555", "dash": "dot" if way == "x" else "dash", "width": 1}
+    return go.layout.Shape(type="line", **ends, line=line, **entry)
 
 
 def _x_axis(panel: Panel) -> dict:
     axis = {"title": {"text": plain(panel.x, 60)}, **_range(panel.xlim, panel.log)}
     if panel.ticks:
         axis |= {"tickvals": list(panel.ticks), "ticktext": list(map(plain, panel.ticks.values()))}
+    elif None not in panel.xlim and panel.xlim[1] - panel.xlim[0] < 8:  # the first rounds of a run: no half ones
+        axis |= {"tick0": 0, "dtick": 1}
     if panel.bare == "xy":
         axis |= {"showticklabels": False, "showgrid": False, "zeroline": False, "constrain": "domain"}
     return axis | ({"type": "log", "dtick": np.log10(2), "tickformat": "d"} if panel.log and not panel.ticks else

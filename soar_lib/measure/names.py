@@ -47,17 +47,15 @@ class Look:
 
 
 def look(arm: str) -> Look:
-    """How an arm looks in every figure. A sweep has the colour of the arm whose setting it sweeps.
+    """How an arm looks in every figure. Students of a sweep have the colour of the arm whose setting it sweeps.
 
     >>> look("grounded_t"), look("grounded_t_tau_x2").colour
     (Look(colour='#D55E00', marker='v', line='-'), '#D55E00')
     """
     parent = max((known for known in _COLOUR_OF if f"{arm}_".startswith(f"{known}_")), key=len, default="")
+    colour, run = _COLOUR_OF.get(parent, OTHERS), arm.removeprefix(f"{parent}_")
     if arm == parent:
-        place = COLOURS.index(_COLOUR_OF[arm])
-        return Look(_COLOUR_OF[arm], MARKERS[place % 7], LINES[place // 7])
-    run = arm.removeprefix(f"{parent}_")
-    teacher = "intrinsic" if run == "rounds_x6" else "grounded"  # of a study's arm that is a sweep
-    colour = _COLOUR_OF.get(parent or (teacher if run in RUNS else ""), OTHERS)
+        place = COLOURS.index(colour)
+        return Look(colour, MARKERS[place % 7], LINES[place // 7])
     place = [*RUNS].index(run) if run in RUNS else 0
     return Look(colour, MARKERS[place % 7], LINES[1 + place % 3])

@@ -47,11 +47,8 @@ class Comparison:
 
 def read_scores(folders: Iterable[str | Path]) -> list[Score]:
     """The scores that evaluations' run folders hold; runs are named by both folders, since two may bear one name."""
-    return [
-        replace(score, run=f"{Path(folder).name}: {score.run}")
-        for folder in folders
-        for score in read_records(Path(folder) / "scores.jsonl", Score)
-    ]
+    read = ((folder.name, read_records(folder / "scores.jsonl", Score)) for folder in map(Path, folders))
+    return [replace(score, run=f"{name}: {score.run}") for name, scores in read for score in scores]
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -100,8 +97,7 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
     both = [part[part["run"].isin(common)] for part in both]
     (values, sets), (others, other_sets) = (_matrices(part, k) for part in both)
     if sets != other_sets or [v.shape for v in values] != [v.shape for v in others]:
-        message = "were measured on other problems or with other students; evaluate both anew"
-        raise ValueError(f"{arm} and {other} {message}")
+        raise ValueError(f"{arm} and {other} were measured on other problems or students; evaluate both anew")
     differences = [value - its for value, its in zip(values, others, strict=True)]
     found = bootstrap(differences, sets, seed)
     low, high = found.interval()
@@ -110,8 +106,8 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
     best = max(fmean(float(run.mean()) for run in each) for each in (values, others))
     floor = solved < LEAST_CELLS or best < LEAST_RATE
     budgets = (round(part["rollouts"].mean()) for part in both)
-    limits = max(low, -1.0), min(high, 1.0)
-    return Comparison(arm, other, k, found.mean, *limits, found.p_value(), len(sets), *budgets, flipped, floor)
+    ends, p = (max(low, -1.0), min(high, 1.0)), found.p_value()
+    return Comparison(arm, other, k, found.mean, *ends, p, len(sets), *budgets, flipped, floor)
 
 
 def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: str = HARD_TEST) -> pd.DataFrame:
@@ -124,13 +120,12 @@ def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: 
 
 
 def p_text(p: float) -> str:
-    """
+    """A p-value for readers, who learn nothing from its third digit; a lone run (NaN) has none.
+
     >>> p_text(0.0312), p_text(0.00003), p_text(float("nan"))
     ('p = 0.03', 'p < 0.01', 'one run')
     """
-    if math.isnan(p):
-        return "one run"
-    return f"p = {p:.2f}" if p >= 0.01 else "p < 0.01"
+    return "one run" if math.isnan(p) else f"p = {p:.2f}" if p >= 0.01 else "p < 0.01"
 
 
 def _frame(scores: Iterable[Score], set: str) -> pd.DataFrame:

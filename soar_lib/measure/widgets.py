@@ -104,17 +104,18 @@ def html(part: pd.DataFrame | str) -> str:
         return f"<p>{escape(part)}</p>"
     with pd.option_context("display.max_colwidth", None):
         table = part.to_html(index=False, border=0, justify="left", na_rep="")
-    return f'<div style="max-height: 25em; overflow: auto; line-height: 1.4; text-align: left">{table}</div>'
+    look = "max-height: 25em; overflow: auto; line-height: 1.4; text-align: left; border-spacing: 0.8em 0.1em"
+    return f'<div style="{look}">{table}</div>'
 
 
 def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
-    """One of the options, which are values or (name, value); as wide as the longest of them."""
-    return ipywidgets.Dropdown(options=options, description=description, layout={"width": "max-content"})
+    """One of the options, which are values or (name, value); wide enough for the longest of them and the arrow."""
+    longest = max(len(str(option[0] if isinstance(option, tuple) else option)) for option in options)
+    return ipywidgets.Dropdown(options=options, description=description, layout={"width": f"calc({longest}ch + 130px)"})
 
 
-def several(
-    description: str, options: Sequence[tuple], first: Sequence = (), rows: int = 10, **look
-) -> ipywidgets.SelectMultiple:
+def several(description: str, options: Sequence[tuple], first: Sequence = (), rows: int = 10,
+            **look) -> ipywidgets.SelectMultiple:  # fmt: skip
     """Several of (name, value), at first those of `first` that there are, or else all."""
     values = [value for _, value in options]
     chosen = [value for value in values if value in first] or values
@@ -137,6 +138,13 @@ def span(first: int, last: int) -> ipywidgets.IntRangeSlider:
     """The first and the last round to show."""
     look = {"description": "rounds", "continuous_update": False}
     return ipywidgets.IntRangeSlider(value=(first, last), min=first, max=last, **look)
+
+
+def reach(rounds: ipywidgets.IntRangeSlider, last: int) -> None:
+    """Let a slider of rounds end at the last round that there is; where that is another than before, all are chosen."""
+    if rounds.max != (last := max(last, rounds.min)):
+        rounds.max = last
+        rounds.value = (rounds.min, last)
 
 
 def show_only(controls: Controls, applying: Sequence[str]) -> None:

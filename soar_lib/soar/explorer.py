@@ -194,18 +194,17 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
     `question_map`). Tables are exported to `<export>/ablation_<view>.csv` (unrounded, fractions of 1) and `.tex` (as
     shown). Raises RunError where the folder holds no study."""
     study = read(folder)
-    last = int(study.rounds["round"].max()) if len(study.rounds) else 1
     wide, narrow = ({"style": {"description_width": "3em"}, "layout": {"width": width}} for width in ("24em", "9em"))
     students = [(name(arm), arm) for arm in study.students]
     controls = {
         "view": widgets.choice("show", [(view.title, key) for key, view in VIEWS.items()]),
         "students": widgets.several("arms", students, FIRST, **wide),
-        "teachers": widgets.several("arms", [(name(arm), arm) for arm in study.teachers], **wide),
+        "teachers": widgets.several("arms", [(name(arm), arm) for arm in study.teachers], figures.GAINING, **wide),
         "seeds": widgets.several("seeds", [(str(seed), seed) for seed in study.seeds], **narrow),
         "k": widgets.choice("k", [("all", ALL), *((str(k), k) for k in study.ks)]),
         "other": widgets.choice("minus", students or [("none", "hard_only")]),
         "smoothing": widgets.slider("smoothing", 1, SMOOTHEST, 5, 2),
-        "rounds": widgets.span(1, last),
+        "rounds": widgets.span(1, 1),
     }
     if "hard_only" in study.students:
         controls["other"].value = "hard_only"
@@ -221,6 +220,8 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
 
     def prepare() -> None:
         view, said.value = VIEWS[controls["view"].value], ""
+        own = study.rounds[study.rounds["arm"].isin(controls["teachers"].value)]
+        widgets.reach(controls["rounds"], int(own["round"].max()) if len(own) else 1)
         widgets.show_only(controls, ("view", "seeds", view.arms, *view.controls))
 
     buttons, said = widgets.save_buttons(Path(export), shown)

@@ -19,6 +19,7 @@ from soar_lib.measure.names import COLOURS, LABEL_LOOKS, ordered
 from soar_lib.measure.quality import LABELS
 from soar_lib.measure.tables import name, percent
 from soar_lib.soar import report
+from soar_lib.soar.study import ARMS
 
 ROUNDS = ["run", *report.ROUNDS[2:]]
 GAINING = ("grounded", "no_promotion", "multi_turn")  # arms paid by their students' gain, with data sets of one size
@@ -111,13 +112,15 @@ def beside(ours: pd.DataFrame, paper: pd.DataFrame, model: str = "nano") -> pd.D
 
 
 def vendi_by_round(data: pd.DataFrame) -> Chart:
-    """Vendi Score of each round's problems, of `soar.report.diversity_table`: each arm's mean and one SD over seeds."""
+    """Vendi Score of each round's problems, of `soar.report.diversity_table`: each arm's mean and one SD over seeds.
+    Sweeps have a panel of their own: one of six times the rounds would leave the others a tenth of the width."""
+    sweep = data["arm"].map(lambda arm: ARMS[arm].sweep)
     panels = [
         plots.mean_curve(part, "round", "vendi", label=_score(part),
                          title=f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
-        for embedding, part in data.groupby("embedding", sort=False)
+        for (embedding, _), part in data.groupby(["embedding", sweep], sort=False)
     ]  # fmt: skip
-    return Chart(panels, size=(9.0, 1.2 + 3.2 * len(panels)), shared="x")
+    return Chart(panels, size=(9.0, 1.2 + 3.2 * len(panels)))
 
 
 def vendi_by_arm(data: pd.DataFrame) -> Chart:

@@ -43,13 +43,13 @@ GRID = 80  # squares along the map's wider side
 SMALL, LARGE = 4.5, 33.0  # diameter in points of a single question, and the most that a circle may have
 QUOTED = 4  # questions that pointing at a circle shows
 HOW = (
-    "Neighbours are alike; distances between groups far apart mean little. A circle's area is its number of questions; "
-    "grey: the questions of all arms."
+    "Neighbours are alike; distances between groups far apart mean little. A circle's area grows with its number of "
+    "questions; grey: the questions of all arms."
 )
 
 
 def counted(count: int) -> str:
-    return f"{count} question{'' if count == 1 else 's'}"
+    return f"{count:,} question{'' if count == 1 else 's'}"
 
 
 def points(
@@ -200,7 +200,7 @@ def panel(data: pd.DataFrame, own: np.ndarray, by: str, shown: np.ndarray | None
         marks.append(Mark(drawn["x"], drawn["y"], label, [colour] * len(drawn), **look))
     places = families(data)
     texts = {"text": list(map(name, places)), "hover": [""] * len(places), "keys": [()] * len(places)}
-    marks.append(Mark([x for x, _ in places.values()], [y - 0.03 for _, y in places.values()], **texts))
+    marks.append(Mark([x for x, _ in places.values()], [y - 0.05 for _, y in places.values()], **texts))
     return Panel(marks, bare="xy", ylim=(1.02 * data["y"].max() + 0.02, -0.07))
 
 
@@ -236,9 +236,8 @@ def made(data: pd.DataFrame) -> str:
     return f"{data['projection'].iloc[0]}{known}"
 
 
-def question_map(
-    folder: str | Path, embed: Embedding | None = None, judge: Judge = exact, most: int = 2000
-) -> Explorer:
+def question_map(folder: str | Path, embed: Embedding | None = None, judge: Judge = exact,
+                 most: int = 2000) -> Explorer:  # fmt: skip
     """Explore the map of all questions that a study's teachers wrote, by arm, seed and rounds, coloured as chosen;
     click a circle, or draw around several, to read their questions below. Raises ValueError where no teacher of the
     study wrote anything yet."""
@@ -256,7 +255,9 @@ def map_explorer(data: pd.DataFrame) -> Explorer:
         "by": widgets.choice("colour by", list(COLOUR_BY)),
         "rounds": widgets.span(int(data["round"].min()), int(data["round"].max())),
     }
-    return widgets.explorer(controls, partial(page, data), detail=lambda keys, **chosen: picked(data, keys))
+    last = data.groupby("arm")["round"].max()
+    prepare = lambda: widgets.reach(controls["rounds"], int(last[controls["arm"].value]))  # noqa: E731
+    return widgets.explorer(controls, partial(page, data), prepare, lambda keys, **chosen: picked(data, keys))
 
 
 def page(data: pd.DataFrame, arm: str, seed: int | str, rounds: tuple[int, int], by: str) -> Page:
@@ -268,7 +269,7 @@ def page(data: pd.DataFrame, arm: str, seed: int | str, rounds: tuple[int, int],
     if not shown.any():
         return [f"No question: {chosen}."]
     written = data[own].groupby(["arm", "seed"])["written"].first().sum()
-    part = f" Of {written} written in all rounds, {own.sum()} were drawn by lot." if written > own.sum() else ""
+    part = f" Of {written:,} written in all rounds, {own.sum():,} were drawn by lot." if written > own.sum() else ""
     said = f"{counted(shown.sum())}: {chosen}; colours: {COLOUR_BY[by]}.{part}"
     chart = Chart([panel(data, own, by, shown)], size=(9.0, 7.0), heading=by)
     return [said, chart, f"Map: {made(data)}. {HOW} Click a circle, or draw around several, to read their questions."]

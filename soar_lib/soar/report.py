@@ -130,11 +130,9 @@ def _judged(rows: list[dict], judge: Judge, columns: list[str]) -> pd.DataFrame:
 
 
 def diversity_table(
-    problems: pd.DataFrame,
-    embed: Embedding | None = None,
-    arms: Sequence[str] = (*TEACHERS, *SAMPLING),
+    problems: pd.DataFrame, embed: Embedding | None = None, arms: Sequence[str] = (*TEACHERS, *SAMPLING),
     settings: DiversitySettings = DiversitySettings(),
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """The diversity of a table of `problems` (a row per arm, seed and round) or `sampled` (one per arm and seed): these
     columns, then `diversity.COLUMNS`. All rows are of one size and share their embedding's weights; None: character
     n-grams."""

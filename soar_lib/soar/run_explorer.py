@@ -18,6 +18,7 @@ from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import Round, SyntheticProblem
 from soar_lib.soar import figures
 from soar_lib.soar.report import TEACHERS
+from soar_lib.soar.study import ARMS
 
 DRAWS = 10  # subsamples per set: enough for a curve that follows a slider
 
@@ -103,12 +104,13 @@ def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] |
     sizes = problems.groupby(["arm", "seed", "round"]).size()
     least, last = (int(sizes.min()), int(problems["round"].max())) if len(sizes) else (2, 1)
     arms = [(name(arm), arm) for arm in dict.fromkeys(problems["arm"])]
+    shown = [arm for _, arm in arms if not ARMS[arm].sweep]  # beside a longer run the others could not be read
     controls = {
         "embedding": widgets.choice("embedding", list(embeddings)),
         "q": widgets.choice("q", [("0.5", 0.5), ("1", 1.0), ("2", 2.0), ("infinity", float("inf"))]),
         "window": widgets.slider("rounds", 1, min(10, last)),
         "size": widgets.slider("problems", 2, max(least, 2) * 2, max(least, 2)),
-        "arms": widgets.several("arms", arms, rows=min(6, max(1, len(arms)))),
+        "arms": widgets.several("arms", arms, shown, rows=min(6, max(1, len(arms)))),
     }
     controls["q"].value = 1.0
 
@@ -117,15 +119,14 @@ def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] |
             known[embedding] = embeddings[embedding].encode(list(problems["question"]))
         own = problems["arm"].isin(arms).to_numpy()
         table = vendi_windows(problems[own].reset_index(drop=True), known[embedding][own], window, q, size)
+        rounds = f"{window} rounds together" if window > 1 else "one round"
         if table.empty:
-            return [f"No arm wrote {size} problems in {window} rounds: choose fewer problems or more rounds."]
-        title = (
-            f"{embedding}; {size} problems of {window} round{'s' * (window > 1)} together; mean and ± 1 SD over seeds"
-        )
+            return [f"No arm wrote {size} problems in {rounds}: choose fewer problems or more rounds."]
+        title = f"{embedding}; {size} problems of {rounds}; mean and ± 1 SD over seeds"
         chart = Chart([plots.mean_curve(table, "round", "vendi", title, label=f"Vendi Score (q = {q:g})")])
         last = table[table.groupby("arm", sort=False)["round"].transform("max") == table["round"]]
-        found = last.groupby(["arm", "round"], sort=False)["vendi"].agg(["mean", "std", "count"])
+        found = last.groupby(["arm", "round"], sort=False)["vendi"].agg(mean="mean", SD="std", seeds="count")
         text = found.round(2).reset_index()
-        return [chart, "The last window of each arm:", text.assign(arm=text["arm"].map(name))]
+        return [chart, "The last rounds of each arm:", text.assign(arm=text["arm"].map(name))]
 
     return widgets.explorer(controls, page)

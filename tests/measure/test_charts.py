@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from soar_lib.measure import charts, live
 from soar_lib.measure.charts import Chart, Mark, Panel
 from soar_lib.measure.names import ARM_COLOURS, COLOURS, LADDER, RUNS, STUDENTS, SVS, look
+from soar_lib.soar.study import ARMS
 from tools.methods_report import ARMS as METHODS
 
 NASTY = "<script>alert(1)</script> <img src=x onerror=alert(2)> $$\\frac{1}{2}$$ &amp; %{x}"
@@ -77,6 +78,11 @@ def test_the_screen_shows_the_same_points_intervals_and_names():
     assert (list(named["bar"].base), list(named["bar"].x)) == ([0, 30], [30, 70])
     assert "second<br>x of it: 3<br>y of it: 31 (30 to 40)" in named["second"].hovertext
     assert drawn.layout.yaxis.range == (0, 50) and drawn.layout.yaxis2.ticktext == ("row of it",)
+
+
+def test_pointing_names_the_axis_that_stands_below():
+    above = Chart([Panel([Mark([1], [2], "a", marker="o")], "round", "gain")] * 2, shared="x")
+    assert [trace.hovertext for trace in live.figure(above).data] == [("a<br>round: 1<br>gain: 2",)] * 2
 
 
 def test_a_name_stands_in_the_legend_once_for_all_panels():
@@ -150,7 +156,9 @@ def test_colours_are_told_apart_with_any_colour_vision(form):
 
 def test_arms_that_meet_in_a_figure_differ_in_colour_and_an_arm_has_one():
     assert len({arm for arms in ARM_COLOURS.values() for arm in arms}) == sum(map(len, ARM_COLOURS.values()))
-    for arms in (STUDENTS, LADDER, SVS, METHODS, ("grounded", "intrinsic", "no_promotion", "multi_turn")):
+    teachers = ["untrained", *(name for name, arm in ARMS.items() if not arm.runs)]
+    assert len(teachers) > 10
+    for arms in (STUDENTS, LADDER, SVS, METHODS, teachers):
         assert len({look(arm).colour for arm in arms}) == len([*arms])
     sweeps = [f"grounded_t_{run}" for run in RUNS if look(f"grounded_t_{run}").colour == look("grounded_t").colour]
     assert len({look(arm) for arm in ["grounded_t", *sweeps]}) == len(sweeps) + 1 > 6

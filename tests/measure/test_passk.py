@@ -92,9 +92,9 @@ def test_a_comparison_of_equal_arms_finds_nothing():
 
 def test_a_comparison_refuses_other_problems_and_other_students():
     rows = scores("pq", {("a", 0): [1, 2], ("b", 0): [1, 2], ("b", 1): [1, 2]})
-    with pytest.raises(ValueError, match="other problems or with other students"):
+    with pytest.raises(ValueError, match="other problems or students"):
         compare(rows + scores("ps", {("a", 0): [1, 2, 3]}), "pq", "ps", 1)
-    with pytest.raises(ValueError, match="other problems or with other students"):
+    with pytest.raises(ValueError, match="other problems or students"):
         compare(rows + scores("ps", {("b", 0): [1, 2]}), "pq", "ps", 1)
 
 

@@ -52,6 +52,9 @@ def test_vendi_by_round_draws_the_means_over_seeds():
     assert drawn["grounded reward"].tolist() == [[1, 6], [2, 7], [3, 8]]
     assert drawn["intrinsic reward"].tolist() == [[1, 8], [2, 7]]
     assert panel.title.startswith("letters; 64 problems of each round") and panel.y == "Vendi Score (q = 1)"
+    long = ROUNDS[ROUNDS["arm"] == "grounded"].assign(arm="rounds_x6", vendi=1.5)
+    beside, alone = diversity_plots.vendi_by_round(pd.concat([ROUNDS, long])).panels
+    assert [*series(beside)] == [*drawn] and series(alone)["rounds x 6"][:, 1].tolist() == [1.5] * 3
     assert min(panel.marks[0].low) == 1  # a score is never less, whatever its spread
     assert_labelled(chart)
 

@@ -211,6 +211,8 @@ def test_training_curves_follow_arms_seeds_and_smoothing(study):
 def test_teachers_follow_arms_seeds_smoothing_and_rounds(study):
     shown = Explorer(study)
     shown.choose(view="teachers", smoothing=1)
+    assert shown.controls["teachers"].value == ("grounded",) and shown.controls["rounds"].max == 2  # no sweep at first
+    shown.choose(teachers=("grounded", "n_half"))
     assert shown.visible() == {"view", "teachers", "seeds", "smoothing", "rounds"} and charts(shown.page)
     assert shown.table == [
         ["arm", "round", "promotions", "teacher reward (points)", "seeds"],

@@ -276,7 +276,7 @@ def test_explorer_follows_each_control():
     rounds.value = (1, 2)
     assert not below.children
     seed.value, arm.value = 1, "intrinsic"
-    assert shown.children[0].value == "<p>No question: intrinsic reward, seed 1, rounds 1 to 2.</p>"
+    assert shown.children[0].value == "<p>No question: intrinsic reward, seed 1, round 1.</p>" and rounds.max == 1
 
 
 def study(folder, problems):

@@ -114,20 +114,21 @@ def test_vendi_windows_count_rounds_together_and_leave_out_small_ones():
 
 def test_vendi_explorer_follows_its_controls():
     states = diversity.Embedding("states", lambda texts: np.array([[len(text), 1.0] for text in texts]))
-    data = pd.concat([problems(), problems().assign(arm="n_half")])  # whose sets are smaller
+    data = pd.concat([problems(), *(problems().assign(arm=arm) for arm in ("n_half", "rounds_x6"))])
     explorer = run_explorer.vendi_explorer(data, {"n-grams": diversity.tfidf(), "states": states})
     embedding, q, window, size, arms = leaves(explorer.children[0])
-    assert [value for _, value in arms.options] == ["grounded"] and (size.value, size.max, window.max) == (8, 16, 4)
+    assert [value for _, value in arms.options] == ["grounded", "rounds_x6"]  # the sets of n_half are smaller
+    assert arms.value == ("grounded",) and (size.value, size.max, window.max) == (8, 16, 4)
 
     def drawn():
         (panel,) = charts(explorer.page())[0].panels
         return panel.title, panel.y, series(panel)["grounded reward"].tolist()
 
     first = drawn()
-    assert first[0].startswith("n-grams; 8 problems of 1 round together") and len(first[2]) == 4
+    assert first[0].startswith("n-grams; 8 problems of one round") and len(first[2]) == 4
     for control, value in ((q, 2.0), (embedding, "states"), (window, 2), (size, 4)):
         before, control.value = drawn(), value
         assert drawn() != before
     assert len(drawn()[2]) == 2 and table(explorer.page())[1][0] == "grounded reward"
     window.value, size.value = 1, 16
-    assert explorer.page() == ["No arm wrote 16 problems in 1 rounds: choose fewer problems or more rounds."]
+    assert explorer.page() == ["No arm wrote 16 problems in one round: choose fewer problems or more rounds."]
