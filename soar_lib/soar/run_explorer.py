@@ -122,7 +122,7 @@ def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] |
         rounds = f"{window} rounds together" if window > 1 else "one round"
         if table.empty:
             return [f"No arm wrote {size} problems in {rounds}: choose fewer problems or more rounds."]
-        title = f"{embedding}; {size} problems of {rounds}; mean and ± 1 SD over seeds"
+        title = f"{embedding}; {size} problems of {rounds}\nmean and ± 1 SD over seeds"
         chart = Chart([plots.mean_curve(table, "round", "vendi", title, label=f"Vendi Score (q = {q:g})")])
         last = table[table.groupby("arm", sort=False)["round"].transform("max") == table["round"]]
         found = last.groupby(["arm", "round"], sort=False)["vendi"].agg(mean="mean", SD="std", seeds="count")
