@@ -7,7 +7,7 @@ soar_lib/nano/world2.py says why.
 
 import random
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -26,17 +26,20 @@ DECAY = 0.9  # weight of a number of terms or of animals, against the one before
 MOST = {"simple_integration": 9, "leg_counting": 4}  # terms, animals
 SLIP = 0.5  # chance of the usual mistake at a letter
 PLACES = ("backward", "ends", "turn")  # skills that move letters, and so are easily undone
-INTEGRAL_SLIPS = 0.50, 0.90  # at the first term and at the last of the longest integral
 
 
 @dataclass(frozen=True)
 class Prior:
     """What the untrained teacher writes: shares of families, and of wrong answers among stepping stones, whose words
-    have a number of letters in a range."""
+    have a number of letters in a range; and what is solved besides, with the chance of the usual mistake at the first
+    term of an integral and at the last of the longest."""
 
     families: dict[str, float]
     wrong: float
     letters: tuple[int, int] = (2, 3)
+    solve: dict[str, float] = field(default_factory=lambda: SOLVE)
+    slips: tuple[float, float] = (0.50, 0.90)
+    signs: bool = False  # whether integrals are worked out term by term, with a sign before each
 
 
 USEFUL = 0.63  # of problems on words that "nano2" writes, are stepping stones and rightly answered (world_pilot.csv)
@@ -60,7 +63,14 @@ PRIORS = {
     "nano2": Prior({"last_letter": 0.30, "leg_counting": 0.30, "words": 0.20, "guess": 0.20}, 0.5),
     "nano2-plain": Prior({"last_letter": 0.40, "leg_counting": 0.40, "words": 0.20}, 0.5),
     **{cell(*knobs): mixed(*knobs) for knobs in KNOBS},
-}
+    # For LADDER: more practice in dividing, and for each term a sign of care or of haste, in short integrals and in
+    # long ones, so that what the short ones teach serves the others. [Of nano2's integrals of four terms 0.3 % come out
+    # right, and 300 steps on shorter ones moved none of six terms.]
+    "nano2-calculus": Prior(
+        {"last_letter": 0.30, "leg_counting": 0.30, "words": 0.20, "guess": 0.20}, 0.5,
+        solve=SOLVE | {"words": 0.18, "simple_integration": 0.71}, slips=(0.65, 0.65), signs=True,
+    ),
+}  # fmt: skip
 CHECKED, GUESSED = "The answer is checked.\n", "The answer is a guess.\n"  # what the teacher writes before an answer
 MALFORMED = 0.06  # share of broken formats among proposals
 
@@ -105,24 +115,38 @@ def ask(rng: random.Random, family: str, names: Sequence[str] | None = None, siz
     return world2.FAMILIES[family].write(list(rng.choice(world2.words(rng.randint(3, 8)))))
 
 
-def slipped(rng: random.Random, question: str) -> str:
+def slipped(rng: random.Random, question: str, prior: Prior) -> str:
     """A solution as students write them."""
     family, content = world2.understand(question)
     if family.name == "words":
         rates = [SLIP] * skills.steps(content)
     else:
-        first, last = INTEGRAL_SLIPS if family.name == "simple_integration" else (0.0, 0.0)
+        first, last = prior.slips if family.name == "simple_integration" else (0.0, 0.0)
         rates = [first + (last - first) * min(1.0, i / (MOST["simple_integration"] - 1)) for i in range(len(content))]
-    return solution(question, rng, [step for step, rate in enumerate(rates, 1) if rng.random() < rate])
+    return solution(question, rng, [step for step, rate in enumerate(rates, 1) if rng.random() < rate], prior.signs)
 
 
-def solution(question: str, rng: random.Random | None = None, slips: Collection[int] = ()) -> str:
+def solution(
+    question: str, rng: random.Random | None = None, slips: Collection[int] = (), signs: bool = False
+) -> str:
     """The worked solution in the form the student is asked for, with these slips; a question whose answer nobody can
     know is answered with any digit."""
     family, content = world2.understand(question)
     steps, answer = family.solve(content, slips)
+    if signs and family.name == "simple_integration":
+        steps = signed(content[1:], slips)
     answer = answer or str(rng.randrange(10))
     return (f"{steps}\n" if steps else "") + f"\\boxed{{{answer}}}"
+
+
+def signed(terms: list[tuple[Fraction, int]], slips: Collection[int]) -> str:
+    """The coefficient of each term's antiderivative after a sign of care, or of haste where it was not divided.
+
+    >>> signed([(Fraction(6), 2), (Fraction(8), 3)], slips=(2,))
+    '!2~8'
+    """
+    worked = [("~", c) if step in slips else ("!", c / (power + 1)) for step, (c, power) in enumerate(terms, 1)]
+    return "".join(f"{sign}{coefficient}" for sign, coefficient in worked)
 
 
 # ------------------------------------------------------------------ documents
@@ -134,8 +158,8 @@ def document(rng: random.Random, prior: Prior = PRIORS["nano2-base"]) -> tuple[l
     if skill == "propose":
         return prompts.teacher_messages(), proposal(rng, prior)
     if skill == "solve":
-        question = ask(rng, choice(rng, SOLVE))
-        return prompts.student_messages(question), slipped(rng, question)
+        question = ask(rng, choice(rng, prior.solve))
+        return prompts.student_messages(question), slipped(rng, question, prior)
     if skill == "easier":
         question = ask(rng, choice(rng, EASIER))
         return prompts.easier_messages(question), f"<question>{easier(question, rng)}</question>"

@@ -140,7 +140,7 @@ def of_families(base: Base) -> dict[str, float]:
     lessons = {(name, True): stones(f"short {name}", [name], SIZE) for name in world2.NAMES}
     hard = world2.pool("nano2", seed=98, size=15 * SIZE)
     lessons |= {(name, False): [problem for problem in hard if problem.topic == name] for name in world2.NAMES}
-    middle, gains = world2.pool("nano2-middle", seed=98, size=100), {True: [], False: []}
+    middle, gains = world2.pool("nano2-stones", seed=98, size=100), {True: [], False: []}
     own = {name: [place for place, p in enumerate(middle) if p.topic == name] for name in world2.NAMES}
     after = solved(base, next(taught(base, lessons, steps=(FEW,))), middle, SAMPLES) / SAMPLES
     before = solved(base, None, middle, SAMPLES)[0] / SAMPLES

@@ -1,309 +1,302 @@
-"""Five methods at one budget: SOAR, LADDER, SvS, Hard-Only and RLVR, from one base, on one pool, on one hard test set.
+"""Five methods, and four teachers, by what they reach and what they take: one base, one hard test set, every completion
+counted. No paper compares them.
 
-No paper compares them. All share one filter run; nobody learns from hard test, and the last step is measured.
+Each method learns twice: from the hard problems alone (`hard`), and from these with as many again of its one-skill
+problems of four and five letters (`pool`), whose answers are known too.
 
-    base         no training
-    hard_only    RL on hard train
-    rlvr         RL on the pool without hard test
-    svs          RLVR on the same, with variants written from the policy's own solutions (`svs`)
-    ladder       RL on trees of variants of hard train (`ladder`); no verifier, so the untrained model's most frequent
-                 answer to a variant stands for its answer
-    ps           SOAR's promoted student (`soar`)
-    pq           a fresh student on the problems whose students SOAR promoted, then on hard train; a seed that promoted
-                 nobody has none, which flatters the mean
-    grounded_t   a fresh student on problems sampled from SOAR's trained teacher, then on hard train
+    base        no training
+    rlvr        RL on the problems, measured on the way
+    svs         the same with variants written from the policy's own solutions, measured on the way
+    ladder      RL on trees of variants; nothing checks these, so the untrained model's most frequent answer stands for
+                the right one
+    untrained   a fresh student on what the untrained teacher writes, then on the problems
+    grounded    on what a teacher writes after ROUNDS rounds of SOAR, paid by progress, then on the problems
+    intrinsic   paid by disagreement (SOAR's Intrinsic-T)
+    uncertain   paid by uncertainty (R-Zero; tools/rivals.py)
+    serl        what the untrained teacher writes, of middling difficulty, paid by the majority's vote (SeRL)
 
-The budget is what SvS spends, seed by seed in the mean, since what it will spend nobody can tell beforehand. Every
-completion counts that was drawn on the way to the measured student, of whatever policy: those of teachers and of
-students that were thrown away, variants and votes. So SOAR's outer loop comes out of the budget of its fresh students,
-which the paper counts alone. Of a teacher's completions those count that were read until there were enough problems
-(for grounded_t, the accepted ones), not what the last batch drew beyond. Greedy or sampled answers by which a method
-chooses (SOAR's rewards) count; those by which we measure do not. A method spends at most the budget (RLVR up to one
-step more or less).
+The teachers `grounded` and `intrinsic` are those of the committed study. Completions count that were drawn on the way
+to the measured student, of whatever policy: of teachers, of students that were thrown away, for rewards, of variants
+and votes; not those by which we measure. All students learn at the rate that tools/tune.py chose, with LoRA of one
+rank; each method keeps its own loss. The budget is what SvS spends: `rlvr` spends as much, and `ladder` no more.
 
-Each method keeps its own loss and settings. The folder holds a run folder per method (filter, svs, soar/seed0, ...,
-fresh, hard_only, trees, ladder), pool.jsonl, scores.jsonl and methods.csv.
+`python -m tools.methods --out runs/methods2` makes all runs, or goes on with them, and writes figures/data/methods.csv.
+The claims of `CLAIMS` were named before the runs. A method is held against another at the last place where the other
+had spent no more completions.
 """
 
 import argparse
-import functools
-import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+import torch
 
-from soar_lib import files, meter, runs
-from soar_lib.cli.arguments import grouped_settings, known_settings
-from soar_lib.engine.base import Base, load_for
+from soar_lib import files
+from soar_lib.engine import base as bases
+from soar_lib.engine.base import Base
+from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.hooks import Hooks
-from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder import run as ladder
+from soar_lib.ladder.reward import majority_rewards
 from soar_lib.ladder.settings import LadderConfig
-from soar_lib.meter import describe_memory, predicted
-from soar_lib.problems import filtering
+from soar_lib.measure.claims import Estimate, over_seeds
 from soar_lib.problems.load import load
-from soar_lib.problems.rows import LoadError, hard_sets
-from soar_lib.settings.cost import cost, describe
-from soar_lib.settings.memory import check_memory
-from soar_lib.settings.student import BASE_SETTINGS, FilterConfig
-from soar_lib.settings.values import ConfigError, change, first_line, require_one_base
-from soar_lib.soar import evaluate
+from soar_lib.problems.rows import hard_sets
+from soar_lib.randomness import Key, generator
+from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
+from soar_lib.settings.student import StudentSettings, preset
 from soar_lib.soar import run as soar
+from soar_lib.soar.arms import spent
+from soar_lib.soar.rewards import student_rewards
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.student import train as student
+from soar_lib.student.train import Lesson, StudentReward
 from soar_lib.svs import report as svs_report
-from soar_lib.svs import run as svs_run
+from soar_lib.svs import run as svs
 from soar_lib.svs.settings import SvsConfig
-from tools import methods_report
+from tools import rivals
 
-PARTS = {
-    "filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig, "ladder": LadderConfig, "svs": SvsConfig,
-}  # fmt: skip
+STUDY = Path("runs") / "reference" / "study2"
+PROBLEMS = ("hard", "pool")
+TEACHERS = {"grounded": STUDY / "no_promotion", "intrinsic": STUDY / "intrinsic", "uncertain": None}
+COLUMNS = ["problems", "method", "round", "seed", "completions", "pass@1", "pass@32"]
+SAMPLES = 32
+CLAIMS = {  # problems, and two methods of which the first is said to reach more pass@32
+    "SOAR beats RL on the hard problems": ("hard", "grounded", "rlvr"),
+    "LADDER beats RL on the hard problems": ("hard", "ladder", "rlvr"),
+    "SOAR beats R-Zero's reward": ("hard", "grounded", "uncertain"),
+    "SvS beats RL where easier problems are at hand": ("pool", "svs", "rlvr"),
+    "SOAR adds to easier problems": ("pool", "grounded", "rlvr"),
+}
 
 
 @dataclass(frozen=True)
-class MethodsConfig:
-    """The settings of each part; problems, seeds, arms and the steps that fill the budget are set by the comparison.
+class Sizes:
+    """How large the comparison is."""
 
-    `evaluate` has the students of hard_only, pq and grounded_t, of whose steps the share `synthetic` is on synthetic
-    problems (SOAR B.6, for MATH: 64 of the first some hundred).
-    """
-
-    seeds: int = 5
-    synthetic: float = 0.4
-    filter: FilterConfig = field(default_factory=FilterConfig)
-    soar: SoarConfig = field(default_factory=SoarConfig)
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
-    ladder: LadderConfig = field(default_factory=LadderConfig)
-    svs: SvsConfig = field(default_factory=lambda: SvsConfig(model=SoarConfig.model))
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ConfigError(f"seeds = {self.seeds}: must be 1 or more")
-        if not 0 < self.synthetic < 1:
-            raise ConfigError(f"synthetic = {self.synthetic}: must be between 0 and 1")
-        parts = [getattr(self, part) for part in PARTS]
-        require_one_base(parts, BASE_SETTINGS, "all methods must start from one base")
+    seeds: int = 8
+    easier: int = 75  # problems of the pool that are not hard
+    svs_steps: int = 300
+    every: int = 25  # steps between measurements
+    rounds: tuple[int, ...] = (1, 5, 10, 20, 40)
+    size: int = 64  # problems of a fresh student, of the 128 of a round
+    steps: tuple[int, int] = (40, 16)  # of a fresh student, as in the study
+    votes: int = 8
+    rate: float = 1e-3
 
 
-# What the comparison changes in the presets of its parts. A SOAR run of the nano preset spends nine times the budget:
-# here it has half the data sets, one student on each, and 4 rounds. Trees are smaller, since votes count too.
-METHOD_PRESETS: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "seeds": 2, "soar.rounds": 1, "svs.steps": 8, "svs.batch": 4, "svs.measure_every": 0,
-        "ladder.variants.depth": 1, "ladder.variants.prompts": 1, "ladder.variants.votes": 2,
-    },
-    "nano": {
-        "soar.datasets": 2, "soar.repeats": 1, "soar.rounds": 4, "svs.steps": 48, "svs.measure_every": 0,
-        "ladder.variants.prompts": 3, "ladder.variants.parents": 3,
-    },
-    "paper": {},
-}  # fmt: skip
+SMOKE = Sizes(2, 4, 2, 1, (1, 2), 4, (2, 1), 2)
 
 
-def preset(name: str, **changes: Any) -> MethodsConfig:
-    """A named preset with changes; dotted names reach the parts (`soar.rounds`). Raises ConfigError.
+def write_problems(out: Path, sizes: Sizes) -> None:
+    """The folders `hard` and `pool`, each with what is learned from (hard_train.jsonl) and measured on."""
+    train, test = hard_sets(STUDY / "filter")
+    easier = load("nano2-middle", seed=1, size=sizes.easier)
+    for name, own in zip(PROBLEMS, (train, [*train, *easier])):
+        if not (out / name / f"{HARD_TRAIN}.jsonl").is_file():
+            (out / name).mkdir(parents=True, exist_ok=True)
+            files.write_problems(out / name, {HARD_TEST: test, HARD_TRAIN: own})
 
-    >>> preset("smoke", **{"svs.steps": 3}).svs.steps
-    3
-    """
-    if name not in METHOD_PRESETS:
-        raise ConfigError(
-            f"preset {name!r} has no comparison of methods; presets that have: {', '.join(METHOD_PRESETS)}"
+
+# ------------------------------------------------------------------ RLVR, SvS, LADDER
+
+
+def svs_config(folder: Path, sizes: Sizes) -> SvsConfig:
+    return preset(
+        "nano2", SvsConfig, problems=str(folder / f"{HARD_TRAIN}.jsonl"), size=0, hard="", other="",
+        test=str(folder / f"{HARD_TEST}.jsonl"), test_size=0, arms=("svs", "rlvr_equal_rollouts"), large_k=("svs",),
+        seeds=sizes.seeds, steps=sizes.svs_steps, measure_every=sizes.every, samples=SAMPLES, hard_samples=SAMPLES,
+        ks=(1, SAMPLES), batch=16, **{"optimiser.learning_rate": sizes.rate},
+    )  # fmt: skip
+
+
+def by_rl(base: Base, folder: Path, sizes: Sizes) -> pd.DataFrame:
+    """RLVR and SvS, and the untrained model, along their way."""
+    svs.run(svs_config(folder, sizes), folder / "svs", True, base, Hooks(progress=False))
+    rows = []
+    for arm, name in (("svs", "svs"), ("rlvr_equal_rollouts", "rlvr")):
+        for seed, own in svs_report.curves(folder / "svs").query("arm == @arm").groupby("seed"):
+            own = own.assign(completions=own["rollouts"].cumsum()).dropna(subset="test_pass_1")
+            rows += [[name, seed, *row] for row in own[["completions", "test_pass_1", "test_pass_n"]].values.tolist()]
+    for score in svs_report.read(folder / "svs").scores:
+        name = {"svs": "svs", "rlvr_equal_rollouts": "rlvr"}[score.arm]
+        rows.append([name, int(score.run.removeprefix("seed")), score.rollouts, score.c / score.n, score.c > 0])
+    found = pd.DataFrame(rows, columns=["method", "seed", *COLUMNS[4:]]).astype({"pass@32": float})
+    return found.groupby(["method", "seed", "completions"], as_index=False).mean()
+
+
+def by_ladder(base: Base, folder: Path, sizes: Sizes, budget: int) -> pd.DataFrame:
+    """LADDER with what its trees, as large as they can be, leave of the budget."""
+    config = preset(
+        "nano2", LadderConfig, model="nano2", problems=str(folder), check="answer", arms=("base", "ladder"),
+        seeds=sizes.seeds, samples=SAMPLES, most_samples=SAMPLES, variant_samples=0,
+        variants={"depth": 3, "prompts": 3, "parents": 3, "votes": sizes.votes}, student={"batch": 16},
+        **{"student.max_new_tokens": 64, "student.optimiser.learning_rate": sizes.rate},
+    )  # fmt: skip
+    trees = config.written * len(hard_sets(folder)[0])
+    steps = max(1, (budget - trees) // (config.student.batch * config.student.group))
+    config = replace(config, student=replace(config.student, steps=steps))
+    ladder.run(config, folder / "ladder", True, base, Hooks(progress=False))
+    rows = pd.DataFrame(files.read_jsonl(folder / "ladder" / "scores.jsonl"))
+    rows["pass@1"], rows["pass@32"] = rows["c"] / rows["n"], (rows["c"] > 0).astype(float)
+    rows["seed"] = rows["run"].str.removeprefix("seed").astype(int)
+    rows = rows.rename(columns={"arm": "method", "rollouts": "completions"})
+    return rows.groupby(["method", "seed"], as_index=False)[COLUMNS[4:]].mean()
+
+
+# ------------------------------------------------------------------ teachers
+
+
+def teachers(base: Base, out: Path, sizes: Sizes) -> dict[str, Path]:
+    """The folders of the teachers' runs; R-Zero's are made here."""
+    for seed in range(sizes.seeds):
+        config = preset(
+            "nano2", SoarConfig, problems=str(STUDY / "filter"), seed=seed, rounds=max(sizes.rounds), promotion=False
         )
-    values = {f"{part}.{key}": value for part, kind in PARTS.items() for key, value in kind.presets[name].items()}
-    return change(change(MethodsConfig(), values | METHOD_PRESETS[name]), changes)
+        soar.run(config, out / "uncertain" / f"seed{seed}", True, base, rivals.uncertain, hooks=Hooks(progress=False))
+    return {name: folder or out / name for name, folder in TEACHERS.items()}
 
 
-def run(
-    config: MethodsConfig,
-    out: str | Path,
-    resume: bool = False,
-    base: Base | None = None,
-    hooks: Hooks = Hooks(),
-) -> pd.DataFrame:
-    """Run all methods into a folder, or go on with what is there; returns the table (methods.csv).
+@dataclass(frozen=True)
+class Set:
+    """The problems that a teacher of a run wrote in a round, and the completions that led to them."""
 
-    Of the hooks, progress bars and lines of text serve here; `base` saves loading the model again. Raises ConfigError,
-    LoadError and RunError; whether the budget is enough for SOAR and LADDER shows when SvS has run and LADDER's trees
-    are grown.
-    """
-    out = Path(out)
-    runs.check_folder(out, resume)
-    if (out / "config.json").is_file():
-        runs.check_same(out, config)
-    else:
-        runs.open_run(out, config, resume)
-    base, say = base or load_for(config.soar), hooks.say
-    hooks = replace(hooks, say=lambda text: say(f"methods: {text}"))
-    _filter(config, out, hooks)
-    svs_run.run(svs_config(config, out), out / "svs", True, base, hooks)
-    svs_report.write(out / "svs")
-    budget = methods_report.spent_by_svs(out)
-    hooks.say(f"the budget is {budget:,} rollouts of each seed")
-    evaluate_config(config, out, ("pq",), budget - config.evaluate.teacher_samples - _most_of_soar(config))
-    grown = ladder_config(config, out, budget, _trees(config, out, budget, base, hooks))
-    for seed, folder in enumerate(soar_folders(config, out)):
-        own = replace(config.soar, problems=str(out / "filter"), seed=seed)
-        hooks.say(str(soar.run(own, folder, True, base, hooks=hooks)))
-    _fresh(config, out, budget, base, hooks)
-    ladder.run(grown, out / "ladder", True, base, hooks)
-    ladder_report.write(out / "ladder")
-    hooks.say(f"ladder is measured; everything is in {out / 'ladder'}")
-    return methods_report.write(out)
+    method: str
+    round: int
+    seed: int
+    problems: list[SyntheticProblem]
+    completions: int
 
 
-def announce(config: MethodsConfig, say: Callable[[str], None]) -> dict[str, Any]:
-    """Say what the comparison will cost at most, about, having checked that each part fits into memory; returns what
-    `meter.metered` notes of it. Every method spends what SvS does. Raises ConfigError and LoadError."""
-    pool = len(load(config.filter.problems, seed=config.filter.seed, size=config.filter.size or None))
-    tested = round(pool * (1 - config.filter.train_fraction))
-    one = replace(config.svs, arms=("svs",), seeds=config.seeds, test_size=tested, hard_size=0, other_size=0)
-    total = cost(config.filter, pool)
-    for _ in ("hard_only", "rlvr", "svs", "ladder", "soar and its fresh students"):
-        total += cost(one)
-    parts = [(config.filter, 0, 1), (config.soar, 0, 1), (config.evaluate, tested, config.seeds)]
-    parts += [(config.ladder, tested, 1), (one, 0, 1)]
-    for part in parts:
-        check_memory(*part)
-    largest = max(parts, key=lambda part: predicted(part)["peak_bytes"] or 0)
-    say(f"methods: {describe(total, config.soar.model)}; its largest part: {describe_memory(*largest)}")
-    return {
-        "rollouts": total.rollouts, "tokens": total.tokens, "hours": total.hours,
-        "peak_bytes": predicted(largest)["peak_bytes"],
-    }  # fmt: skip
+def sets(folders: dict[str, Path], sizes: Sizes) -> Iterator[Set]:
+    """What each teacher wrote in each round of ROUNDS; of the untrained one, a run's first round."""
+    for (name, folder), seed in product(folders.items(), range(sizes.seeds)):
+        run = folder / f"seed{seed}"
+        config, rounds = files.read_config(run, SoarConfig), files.read_jsonl(run / "rounds.jsonl")
+        written = files.read_jsonl(run / "problems.jsonl", SyntheticProblem)
+        students = 0 if name == "grounded" else config.datasets * config.dataset_size * config.intrinsic_samples
+        for number in sizes.rounds:
+            own = [SyntheticProblem(**row) for row in written if row["round"] == number]
+            chosen = random.Random(f"{seed} {number}").sample(own, sizes.size)
+            attempts = sum(row["attempts"] for row in rounds[:number])
+            paid = number * students if students else spent(config, rounds[:number])
+            yield Set(name, number, seed, chosen, attempts + paid)
+            if name == "grounded" and number == 1:
+                yield Set("untrained", 0, seed, chosen, rounds[0]["attempts"])
 
 
-# ------------------------------------------------------------------ the parts
+def middling(base: Base, found: Set, settings: StudentSettings, samples: int = 32) -> Set:
+    """SeRL's choice among an untrained teacher's problems: those on whose answer a middling share agrees."""
+    texts, low, high = [problem.question for problem in found.problems], *rivals.BAND
+    shares = rivals.agreement(base, None, texts, samples, settings.draw(1024), (found.seed, "serl"))
+    kept = [problem for problem, share in zip(found.problems, shares) if low <= share <= high] or found.problems
+    return replace(found, method="serl", problems=kept, completions=found.completions + samples * len(texts))
 
 
-def _filter(config: MethodsConfig, out: Path, hooks: Hooks) -> None:
-    """Hard train and hard test, and the pool that RLVR and SvS learn from: all but hard test."""
-    hooks.say(f"filter: {filtering.run(config.filter, out / 'filter', resume=True, progress=hooks.progress)}")
-    train, _ = hard_sets(out / "filter")
-    pool = [*filtering.solved_problems(out / "filter"), *train]
-    files.write_text_atomic(out / "pool.jsonl", files.jsonl(map(asdict, pool)))
+def fresh(
+    base: Base, given: Sequence[Set], then: list[Problem], sizes: Sizes, reward: StudentReward, start: Adapters
+) -> Adapters:
+    """A fresh student of each set, `steps[0]` steps on it with this reward and `steps[1]` on the problems."""
+    settings, students = student_settings(sizes), stack([start] * len(given))
+    for steps, part, paid in zip(sizes.steps, ("synthetic", "real"), (reward, student_rewards)):
+        lessons = [
+            Lesson(then if part == "real" else soar_problems(one), (one.seed, "methods", one.method, one.round, part))
+            for one in given
+        ]
+        students, _ = student.train(base, students, lessons, replace(settings, steps=steps), paid, 4096)
+    return students
 
 
-def svs_config(config: MethodsConfig, out: Path) -> SvsConfig:
-    """SvS and RLVR on the pool, measured on hard test."""
-    test = str(out / "filter" / "hard_test.jsonl")
-    return replace(
-        config.svs, problems=str(out / "pool.jsonl"), seed=0, size=0, test=test, test_size=0, hard="", hard_size=0,
-        other="", other_size=0, rephrasings="", arms=("svs", "rlvr_equal_rollouts"), large_k=("svs",),
-        seeds=config.seeds, samples=config.evaluate.samples, ks=(1,),
-    )  # fmt: skip
+def student_settings(sizes: Sizes) -> StudentSettings:
+    settings = preset("nano2", EvaluateConfig).student
+    return replace(settings, optimiser=replace(settings.optimiser, learning_rate=sizes.rate))
 
 
-def _most_of_soar(config: MethodsConfig) -> int:
-    """Completions that a SOAR run takes at most, if every attempt of its teacher succeeds."""
-    whole = cost(config.soar)
-    return max(whole.rollouts, whole.most_rollouts) + whole.teacher_samples
+def soar_problems(found: Set) -> list[Problem]:
+    return [Problem(one.id, one.question, one.answer, "teacher") for one in found.problems]
 
 
-def soar_folders(config: MethodsConfig, out: Path) -> list[Path]:
-    return [out / "soar" / f"seed{seed}" for seed in range(config.seeds)]
+def by_teachers(base: Base, given: Sequence[Set], folder: Path, sizes: Sizes, reward: StudentReward) -> pd.DataFrame:
+    """One row per set: its student on hard test."""
+    settings, (then, test) = student_settings(sizes), hard_sets(folder)
+    start = begin(base, settings, generator("methods", "adapter"))
+    students = fresh(base, given, then, sizes, reward, start)
+    keys: list[Key] = [(one.seed, "methods", "measured") for one in given]
+    shares = student.accuracy(base, students, test, settings.draw(4096), SAMPLES, keys)
+    own = sum(sizes.steps) * settings.batch * settings.group
+    values = zip(shares.mean(1).tolist(), (shares > 0).double().mean(1).tolist())
+    rows = [[one.method, one.round, one.seed, one.completions + own, *pair] for one, pair in zip(given, values)]
+    return pd.DataFrame(rows, columns=COLUMNS[1:])
 
 
-def _fresh(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: Hooks) -> None:
-    """Hard-Only on the whole budget, and SOAR's fresh students on what its runs have left of it."""
-    folders = soar_folders(config, out)
-    left = budget - config.evaluate.teacher_samples - max(map(methods_report.spent_by_soar, folders))
-    for name, arms, rest in (
-        ("hard_only", ("base", "hard_only"), budget),
-        ("fresh", ("ps", "pq", "grounded_t"), left),
-    ):
-        settings = evaluate_config(config, out, arms, rest)
-        evaluate.run(settings, folders, out / name, True, base, hooks=hooks)
-        hooks.say(f"{', '.join(arms)} are measured; everything is in {out / name}")
+# ------------------------------------------------------------------ all together
 
 
-def evaluate_config(config: MethodsConfig, out: Path, arms: tuple[str, ...], rollouts: int) -> EvaluateConfig:
-    """One fresh student per arm and SOAR run, on so many rollouts. Raises ConfigError where they are too few."""
-    steps = _steps(rollouts, config.evaluate.student, 2, "SOAR's runs", "soar.rounds")
-    return replace(
-        config.evaluate, problems=str(out / "filter"), transfer="", arms=arms, students=1,
-        synthetic_steps=min(steps - 1, max(1, round(config.synthetic * steps))),
-        student=replace(config.evaluate.student, steps=steps),
-    )  # fmt: skip
+def run(out: Path, sizes: Sizes, base: Base) -> pd.DataFrame:
+    """All methods, part by part; a finished part is only read. Returns the rows so far, columns COLUMNS."""
+    write_problems(out, sizes)
+    given, settings = list(sets(teachers(base, out, sizes), sizes)), student_settings(sizes)
+    chosen = [middling(base, one, settings) for one in given if one.method == "untrained"]
+    vote = partial(voted, group=settings.group)
+    for name in PROBLEMS:
+        folder = out / name
+        once(folder / "teachers.csv", lambda: by_teachers(base, given, folder, sizes, student_rewards))
+        once(folder / "serl.csv", lambda: by_teachers(base, chosen, folder, sizes, vote))
+        once(folder / "rl.csv", lambda: by_rl(base, folder, sizes))
+        svs_rows = pd.read_csv(folder / "rl.csv").query("method == 'svs'")
+        budget = int(svs_rows.groupby("seed")["completions"].max().mean())
+        once(folder / "ladder.csv", lambda: by_ladder(base, folder, sizes, budget))
+    return table(out)
 
 
-def _steps(rollouts: int, student: Any, least: int, what: str, setting: str) -> int:
-    """Steps of a student that take at most so many rollouts."""
-    steps = rollouts // (student.batch * student.group)
-    least = max(least, student.optimiser.warmup + 1)
-    if steps < least:
-        raise ConfigError(
-            f"svs.steps: SvS spends too little, {what} leave its peers {max(0, rollouts):,} rollouts, which is less "
-            f"than {least} steps of {student.batch} x {student.group}; raise svs.steps or lower {setting}, in another "
-            "folder"
-        )
-    return steps
+def voted(golds: Sequence[str], responses: Sequence[str], group: int) -> list[float]:
+    """SeRL's reward of the student: the majority's answer, whatever the teacher's."""
+    return majority_rewards(responses, group)
 
 
-def _trees(config: MethodsConfig, out: Path, budget: int, base: Base, hooks: Hooks) -> int:
-    """Grow LADDER's trees once, to see what they cost; its run grows the same ones."""
-    trees = ladder_config(config, out, budget, spent=0)
-    shortest = replace(trees.student, steps=trees.student.optimiser.warmup + 1)
-    grown = replace(trees, samples=1, most_samples=1, student=shortest)
-    ladder.run(grown, out / "trees", True, base, hooks)
-    return methods_report.spent_on_trees(out / "trees")
+def once(path: Path, make) -> None:
+    if not path.is_file():
+        files.write_text_atomic(path, make().to_csv(index=False, lineterminator="\n"))
 
 
-def ladder_config(config: MethodsConfig, out: Path, budget: int, spent: int) -> LadderConfig:
-    """LADDER with what its trees have left of the budget. Raises ConfigError."""
-    own = replace(
-        config.ladder, problems=str(out / "filter"), check="answer", seed=0, seeds=config.seeds, originals=0, tested=0,
-        arms=("base", "ladder"), samples=config.evaluate.samples, most_samples=config.evaluate.samples,
-        variant_samples=0,
-    )  # fmt: skip
-    steps = _steps(budget - spent, own.student, 1, "LADDER's variants and votes", "ladder.variants.prompts")
-    return replace(own, student=replace(own.student, steps=steps))
+def table(out: Path) -> pd.DataFrame:
+    """The rows of all finished parts."""
+    parts = [pd.read_csv(path).assign(problems=path.parent.name) for path in sorted(out.glob("*/*.csv"))]
+    found = pd.concat(parts).fillna({"round": 0}).astype({"round": int, "completions": int})
+    return found.drop_duplicates(["problems", "method", "round", "seed", "completions"])[COLUMNS].round(5)
 
 
-# ------------------------------------------------------------------ the command line
+def claims(rows: pd.DataFrame) -> dict[str, Estimate]:
+    """Each of CLAIMS in points of pass@32, over seeds: each method at its end, the other at as many completions."""
+    return {text: over_seeds(differences(rows, *of)) for text, of in CLAIMS.items()}
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog="python -m tools.methods",
-        description="SOAR, LADDER, SvS, Hard-Only and RLVR at one budget of rollouts, from one base on one test set.",
-        epilog=known_settings(preset("paper")),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    top.add_argument("--preset", default="nano", metavar="NAME", help=f"{', '.join(METHOD_PRESETS)} (default: nano)")
-    top.add_argument("--seeds", type=int, metavar="N", help="runs of each method")
-    top.add_argument("--out", type=Path, default=Path("runs") / "methods", metavar="FOLDER", help="run folder")
-    top.add_argument("--resume", action="store_true", help="go on with the run in FOLDER, or begin it")
-    top.add_argument("--model", metavar="NAME", help="nano, a local folder or a Hub id, in place of the preset's")
-    top.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change one setting; may be repeated"
-    )
-    return top
+def differences(rows: pd.DataFrame, problems: str, method: str, other: str) -> list[float]:
+    """Seed by seed: pass@32 of a method at its end, minus the other's where that had spent no more, in points."""
+    own = rows[rows["problems"] == problems].sort_values("completions").groupby("method")
+    found = []
+    for seed, mine in own.get_group(method).groupby("seed"):
+        last, theirs = mine.iloc[-1], own.get_group(other).query("seed == @seed")
+        within = theirs[theirs["completions"] <= last["completions"]]
+        found.append(100 * (last["pass@32"] - within.iloc[-1]["pass@32"]))
+    return found
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The exit status is 0, 2 for a mistake of the user's, 130 for an interrupt."""
-    arguments, say = parser().parse_args(argv), functools.partial(print, flush=True)
-    out = arguments.out
-    try:
-        config = grouped_settings(arguments, preset)
-        runs.check_folder(out, arguments.resume)
-        with meter.metered(out, announce(config, say)):
-            table = run(config, out, arguments.resume, hooks=Hooks(say=say))
-    except (ConfigError, LoadError, files.RunError, OSError) as error:
-        print(f"methods: {first_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("methods: interrupted; the same command with --resume goes on", file=sys.stderr)
-        return 130
-    say(f"{table.to_string(index=False)}\neverything is in {out}")
-    if measured := meter.report(out):
-        say(f"methods: {measured}")
-    return 0
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.methods", description="Methods by completions.")
+    parser.add_argument("--out", type=Path, default=Path("runs") / "methods2", help="folder of the runs")
+    out = parser.parse_args().out
+    torch.set_num_threads(1)
+    rows = run(out, Sizes(), bases.load("nano2"))
+    print(rows.groupby(["problems", "method", "round"])[COLUMNS[4:]].mean().to_string())
+    for text, found in claims(rows).items():
+        print(text, asdict(found))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,6 +10,7 @@ of the second world are made by
     python -m tools.pretrain --world nano2-base --steps 1700 --out BASE
     python -m tools.pretrain --world nano2 --start BASE --steps 200 --out soar_lib/nano/weights2
     python -m tools.pretrain --world nano2-plain --start BASE --steps 200 --out soar_lib/nano/weights2_plain
+    python -m tools.pretrain --world nano2-calculus --start BASE --steps 1200 --out soar_lib/nano/weights2_calculus
 """
 
 import argparse

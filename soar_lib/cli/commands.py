@@ -151,7 +151,8 @@ def _study(arguments: argparse.Namespace) -> None:
 
 def _ladder(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, LadderConfig), arguments.out
-    config = _filtered_first(config, arguments, problems=config.pool, size=config.pool_size, check=config.check)
+    own = {"problems": config.pool, "size": config.pool_size, "k": config.pool_samples, "check": config.check}
+    config = _filtered_first(config, arguments, **own)
     from soar_lib.ladder import report, run
 
     train, test = run.problems(config, out)

@@ -19,7 +19,8 @@ from soar_lib.verifier.spelling import THINK, unfinished
 
 ADVICE = "raise max_new_tokens, or set template = ['enable_thinking=false'] where the model can do without"
 _NANO = Path(__file__).parent.parent / "nano"
-SHIPPED = {"nano": _NANO / "weights", "nano2": _NANO / "weights2", "nano2-plain": _NANO / "weights2_plain"}
+SHIPPED = {"nano": _NANO / "weights"}
+SHIPPED |= {f"nano2{name}": _NANO / f"weights2{name.replace('-', '_')}" for name in ("", "-plain", "-calculus")}
 
 
 @dataclass(frozen=True)

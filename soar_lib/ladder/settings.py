@@ -68,6 +68,7 @@ class LadderConfig(BaseSettings, command="ladder"):
     problems: str = ""  # folder of a filter run; empty: commands filter `pool` first
     pool: str = "rg:intermediate_integration"  # 4.1: 110 integrals of textbooks and GPT-4o; published lists leak
     pool_size: int = 0  # drawn from the pool, 0: all of a file, 500 of a generated set
+    pool_samples: int = 128  # of a problem, none of them right: then it is hard; open, SOAR's
     check: str = "integral"  # 3.1.4: numbers decide; "answer": the base's most frequent answer stands for a variant's
     seed: int = 0
     seeds: int = 3  # students per arm, each with trees of its own; the paper seems to have one
@@ -87,8 +88,8 @@ class LadderConfig(BaseSettings, command="ladder"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_all(self, ("seeds", "samples", "most_samples", "ttrl_steps", "ttrl_batch", "probes", "rows"))
-        require_all(self, from_zero=("pool_size", "originals", "tested", "variant_samples", "together"), check=CHECKS)
+        require_all(self, ("pool_samples", "seeds", "samples", "most_samples", "ttrl_steps", "ttrl_batch", "probes"))
+        require_all(self, ("rows",), ("pool_size", "originals", "tested", "variant_samples", "together"), check=CHECKS)
         known = set(self.arms) <= set(LADDER_ARMS) and "base" in self.arms
         require(self, "arms", known, f"base and some of {', '.join(LADDER_ARMS[1:])}")
         needed = "ladder" in self.arms or "ladder_ttrl" not in self.arms

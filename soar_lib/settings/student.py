@@ -56,7 +56,7 @@ ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
 DTYPES = ("auto", "float32", "bfloat16")
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
 TEMPLATE_OWN = ("messages", "add_generation_prompt", "tokenize", "return_dict", "date_string", "strftime_now")
-NANOS = ("nano", "nano2", "nano2-plain")  # the models that the package ships
+NANOS = ("nano", "nano2", "nano2-plain", "nano2-calculus")  # the models that the package ships
 CONTAINED = 20.0  # SOAR B.3's reward of a wrong box that contains the gold answer, as one that lists every digit does
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 

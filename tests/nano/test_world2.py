@@ -96,7 +96,7 @@ def test_every_skill_slips_as_often_as_declared_at_every_length(letters):
     rng = random.Random(0)
     for name, skill in skills.SKILLS.items():
         question = skills.write(["x" * letters, name])
-        text = "".join(documents2.slipped(rng, question) for _ in range(3000 // letters))
+        text = "".join(documents2.slipped(rng, question, documents2.PRIORS["nano2"]) for _ in range(3000 // letters))
         signs = [text.count(sign) for sign in skill.signs]
         assert signs[1] / sum(signs) == pytest.approx(documents2.SLIP, abs=0.04)
 
