@@ -17,6 +17,7 @@ from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
 from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Tables, arm_mark, save_all
 from soar_lib.measure.claims import judged
+from soar_lib.measure.methods import by_completions
 from soar_lib.measure.names import COLOURS, LINES, MAIN, MARKERS
 from soar_lib.records import TRANSFER, Score
 from soar_lib.soar import claims, question_map
@@ -24,8 +25,7 @@ from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
-from soar_lib.svs.settings import MAIN as SVS_MAIN
-from tools import methods_report
+from tools.structure import chart as structure
 from tools.world_study import of_world
 
 REFERENCE = Path("runs") / "reference"
@@ -106,7 +106,7 @@ def of_ladder(folder: str | Path) -> Tables:
     """Every figure and table of a LADDER run."""
     variants, scores = ladder_report.read_variants(folder), ladder_report.read_scores(folder)
     return {
-        "ladder_nano": (ladder_report.table(folder), ladder_plots.arms),
+        "ladder_arms": (ladder_report.table(folder), ladder_plots.arms),
         "ladder_claims": (ladder_report.claims(folder), partial(plots.forest, of=ladder_report.CLAIMS)),
         "ladder_levels": (ladder_report.levels(variants, scores), ladder_plots.levels),
         "ladder_variants": (ladder_report.trees(variants), ladder_plots.variants),
@@ -117,20 +117,14 @@ def of_ladder(folder: str | Path) -> Tables:
 def of_svs(folder: str | Path) -> Tables:
     """Every figure and table of an SvS run. Raises RunError where the folder holds none."""
     study, numbers = svs_report.read(folder), svs_report.table(folder)
-    main = numbers[numbers["arm"].isin(SVS_MAIN)]
     return {
-        "svs_nano": (numbers, svs_plots.beside_paper),
-        "svs_pass_at_k": (svs_report.passes(main), svs_plots.pass_at_k),
+        "svs_arms": (numbers, svs_plots.beside_paper),
+        "svs_pass_at_k": (svs_report.passes(numbers[numbers["arm"].isin(svs_plots.THREE)]), svs_plots.pass_at_k),
         "svs_claims": (judged(study, svs_report.CLAIMS), partial(plots.forest, of=svs_report.CLAIMS)),
         "svs_curves": (svs_report.steps(folder), svs_plots.entropy),
         "svs_kinds": (svs_report.kinds(folder), None),
         "svs_variants": (svs_report.variants(folder, 5).round(5), svs_plots.shares),
     }
-
-
-def of_methods(folder: str | Path) -> Tables:
-    """The comparison of methods at one budget."""
-    return {"methods_nano": (methods_report.table(folder), plots.arms)}
 
 
 def of_real(folder: str | Path) -> Tables:
@@ -162,10 +156,13 @@ def _line(place: int) -> dict[str, str]:
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
 RUNS: dict[str, Callable[[Path], Tables]] = {
-    "study": of_study, "study2": of_world, "ladder": of_ladder, "svs": of_svs, "methods": of_methods, "real": of_real,
+    "study": of_study, "study2": of_world, "ladder": of_ladder, "svs": of_svs, "real": of_real,
 }  # fmt: skip
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
-FROM_TABLES: dict[str, Draw] = {"nano_base_accuracy": base_accuracy, "real_map": question_map.figure}
+FROM_TABLES: dict[str, Draw] = {
+    "nano_base_accuracy": base_accuracy, "real_map": question_map.figure, "methods": by_completions,
+    "structure": structure,
+}  # fmt: skip
 
 
 def draw_all(root: str | Path = ROOT, reference: str | Path = REFERENCE) -> list[Path]:

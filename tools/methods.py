@@ -28,7 +28,7 @@ had spent no more completions.
 import argparse
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -44,7 +44,9 @@ from soar_lib.hooks import Hooks
 from soar_lib.ladder import run as ladder
 from soar_lib.ladder.reward import majority_rewards
 from soar_lib.ladder.settings import LadderConfig
-from soar_lib.measure.claims import Estimate, over_seeds
+from soar_lib.measure.charts import ROOT
+from soar_lib.measure.claims import Claim, Estimate, Measured, judged, over_seeds
+from soar_lib.measure.methods import method_rows
 from soar_lib.problems.load import load
 from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import Key, generator
@@ -64,14 +66,18 @@ from tools import rivals
 STUDY = Path("runs") / "reference" / "study2"
 PROBLEMS = ("hard", "pool")
 TEACHERS = {"grounded": STUDY / "no_promotion", "intrinsic": STUDY / "intrinsic", "uncertain": None}
+NAMES = {  # what readers call them (names.toml)
+    "rlvr": "rl", "untrained": "untrained_teacher", "grounded": "progress_teacher", "intrinsic": "disagreement_teacher",
+    "uncertain": "uncertainty_teacher", "serl": "majority_student",
+}  # fmt: skip
 COLUMNS = ["problems", "method", "round", "seed", "completions", "pass@1", "pass@32"]
 SAMPLES = 32
 CLAIMS = {  # problems, and two methods of which the first is said to reach more pass@32
-    "SOAR beats RL on the hard problems": ("hard", "grounded", "rlvr"),
-    "LADDER beats RL on the hard problems": ("hard", "ladder", "rlvr"),
-    "SOAR beats R-Zero's reward": ("hard", "grounded", "uncertain"),
-    "SvS beats RL where easier problems are at hand": ("pool", "svs", "rlvr"),
-    "SOAR adds to easier problems": ("pool", "grounded", "rlvr"),
+    "SOAR beats RL on the hard problems": ("hard", "progress_teacher", "rl"),
+    "LADDER beats RL on the hard problems": ("hard", "ladder", "rl"),
+    "SOAR beats R-Zero's reward": ("hard", "progress_teacher", "uncertainty_teacher"),
+    "SvS beats RL where easier problems are at hand": ("pool", "svs", "rl"),
+    "SOAR adds to easier problems": ("pool", "progress_teacher", "rl"),
 }
 
 
@@ -81,9 +87,9 @@ class Sizes:
 
     seeds: int = 8
     easier: int = 75  # problems of the pool that are not hard
-    svs_steps: int = 300
-    every: int = 25  # steps between measurements
-    rounds: tuple[int, ...] = (1, 5, 10, 20, 40)
+    svs_steps: int = 200
+    every: int = 50  # steps between measurements
+    rounds: tuple[int, ...] = (1, 5, 10, 20, 40)  # whose teachers are measured; with easier problems the last alone
     size: int = 64  # problems of a fresh student, of the 128 of a round
     steps: tuple[int, int] = (40, 16)  # of a fresh student, as in the study
     votes: int = 8
@@ -245,7 +251,8 @@ def run(out: Path, sizes: Sizes, base: Base) -> pd.DataFrame:
     vote = partial(voted, group=settings.group)
     for name in PROBLEMS:
         folder = out / name
-        once(folder / "teachers.csv", lambda: by_teachers(base, given, folder, sizes, student_rewards))
+        some = [one for one in given if name == "hard" or one.round in (0, max(sizes.rounds))]
+        once(folder / "teachers.csv", lambda: by_teachers(base, some, folder, sizes, student_rewards))
         once(folder / "serl.csv", lambda: by_teachers(base, chosen, folder, sizes, vote))
         once(folder / "rl.csv", lambda: by_rl(base, folder, sizes))
         svs_rows = pd.read_csv(folder / "rl.csv").query("method == 'svs'")
@@ -268,12 +275,19 @@ def table(out: Path) -> pd.DataFrame:
     """The rows of all finished parts."""
     parts = [pd.read_csv(path).assign(problems=path.parent.name) for path in sorted(out.glob("*/*.csv"))]
     found = pd.concat(parts).fillna({"round": 0}).astype({"round": int, "completions": int})
-    return found.drop_duplicates(["problems", "method", "round", "seed", "completions"])[COLUMNS].round(5)
+    found["method"] = found["method"].replace(NAMES)
+    return found.drop_duplicates(COLUMNS[:5])[COLUMNS].sort_values(COLUMNS[:5], ignore_index=True).round(5)
 
 
-def claims(rows: pd.DataFrame) -> dict[str, Estimate]:
-    """Each of CLAIMS in points of pass@32, over seeds: each method at its end, the other at as many completions."""
-    return {text: over_seeds(differences(rows, *of)) for text, of in CLAIMS.items()}
+def claims(rows: pd.DataFrame) -> pd.DataFrame:
+    """CLAIMS in points of pass@32, columns as those of the papers' claims: a method at its end, the other at as many
+    completions. All are primary."""
+    of = [Claim(text, partial(gain, rows, *of), primary=True) for text, of in CLAIMS.items()]
+    return judged(Measured(Path(), [], SAMPLES), of)
+
+
+def gain(rows: pd.DataFrame, problems: str, method: str, other: str, measured: Measured) -> Estimate:
+    return over_seeds(differences(rows, problems, method, other))
 
 
 def differences(rows: pd.DataFrame, problems: str, method: str, other: str) -> list[float]:
@@ -293,9 +307,8 @@ def main() -> None:
     out = parser.parse_args().out
     torch.set_num_threads(1)
     rows = run(out, Sizes(), bases.load("nano2"))
-    print(rows.groupby(["problems", "method", "round"])[COLUMNS[4:]].mean().to_string())
-    for text, found in claims(rows).items():
-        print(text, asdict(found))
+    files.write_tables(ROOT / "data", {"methods": rows, "methods_claims": claims(rows)})
+    print(f"{method_rows(rows).to_string()}\n{claims(rows).to_string()}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from soar_lib.ladder import figures as ladder_plots
-from soar_lib.measure.tables import method_rows
+from soar_lib.measure.methods import method_rows
 from soar_lib.soar.figures import beside
 from soar_lib.svs import figures as svs_plots
 
@@ -15,9 +15,9 @@ DOCUMENTS = (Path("README.md"), Path("figures") / "README.md")
 
 # Their tables by their marks: the CSV in figures/data, and how it becomes text.
 MARKED: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
-    "ladder": ("ladder_nano", ladder_plots.rows),
-    "svs": ("svs_nano", svs_plots.rows),
-    "methods": ("methods_nano", method_rows),
+    "ladder": ("ladder_arms", ladder_plots.rows),
+    "svs": ("svs_arms", svs_plots.rows),
+    "methods": ("methods", method_rows),
 }
 
 

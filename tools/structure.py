@@ -20,8 +20,9 @@ import pandas as pd
 
 from soar_lib.engine import base as bases
 from soar_lib.files import read_jsonl, write_tables
-from soar_lib.measure.charts import ROOT
+from soar_lib.measure.charts import ROOT, Chart, Mark, Panel, row_size
 from soar_lib.measure.claims import Estimate, over_seeds
+from soar_lib.measure.names import COLOURS
 from soar_lib.nano import world2
 from soar_lib.problems.rows import hard_sets
 from soar_lib.records import Problem, SyntheticProblem
@@ -95,6 +96,20 @@ def effects(data: pd.DataFrame) -> dict[str, Estimate]:
         "exact answer": over_seeds((sum(told.values()) / 2).tolist()),
         "both together": over_seeds((told["coherent"] - told["shuffled"]).tolist()),
     }
+
+
+def chart(data: pd.DataFrame) -> Chart:
+    """pass@32 after each of the four sets: the mean over runs with its 95 % interval."""
+    rows, marks = [], []
+    for place, (question, answer) in enumerate(product(QUESTIONS, ANSWERS)):
+        own = data[(data["question"] == question) & (data["answer"] == answer)].groupby("seed")["pass@32"].mean()
+        found = over_seeds((100 * own).tolist(), difference=False)
+        ends = {"low": [max(0.0, found.low)], "high": [min(100.0, found.high)], "ends": "x"}
+        marks.append(Mark([found.ours], [place], colour=COLOURS[1], marker="o", size=6, **ends))
+        rows.append(f"{question} question, {answer} answer")
+    label = "pass@32 on hard test (%)"
+    panel = Panel(marks, label, "what students learned from", "Mean and 95 % intervals", xlim=(-2, 102), rows=rows)
+    return Chart([panel], **row_size([len(rows)]), legend="")
 
 
 def main() -> None:

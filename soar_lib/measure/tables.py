@@ -1,4 +1,4 @@
-"""Numbers as text: names of arms for readers, percent with intervals, tables of claims and of methods, Markdown."""
+"""Numbers as text: names of arms for readers, percent with intervals, tables of claims."""
 
 import pandas as pd
 
@@ -79,19 +79,3 @@ def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
         for row in found.itertuples(index=False)
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["claim", "ours", "paper", "seeds", "verdict"])
-
-
-def method_rows(found: pd.DataFrame) -> pd.DataFrame:
-    """The comparison of methods (figures/data/methods_nano.csv) as text: all completions on the way to a student,
-    pass@k in percent at the smallest, the middle and the largest k, and the gain on Hard-Only at the largest, in
-    points."""
-    ks, rows = sorted(set(found["k"])), []
-    for arm in dict.fromkeys(found["arm"]):
-        mine = found[found["arm"] == arm].set_index("k")
-        row = {"method": name(arm), "completions": f"{mine['rollouts'].iloc[0]:,}", "seeds": mine["seeds"].iloc[0]}
-        for k in (ks[0], ks[len(ks) // 2], ks[-1]):
-            row[f"pass@{k}, %"] = percent(*mine.loc[k, ["mean", "low", "high"]])
-        gain = 100 * mine.loc[ks[-1], ["gain", "gain_low", "gain_high"]]
-        row[f"gain on Hard-Only at {ks[-1]}"] = "" if arm == "hard_only" else signed(*gain)
-        rows.append(row)
-    return pd.DataFrame(rows)

@@ -1,13 +1,13 @@
 """Figures of SvS and its controls: a table of `svs.report` goes in and a `Chart` comes out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import product
 
 import pandas as pd
 
 from soar_lib.measure import plots
-from soar_lib.measure.charts import SHARE, Chart, Panel, bands, estimates
+from soar_lib.measure.charts import SHARE, Chart, Panel, arm_mark, bands, estimates
 from soar_lib.measure.names import QUANTITIES, TABLE
 from soar_lib.measure.plots import averaged, means
 from soar_lib.measure.tables import name, percent, signed
@@ -15,6 +15,7 @@ from soar_lib.svs.report import passes
 from soar_lib.svs.settings import MAIN
 
 CONTROLS = (*MAIN, "rlvr_equal_updates")  # arms of the static figure of entropy
+THREE = ("base", "svs", "rlvr_equal_rollouts")  # arms of the static figure of pass@k
 pass_at_k = partial(plots.pass_at_k, where="the hard set", seeds="seeds")  # of a table of `svs.report.passes`
 AXES = {"step": "updates", "rollouts": "completions drawn for learning"}
 MEASURES = TABLE["svs_shares"]
@@ -39,17 +40,20 @@ def curve(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> Chart:
     return Chart([_curve(frame, x, y, averaged(smoothing))])
 
 
-def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS, smoothing: int = 5) -> Chart:
-    """Entropy on each step's own problems (smoothed) above, on the test problems below; left against the updates, as
-    far as `svs` has them, right against the completions drawn; `svs.report.steps`."""
+def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS) -> Chart:
+    """Entropy and the share of solved problems, on the test problems, against the completions drawn, and one against
+    the other: each arm's way from the untrained model; `svs.report.steps`."""
     chosen = data[data["arm"].isin(arms)]
-    last, panels = chosen.loc[chosen["arm"] == "svs", "step"].max(), []
-    for y, x in product(("entropy", "test_entropy"), AXES):
-        part = chosen[chosen["step"] <= last] if x == "step" and pd.notna(last) else chosen
-        own = smoothing if y == "entropy" else 1
-        title = f"moving average of {own}" if own > 1 else ""
-        panels.append(_curve(along(part, y, own), x, y, title))
-    return Chart(panels, 2, (10.0, 6.4), shared="y", note=averaged())
+    found = {y: along(chosen, y) for y in ("test_entropy", "test_pass_n")}
+    both = found["test_entropy"].merge(found["test_pass_n"], on=["arm", "step"])
+    across = [
+        arm_mark(arm, own["test_entropy"], 100 * own["test_pass_n"]) for arm, own in both.groupby("arm", sort=False)
+    ]
+    label, _, limits = QUANTITIES["test_pass_n"]
+    panels = [_curve(frame, "rollouts", y) for y, frame in found.items()]
+    panels += [Panel(across, QUANTITIES["test_entropy"][0].replace("\n", " "), label)]
+    panels = [replace(panel, ylim=(None, None)) for panel in panels]
+    return Chart(panels, size=(9.0, 9.0), legend="top", note=averaged())
 
 
 def rows(data: pd.DataFrame) -> pd.DataFrame:
@@ -95,4 +99,4 @@ def shares(data: pd.DataFrame) -> Chart:
         for measure in known
     ]  # fmt: skip
     note = "first step of those counted together; mean over seeds, band: ± 1 SD; shares of the written problems"
-    return Chart(panels, 3, (10.0, 5.8), shared="xy", note=note)
+    return Chart(panels, 2, (10.0, 5.8), shared="xy", note=note)

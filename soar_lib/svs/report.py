@@ -9,6 +9,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -24,12 +25,12 @@ from soar_lib.svs.synthesis import VariationalProblem
 
 AnswerJudge = Callable[[str, str], Verdict]  # a question and the answer that it should have
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
-STEPS = ["arm", "seed", "step", "rollouts", "accuracy", "entropy", "test_entropy"]
+STEPS = ["arm", "seed", "step", "rollouts", "accuracy", "entropy", "test_entropy", "test_pass_n"]
 WRITTEN = [
     "arm", "seed", "step", "problem", "original", "answer", "number", "index", "question", "right", "reward", "leak",
     "duplicate", "dropped",
 ]  # fmt: skip
-SHARES = ["readable", "valid", "leaking", "duplicate", "solved", "rewarded"]
+SHARES = ["readable", "valid", "new", "valid_new", "leaking", "rewarded"]
 KINDS = NEW, NEAR, INVALID, UNREADABLE, UNJUDGED = (
     "valid, new", "valid, near duplicate", "another answer or none", "unreadable", "not judged",
 )  # fmt: skip
@@ -63,16 +64,19 @@ def curves(folder: str | Path) -> pd.DataFrame:
 def steps(folder: str | Path) -> pd.DataFrame:
     """The policy of each trained arm and seed after `step` updates and `rollouts` completions, columns `STEPS`:
     accuracy (a fraction) and entropy (nats per token) of the solutions from which it learns next (none after the last
-    update), and test_entropy on the test problems, where it was measured."""
-    start, parts = entropies(folder, "base"), [pd.DataFrame(columns=STEPS)]
+    update), and on the test problems, where it was measured, test_entropy and test_pass_n, the share of problems that
+    any of all samples solved."""
+    parts = [pd.DataFrame(columns=STEPS)]
+    ends = {"test_entropy": partial(entropies, folder), "test_pass_n": partial(solved, folder)}
     for arm, frame in curves(folder).reindex(columns=STEPS).groupby("arm", sort=False):
         for place, (seed, own) in enumerate(frame.groupby("seed")):
-            first, last = (ends[place : place + 1] or [math.nan] for ends in (start, entropies(folder, arm)))
             columns = {
                 "rollouts": [0, *own["rollouts"].cumsum()], "accuracy": [*own["accuracy"], math.nan],
                 "entropy": [*own["entropy"], math.nan],
-                "test_entropy": [*first, *own["test_entropy"][:-1], *last],  # the row's is after its update
             }  # fmt: skip
+            for name, at in ends.items():  # a row's is after its update
+                first, last = (at(which)[place : place + 1] or [math.nan] for which in ("base", arm))
+                columns[name] = [*first, *own[name][:-1], *last]
             parts.append(pd.DataFrame({"arm": arm, "seed": seed, "step": range(len(own) + 1), **columns}))
     return pd.concat(parts[1:] or parts, ignore_index=True).round(5)
 
@@ -82,6 +86,12 @@ def entropies(folder: str | Path, arm: str) -> list[float]:
     if arm not in finished(folder):
         return []
     return list(_result(folder, arm).entropy or ())
+
+
+def solved(folder: str | Path, arm: str) -> list[float]:
+    """Each seed's share of the test problems that any sample solved at the end; empty where nobody measured it."""
+    rows = [score for score in read(folder).scores if (score.arm, score.set) == (arm, TEST)]
+    return [mean(score.c > 0 for score in rows if score.run == run) for run in dict.fromkeys(s.run for s in rows)]
 
 
 def _result(folder: str | Path, arm: str) -> ArmResult:
@@ -120,11 +130,13 @@ def by_kind(folder: str | Path) -> pd.DataFrame:
 
 def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
     """Shares of the written problems by arm, seed and `width` steps: columns arm, seed, step (the first of them),
-    written, `SHARES`; valid is of the readable ones, and empty where nobody can judge it."""
+    written, `SHARES`; valid is of the readable ones, as valid_new (no near duplicate besides) is, and both are empty
+    where nobody can judge it."""
     frame = by_kind(folder)
     shares = {
         "readable": frame["kind"] != UNREADABLE, "valid": frame["kind"].map({NEW: 1, NEAR: 1, INVALID: 0}),
-        "leaking": frame["leak"] != "", "duplicate": frame["duplicate"] != "", "solved": frame["right"].notna(),
+        "new": (frame["kind"] != UNREADABLE) & (frame["duplicate"] == ""),
+        "valid_new": frame["kind"].map({NEW: 1, NEAR: 0, INVALID: 0}), "leaking": frame["leak"] != "",
         "rewarded": frame["reward"] > 0,
     }  # fmt: skip
     frame = frame[["arm", "seed"]].assign(step=frame["step"] // width * width, **shares)
@@ -161,9 +173,9 @@ def share(arm: str, measure: str, measured: Measured) -> Estimate:
 
 
 def _share(frame: pd.DataFrame, arm: str, measure: str, unit: float = 1) -> Estimate:
-    """Over seeds; steps count by what they wrote (valid: by what was readable)."""
+    """Over seeds; steps count by what they wrote (valid, valid_new: by what was readable)."""
     own = frame[frame["arm"] == arm]
-    weights = own["written"] * (own["readable"] if measure == "valid" else 1)
+    weights = own["written"] * (own["readable"] if measure.startswith("valid") else 1)
     known = own.assign(weight=weights, sum=own[measure] * weights).dropna(subset=["sum"])
     sums = known.groupby("seed")[["sum", "weight"]].sum()
     return over_seeds((unit * sums["sum"] / sums["weight"])[sums["weight"] > 0].tolist(), difference=False)
