@@ -14,7 +14,6 @@ import killer
 import pytest
 
 from soar_lib.cli import commands
-from tools import methods
 
 ROOT = Path(__file__).parents[1]
 TABLE = tomllib.loads(Path(__file__).with_name("first_hour.toml").read_text(encoding="utf-8"))
@@ -45,12 +44,10 @@ def contents(folder: Path) -> dict:
 def answer(command: str, line: str, capsys) -> tuple[int, str]:
     """(status, what stands on standard error) of a command line, at the size of smoke where it names no preset."""
     words = shlex.split(line.replace("LONG", 300 * "x"))
-    main = methods.main if command == "tools.methods" else commands.main
-    at = 0 if command == "tools.methods" else 1
     if words and "--preset" not in line:
-        words[at:at] = ["--preset", "smoke"]
+        words[1:1] = ["--preset", "smoke"]
     try:
-        status = main(words)
+        status = commands.main(words)
     except SystemExit as ended:  # argparse
         status = ended.code
     return status, capsys.readouterr().err

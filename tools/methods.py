@@ -87,16 +87,13 @@ class Sizes:
 
     seeds: int = 8
     easier: int = 75  # problems of the pool that are not hard
-    svs_steps: int = 200
-    every: int = 50  # steps between measurements
+    svs_steps: tuple[int, int] = (200, 80)  # on the hard problems, on the pool: about as many completions
+    every: tuple[int, int] = (50, 20)  # steps between measurements
     rounds: tuple[int, ...] = (1, 5, 10, 20, 40)  # whose teachers are measured; with easier problems the last alone
     size: int = 64  # problems of a fresh student, of the 128 of a round
     steps: tuple[int, int] = (40, 16)  # of a fresh student, as in the study
     votes: int = 8
     rate: float = 1e-3
-
-
-SMOKE = Sizes(2, 4, 2, 1, (1, 2), 4, (2, 1), 2)
 
 
 def write_problems(out: Path, sizes: Sizes) -> None:
@@ -113,11 +110,12 @@ def write_problems(out: Path, sizes: Sizes) -> None:
 
 
 def svs_config(folder: Path, sizes: Sizes) -> SvsConfig:
+    steps, every = (both[PROBLEMS.index(folder.name)] for both in (sizes.svs_steps, sizes.every))
     return preset(
         "nano2", SvsConfig, problems=str(folder / f"{HARD_TRAIN}.jsonl"), size=0, hard="", other="",
         test=str(folder / f"{HARD_TEST}.jsonl"), test_size=0, arms=("svs", "rlvr_equal_rollouts"), large_k=("svs",),
-        seeds=sizes.seeds, steps=sizes.svs_steps, measure_every=sizes.every, samples=SAMPLES, hard_samples=SAMPLES,
-        ks=(1, SAMPLES), batch=16, **{"optimiser.learning_rate": sizes.rate},
+        seeds=sizes.seeds, steps=steps, measure_every=every, samples=SAMPLES, hard_samples=SAMPLES, ks=(1, SAMPLES),
+        batch=16, **{"optimiser.learning_rate": sizes.rate},
     )  # fmt: skip
 
 
@@ -140,7 +138,7 @@ def by_ladder(base: Base, folder: Path, sizes: Sizes, budget: int) -> pd.DataFra
     """LADDER with what its trees, as large as they can be, leave of the budget."""
     config = preset(
         "nano2", LadderConfig, model="nano2", problems=str(folder), check="answer", arms=("base", "ladder"),
-        seeds=sizes.seeds, samples=SAMPLES, most_samples=SAMPLES, variant_samples=0,
+        originals=0, tested=0, seeds=sizes.seeds, samples=SAMPLES, most_samples=SAMPLES, variant_samples=0,
         variants={"depth": 3, "prompts": 3, "parents": 3, "votes": sizes.votes}, student={"batch": 16},
         **{"student.max_new_tokens": 64, "student.optimiser.learning_rate": sizes.rate},
     )  # fmt: skip

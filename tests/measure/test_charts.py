@@ -11,7 +11,7 @@ from soar_lib.measure import charts, live
 from soar_lib.measure.charts import Chart, Mark, Panel
 from soar_lib.measure.names import ARM_COLOURS, COLOURS, LADDER, RUNS, STUDENTS, SVS, look
 from soar_lib.soar.study import ARMS
-from tools.methods_report import ARMS as METHODS
+from tools.methods import NAMES
 
 NASTY = "<script>alert(1)</script> <img src=x onerror=alert(2)> $$\\frac{1}{2}$$ &amp; %{x}"
 WHOLE = Chart(
@@ -158,7 +158,8 @@ def test_arms_that_meet_in_a_figure_differ_in_colour_and_an_arm_has_one():
     assert len({arm for arms in ARM_COLOURS.values() for arm in arms}) == sum(map(len, ARM_COLOURS.values()))
     teachers = ["untrained", *(name for name, arm in ARMS.items() if not arm.runs)]
     assert len(teachers) > 10
-    for arms in (STUDENTS, LADDER, SVS, METHODS, teachers):
+    methods = ["base", "svs", "ladder", *NAMES.values()]
+    for arms in (STUDENTS, LADDER, SVS, methods, teachers):
         assert len({look(arm).colour for arm in arms}) == len([*arms])
     sweeps = [f"grounded_t_{run}" for run in RUNS if look(f"grounded_t_{run}").colour == look("grounded_t").colour]
     assert len({look(arm) for arm in ["grounded_t", *sweeps]}) == len(sweeps) + 1 > 6

@@ -10,7 +10,7 @@ from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder.report import COLUMNS as LADDER_COLUMNS
 from soar_lib.measure.claims import COLUMNS as CLAIM_COLUMNS
 from soar_lib.measure.passk import COLUMNS
-from soar_lib.measure.tables import claim_rows, method_rows
+from soar_lib.measure.tables import claim_rows
 from soar_lib.soar.figures import beside
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs.report import COLUMNS as SVS_COLUMNS
@@ -88,16 +88,3 @@ def test_a_table_goes_between_its_marks_and_nowhere_else():
     assert fill(text, "| new |", "claims") == "a\n<!-- claims -->\n| new |\n<!-- end of claims -->\nb\n"
     with pytest.raises(ValueError, match="<!-- results -->"):
         fill(text, "| new |")
-
-
-def test_methods_as_text_with_their_gain_on_hard_only():
-    columns = [*COLUMNS, "gain", "gain_low", "gain_high"]
-    rows = [
-        ["hard_only", k, 0.01 * k, 0.0, 0.5, 5, 640, 0.0, 0.0, 0.0] for k in (1, 4, 8)
-    ] + [["pq", k, 0.02 * k, 0.1, 0.5, 4, 15_700, 0.01 * k, -0.05, 0.25] for k in (1, 4, 8)]  # fmt: skip
-    assert markdown(method_rows(pd.DataFrame(rows, columns=columns))).split("\n") == [
-        "| method | completions | seeds | pass@1, % | pass@4, % | pass@8, % | gain on Hard-Only at 8 |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        "| Hard-Only | 640 | 5 | 1.0 (0.0–50.0) | 4.0 (0.0–50.0) | 8.0 (0.0–50.0) |  |",
-        "| PQ | 15,700 | 4 | 2.0 (10.0–50.0) | 8.0 (10.0–50.0) | 16.0 (10.0–50.0) | 8.0 (-5.0 to 25.0) |",
-    ]

@@ -2,7 +2,7 @@
 
 import math
 
-import pandas as pd
+import numpy as np
 import pytest
 import svs_folder
 
@@ -49,21 +49,19 @@ def test_curves_are_means_over_seeds_beside_what_they_spent(folder):
     assert series(percent.panels[0])["RLVR"][:, 1].tolist() == [12.5, 37.5, 62.5]
 
 
-def test_entropy_compares_updates_as_far_as_svs_has_them_and_completions_in_full(folder):
+def test_entropy_and_what_is_solved_stand_against_completions_and_each_other(folder):
     steps = svs_report.steps(folder)
-    risen = {"entropy": lambda own: own["entropy"] + own["step"], "step": lambda own: 2 * own["step"]}
-    longer = steps[steps["arm"] == "rlvr"].assign(arm="rlvr_equal_rollouts", **risen)
-    chart = svs_plots.entropy(pd.concat([steps, longer]), smoothing=1)
-    above, spent, below, _ = map(series, chart.panels)
-    assert list(above) == ["RLVR", "SvS", "RLVR, equal rollouts"]
-    assert above["RLVR, equal rollouts"][:, 0].tolist() == [0, 2] and above["SvS"][:, 0].tolist() == [0, 1, 2]
-    assert spent["RLVR, equal rollouts"][:, 0].tolist() == [0, 15, 30]
-    assert below["SvS"].ravel() == pytest.approx([0, 0.41, 2, 0.25, 3, 0.36])
-    figure = chart.static()
-    assert all(axes.get_ylim()[0] == 0 for axes in figure.axes)
-    highest = [max(max(mark.high.fillna(0)) for mark in panel.marks) for panel in chart.panels]
-    assert highest[1] > highest[0] and all(axes.get_ylim()[1] >= top for axes, top in zip(figure.axes, highest))
-    assert "moving average of 5" in svs_plots.entropy(steps).panels[0].title
+    start, end = ([s.c > 0 for s in svs_report.read(folder).scores if (s.arm, s.set) == (arm, "test")]
+                  for arm in ("base", "svs"))  # fmt: skip
+    known = steps[steps["arm"] == "svs"].groupby("step")["test_pass_n"].mean()
+    assert known.tolist() == pytest.approx([np.mean(start), math.nan, math.nan, np.mean(end)], nan_ok=True)
+    steps.loc[(steps["arm"] == "svs") & (steps["step"] == 2), "test_pass_n"] = 0.5
+    chart = svs_plots.entropy(steps)
+    spent, solved, across = map(series, chart.panels)
+    assert spent["SvS"][:, 0].tolist() == [0, 30, 45]
+    assert solved["SvS"].tolist() == [[0, 100 * np.mean(start)], [30, 50], [45, 100 * np.mean(end)]]
+    assert across["SvS"].tolist() == np.stack([spent["SvS"][:, 1], solved["SvS"][:, 1]], 1).tolist()
+    assert_labelled(chart)
 
 
 def test_arms_stand_beside_the_paper(numbers):
@@ -101,12 +99,12 @@ def test_shares_have_a_panel_for_each_measure_that_is_known(folder):
     data = svs_report.variants(folder, 5).round(5)
     chart = svs_plots.shares(data)
     assert [panel.title for panel in chart.panels] == list(svs_plots.MEASURES.values())
-    assert series(chart.panels[1])["SvS"].tolist() == [[0, pytest.approx((60 + 100) / 2)]]
-    assert list(series(chart.panels[0])) == ["SvS", "SvS, guarded"]
-    assert with_ticks(chart) == [False, False, True, True, True]
-    unjudged = svs_plots.shares(data.assign(valid=math.nan))
-    assert "valid" not in " ".join(panel.title for panel in unjudged.panels) and len(unjudged.panels) == 4
-    assert with_ticks(unjudged) == [False, True, True, True]
+    assert series(chart.panels[0])["SvS"].tolist() == [[0, pytest.approx((60 + 100) / 2)]]
+    assert list(series(chart.panels[1])) == ["SvS", "SvS, guarded"]
+    assert with_ticks(chart) == [False, False, True, True]
+    unjudged = svs_plots.shares(data.assign(valid=math.nan, valid_new=math.nan))
+    assert "valid" not in " ".join(panel.title for panel in unjudged.panels) and len(unjudged.panels) == 2
+    assert with_ticks(unjudged) == [True, True]
 
 
 def test_claims_have_a_panel_for_each_unit(folder):

@@ -129,7 +129,7 @@ def test_the_table_has_every_arm_and_metric(whole):
     assert cells.loc[("svs", "test entropy"), "mean"] == pytest.approx(0.7815)
     shares = {name: cells.loc[("svs", f"variants {name}"), "mean"] for name in report.SHARES}
     assert shares == pytest.approx(
-        {"readable": 5 / 6, "valid": 3 / 5, "leaking": 3 / 6, "duplicate": 1 / 6, "solved": 5 / 6, "rewarded": 4 / 6}
+        {"readable": 5 / 6, "valid": 3 / 5, "new": 4 / 6, "valid_new": 2 / 5, "leaking": 3 / 6, "rewarded": 4 / 6}
     )
     assert "variants valid" not in {metric for arm, metric in cells.index if arm != "svs"}
 
@@ -138,7 +138,7 @@ def test_variants_by_step(whole):
     frame = pd.read_csv(whole / "variants.csv")
     assert len(frame) == 2 * SEEDS and set(frame["arm"]) == {"svs"}
     first, second = frame.iloc[0], frame.iloc[1]
-    assert first[["written", "readable", "valid", "duplicate"]].tolist() == pytest.approx([3, 2 / 3, 1 / 2, 1 / 3])
+    assert first[["written", "readable", "valid", "new"]].tolist() == pytest.approx([3, 2 / 3, 1 / 2, 1 / 3])
     assert second[["written", "readable", "valid", "leaking"]].tolist() == pytest.approx([3, 1, 2 / 3, 1])
 
 
@@ -227,7 +227,7 @@ def test_steps_together_weigh_by_what_they_wrote(tmp_path):
     (folder / "svs" / "problems.jsonl").write_text(files.jsonl(rows))
     found = report.variants(folder, 5)
     assert found["step"].tolist() == [0, 5] and found["written"].tolist() == [16, 2]
-    expected = {"readable": 10 / 16, "valid": 8 / 10, "leaking": 4 / 16, "duplicate": 0, "rewarded": 2 / 16}
+    expected = {"readable": 10 / 16, "valid": 8 / 10, "leaking": 4 / 16, "new": 10 / 16, "rewarded": 2 / 16}
     assert found.loc[0, list(expected)].to_dict() == pytest.approx(expected)
     assert math.isnan(found.loc[1, "valid"]) and found.loc[1, "readable"] == 0
 
@@ -236,7 +236,7 @@ def test_bins_of_the_folder_agree_with_its_variants(planted):
     frame = report.variants(planted, 5)
     first = frame[(frame["arm"] == "svs") & (frame["seed"] == 0)].iloc[0]
     assert first["written"] == 6
-    expected = {"readable": 5 / 6, "valid": 3 / 5, "leaking": 1 / 6, "duplicate": 1 / 6, "rewarded": 3 / 6}
+    expected = {"readable": 5 / 6, "valid": 3 / 5, "leaking": 1 / 6, "new": 4 / 6, "rewarded": 3 / 6}
     assert first[list(expected)].to_dict() == pytest.approx(expected, abs=1e-5)
 
 

@@ -1,182 +1,129 @@
-"""The comparison of methods: one budget, one pool, one hard test set, and every completion counted."""
-
-import json
+"""The comparison of methods: one base, one hard test set, every completion counted."""
 
 import pandas as pd
 import pytest
 
-from soar_lib import files, runs
+from soar_lib import files
 from soar_lib.engine.base import load as load_base
-from soar_lib.hooks import Hooks
+from soar_lib.measure import methods as shown
+from soar_lib.nano import world2
 from soar_lib.problems.likeness import overlap
-from soar_lib.problems.rows import load_file
-from soar_lib.records import Problem
-from soar_lib.settings.values import ConfigError
-from tools import methods, methods_report
+from soar_lib.problems.rows import hard_sets
+from soar_lib.records import HARD_TEST, HARD_TRAIN, Draw
+from soar_lib.soar.rewards import OuterStep
+from soar_lib.soar.settings import SoarConfig
+from tools import methods, rivals
 
-QUIET = Hooks(progress=False, say=lambda text: None)
-
-
-def smoke(**changes) -> methods.MethodsConfig:
-    return methods.preset("smoke", **changes)
+SIZES = methods.Sizes(2, 4, (2, 2), (1, 1), (1, 2), 4, (2, 1), 2)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """(folder, table, what was said) of a smoke run."""
-    out, said = tmp_path_factory.mktemp("methods") / "run", []
-    frame = methods.run(smoke(), out, base=load_base("nano"), hooks=Hooks(progress=False, say=said.append))
-    return out, frame, said
+def base():
+    return load_base("nano2")
 
 
-def test_no_method_spends_more_than_svs_did(run):
-    out, frame, said = run
-    budget = methods_report.spent_by_svs(out)
-    spent = frame.groupby("arm")["rollouts"].first()
-    assert spent["base"] == 0 and spent["svs"] == budget > 100
-    step = 4 * 4  # of RLVR, which is rounded to the nearest
-    assert abs(spent["rlvr"] - budget) <= step / 2
-    assert (spent.drop(["rlvr"]) <= budget).all()
-    assert spent["hard_only"] > budget - 2 * 4  # and Hard-Only leaves less than a step of its own
-    trees = [files.read_jsonl(out / folder / "problems.jsonl") for folder in ("trees", "ladder")]
-    assert trees[0] == trees[1]
-    scores = [row for row in files.read_jsonl(out / "ladder" / "scores.jsonl") if row["arm"] == "ladder"]
-    assert budget - 2 * 4 < max(row["rollouts"] for row in scores) <= budget
-    assert any(f"{budget:,} rollouts" in line for line in said)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, base):
+    """(folder, rows) of a small comparison on four test problems, with the committed teachers."""
+    folder = tmp_path_factory.mktemp("methods")
+    train, test = hard_sets(methods.STUDY / "filter")
+    (study := folder / "study" / "filter").mkdir(parents=True)
+    files.write_problems(study, {HARD_TRAIN: train[:60], HARD_TEST: test[:4]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(methods, "STUDY", folder / "study")
+        patch.setattr(methods, "SAMPLES", 4)
+        out = folder / "run"
+        rows = methods.run(out, SIZES, base)
+        before = [path.read_bytes() for path in sorted(out.glob("*/*.csv"))]
+        assert methods.run(out, SIZES, base).equals(rows)  # all is read
+        assert [path.read_bytes() for path in sorted(out.glob("*/*.csv"))] == before
+    return out, rows
 
 
-def test_rollouts_are_what_the_logs_of_the_parts_add_up_to(run):
-    out, frame, _ = run
-    spent = frame.groupby("arm")["rollouts"].first()
-    metrics = pd.read_csv(out / "svs" / "svs" / "metrics.csv")
-    assert spent["svs"] == round(metrics.groupby("seed")["rollouts"].sum().mean())
-    variants = files.read_jsonl(out / "ladder" / "problems.jsonl")
-    prompts = {(row["seed"], row["root"], row["prompt"]) for row in variants}
-    votes = 2 * sum(row["question"] != "" and not row["rejected"].startswith(("repeats", "test")) for row in variants)
-    settings = files.read_json(out / "ladder" / "config.json")["student"]
-    training = settings["steps"] * settings["batch"] * settings["group"]
-    assert spent["ladder"] == pytest.approx(training + (len(prompts) + votes) / 2, abs=2)
-    assert spent["ps"] == round(sum(map(methods_report.spent_by_soar, (out / "soar").iterdir())) / 2)
-    fresh = files.read_json(out / "fresh" / "config.json")["student"]["steps"] * 2 * 4
-    assert spent["grounded_t"] == spent["ps"] + fresh + 4  # and the problems that the teacher wrote for it
+def test_every_method_is_measured_on_both_kinds_of_problems(run):
+    _, rows = run
+    everywhere = {"base", "rl", "svs", "ladder", *methods.NAMES.values()}
+    for _, own in rows.groupby("problems"):
+        assert {*own["method"]} == everywhere
+        assert own.groupby("method")["seed"].nunique().eq(2).all()
+    assert rows["pass@32"].between(0, 1).all() and (rows["pass@1"] <= rows["pass@32"]).all()
 
 
-def test_a_soar_run_is_counted_whole(run):
-    """Two data sets of four problems, a student of 2 steps x 2 x 4 on each, and Q_R of 8 for both and the baseline."""
-    out, _, _ = run
-    folder = out / "soar" / "seed0"
-    attempts = json.loads((folder / "rounds.jsonl").read_text().splitlines()[0])["attempts"]
-    hard = len((folder / "hard_train.jsonl").read_text().splitlines())
-    baselines = len(files.read_json(folder / "result.json")["accuracies"])
-    assert attempts >= 8
-    assert methods_report.spent_by_soar(folder) == 2 * 2 * 2 * 4 + 3 * 8 + attempts + baselines * hard
+def test_nothing_is_learnt_from_hard_test_and_only_the_pool_has_easier_problems(run):
+    out, _ = run
+    hard, pool = (hard_sets(out / name) for name in methods.PROBLEMS)
+    assert hard[1] == pool[1] and not overlap(pool[0], pool[1]).shared
+    assert pool[0][: len(hard[0])] == hard[0] and len(pool[0]) == len(hard[0]) + SIZES.easier
 
 
-def test_all_are_measured_on_hard_test_and_learn_from_nothing_of_it(run):
-    out, frame, _ = run
-    test = [Problem(**row) for row in files.read_jsonl(out / "filter" / "hard_test.jsonl")]
-    scores = pd.DataFrame(files.read_jsonl(out / "scores.jsonl"))
-    for _, mine in scores.groupby(["arm", "run", "student"]):
-        assert sorted(mine["problem"]) == sorted(problem.id for problem in test)
-    assert set(scores["n"]) == {4} and set(scores["run"]) == {"seed0", "seed1"}
-    learned = [Problem(**row) for row in files.read_jsonl(out / "svs" / "train.jsonl")]
-    assert not overlap(learned, test).shared and len(learned) > 40
-    hard = {problem.id for problem in load_file(out / "filter" / "hard_train.jsonl")}
-    assert hard <= {problem.id for problem in learned}
-    assert {row["root"] for row in files.read_jsonl(out / "ladder" / "problems.jsonl")} <= hard
+def test_completions_are_what_the_logs_of_the_parts_add_up_to(run):
+    out, rows = run
+    ends = rows.groupby(["problems", "method", "seed"])["completions"].max()
+    for name in methods.PROBLEMS:
+        curves = pd.read_csv(out / name / "svs" / "svs" / "metrics.csv")
+        assert ends[name]["svs"].tolist() == curves.groupby("seed")["rollouts"].sum().tolist()
+        assert abs(ends[name]["rl"].mean() - ends[name]["svs"].mean()) <= 16 * 8 / 2
+        assert (ends[name]["base"] == 0).all()
+    run0 = out / "uncertain" / "seed0"
+    attempts = sum(row["attempts"] for row in files.read_jsonl(run0 / "rounds.jsonl"))
+    asked = 2 * 128 * 32  # answers to the questions of two rounds
+    assert ends["hard"]["uncertainty_teacher"][0] == attempts + asked + 3 * 16 * 8
+    first = files.read_jsonl(methods.TEACHERS["grounded"] / "seed0" / "rounds.jsonl")[:2]
+    students = 2 * (8 * 60 * 16 * 8 + 9 * 60 * 8)  # 8 students of 60 steps; they and the baseline on 60 problems
+    assert ends["hard"]["progress_teacher"][0] == sum(row["attempts"] for row in first) + students + 3 * 16 * 8
 
 
-def test_gains_are_paired_with_hard_only(run):
-    _, frame, _ = run
-    means = frame.pivot(index="arm", columns="k", values="mean")
-    gains = frame.pivot(index="arm", columns="k", values="gain")
-    arms = frame[frame["seeds"] == 2]["arm"].unique()
-    assert set(arms) >= set(methods_report.ARMS) - {"pq"}
-    expected = means.loc[arms] - means.loc["hard_only"]
-    pd.testing.assert_frame_equal(gains.loc[arms], expected, check_names=False, atol=1e-9)
-    assert ((frame["gain_low"] <= frame["gain"]) & (frame["gain"] <= frame["gain_high"])).all()
+def test_a_method_is_held_against_what_another_had_for_as_many_completions():
+    columns = methods.COLUMNS
+    rows = [["hard", "ladder", 0, 0, 300, 0.1, 0.5], ["hard", "ladder", 0, 1, 300, 0.1, 0.7]]
+    rows += [["hard", "rl", 0, seed, spent, 0.0, spent / 1000] for seed in (0, 1) for spent in (100, 200, 400)]
+    found = methods.differences(pd.DataFrame(rows, columns=columns), "hard", "ladder", "rl")
+    assert found == pytest.approx([30.0, 50.0])
 
 
-def test_a_resumed_comparison_ends_in_the_same_table(run):
-    out, _, _ = run
-    before = (out / "methods.csv").read_bytes()
-    (out / "methods.csv").unlink()
-    (out / "ladder" / "ladder.csv").unlink()
-    with pytest.raises(files.RunError, match="--resume"):
-        methods.run(smoke(), out)
-    with pytest.raises(files.RunError, match=r"svs.steps: 8 -> 9"):
-        methods.run(smoke(**{"svs.steps": 9}), out, resume=True)
-    methods.run(smoke(), out, resume=True, base=load_base("nano"), hooks=QUIET)
-    assert (out / "methods.csv").read_bytes() == before
+def test_the_tables_claims_and_chart_are_those_of_the_rows(run):
+    _, rows = run
+    claims = methods.claims(rows)
+    assert list(claims["claim"]) == list(methods.CLAIMS) and claims["holm"].notna().all()
+    places = shown.places(rows)
+    last = rows[(rows["problems"] == "hard") & (rows["method"] == "svs")].groupby("seed")["pass@32"].last()
+    assert places.query("problems == 'hard' and method == 'svs'")["mean"].iloc[-1] == pytest.approx(last.mean())
+    assert len(shown.method_rows(rows)) == rows.groupby(["problems", "method"]).ngroups
+    left, right = shown.by_completions(rows).panels
+    assert {mark.name for mark in left.marks} == {mark.name for mark in right.marks}
 
 
-def test_a_budget_that_is_too_small_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"svs\.steps: .* 12 rollouts, .* 2 steps of 2 x 4; .* lower soar\.rounds"):
-        methods.evaluate_config(smoke(), tmp_path, ("pq",), 12)
-    with pytest.raises(ConfigError, match=r"svs\.steps: .* votes .* 0 rollouts, .*variants\.prompts"):
-        methods.ladder_config(smoke(), tmp_path, budget=40, spent=42)
+def test_the_majoritys_share_is_that_of_the_answers(base):
+    asked = [f"{world2.LAST}house?", f"{world2.GUESS}house{world2.ASKED}"]
+    known, guessed = rivals.agreement(base, None, asked, 16, Draw(24, rows=64), (0, "test"))
+    assert known > 0.9 and 1 / 16 <= guessed < 0.6
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"seeds": 0}, "seeds = 0"),
-        ({"synthetic": 1.0}, r"synthetic = 1\.0: must be between 0 and 1"),
-        ({"svs.model": "other"}, "model = nano and other: all methods must start from one base"),
-    ],
-)
-def test_mistakes_in_the_settings_are_named(changes, message):
-    with pytest.raises(ConfigError, match=message):
-        smoke(**changes)
+def test_r_zero_pays_for_uncertainty_and_not_for_repeats(base):
+    train, _ = hard_sets(methods.STUDY / "filter")
+    given = list(methods.sets({"grounded": methods.TEACHERS["grounded"]}, SIZES))[0].problems
+    config = methods.preset("nano2", SoarConfig, promotion=False, intrinsic_samples=8, seed=3)
+    from soar_lib.soar.run import begin
+
+    baseline = begin(base, config).baselines
+    step = OuterStep(base, config, 1, baseline, [given, given[:1] * 4], train[:4])
+    (first,), (repeated,) = rivals.uncertain(step).gains
+    key = (3, "uncertain", 1)
+    texts = [one.question for one in [*given, *given[:1] * 4]]
+    shares = rivals.agreement(base, baseline[-1], texts, 8, config.student.draw(config.rows), key)
+    paid = [max(0.0, rivals.uncertainty(share) - texts.count(text) / 8) for share, text in zip(shares, texts)]
+    assert first == pytest.approx(sum(paid[:4]) / 4) and repeated == pytest.approx(sum(paid[4:]) / 4)
+    assert repeated <= 1 - 5 / 8
 
 
-def test_presets_without_a_comparison_are_named():
-    with pytest.raises(ConfigError, match="'t4' has no comparison of methods; presets that have: smoke, nano, paper"):
-        methods.preset("t4")
-
-
-def test_a_budget_that_soar_cannot_live_on_is_found_before_soar_begins(tmp_path):
-    with pytest.raises(ConfigError, match=r"svs\.steps: .* lower soar\.rounds, in another folder"):
-        methods.run(smoke(seeds=1, **{"svs.steps": 2}), tmp_path / "run", hooks=QUIET)
-    assert not (tmp_path / "run" / "soar").exists()
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("--preset t4 --out new", "preset 't4' has no comparison of methods"),
-        ("--out new --seeds 0", "seeds = 0: must be 1 or more"),
-        ("--out new --set svs.speed=3", "svs.speed: SvsConfig has no such setting"),
-        ("--out used", "used: there is a run in it already; choose another folder or add --resume"),
-    ],
-)
-def test_a_mistake_on_the_command_line_is_one_line_and_touches_nothing(line, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    runs.open_run(tmp_path / "used", smoke())
-    assert methods.main(line.split()) == 2
-    output = capsys.readouterr()
-    assert output.out == "" and message in output.err and output.err.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["used"]
-
-
-def test_the_command_resumes_a_run_and_says_its_cost_first(run, capsys):
-    out, frame, _ = run
-    assert methods.main(["--preset", "smoke", "--out", str(out), "--resume"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("methods: about ") and f"everything is in {out}" in lines
-    assert all(any(line.split()[:1] == [arm] for line in lines) for arm in frame["arm"])
-
-
-def test_help_lists_its_own_presets_and_the_settings_of_the_parts(capsys):
-    with pytest.raises(SystemExit):
-        methods.main(["--help"])
-    text = " ".join(capsys.readouterr().out.split())
-    assert "smoke, nano, paper (default: nano)" in text and "--seeds" in text and "--seed " not in text
-    assert "svs.steps = " in text and "soar.student.optimiser.learning_rate = " in text
-
-
-def test_the_cost_is_said_before_anything_is_drawn():
-    said = []
-    noted = methods.announce(smoke(), said.append)
-    assert len(said) == 1 and said[0].startswith("methods: about ") and "MB of memory for tensors" in said[0]
-    assert noted["rollouts"] > 60 * 8 and noted["peak_bytes"] > 1e6
+def test_serl_keeps_what_a_middling_share_agrees_on(base):
+    settings = methods.student_settings(SIZES)
+    found = list(methods.sets({"grounded": methods.TEACHERS["grounded"]}, methods.Sizes(1, size=16, rounds=(1,))))
+    untrained = next(one for one in found if one.method == "untrained")
+    kept = methods.middling(base, untrained, settings, 8)
+    texts = [one.question for one in untrained.problems]
+    shares = rivals.agreement(base, None, texts, 8, settings.draw(1024), (0, "serl"))
+    expected = [text for text, share in zip(texts, shares) if 0.2 <= share <= 0.8]
+    assert [one.question for one in kept.problems] == expected and 0 < len(expected) < 16
+    assert kept.completions == untrained.completions + 8 * 16
+    assert methods.voted(["", ""], [r"\boxed{1}", r"\boxed{1}"], 2) == [1.0, 1.0]
