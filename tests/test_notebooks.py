@@ -165,7 +165,7 @@ ELSEWHERE = {  # by notebook: the problems that its settings cell names, and wha
         {"pool": "sums.jsonl", "pool_size": 0, "variants.votes": 2, "variants.prompts": 6},
         "a variant is checked by the answer that most samples give",
     ),
-    "06_svs.ipynb": (SUMS | {"test": "longer.jsonl", "hard": "longer.jsonl"}, "The arm rephrasings is left out: "),
+    "06_svs.ipynb": (SUMS | {"test": "longer.jsonl", "hard": "longer.jsonl"}, ""),
 }
 
 

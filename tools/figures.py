@@ -118,7 +118,7 @@ def of_svs(folder: str | Path) -> Tables:
     """Every figure and table of an SvS run. Raises RunError where the folder holds none."""
     study, numbers = svs_report.read(folder), svs_report.table(folder)
     return {
-        "svs_arms": (numbers, svs_plots.beside_paper),
+        "svs_arms": (numbers, None),
         "svs_pass_at_k": (svs_report.passes(numbers[numbers["arm"].isin(svs_plots.THREE)]), svs_plots.pass_at_k),
         "svs_claims": (judged(study, svs_report.CLAIMS), partial(plots.forest, of=svs_report.CLAIMS)),
         "svs_curves": (svs_report.steps(folder), svs_plots.entropy),

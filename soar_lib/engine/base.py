@@ -19,8 +19,7 @@ from soar_lib.verifier.spelling import THINK, unfinished
 
 ADVICE = "raise max_new_tokens, or set template = ['enable_thinking=false'] where the model can do without"
 _NANO = Path(__file__).parent.parent / "nano"
-SHIPPED = {"nano": _NANO / "weights"}
-SHIPPED |= {f"nano2{name}": _NANO / f"weights2{name.replace('-', '_')}" for name in ("", "-plain", "-calculus")}
+SHIPPED = {f"nano{kind}": _NANO / f"weights{kind}".replace("-", "_") for kind in ("", "2", "2-plain", "2-calculus")}
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ TREES = {"ladder": "trees", "one_level": "one level", "ttrl": "trees of test pro
 TIMES = {"base": "before (untrained model)", "ladder": "after (LADDER)"}  # whose accuracy on the variants is known
 _BOTH = {f"{kind}_{run}": f"{STUDENTS[kind]}, {RUNS[run]}" for kind in STUDENTS for run in RUNS}
 LABEL_LOOKS, FATE_LOOKS = ({key: tuple(look) for key, look in TABLE[part].items()} for part in ("labels", "fates"))
-NAMES = {label: said for label, (said, _) in LABEL_LOOKS.items()} | SVS | LADDER | _BOTH | STUDENTS | RUNS
-NAMES |= TABLE["methods"]
+_SAID = {label: said for label, (said, _) in LABEL_LOOKS.items()} | TABLE["methods"]
+NAMES = _SAID | SVS | LADDER | _BOTH | STUDENTS | RUNS
 QUANTITIES = {
     column: (said, factor, tuple(*limits) or None) for column, (said, factor, *limits) in TABLE["quantities"].items()
 }

@@ -7,11 +7,10 @@ from functools import partial
 import pandas as pd
 
 from soar_lib.measure import plots
-from soar_lib.measure.charts import SHARE, Chart, Panel, arm_mark, bands, estimates
+from soar_lib.measure.charts import SHARE, Chart, Panel, arm_mark, bands
 from soar_lib.measure.names import QUANTITIES, TABLE
 from soar_lib.measure.plots import averaged, means
 from soar_lib.measure.tables import name, percent, signed
-from soar_lib.svs.report import passes
 from soar_lib.svs.settings import MAIN
 
 CONTROLS = (*MAIN, "rlvr_equal_updates")  # arms of the static figure of entropy
@@ -73,21 +72,6 @@ def rows(data: pd.DataFrame) -> pd.DataFrame:
         left = own["test entropy"]
         found.append(row | {"entropy on test, nats": signed(left.mean, left.low, left.high, 3)})
     return pd.DataFrame(found)
-
-
-def beside_paper(data: pd.DataFrame) -> Chart:
-    """pass@1 on the hard set, and pass@k at the largest k that the paper has too (else the largest that all arms have):
-    ours with its 95 % interval, the paper's as a hollow diamond; `svs.report.table`."""
-    known, arms = passes(data[data["paper"].notna()])["k"], list(dict.fromkeys(data["arm"]))
-    shared = passes(data).groupby("k")["arm"].nunique()
-    largest = shared[shared == shared.max()].index.max() if (known <= 1).all() else known.max()
-    panels = []
-    for k in sorted({1, int(largest)}):
-        own = data[data["metric"] == f"hard pass@{k}"].set_index("arm").reindex(arms).rename_axis("arm").reset_index()
-        label = f"pass@{k} on the hard set (%)"
-        panels.append(Panel(estimates(own), label, "arm", xlim=(0, None), rows=list(map(name, arms))))
-    size = (4.8 * len(panels) + 0.4, 1.4 + 0.34 * len(arms))
-    return Chart(panels, len(panels), size, shared="y", legend="top", note="ours: mean and 95 % interval")
 
 
 def shares(data: pd.DataFrame) -> Chart:

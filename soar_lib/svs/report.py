@@ -83,15 +83,13 @@ def steps(folder: str | Path) -> pd.DataFrame:
 
 def entropies(folder: str | Path, arm: str) -> list[float]:
     """Entropy per token on the test problems at the end of each seed's run, in nats; empty where nobody measured it."""
-    if arm not in finished(folder):
-        return []
-    return list(_result(folder, arm).entropy or ())
+    return list(_result(folder, arm).entropy or ()) if arm in finished(folder) else []
 
 
 def solved(folder: str | Path, arm: str) -> list[float]:
     """Each seed's share of the test problems that any sample solved at the end; empty where nobody measured it."""
-    rows = [score for score in read(folder).scores if (score.arm, score.set) == (arm, TEST)]
-    return [mean(score.c > 0 for score in rows if score.run == run) for run in dict.fromkeys(s.run for s in rows)]
+    rows = [(score.run, score.c > 0) for score in read(folder).scores if (score.arm, score.set) == (arm, TEST)]
+    return [mean(right for name, right in rows if name == run) for run in dict.fromkeys(name for name, _ in rows)]
 
 
 def _result(folder: str | Path, arm: str) -> ArmResult:

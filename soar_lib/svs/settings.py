@@ -56,7 +56,7 @@ class SvsConfig(BaseSettings, command="svs"):
     hard_size: int = 30
     other: str = ""  # answers of another type, which no arm trains on; Table 2 finds SvS below RLVR on such
     other_size: int = 0
-    rephrasings: str = ""  # a JSONL file (id, question) for the arm of that name, which needs it; "nano": written there
+    rephrasings: str = ""  # a JSONL file (id, question) for the arm of that name, which needs it
     arms: tuple[str, ...] = tuple(name for name in SVS_ARMS if name != "rephrasings")
     seed: int = 0  # the first seed; it draws the problems too
     seeds: int = 3  # runs per arm, trained together; the paper seems to have one

@@ -233,17 +233,8 @@ def other_tasks(found: list[Seed], config: SvsConfig, rephrase: Rephrase | None)
 
 
 def rephraser(name: str, problems: Sequence[Problem]) -> Rephrase:
-    """The function that words `problems` otherwise, each with the same answer: "nano" writes wordings of the embedded
-    world's problems; else `name` is a JSONL file with `id` (of the problem) and `question`, drawn with replacement.
-    Raises LoadError for a file that cannot be read or lacks a problem."""
-    if name == "nano":
-        from soar_lib.nano.wordings import rephrased  # here, as this name alone needs the world's word lists
-        from soar_lib.nano.world import understand
-
-        foreign = [problem.id for problem in problems if understand(problem.question) is None]
-        if foreign:
-            raise LoadError(f"nano: cannot rephrase {foreign[0]}, which is not of its world; name a JSONL file")
-        return lambda problem, count, key: _draws(count, key, lambda rng: rephrased(problem.question, rng))
+    """The function that words `problems` otherwise, each with the same answer, by a JSONL file with `id` (of the
+    problem) and `question`, drawn with replacement. Raises LoadError where it cannot be read or lacks a problem."""
     known = defaultdict(list)
     for number, row in read_rows(Path(name)):
         if not (isinstance(row.get("id"), str) and isinstance(row.get("question"), str)):
@@ -252,9 +243,4 @@ def rephraser(name: str, problems: Sequence[Problem]) -> Rephrase:
     missing = [problem.id for problem in problems if problem.id not in known]
     if missing:
         raise LoadError(f"{name}: has no rephrasing of {missing[0]} ({len(missing)} problems lack one); add them")
-    return lambda problem, count, key: _draws(count, key, lambda rng: rng.choice(known[problem.id]))
-
-
-def _draws(count: int, key: Key, one: Callable[[random.Random], str]) -> list[str]:
-    rng = random.Random(derive(*key))
-    return [one(rng) for _ in range(count)]
+    return lambda problem, count, key: random.Random(derive(*key)).choices(known[problem.id], k=count)

@@ -7,7 +7,7 @@ import pytest
 import svs_folder
 
 from soar_lib.measure import plots
-from soar_lib.measure.names import SVS, look
+from soar_lib.measure.names import SVS
 from soar_lib.measure.tables import name
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
@@ -62,24 +62,6 @@ def test_entropy_and_what_is_solved_stand_against_completions_and_each_other(fol
     assert solved["SvS"].tolist() == [[0, 100 * np.mean(start)], [30, 50], [45, 100 * np.mean(end)]]
     assert across["SvS"].tolist() == np.stack([spent["SvS"][:, 1], solved["SvS"][:, 1]], 1).tolist()
     assert_labelled(chart)
-
-
-def test_arms_stand_beside_the_paper(numbers):
-    first, second = (chart := svs_plots.beside_paper(numbers)).panels
-    assert first.rows == [name(arm) for arm in svs_folder.ARMS]
-    assert first.x == "pass@1 on the hard set (%)" and second.x == "pass@8 on the hard set (%)"
-    *ours, paper = first.marks
-    for place, (mark, (arm, count)) in enumerate(zip(ours, svs_folder.RIGHT.items(), strict=True)):
-        assert (mark.x, mark.y, mark.colour) == ([pytest.approx(100 * count / 8)], [place], look(arm).colour)
-    assert list(paper.x) == pytest.approx([11.2, 22.5, 27.9, math.nan], nan_ok=True) and paper.hollow
-    assert_labelled(chart)
-
-
-def test_the_papers_k_comes_first_and_then_the_one_that_all_arms_share(numbers):
-    known = numbers.assign(paper=numbers["paper"].where(numbers["metric"] != "hard pass@4", 0.3))
-    assert svs_plots.beside_paper(known).panels[1].x == "pass@4 on the hard set (%)"
-    fewer = numbers[(numbers["arm"] != "svs_guarded") | ~numbers["metric"].isin(["hard pass@8"])]
-    assert svs_plots.beside_paper(fewer).panels[1].x == "pass@4 on the hard set (%)"
 
 
 def test_pass_at_k_names_seeds_and_set(numbers):

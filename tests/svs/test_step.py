@@ -1,5 +1,7 @@
 """The step of SvS: every rule against values worked out by hand, every row its own, and the controls."""
 
+import json
+
 import pytest
 import tiny
 import torch
@@ -138,9 +140,12 @@ def under_performing(rollouts: svs.Rollouts, config: SvsConfig) -> list[Task]:
     return [task for task, right in pairs if sum(right) in config.seed_counts]
 
 
-def test_controls_spend_their_further_rollouts_as_they_say(nano, problems):
-    config, slots = small(max_new_tokens=32), fresh(nano, 1)
-    rephrase = rephraser("nano", problems)
+def test_controls_spend_their_further_rollouts_as_they_say(nano, problems, tmp_path):
+    slots, path = fresh(nano, 1), tmp_path / "reworded.jsonl"
+    config = small(max_new_tokens=32, rephrasings=str(path))
+    rows = [{"id": problem.id, "question": f"Please: {problem.question}"} for problem in problems]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rephrase = rephraser(str(path), problems)
     found = {
         name: svs.rollouts(nano, slots, {0: problems}, config.of_arm(name), 0, rephrase)
         for name in ("rlvr", "second_rollout", "rephrasings")

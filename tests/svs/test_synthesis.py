@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 import tiny
 
-from soar_lib.nano import world
-from soar_lib.problems.load import LoadError, load
+from soar_lib.problems.load import LoadError
 from soar_lib.problems.prompts import reconstruct_messages
 from soar_lib.records import Problem
 from soar_lib.settings.student import preset
@@ -191,27 +190,6 @@ def test_similarity_is_the_share_of_common_words():
 
 
 # ------------------------------------------------------------------ rephrasings
-
-
-def test_nanos_rephrasings_are_well_posed_and_keep_the_answer():
-    problems = [*load("nano", size=60), *load("nano-middle", size=30)]
-    rephrase = rephraser("nano", problems)
-    for problem in problems:
-        written = rephrase(problem, 4, (0, problem.id))
-        assert written == rephrase(problem, 4, (0, problem.id)) and len(written) == 4
-        if problem.topic != "simple_integration":  # whose terms may be in another order
-            assert {world.answer_of(text) for text in written} == {problem.answer}
-        assert all(world.understand(text)[0].name == problem.topic for text in written)
-        one_wording = problem.topic in ("spell_backward", "base_conversion")
-        assert (set(written) == {problem.question}) if one_wording else (len({*written, problem.question}) > 1)
-        known = [sorted(map(str, world.understand(text)[1][1:])) for text in (problem.question, *written)]
-        if problem.topic == "simple_integration":
-            assert all(terms == known[0] for terms in known)
-
-
-def test_nano_rephrases_its_own_world_only():
-    with pytest.raises(LoadError, match="nano: cannot rephrase a, which is not of its world"):
-        rephraser("nano", OTHERS)
 
 
 def test_a_file_gives_the_rephrasings_of_each_problem(tmp_path):
