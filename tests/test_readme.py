@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,10 +11,8 @@ import tiny
 
 from soar_lib import files
 from soar_lib.cli.arguments import HELP, KINDS, grouped_settings, parser, settings
-from soar_lib.files import read_jsonl
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
 from soar_lib.measure.claims import FAILS, HOLDS
-from soar_lib.measure.quality import exact, topic
 from soar_lib.measure.tables import claim_rows
 from soar_lib.records import SyntheticProblem
 from soar_lib.soar import study
@@ -83,21 +80,14 @@ def test_what_is_said_of_the_second_worlds_teachers_is_in_the_tables():
     assert f"the intrinsic one's stay at {other['skills']:.1f}." in text
 
 
-def test_what_is_said_of_variants_without_a_verifier_is_counted_in_the_run():
-    """figures/README.md: how many of LADDER's variants are left, and how many of those have the right answer."""
-    folder = ROOT / "runs" / "reference" / "methods"
-    rows = read_jsonl(folder / "ladder" / "problems.jsonl")
-    left = [row for row in rows if not row["rejected"]]
-    verdicts = exact([written(row) for row in left])
+def test_what_is_said_of_the_methods_and_of_structure_is_in_their_tables():
+    """figures/README.md: the five claims on methods, and pass@32 after exact answers to coherent questions."""
     text = " ".join(TEXTS[Path("figures/README.md")].split())
-    assert f"{len(left)} of {len(rows)} variants are left, {sum(v.correct for v in verdicts)} of them with the" in text
-    families = Counter(row["topic"] for row in read_jsonl(folder / "filter" / "hard_test.jsonl"))
-    (largest, count), *_ = families.most_common()
-    assert f"none from the family of {count} of the test problems" in text
-    assert largest not in {topic(row["question"]) for row in left}
-    integrals = read_jsonl(ROOT / "runs" / "reference" / "ladder" / "problems.jsonl")
-    tree = [row for row in integrals if row["tree"] == "ladder"]
-    assert f"{sum(not row['rejected'] for row in tree)} of {len(tree):,} were left" in text
+    for row in pd.read_csv(DATA / "methods_claims.csv").itertuples():
+        assert f"{row.ours:.1f} ({row.low:.1f} to {row.high:.1f})" in text, row.claim
+    found = pd.read_csv(DATA / "structure.csv").groupby(["question", "answer"])["pass@32"].mean()
+    assert f"they lead to {100 * found['coherent', 'exact']:.0f} % of pass@32" in text
+    assert found.drop(("coherent", "exact")).max() < 0.005
 
 
 def test_what_training_a_real_student_took_is_that_of_its_csv():

@@ -42,6 +42,7 @@ from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.hooks import Hooks
 from soar_lib.ladder import run as ladder
+from soar_lib.ladder import variants
 from soar_lib.ladder.reward import majority_rewards
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.measure.charts import ROOT
@@ -93,6 +94,7 @@ class Sizes:
     size: int = 64  # problems of a fresh student, of the 128 of a round
     steps: tuple[int, int] = (40, 16)  # of a fresh student, as in the study
     votes: int = 8
+    levels: int = 3  # of LADDER's trees
     rate: float = 1e-3
 
 
@@ -135,14 +137,16 @@ def by_rl(base: Base, folder: Path, sizes: Sizes) -> pd.DataFrame:
 
 
 def by_ladder(base: Base, folder: Path, sizes: Sizes, budget: int) -> pd.DataFrame:
-    """LADDER with what its trees, as large as they can be, leave of the budget."""
+    """LADDER with what its trees leave of the budget."""
     config = preset(
         "nano2", LadderConfig, model="nano2", problems=str(folder), check="answer", arms=("base", "ladder"),
         originals=0, tested=0, seeds=sizes.seeds, samples=SAMPLES, most_samples=SAMPLES, variant_samples=0,
-        variants={"depth": 3, "prompts": 3, "parents": 3, "votes": sizes.votes}, student={"batch": 16},
+        variants={"depth": sizes.levels, "prompts": 3, "parents": 3, "votes": sizes.votes}, student={"batch": 16},
         **{"student.max_new_tokens": 64, "student.optimiser.learning_rate": sizes.rate},
     )  # fmt: skip
-    trees = config.written * len(hard_sets(folder)[0])
+    grown = replace(config, samples=1, most_samples=1, student=replace(config.student, steps=1))
+    ladder.run(grown, folder / "trees", True, base, Hooks(progress=False))  # the same trees, to see what they cost
+    trees = max(variants.drawn(variants.read(folder / "trees", "ladder", seed), config) for seed in range(sizes.seeds))
     steps = max(1, (budget - trees) // (config.student.batch * config.student.group))
     config = replace(config, student=replace(config.student, steps=steps))
     ladder.run(config, folder / "ladder", True, base, Hooks(progress=False))

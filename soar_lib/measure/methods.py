@@ -19,8 +19,8 @@ def places(found: pd.DataFrame, column: str = "pass@32") -> pd.DataFrame:
 
     def mean(own: pd.DataFrame) -> dict:
         value = over_seeds(own[column].tolist(), difference=False)
-        ends = {"low": max(0.0, value.low), "high": min(1.0, value.high), "seeds": value.seeds}
-        return {"completions": own["completions"].mean(), "mean": value.ours} | ends
+        ends = {"low": max(0.0, value.low), "high": min(1.0, value.high)}
+        return {"completions": own["completions"].mean(), "mean": value.ours, **ends, "seeds": value.seeds}
 
     groups = found.assign(place=place).groupby([*keys, "place"])
     return pd.DataFrame([dict(zip(groups.keys, where)) | mean(own) for where, own in groups])
@@ -29,9 +29,9 @@ def places(found: pd.DataFrame, column: str = "pass@32") -> pd.DataFrame:
 def by_completions(found: pd.DataFrame) -> Chart:
     """pass@32 of each method along its way with 95 % intervals, a panel for each kind of problems."""
     label, way, panels = "pass@32 on hard test (%)", "completions on the way to the student (logarithmic)", []
+    shown = places(found).query("completions > 0").rename(columns={"method": "arm"})
     for problems, title in PROBLEMS.items():
-        own = places(found).query("problems == @problems and completions > 0")
-        marks = bands(own, "completions", "mean", 100)
+        marks = bands(shown[shown["problems"] == problems], "completions", "mean", 100)
         panels.append(Panel(marks, way, label, f"Learns from {title}", ylim=(-2, 102), ticks=TICKS, log=True))
     return Chart(panels, 2, (10.0, 5.2), shared="xy", legend="top", note="mean over seeds and 95 % interval")
 
@@ -39,7 +39,7 @@ def by_completions(found: pd.DataFrame) -> Chart:
 def method_rows(found: pd.DataFrame) -> pd.DataFrame:
     """As text: each method at its end on each kind of problems, the best first."""
     last = [places(found, column).groupby(["problems", "method"]).last() for column in ("pass@32", "pass@1")]
-    both = last[0].join(last[1], rsuffix="_1").sort_values("mean", ascending=False).sort_index(level=0, kind="stable")
+    both = last[0].join(last[1], rsuffix="_1").sort_values(["problems", "mean"], ascending=[True, False])
     rows = [
         [
             PROBLEMS[row.Index[0]], name(row.Index[1]), f"{row.completions:,.0f}", row.seeds,

@@ -110,7 +110,7 @@ def html(part: pd.DataFrame | str) -> str:
 
 def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
     """One of the options, which are values or (name, value); wide enough for the longest of them and the arrow."""
-    longest = max(len(str(option[0] if isinstance(option, tuple) else option)) for option in options)
+    longest = max(len(str(option[0] if isinstance(option, tuple) else option)) for option in [*options, ""])
     return ipywidgets.Dropdown(options=options, description=description, layout={"width": f"calc({longest}ch + 130px)"})
 
 

@@ -66,14 +66,12 @@ def steps(folder: str | Path) -> pd.DataFrame:
     accuracy (a fraction) and entropy (nats per token) of the solutions from which it learns next (none after the last
     update), and on the test problems, where it was measured, test_entropy and test_pass_n, the share of problems that
     any of all samples solved."""
-    parts = [pd.DataFrame(columns=STEPS)]
-    ends = {"test_entropy": partial(entropies, folder), "test_pass_n": partial(solved, folder)}
+    parts, scores = [pd.DataFrame(columns=STEPS)], [score for score in read(folder).scores if score.set == TEST]
+    ends = {"test_entropy": partial(entropies, folder), "test_pass_n": partial(solved, scores)}
     for arm, frame in curves(folder).reindex(columns=STEPS).groupby("arm", sort=False):
         for place, (seed, own) in enumerate(frame.groupby("seed")):
-            columns = {
-                "rollouts": [0, *own["rollouts"].cumsum()], "accuracy": [*own["accuracy"], math.nan],
-                "entropy": [*own["entropy"], math.nan],
-            }  # fmt: skip
+            columns = {"rollouts": [0, *own["rollouts"].cumsum()]}
+            columns |= {name: [*own[name], math.nan] for name in ("accuracy", "entropy")}
             for name, at in ends.items():  # a row's is after its update
                 first, last = (at(which)[place : place + 1] or [math.nan] for which in ("base", arm))
                 columns[name] = [*first, *own[name][:-1], *last]
@@ -86,9 +84,9 @@ def entropies(folder: str | Path, arm: str) -> list[float]:
     return list(_result(folder, arm).entropy or ()) if arm in finished(folder) else []
 
 
-def solved(folder: str | Path, arm: str) -> list[float]:
-    """Each seed's share of the test problems that any sample solved at the end; empty where nobody measured it."""
-    rows = [(score.run, score.c > 0) for score in read(folder).scores if (score.arm, score.set) == (arm, TEST)]
+def solved(scores: Sequence[Score], arm: str) -> list[float]:
+    """Each seed's share of problems that any sample solved at the end; empty where nobody measured the arm."""
+    rows = [(score.run, score.c > 0) for score in scores if score.arm == arm]
     return [mean(right for name, right in rows if name == run) for run in dict.fromkeys(name for name, _ in rows)]
 
 

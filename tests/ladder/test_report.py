@@ -166,7 +166,7 @@ def test_the_claims_by_hand(folder):
     any_step = one("TTRL adds to LADDER (")
     assert any_step["ours"] == pytest.approx(100 * (1 - mean_pass("ladder", 1)))
     assert one("without a choice of the step")["ours"] == pytest.approx(100 * (18 / 24 - mean_pass("ladder", 1)))
-    assert one("samples of LADDER's student (points: any step less pass@11)")["ours"] == 0.0  # 12 samples do as well
+    assert one("samples of LADDER's student (points: any step minus pass@11)")["ours"] == 0.0  # 12 samples do as well
     assert one("samples of LADDER's")["verdict"] == "undecided"
     assert one("samples of the untrained model")["ours"] == pytest.approx(100 * 5 / 6)
     assert one("TTRL needs LADDER first")["ours"] == pytest.approx(100 * 5 / 6)

@@ -6,8 +6,12 @@ from itertools import pairwise, product
 
 import pytest
 
+from soar_lib.engine import base as bases
 from soar_lib.nano import skills, world2
 from soar_lib.problems import load, prompts
+from soar_lib.problems.checks import CHECKS
+from soar_lib.records import Draw, Problem
+from soar_lib.student.train import accuracy
 from soar_lib.verifier.verify import check, equal
 from tools import documents2
 
@@ -140,3 +144,20 @@ def test_the_tokenizer_gives_back_every_text():
         text = tokens.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) + completion
         ids = tokens.encode(text)
         assert tokens.decode(ids) == text and tokens.unk_token_id not in ids
+
+
+def test_the_model_for_ladder_signs_each_term_and_is_seldom_right():
+    rng, prior, right = random.Random(1), documents2.PRIORS["nano2-calculus"], []
+    for _ in range(600):
+        question = documents2.ask(rng, "simple_integration", size=2)
+        text = documents2.slipped(rng, question, prior)
+        verdict = check(world2.answer_of(question), text)
+        assert verdict == "right" or "~" in text  # a constant's antiderivative needs no division
+        right.append(verdict == "right")
+    assert 0.35**2 - 0.05 < sum(right) / len(right) < 0.25
+    base = bases.load("nano2-calculus")
+    short = [Problem(str(i), documents2.ask(rng, "simple_integration", size=1), "") for i in range(24)]
+    found = accuracy(base, None, short, Draw(64, rows=512), 16, [("test",)], CHECKS["integral"]).mean().item()
+    assert 0.2 < found < 0.6
+    hard = load.load("nano2-integrals", size=8)
+    assert accuracy(base, None, hard, Draw(128, rows=512), 16, [("test",)], CHECKS["integral"]).max() == 0

@@ -289,7 +289,7 @@ def preset_of(config: SvsConfig, *arms: str) -> SvsConfig:
     ("command", "message"),
     [
         ("svs --preset smoke --out new --problems bad.jsonl", "bad.jsonl:1: not JSONL"),
-        ("svs --preset smoke --out new --set arms=[\"rephrasings\"] --set rephrasings=lost.jsonl", "lost.jsonl: cannot"),
+        ("svs --preset smoke --out new --set arms=[\"rephrasings\"] --set rephrasings=lost.jsonl", "lost.jsonl: can"),
         ("svs --preset smoke --out new --set batch=13", "batch = 13: must be at most"),
     ],
 )
