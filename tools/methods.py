@@ -55,7 +55,7 @@ from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
 from soar_lib.settings.student import StudentSettings, preset
 from soar_lib.soar import run as soar
 from soar_lib.soar.arms import spent
-from soar_lib.soar.rewards import student_rewards
+from soar_lib.soar.rewards import as_problems, student_rewards
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson, StudentReward
@@ -124,14 +124,14 @@ def svs_config(folder: Path, sizes: Sizes) -> SvsConfig:
 def by_rl(base: Base, folder: Path, sizes: Sizes) -> pd.DataFrame:
     """RLVR and SvS, and the untrained model, along their way."""
     svs.run(svs_config(folder, sizes), folder / "svs", True, base, Hooks(progress=False))
-    rows = []
-    for arm, name in (("svs", "svs"), ("rlvr_equal_rollouts", "rlvr")):
+    arms, rows = {"svs": "svs", "rlvr_equal_rollouts": "rlvr"}, []
+    for arm, name in arms.items():
         for seed, own in svs_report.curves(folder / "svs").query("arm == @arm").groupby("seed"):
             own = own.assign(completions=own["rollouts"].cumsum()).dropna(subset="test_pass_1")
             rows += [[name, seed, *row] for row in own[["completions", "test_pass_1", "test_pass_n"]].values.tolist()]
     for score in svs_report.read(folder / "svs").scores:
-        name = {"svs": "svs", "rlvr_equal_rollouts": "rlvr"}[score.arm]
-        rows.append([name, int(score.run.removeprefix("seed")), score.rollouts, score.c / score.n, score.c > 0])
+        seed, share = int(score.run.removeprefix("seed")), score.c / score.n
+        rows.append([arms[score.arm], seed, score.rollouts, share, share > 0])
     found = pd.DataFrame(rows, columns=["method", "seed", *COLUMNS[4:]]).astype({"pass@32": float})
     return found.groupby(["method", "seed", "completions"], as_index=False).mean()
 
@@ -213,7 +213,10 @@ def fresh(
     settings, students = student_settings(sizes), stack([start] * len(given))
     for steps, part, paid in zip(sizes.steps, ("synthetic", "real"), (reward, student_rewards)):
         lessons = [
-            Lesson(then if part == "real" else soar_problems(one), (one.seed, "methods", one.method, one.round, part))
+            Lesson(
+                then if part == "real" else as_problems(one.problems),
+                (one.seed, "methods", one.method, one.round, part),
+            )
             for one in given
         ]
         students, _ = student.train(base, students, lessons, replace(settings, steps=steps), paid, 4096)
@@ -223,10 +226,6 @@ def fresh(
 def student_settings(sizes: Sizes) -> StudentSettings:
     settings = preset("nano2", EvaluateConfig).student
     return replace(settings, optimiser=replace(settings.optimiser, learning_rate=sizes.rate))
-
-
-def soar_problems(found: Set) -> list[Problem]:
-    return [Problem(one.id, one.question, one.answer, "teacher") for one in found.problems]
 
 
 def by_teachers(base: Base, given: Sequence[Set], folder: Path, sizes: Sizes, reward: StudentReward) -> pd.DataFrame:
