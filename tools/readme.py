@@ -8,9 +8,12 @@ import pandas as pd
 
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.measure.methods import method_rows
+from soar_lib.measure.tables import name
 from soar_lib.soar.figures import beside
 from soar_lib.svs import figures as svs_plots
 
+SHOWN = ("base", "hard_only", "base_t", "intrinsic_t", "grounded_t", "pq", "ps")  # the arms of README's table
+FRONT = ("world_arms", "study_arms", "soar_paper")  # and the CSVs in figures/data that it is made of
 DOCUMENTS = (Path("README.md"), Path("figures") / "README.md")
 
 # Their tables by their marks: the CSV in figures/data, and how it becomes text.
@@ -36,11 +39,14 @@ def fill(text: str, table: str, name: str = "results") -> str:
     return filled
 
 
-def front(ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
-    """pass@32 in percent, a row per arm: ours and the paper's on each of its sets."""
-    table = beside(ours, paper)
+def front(world: pd.DataFrame, ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """pass@32 in percent, a row for each arm of SHOWN: ours on the second world and on the first, and the paper's on
+    each of its sets; a dash where an arm was not run."""
+    world = world.replace({"arm": {"grounded_t_no_promotion": "grounded_t"}})
+    parts = [beside(world, paper[:0], "nano2"), beside(ours[ours["arm"].isin(SHOWN)], paper)]
+    table = pd.concat(parts)
     wide = table.pivot(index="arm", columns="source", values="pass@32")
-    return wide.loc[table["arm"].unique(), table["source"].unique()].reset_index()
+    return wide.reindex(index=map(name, SHOWN), columns=table["source"].unique()).fillna("–").reset_index()
 
 
 def fill_times(text: str, measured: pd.DataFrame | None) -> str:
@@ -57,7 +63,7 @@ def filled(text: str, data: Path) -> str:
         text = fill_times(text, pd.read_csv(data / "notebooks.csv"))
     tables = {mark: rows(pd.read_csv(data / f"{file}.csv")) for mark, (file, rows) in MARKED.items() if _in(text, mark)}
     if _in(text, "results"):
-        tables["results"] = front(*(pd.read_csv(data / f"{file}.csv") for file in ("soar_nano", "soar_paper")))
+        tables["results"] = front(*(pd.read_csv(data / f"{file}.csv") for file in FRONT))
     for mark, table in tables.items():
         text = fill(text, markdown(table), mark)
     return text
