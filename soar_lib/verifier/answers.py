@@ -22,7 +22,6 @@ MAX_DEPTH = 40
 PRIME = 2**255 - 19
 MAX_EXPONENT = 10**12
 THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:[ ,]\d{3})+(?:\.\d+)?")
-INTEGER = re.compile(r"-?\d+")
 SYMBOL = r"\\?[a-zA-Z]+(?:_\{?\w+\}?)?"
 LEFT_SIDE = re.compile(rf"{SYMBOL}|{SYMBOL}\({SYMBOL}(?:,{SYMBOL})*\)|\({SYMBOL}(?:,{SYMBOL})*\)|\|{SYMBOL}\|")
 RELATION = re.compile(r"(=|<|>|\\le |\\ge |\\ne |\\approx )")
@@ -59,7 +58,7 @@ def read(text: str) -> Form:
     depths = itertools.accumulate((character in "([{") - (character in ")]}") for character in text)
     if len(text) > MAX_CHARACTERS or max(depths, default=0) > MAX_DEPTH:
         return Form("unclear", text)
-    if INTEGER.fullmatch(text):
+    if text.removeprefix("-").isdecimal():
         return _value(text)
     while (bare := UNIT.sub("", text)) != text:
         text = bare

@@ -145,7 +145,7 @@ def read(text: str, loose: bool = False) -> Formula:
     True
     """
     if len(text) > MAX_CHARACTERS:
-        raise Unreadable("too long")
+        raise Unreadable(f"longer than {MAX_CHARACTERS} characters")
     cursor = Cursor(_tokens(text), loose)
     try:
         formula = _formula(cursor)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from soar_lib.verifier import formulas, workers
 from soar_lib.verifier.answers import residue, slope
 from soar_lib.verifier.formulas import Formula, Unreadable, letters
-from soar_lib.verifier.spelling import MAX_CHARACTERS, clean, split_top
+from soar_lib.verifier.spelling import clean, split_top
 
 DEADLINE = 5.0  # seconds per pair in the worker; ordinary pairs take a hundredth
 INTEGRAL = re.compile(r"(?:∫|\\int\b)\s*(.{1,2000}?)(?:\\[,;:! ]|~|\s)*\\?(?:mathrm\{d\}|d)\s?[a-zA-Z]\b")
@@ -51,16 +51,14 @@ def judge(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
 
 def by_points(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
     """The worker's judgement on what can be read."""
-    answer = _right_side(answer)
-    found = workers.ask([integrand, answer, _variable(integrand, answer)], deadline)
+    found = workers.ask([integrand, *_stated(integrand, answer)], deadline)
     return Judgement(*(found or ("timeout", f"no judgement within {deadline:g} s")))
 
 
 def exactly(integrand: str, answer: str) -> Judgement | None:
     """The judgement where no numbers are needed."""
-    answer = _right_side(answer)
     try:
-        variable = _variable(integrand, answer)
+        answer, variable = _stated(integrand, answer)
     except Unreadable as error:
         return Judgement("unparsed", str(error))
     try:
@@ -79,8 +77,6 @@ def read(text: str) -> Formula:
     >>> read("-9*x**6/8 + sin(2*x)") == read("-\\frac{9}{8} x^6 + \\sin{2x}")
     True
     """
-    if len(text) > MAX_CHARACTERS:
-        raise Unreadable(f"longer than {MAX_CHARACTERS} characters")
     text = re.sub(r"\\text\s*\{\s*([a-zA-Z]+)\s*\}", r"\\\1 ", clean(text))
     for pattern, letter in READINGS:
         text = re.sub(pattern, letter, text)
@@ -100,14 +96,11 @@ def integrand_of(question: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _right_side(answer: str) -> str:
-    r"""`F(x) = ...` and `\int f dx = ...` state what is behind the sign."""
+def _stated(integrand: str, answer: str) -> tuple[str, str]:
+    r"""What an answer states, the right side of `F(x) = ...` and `\int f dx = ...`, and the letter of integration.
+    Raises Unreadable where integrand or answer holds another that is no constant."""
     sides = split_top(clean(answer), "=")
-    return sides[1] if len(sides) == 2 and LEFT_SIDE.fullmatch(sides[0]) else answer
-
-
-def _variable(integrand: str, answer: str) -> str:
-    """The letter of integration. Raises Unreadable where integrand or answer holds another that is no constant."""
+    answer = sides[1] if len(sides) == 2 and LEFT_SIDE.fullmatch(sides[0]) else answer
     asked, given = letters(read(integrand)), letters(read(answer))
     if len(asked) > 1:
         raise Unreadable(f"the integrand holds the letters {', '.join(sorted(asked))}")
@@ -115,4 +108,4 @@ def _variable(integrand: str, answer: str) -> str:
     variable = next(iter(asked), others[0] if others else "x")
     if set(others) - {variable}:
         raise Unreadable(f"the answer holds the letter {others[0]}")
-    return variable
+    return answer, variable

@@ -25,7 +25,7 @@ from soar_lib.verifier.spelling import MAX_CHARACTERS, boxed_answer, clean, extr
 __all__ = ["VERDICTS", "check", "check_many", "decide", "equal", "extract_boxed", "parses", "verdict_counts"]
 
 VERDICTS = ("right", "wrong", "unparsed", "timeout")
-WORDS = {True: "right", False: "wrong"}
+WORDS = {True: "right", False: "wrong", None: "timeout"}  # of what a worker answers
 DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseconds
 NUMBER = r"-?(?:\d+\.?\d*|\.\d+)"
 DECIMAL = re.compile(r"-?\d*\.\d+")
@@ -50,7 +50,8 @@ def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
 
 def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
     """The verdict on a bare answer, the content of a box: "right", "wrong" or "timeout"; `gold` is the right one."""
-    return _decided(gold, answer) or _asked(gold, answer, deadline)
+    verdict = decide(gold, answer)
+    return WORDS[_asked(gold, answer, deadline) if verdict is None else verdict]
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
@@ -59,8 +60,9 @@ def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadlin
     answers = {response: boxed_answer(response) for response in {response for _, response in pairs}}
     distinct = {(gold, answers[response]) for gold, response in pairs if answers[response] is not None}
     asked = functools.partial(_asked, deadline=deadline)
-    verdicts = workers.side_by_side(distinct, _decided, asked, "Math-Verify", progress)
-    return [verdicts.get((gold, answers[response]), "unparsed") for gold, response in pairs]
+    verdicts = workers.side_by_side(distinct, decide, asked, "Math-Verify", progress)
+    words = {pair: WORDS[verdict] for pair, verdict in verdicts.items()}
+    return [words.get((gold, answers[response]), "unparsed") for gold, response in pairs]
 
 
 def parses(answer: str, deadline: float = DEADLINE) -> bool:
@@ -82,13 +84,8 @@ def verdict_counts(verdicts: Iterable[str]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in VERDICTS}
 
 
-def _decided(gold: str, answer: str) -> str | None:
-    return WORDS.get(decide(gold, answer))
-
-
-def _asked(gold: str, answer: str, deadline: float) -> str:
-    verdict = workers.ask([_for_algebra(text) for text in cleaned(gold, answer)], deadline)
-    return WORDS.get(verdict, "timeout")
+def _asked(gold: str, answer: str, deadline: float) -> bool | None:
+    return workers.ask([_for_algebra(text) for text in cleaned(gold, answer)], deadline)
 
 
 def _for_algebra(text: str) -> str:

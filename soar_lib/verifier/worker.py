@@ -14,6 +14,7 @@ say. So the derivative alone is compared where it agrees, but only a real value 
 is judged on its own real domain.
 """
 
+import copy
 import functools
 import itertools
 import math
@@ -101,13 +102,9 @@ def close(a: Expr, b: Expr) -> bool | None:
     return bool(abs(left - right) <= max(abs(left), abs(right)) * Rational(1, 10**digits))
 
 
-class Singular(ArithmeticError):
-    """No finite value here, or one beyond the limits."""
-
-
 def value(formula: Formula, at: dict, m=mp):
     """The value in mpmath's context `m`, complex ones on principal branches; `at` gives that of each letter. Raises
-    ArithmeticError or ValueError where there is no finite value."""
+    ArithmeticError or ValueError where there is no finite value, or one beyond the limits."""
     head = formula.head
     if head == "number":
         return m.fdiv(*formula.number.as_integer_ratio())
@@ -119,17 +116,15 @@ def value(formula: Formula, at: dict, m=mp):
     if head == "^" and formula.parts[1].head == "number":
         n = formula.parts[1].number
         if abs(n) > MAX_EXPONENT:
-            raise Singular
+            raise ArithmeticError
         return m.power(parts[0], int(n) if n.denominator == 1 else parts[1])
-    if head == "^":
-        if not parts[0]:
-            raise Singular
-        head, parts = "exp", [parts[1] * m.log(parts[0])]
-    if m.isnan(parts[0]) or m.isinf(parts[0]) or m.mag(parts[0]) > MAX_MAGNITUDE:
-        raise Singular
-    if head == "sign" and (not parts[0] or m.im(parts[0])):
-        raise Singular
-    return getattr(m, MPMATH.get(head, head))(parts[0])
+    x = parts[0]
+    if head in ("^", "sign") and not x or head == "sign" and m.im(x):
+        raise ArithmeticError
+    head, x = ("exp", parts[1] * m.log(x)) if head == "^" else (head, x)
+    if m.isnan(x) or m.isinf(x) or m.mag(x) > MAX_MAGNITUDE:
+        raise ArithmeticError
+    return getattr(m, MPMATH.get(head, head))(x)
 
 
 def derivative(formula: Formula, at: dict, variable: str):
@@ -156,40 +151,20 @@ def real(number) -> bool:
     return abs(mp.im(number)) <= STABLE * abs(number) + NOTHING
 
 
-class Domain:
-    """Points at which an integrand is real and well-conditioned, found by trying; the same for every answer."""
-
-    def __init__(self, integrand: str, variable: str):
-        self.formula, self.variable = integrals.read(integrand), variable
-        self._found: list[tuple] = []  # (point, value)
-        self._more = self._search(random.Random(f"integral {integrand}"))
-
-    def samples(self) -> Iterator[tuple]:
-        """Every point with the integrand's value there."""
-        for number in itertools.count():
-            if number == len(self._found) and not next(self._more, False):
-                return
-            yield self._found[number]
-
-    def _search(self, rng: random.Random) -> Iterator[bool]:
-        """Adds points around 0, one by one; where few serve, half of the later candidates lie near those that did, or
-        near `centres`."""
-        for number in range(CANDIDATES):
-            if number >= CANDIDATES // 4 and number % 2 and len(self._found) < POINTS:
-                near = rng.choice([x for x, _ in self._found] or centres(self.formula))
-                x = near + rng.uniform(-1, 1) * 10 ** rng.uniform(-2, 2)
-            else:
-                x = rng.uniform(-1, 1) * SCALES[number // 2 % len(SCALES)]
-            found = stable(self.formula, {self.variable: x}, self.variable)
-            if found and real(found[0]):
-                self._found.append((x, mp.re(found[0])))
-                yield True
-
-    @functools.cached_property
-    def scale(self) -> mp.mpf:
-        """The usual size of the integrand, at most 1: small differences are measured against it near its zeros."""
-        sizes = [abs(size) for _, size in itertools.islice(self.samples(), MINIMUM)]
-        return min(1, max(median(sizes or [0]), SMALLEST))
+def samples(integrand: str, variable: str) -> Iterator[tuple]:
+    """Points at which an integrand is real and well-conditioned, with its values, found by trying: around 0, and where
+    few serve, half of the later candidates near those that did, or near `centres`."""
+    formula, rng, found = integrals.read(integrand), random.Random(f"integral {integrand}"), []
+    for number in range(CANDIDATES):
+        if number >= CANDIDATES // 4 and number % 2 and len(found) < POINTS:
+            near = rng.choice(found or centres(formula))
+            x = near + rng.uniform(-1, 1) * 10 ** rng.uniform(-2, 2)
+        else:
+            x = rng.uniform(-1, 1) * SCALES[number // 2 % len(SCALES)]
+        here = stable(formula, {variable: x}, variable)
+        if here and real(here[0]):
+            found.append(x)
+            yield x, mp.re(here[0])
 
 
 def centres(formula: Formula) -> list[float]:
@@ -202,18 +177,24 @@ def centres(formula: Formula) -> list[float]:
     return sorted({sign * a / b for a in found for b in found for sign in (-1, 1)})
 
 
-domain = functools.lru_cache(maxsize=1024)(Domain)
+@functools.lru_cache(maxsize=1024)
+def domain(integrand: str, variable: str) -> tuple[Iterator[tuple], mp.mpf]:
+    """`samples`, the same for every answer: copies of the iterator share what is found. And the usual size of the
+    integrand, at most 1, against which small differences are measured near its zeros."""
+    first, points = itertools.tee(samples(integrand, variable))
+    sizes = [abs(size) for _, size in itertools.islice(first, MINIMUM)]
+    return points, min(1, max(median(sizes or [0]), SMALLEST))
 
 
 def judge(integrand: str, answer: str, variable: str) -> tuple[str, str]:
     """Verdict and reason: right with MINIMUM agreeing points and none that refutes."""
-    field, formula, agreed = domain(integrand, variable), integrals.read(answer), 0
+    (points, scale), formula, agreed = domain(integrand, variable), integrals.read(answer), 0
     rng = random.Random(f"constants {integrand}")
     constants = {name: rng.uniform(1, 2) for name in sorted(letters(formula) - {variable})}
     tolerance = TOLERANCE if "." in integrand + answer else STABLE
-    for x, wanted in field.samples():
+    for x, wanted in copy.copy(points):
         found = stable(formula, constants | {variable: x}, variable)
-        if found and abs(found[1] - wanted) <= tolerance * (abs(wanted) + field.scale):
+        if found and abs(found[1] - wanted) <= tolerance * (abs(wanted) + scale):
             agreed += 1
         elif found and real(found[0]):
             return "wrong", f"another derivative at {variable} = {x:.6g}"

@@ -69,13 +69,10 @@ class Worker:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+        self.process.communicate()  # closes its pipes, and waits
 
 
-_started: list[Worker] = []
+_started: set[Worker] = set()
 _idle: list[Worker] = []  # appending and popping are safe in threads
 
 
@@ -89,7 +86,7 @@ def ask(question: list, seconds: float, again: bool = True) -> Any:
         worker = _end(worker)
     if not worker:
         worker = Worker()
-        _started.append(worker)
+        _started.add(worker)
     try:
         answer = worker.ask(question, seconds)
         killed = answer is None and worker.status() == -signal.SIGKILL
@@ -100,8 +97,7 @@ def ask(question: list, seconds: float, again: bool = True) -> Any:
 
 def _end(worker: Worker) -> None:
     worker.kill()
-    with contextlib.suppress(ValueError):
-        _started.remove(worker)
+    _started.discard(worker)
 
 
 def side_by_side(questions: Iterable[tuple], decide: Callable, asked: Callable, name: str, progress: bool) -> dict:

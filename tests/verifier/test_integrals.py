@@ -277,7 +277,7 @@ def test_polynomials_need_no_worker():
     pairs = [(item["metadata"]["integrand"], item["answer"]) for item in items]
     assert set(check_many(pairs)) == {"right"}
     assert set(check_many([(f, answer) for (f, _), (_, answer) in zip(pairs, pairs[1:])])) == {"wrong"}
-    assert workers._started == []
+    assert workers._started == set()
 
 
 def test_intermediate_integrals_of_reasoning_gym():

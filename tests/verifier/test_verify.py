@@ -406,7 +406,7 @@ def test_an_interrupt_is_not_the_workers_to_answer():
     (worker,) = workers._started
     worker.process.send_signal(signal.SIGINT)
     assert check("3/9", r"\boxed{\frac{\sqrt{9}}{9}}") == "right"
-    assert workers._started == [worker] and worker.process.poll() is None
+    assert workers._started == {worker} and worker.process.poll() is None
 
 
 def test_this_process_imports_neither_sympy_nor_math_verify():
