@@ -13,13 +13,11 @@ from typing import Any
 
 import torch
 
-from soar_lib.settings.student import BaseSettings, loader, precision, template_arguments
+from soar_lib.settings.student import SHIPPED, BaseSettings, loader, precision, template_arguments
 from soar_lib.settings.values import ConfigError, first_line, folder_of
 from soar_lib.verifier.spelling import THINK, unfinished
 
 ADVICE = "raise max_new_tokens, or set template = ['enable_thinking=false'] where the model can do without"
-_NANO = Path(__file__).parent.parent / "nano"
-SHIPPED = {f"nano{kind}": _NANO / f"weights{kind}".replace("-", "_") for kind in ("", "2", "2-plain", "2-calculus")}
 
 
 @dataclass(frozen=True)

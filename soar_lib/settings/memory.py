@@ -1,14 +1,12 @@
 """Predicted peak memory of a run, from the model's shape and the settings alone; no weights are read.
 
 The peak is that of the largest of a run's phases (sampling, a learning step, ...), with every completion at its full
-length. Exact are weights (in 4 bits 0.516 byte per parameter of the linear layers), adapters (float32; a student in
-training has five copies: reference, values, gradients, AdamW's moments) and keys and values. Logits and activations are
-those of Llama and Qwen2, within a tenth of what torch was seen to allocate on a CPU (tests/settings/test_memory.py).
+length. Exact are weights (in 4 bits 0.516 byte per parameter of the linear layers), adapters (float32), keys and
+values. Logits and activations are those of Llama and Qwen2, within a tenth of what torch was seen to allocate on a CPU.
 Left out: CUDA's own memory (about 0.5 GB), merged or copied adapters, gaps between allocations.
 """
 
 import functools
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +15,18 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from soar_lib.engine.attention import BLOCK
-from soar_lib.engine.base import SHIPPED
 from soar_lib.engine.logprobs import LOGITS
 from soar_lib.engine.lora import TARGETS
-from soar_lib.settings.student import BaseSettings, Phase, by_trl, precision
+from soar_lib.settings.student import SHIPPED, BaseSettings, Phase, by_trl, precision
 from soar_lib.settings.values import ConfigError, first_line
 
-BYTES = {"float32": 4, "bfloat16": 2}
+BYTES = {"float32": 4, "bfloat16": 2}  # of a number
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: NF4 with a scale of 8 bits per 64, and theirs of 32 bits per 256
+# Of a preset's model what a prediction needs of its config.json, before it is downloaded (the paper's needs a licence).
+KNOWN = {
+    "meta-llama/Llama-3.2-3B-Instruct": Path(__file__).with_name("llama"),
+    "Qwen/Qwen2.5-0.5B-Instruct": Path(__file__).with_name("qwen"),
+}
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,10 @@ class Memory:
 
 def here() -> Machine:
     """How this machine would hold a base, and what a new program can have of it."""
-    number, gpu = BYTES[precision("")], torch.cuda.is_available()
-    if not gpu:
-        return Machine(number, gpu, psutil.virtual_memory().available)
-    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # by torch, of what was freed before
-    return Machine(number, gpu, torch.cuda.mem_get_info()[0] + kept)
-
-
-# Of a preset's model what a prediction needs of its config.json, before it is downloaded (the paper's needs a licence).
-KNOWN = {
-    "meta-llama/Llama-3.2-3B-Instruct": Path(__file__).with_name("llama"),
-    "Qwen/Qwen2.5-0.5B-Instruct": Path(__file__).with_name("qwen"),
-}
+    gpu, free = torch.cuda.is_available(), psutil.virtual_memory().available
+    if gpu:  # what torch has reserved it gives again
+        free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return Machine(BYTES[precision("")], gpu, free)
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,7 @@ class Shape:
 def shape(model: str) -> Shape:
     """The shape of a model that is on this machine (nano, a folder, a downloaded Hub id) or known here. Raises
     ConfigError with the reason why it cannot be told."""
-    source = (SHIPPED | KNOWN).get(model) or os.path.expanduser(model)
+    source = (SHIPPED | KNOWN).get(model) or Path(model).expanduser()
     try:
         return shape_of(AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False))
     except Exception as error:  # whatever a damaged folder makes transformers raise
@@ -177,7 +171,7 @@ def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Mac
     if config.backend == "vllm":
         raise ConfigError("memory not predicted: not worked out for backend = 'vllm', which holds the weights twice")
     number = (machine or here()).number
-    if config.dtype != "auto" or config.model == "nano":
+    if config.dtype != "auto" or config.model in SHIPPED:
         number = BYTES[precision(config.model, config.dtype)]
     known, found = shape(config.model), []
     for phase in config.phases(problems, runs):

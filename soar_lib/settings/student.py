@@ -56,7 +56,10 @@ ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
 DTYPES = ("auto", "float32", "bfloat16")
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
 TEMPLATE_OWN = ("messages", "add_generation_prompt", "tokenize", "return_dict", "date_string", "strftime_now")
-NANOS = ("nano", "nano2", "nano2-plain", "nano2-calculus")  # the models that the package ships
+SHIPPED = {  # the models that the package ships, and their folders
+    f"nano{kind}": Path(__file__).parents[1] / "nano" / f"weights{kind}".replace("-", "_")
+    for kind in ("", "2", "2-plain", "2-calculus")
+}
 CONTAINED = 20.0  # SOAR B.3's reward of a wrong box that contains the gold answer, as one that lists every digit does
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 
@@ -87,9 +90,9 @@ class OptimiserSettings:
 
 def precision(model: str, dtype: str = "auto", gpu: bool | None = None) -> str:
     """The name of the numbers that a base is held in: `dtype`, or for "auto" bfloat16 where the device computes in it
-    (a T4 only emulates it, slowly); NANOS are float32, so that runs repeat on every machine. `gpu` None: where torch
-    finds one. Adapters, their optimiser, softmax and log-probabilities are float32 always."""
-    if dtype != "auto" or model in NANOS:
+    (a T4 only emulates it, slowly); SHIPPED ones are float32, so that runs repeat on every machine. `gpu` None: where
+    torch finds one. Adapters, their optimiser, softmax and log-probabilities are float32 always."""
+    if dtype != "auto" or model in SHIPPED:
         return "float32" if dtype == "auto" else dtype
     import torch  # here, so that the command line's checks need not wait for it
 

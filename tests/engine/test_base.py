@@ -19,7 +19,7 @@ from soar_lib.engine import backends, sampling, update
 from soar_lib.engine import base as bases
 from soar_lib.problems import filtering
 from soar_lib.records import Draw
-from soar_lib.settings.student import NANOS, FilterConfig, precision, preset, template_arguments
+from soar_lib.settings.student import SHIPPED, FilterConfig, precision, preset, template_arguments
 from soar_lib.settings.values import ConfigError, first_line
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -394,7 +394,7 @@ def test_auto_is_bfloat16_only_where_the_device_computes_in_it(monkeypatch, nati
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert precision("any", "auto", gpu=False) == dtype
     for gpu in (True, False):
-        assert {precision(own, "auto", gpu) for own in NANOS} == {precision("any", "float32", gpu)} == {"float32"}
+        assert {precision(own, "auto", gpu) for own in SHIPPED} == {precision("any", "float32", gpu)} == {"float32"}
         assert precision("nano", "bfloat16", gpu) == "bfloat16"
 
 
