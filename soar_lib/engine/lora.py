@@ -9,7 +9,7 @@ base itself. Larger and quantised bases take the thin products.
 
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -60,6 +60,10 @@ class Adapters:
     rank: int
     alpha: float
 
+    def __post_init__(self) -> None:
+        for tensor in self.parameters():
+            tensor.requires_grad_(True)
+
     @staticmethod
     def create(
         model: nn.Module, size: int, rank: int, alpha: float, generator: torch.Generator, same: bool = True
@@ -72,7 +76,7 @@ class Adapters:
             drawn = torch.rand(1 if same else size, rank, inputs, generator=generator)
             a[name] = ((2 * drawn - 1) * inputs**-0.5).expand(size, -1, -1).clone().to(device)
             b[name] = torch.zeros(size, outputs, rank, device=device)
-        return _leaves(a, b, rank, alpha)
+        return Adapters(a, b, rank, alpha)
 
     @property
     def size(self) -> int:
@@ -104,24 +108,18 @@ class Adapters:
             raise ValueError(f"adapter tensors differ from the model's: {sorted(differing)[:4]}")
         a = {name: state[f"{name}.a"].to(t.device, copy=True) for name, t in self.a.items()}
         b = {name: state[f"{name}.b"].to(t.device, copy=True) for name, t in self.b.items()}
-        return _leaves(a, b, self.rank, self.alpha)
+        return replace(self, a=a, b=b)
 
     def to(self, device: str | torch.device) -> "Adapters":
         """A copy on a device."""
         a, b = ({name: t.detach().to(device, copy=True) for name, t in half.items()} for half in (self.a, self.b))
-        return _leaves(a, b, self.rank, self.alpha)
+        return replace(self, a=a, b=b)
 
 
 def stack(parts: list[Adapters]) -> Adapters:
     """One population of all the parts' slots, in order (a copy)."""
     states = [part.state_dict() for part in parts]
     return parts[0].load({key: torch.cat([state[key] for state in states]) for key in states[0]})
-
-
-def _leaves(a: dict, b: dict, rank: int, alpha: float) -> Adapters:
-    for tensor in (*a.values(), *b.values()):
-        tensor.requires_grad_(True)
-    return Adapters(a, b, rank, alpha)
 
 
 class Population:
@@ -205,8 +203,7 @@ def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, co
 def _thin(y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, counts: list[int]) -> torch.Tensor:
     """y + x A B with each slot's own A [S', in, r] and B [S', r, out]; short slots are padded to the longest for one
     batched product."""
-    even = min(counts) == max(counts)
-    if even:
+    if min(counts) == max(counts):
         wide, narrow = (t.reshape(len(a), -1, t.shape[-1]) for t in (y, x))
         return torch.baddbmm(wide, torch.bmm(narrow, a), b).view_as(y)
     padded = nn.utils.rnn.pad_sequence(x.split(counts), batch_first=True)
