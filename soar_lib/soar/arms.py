@@ -19,7 +19,7 @@ correct with well-posed problems of PQ, in sets of unequal size; we take grounde
 equal sizes. A SOAR run that has no problems of a kind (nobody promoted, no wrong answer) has no such arm.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -40,6 +40,7 @@ from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.settings.values import folder_of
 from soar_lib.settings.values import label as label_of
 from soar_lib.soar import teacher
+from soar_lib.soar.rewards import as_problems
 from soar_lib.soar.run import promotion_questions, read_result
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
@@ -154,17 +155,13 @@ def own_problems(entry: Entry, config: EvaluateConfig, source: Source, written: 
     """What a trained student learns from in the first phase."""
     if entry.arm in WRITTEN:
         mine = {(entry.arm, entry.source, None), (entry.arm, entry.source, entry.student)}
-        return _taught(row for row in written if _owner(row) in mine)
+        rows = [row for row in written if _owner(row) in mine]
+        return [Problem(row["id"], row["question"], row["answer"], "teacher") for row in rows]
     if entry.arm == "oracle_small":
         draw = generator(config.seed, "evaluate", "oracle", entry.source)
         order = torch.randperm(len(source.oracle), generator=draw)
         return [source.oracle[i] for i in order[: config.teacher_samples].tolist()]
     return {"pq": source.promotion_questions, "oracle_full": source.oracle}.get(entry.arm, source.train)
-
-
-def _taught(rows: Iterable[dict]) -> list[Problem]:
-    """Problems that a teacher wrote, as a student learns from them."""
-    return [Problem(row["id"], row["question"], row["answer"], "teacher") for row in rows]
 
 
 def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer: Sequence[Problem] = ()) -> Source:
@@ -196,7 +193,7 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
         config=settings,
         train=train,
         test=test,
-        promotion_questions=_taught(map(asdict, promotion_questions(folder))),
+        promotion_questions=as_problems(promotion_questions(folder)),
         oracle=_oracle(config, settings, [*test, *transfer]) if asked else [],
         teacher=load_peft(folder / "adapters" / "teacher", base.model),
         promoted=load_peft(folder / "adapters" / "promoted_student", base.model),
