@@ -126,8 +126,7 @@ def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> s
         found = predict(config, problems, runs, machine)
     except ConfigError as error:
         return str(error)
-    there = "" if machine.free is None else f", of {size(machine.free)} free"
-    return f"at most {size(found.total)} of {machine.kind} for tensors{there} ({found})"
+    return f"at most {size(found.total)} of {machine.kind} for tensors, of {size(machine.free)} free ({found})"
 
 
 def predicted(*parts: Part) -> dict[str, Any]:

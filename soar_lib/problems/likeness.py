@@ -57,7 +57,7 @@ def polynomial(formula: Formula, variable: str) -> Polynomial | None:
     True
     """
     if formula.head == "number":
-        return _without_zeros({0: formula.number})
+        return _added([{0: formula.number}])
     if formula.head == "letter":
         return {1: Fraction(1)} if formula.name == variable else None
     if formula.head not in ("+", "*", "^"):
@@ -70,15 +70,11 @@ def polynomial(formula: Formula, variable: str) -> Polynomial | None:
     return _added(parts) if formula.head == "+" else reduce(_multiplied, parts)
 
 
-def _without_zeros(terms: Polynomial) -> Polynomial:
-    return {exponent: factor for exponent, factor in terms.items() if factor}
-
-
 def _added(parts: list[Polynomial]) -> Polynomial:
     total: Polynomial = {}
     for exponent, factor in (term for part in parts for term in part.items()):
         total[exponent] = total.get(exponent, 0) + factor
-    return _without_zeros(total)
+    return {exponent: factor for exponent, factor in total.items() if factor}
 
 
 def _multiplied(a: Polynomial | None, b: Polynomial) -> Polynomial | None:

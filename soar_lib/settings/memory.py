@@ -7,6 +7,7 @@ Left out: CUDA's own memory (about 0.5 GB), merged or copied adapters, gaps betw
 """
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +32,11 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes per number of a base with dtype "auto", whether a GPU holds it, and what is free (None: not known)."""
+    """Bytes per number of a base with dtype "auto", whether a GPU holds it, and the bytes that are free."""
 
     number: int
     gpu: bool
-    free: int | None
+    free: int
 
     @property
     def kind(self) -> str:
@@ -44,29 +45,23 @@ class Machine:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a phase by what holds them; no shorter completion makes the `certain` part smaller."""
+    """Bytes of a phase by what holds them: weights, adapters, (random) numbers, which no shorter completion makes
+    smaller, a cache of keys and values, logits and activations."""
 
-    phase: str
-    weights: int
-    adapters: int
-    cache: int = 0  # keys and values
-    logits: int = 0
-    activations: int = 0
-    lower: str = "rows"  # the setting that makes them smaller
-    numbers: int = 0  # random ones
+    phase: Phase
+    parts: dict[str, int]
 
     @property
     def certain(self) -> int:
-        return self.weights + self.adapters + self.numbers
+        return sum(self.parts[name] for name in ("weights", "adapters", "numbers"))
 
     @property
     def total(self) -> int:
-        return self.certain + self.cache + self.logits + self.activations
+        return sum(self.parts.values())
 
     def __str__(self) -> str:
-        parts = {name: count for name, count in vars(self).items() if name not in ("phase", "lower")}
-        largest = sorted(parts, key=lambda name: -parts[name])[:3]
-        return f"{self.phase}: {', '.join(f'{name} {size(parts[name])}' for name in largest)}"
+        largest = sorted(self.parts, key=lambda name: -self.parts[name])[:3]
+        return f"{self.phase.name}: {', '.join(f'{name} {size(self.parts[name])}' for name in largest)}"
 
 
 def here() -> Machine:
@@ -97,7 +92,7 @@ class Shape:
 def shape(model: str) -> Shape:
     """The shape of a model that is on this machine (nano, a folder, a downloaded Hub id) or known here. Raises
     ConfigError with the reason why it cannot be told."""
-    source = (SHIPPED | KNOWN).get(model) or Path(model).expanduser()
+    source = (SHIPPED | KNOWN).get(model) or os.path.expanduser(model)
     try:
         return shape_of(AutoConfig.from_pretrained(source, local_files_only=True, trust_remote_code=False))
     except Exception as error:  # whatever a damaged folder makes transformers raise
@@ -176,8 +171,8 @@ def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Mac
     known, found = shape(config.model), []
     for phase in config.phases(problems, runs):
         parts = (learning_bytes if phase.optimiser else sampling_bytes)(known, number, phase)
-        kept = weight_bytes(known, number, config.four_bit), adapter_bytes(known, phase.ranks)
-        found.append(Memory(phase.name, *kept, **parts, lower=phase.lower, numbers=4 * phase.drawn))
+        weights, adapters = weight_bytes(known, number, config.four_bit), adapter_bytes(known, phase.ranks)
+        found.append(Memory(phase, {"weights": weights, "adapters": adapters, **parts, "numbers": 4 * phase.drawn}))
     return max(found, key=lambda held: held.total)
 
 
@@ -190,12 +185,12 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
     except ConfigError:
         return
     needed = most.total if machine.gpu else most.certain
-    if machine.free is None or needed <= (free := machine.free + most.weights * loaded):
+    if needed <= (free := machine.free + most.parts["weights"] * loaded):
         return
-    advice = f"lower {most.lower}"
+    advice = f"lower {most.phase.lower}"
     if most.certain > free:
         advice = "use a smaller model, four_bit = true on a GPU, or adapters that are fewer or of a smaller rank"
-    if 2 * most.numbers > needed:
+    if 2 * most.parts["numbers"] > needed:
         advice = "lower the completions of a step (batch, group) or max_new_tokens"
     raise ConfigError(
         f"{config.model} does not fit: {size(needed)} of {machine.kind} needed ({most}), {size(free)} free; {advice}"

@@ -127,19 +127,16 @@ def value(formula: Formula, at: dict, m=mp):
     return getattr(m, MPMATH.get(head, head))(x)
 
 
-def derivative(formula: Formula, at: dict, variable: str):
-    """To the working precision, from two values near by with more than twice the digits."""
-    return mp.diff(lambda x: value(formula, at | {variable: x}), at[variable])
-
-
 def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | None:
-    """Value and derivative to HIGH digits; None where there are none, or LOW digits differ."""
+    """Value and derivative to HIGH digits, the derivative from two values near by with more than twice as many; None
+    where there are none, or LOW digits differ."""
     found = []
     for digits in (LOW, HIGH):
         with mp.workdps(digits):
             given = {name: mp.mpf(number) for name, number in at.items()}
             try:
-                found.append((value(formula, given), derivative(formula, given, variable)))
+                slope = mp.diff(lambda x: value(formula, given | {variable: x}), given[variable])
+                found.append((value(formula, given), slope))
             except (ArithmeticError, ValueError):
                 return None
             if not all(map(mp.isfinite, found[-1])):

@@ -24,7 +24,7 @@ from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 LLAMA = "meta-llama/Llama-3.2-3B-Instruct"
-GPU = Machine(2, True, None)
+GPU = Machine(2, True, 0)
 SIZES = {"t4": 15.6e9, "single_gpu": 79e9}  # what the smaller cards of either kind have free
 BYTES = {"t4": 4, "single_gpu": 2}  # a number: a T4 has no bfloat16
 PROMPT, TOKENS = 24, 48
@@ -152,7 +152,7 @@ def test_sampling_allocates_no_more_than_is_predicted(slots, monkeypatch):
 @pytest.mark.parametrize("kind", [FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig])
 @pytest.mark.parametrize("name", list(SIZES))
 def test_the_presets_of_gpus_fit_them(name, kind):
-    config, machine = preset(name, kind, model=LLAMA), Machine(BYTES[name], True, None)
+    config, machine = preset(name, kind, model=LLAMA), Machine(BYTES[name], True, 0)
     assert predict(config, problems=360, runs=3, machine=machine).total < 0.95 * SIZES[name]
 
 
@@ -166,10 +166,11 @@ def single(**changes) -> memory.Memory:
 
 def test_each_setting_moves_the_part_it_should():
     now, fewer = single(), single(rows=96)
-    assert now.phase in ("sampling", "reward") and now.total == now.certain + now.cache + now.logits + now.activations
-    assert fewer.total < now.total and fewer.phase == "learning"
-    assert single(**{"student.rank": 32}).adapters > 1.8 * now.adapters
-    assert single(reward="intrinsic", promotion=False).adapters < 0.2 * now.adapters
+    parts = now.parts["weights"] + now.parts["adapters"] + now.parts["numbers"]
+    assert now.phase.name in ("sampling", "reward") and now.certain == parts < now.total == sum(now.parts.values())
+    assert fewer.total < now.total and fewer.phase.name == "learning"
+    assert single(**{"student.rank": 32}).parts["adapters"] > 1.8 * now.parts["adapters"]
+    assert single(reward="intrinsic", promotion=False).parts["adapters"] < 0.2 * now.parts["adapters"]
     many, few = (predict(preset("paper", EvaluateConfig, together=n), 360, 3, GPU) for n in (0, 4))
     assert few.total < many.total
 
@@ -193,20 +194,20 @@ def test_ladders_phases_are_those_of_its_settings():
         predict(LadderConfig(**changes), machine=GPU)
         for changes in ({"together": 0}, {"together": 2}, {"together": 2, "rows": 128})
     )
-    assert everyone.phase.startswith("TTRL") and few.total < 0.2 * everyone.total  # 600 students at a time
-    assert everyone.adapters > 600 * 5 * memory.adapter_bytes(shape(LLAMA), 64) and short.total < few.total
+    assert everyone.phase.name.startswith("TTRL") and few.total < 0.2 * everyone.total  # 600 students at a time
+    assert everyone.parts["adapters"] > 600 * 5 * memory.adapter_bytes(shape(LLAMA), 64) and short.total < few.total
     wide = LadderConfig(arms=("base", "ladder"), samples=1, variant_samples=0, tested=1, originals=50, most_samples=1)
     level = predict(replace(wide, student=replace(wide.student, batch=1)), machine=GPU)
     row = 1024 * wide.variants.max_new_tokens * 2 * 2 * 28 * 8 * 128
-    assert level.phase == "variants" and level.cache > row  # a level of 50 trees fills all rows, each with its prompt
+    assert level.phase.name == "variants" and level.parts["cache"] > row  # 50 trees fill all rows, each with its prompt
     assert [phase.name for phase in replace(wide, check="answer").phases(1)][:2] == ["variants", "votes"]
 
 
 def test_svs_holds_one_arms_seeds_and_a_part_of_a_large_group():
     one, three = (predict(SvsConfig(model=LLAMA, seeds=n), machine=GPU) for n in (1, 3))
-    assert three.adapters == 3 * one.adapters == 3 * 4 * memory.adapter_bytes(shape(LLAMA), 64)
+    assert three.parts["adapters"] == 3 * one.parts["adapters"] == 3 * 4 * memory.adapter_bytes(shape(LLAMA), 64)
     large = predict(SvsConfig(model=LLAMA, seeds=1, hard_samples=4096), machine=GPU)
-    assert one.cache == large.cache  # rows bound it
+    assert one.parts["cache"] == large.parts["cache"]  # rows bound it
     assert predict(SvsConfig(model=LLAMA, seeds=1, rows=128), machine=GPU).total < one.total
 
 
@@ -246,7 +247,7 @@ def test_what_cannot_fit_is_refused_until_the_settings_named_are_lowered(config,
 
 def test_a_base_in_memory_already_is_not_counted_again(monkeypatch):
     config, found = preset("single_gpu", SoarConfig), single()
-    with_free(monkeypatch, found.total - found.weights / 2)
+    with_free(monkeypatch, found.total - found.parts["weights"] / 2)
     with pytest.raises(ConfigError, match="does not fit"):
         memory.check_memory(config)
     memory.check_memory(config, loaded=True)
@@ -269,7 +270,7 @@ def test_where_no_fewer_completions_help_other_ways_are_named(config, free, gpu,
 
 def test_main_memory_refuses_only_what_is_certain(monkeypatch):
     config = preset("nano", SoarConfig)
-    found = predict(config, machine=Machine(4, False, None))
+    found = predict(config, machine=Machine(4, False, 0))
     with_free(monkeypatch, (found.certain + found.total) / 2, gpu=False)
     memory.check_memory(config)
     with_free(monkeypatch, found.certain - 1, gpu=False)
@@ -290,7 +291,7 @@ def test_what_cannot_be_inspected_is_said_and_passes(tmp_path):
 
 def test_this_machine_says_what_it_has():
     config, machine = preset("nano", SoarConfig), memory.here()
-    assert machine.free is None or machine.free > 10**8
-    said, phase = meter.describe_memory(config), predict(config).phase
+    assert machine.free > 10**8
+    said, phase = meter.describe_memory(config), predict(config).phase.name
     assert said.startswith(f"at most {memory.size(predict(config).total)} of ") and f" free ({phase}: " in said
     assert machine.gpu == torch.cuda.is_available()
