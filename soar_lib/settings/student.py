@@ -56,10 +56,8 @@ ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
 DTYPES = ("auto", "float32", "bfloat16")
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
 TEMPLATE_OWN = ("messages", "add_generation_prompt", "tokenize", "return_dict", "date_string", "strftime_now")
-SHIPPED = {  # the models that the package ships, and their folders
-    f"nano{kind}": Path(__file__).parents[1] / "nano" / f"weights{kind}".replace("-", "_")
-    for kind in ("", "2", "2-plain", "2-calculus")
-}
+NANO = Path(__file__).parents[1] / "nano"  # where the models are that the package ships, SHIPPED
+SHIPPED = {f"nano{kind}": NANO / f"weights{kind}".replace("-", "_") for kind in ("", "2", "2-plain", "2-calculus")}
 CONTAINED = 20.0  # SOAR B.3's reward of a wrong box that contains the gold answer, as one that lists every digit does
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 
