@@ -1,17 +1,17 @@
 """Language models that make their own training problems: SOAR, LADDER and SvS on the same parts.
 
-The parts, in the order in which a run uses them (`soar_lib.PRIMITIVES` says where each stands):
+The parts, in the order in which a run uses them (`soar_lib.PRIMITIVES` lists where each is defined):
 
-    load_model, load_problems, filter_problems     a frozen model; problems, of which the hard ones are kept
+    load_model, load_problems, filter_problems     a frozen model; problems, filtered to the hard ones
     preset, SoarConfig, FilterConfig               settings by name: smoke, nano, t4, single_gpu, paper
     begin, propose, datasets                       the teacher writes data sets
-    Lesson, train_students, accuracy               students train on them, and are measured
+    Lesson, train_students, accuracy               students train on them and are evaluated
     student_rewards, check, advantages             what a student is paid
     grounded, intrinsic, OuterStep, Measured       what the teacher is paid
     grounded_gains, dataset_rewards, promote, choose, learn
-    run                                            all of it, round after round, into a run folder
+    run                                            all of it, round after round, in a run folder
 
-The folders: `problems` and `verifier` (what is asked, what counts as right), `engine` (one frozen base, many adapters),
+The folders: `problems` and `verifier` (questions, and what counts as right), `engine` (one frozen base, many adapters),
 `student`, then one folder per method (`soar`, `ladder`, `svs`, each with settings, run, report, figures, explorer),
 and `measure`, which reads run folders and trains nothing.
 """

@@ -88,10 +88,7 @@ def _written(folder: Path) -> Tables:
         "diversity_arms": (study_tables.diversity_table(sampled), study_plots.vendi_by_arm),
         "diversity_gain": (study_plots.vendi_gain_table(problems), study_plots.vendi_against_gain),
         "quality_nano": (study_tables.quality_by_arm(sampled), _quality_bars),
-        "quality_rounds": (
-            study_tables.quality_by_round(problems),
-            partial(plots.curves, x="round", columns=("well_posed", "correct")),
-        ),
+        "quality_rounds": (study_tables.quality_by_round(problems), study_plots.quality_by_round),
         "question_map": (mapped, question_map.figure),
     }
 

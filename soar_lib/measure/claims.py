@@ -149,8 +149,7 @@ def published(method: str, arm: str, metric: str) -> float:
 
 
 def over_seeds(values: Sequence[float], difference: bool = True) -> Estimate:
-    """The mean of one number per seed with its interval (none for a lone seed), and where they are differences with its
-    tests."""
+    """The mean of one number per seed with its interval (none for a lone seed) and, for differences, its tests."""
     if len(values) < 2:
         return Estimate(*values, seeds=len(values))
     found = bootstrap([np.array([[value]]) for value in values])

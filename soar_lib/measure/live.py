@@ -179,9 +179,8 @@ def _range(limits: tuple[float | None, float | None], log: bool) -> dict:
 
 
 def shown(chart: Chart, old: Figure | None = None, picked: Callable[[list], None] | None = None) -> Figure:
-    """The chart as a widget: `old`, where it has as many traces, so that a reader keeps the view, else a new one, as
-    the browser's part of plotly stumbles over a widget that loses some. `picked` is told the keys of the points that
-    are clicked or selected."""
+    """The chart as a widget: `old`, if it has as many traces, so that a reader keeps the view; else a new one, because
+    plotly in the browser fails when a widget loses traces. `picked` gets the keys of points clicked or selected."""
     drawn = figure(chart)
     if old is None or len(old.data) != len(drawn.data):
         old = Figure(drawn)

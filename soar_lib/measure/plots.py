@@ -20,9 +20,8 @@ VERDICTS = {HOLDS: COLOURS[2], FAILS: COLOURS[4], UNDECIDED: "#666666", FLOOR: "
 
 def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, border: float | None = None) -> pd.DataFrame:
     """The mean over seeds of each arm at each x: columns arm, x, y, sd (over seeds; NaN for one), seeds; `data` has
-    arm, seed, x, y and may have student. Every line is first smoothed by a centred moving average of `smoothing` points
-    (fewer at its ends, none from the other side of `border`, where a phase begins), then students are averaged, then
-    seeds."""
+    arm, seed, x, y and may have student. A centred moving average of `smoothing` points first smooths every line (fewer
+    at its ends, none across `border`, where a phase begins); then students are averaged, then seeds."""
     if data.empty:
         return pd.DataFrame(columns=["arm", x, y, "sd", "seeds"])
     lines = [key for key in ("arm", "seed", "student") if key in data]
@@ -179,9 +178,9 @@ def filtering(data: pd.DataFrame) -> Chart:
         # From light grey to dark blue.
         shades = [[240 + (end - 240) * value / 100 for end in (0, 50, 95)] for value in share]
         colours = ["#" + "".join(f"{round(part):02x}" for part in shade) for shade in shades]
-        said = [f"{r.topic}, level {r.level}: {r.hard} of {r.problems} never solved" for r in own.itertuples()]
+        said = [f"{name(r.topic)}, level {r.level}: {r.hard} of {r.problems} never solved" for r in own.itertuples()]
         look = {"colour": colours, "marker": "s", "size": 26, "ink": "white" if dark else "black"}
         marks.append(Mark(own["x"], own["y"], **look, text=[f"{value:.0f}" for value in share], hover=said))
     axes = {"x": "level as the source states it", "y": "topic", "ticks": dict(enumerate(map(str, levels)))}
-    panel = Panel(marks, **axes, rows=topics, title="Problems never solved (%)", xlim=(-0.6, len(levels) - 0.4))
+    panel = Panel(marks, **axes, rows=[*map(name, topics)], title="Never solved (%)", xlim=(-0.6, len(levels) - 0.4))
     return Chart([panel], size=(2.6 + 0.55 * len(levels), 1.4 + 0.5 * len(topics)), legend="")

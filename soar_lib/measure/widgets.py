@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from soar_lib.files import write_text_atomic
 from soar_lib.measure import live
 from soar_lib.measure.charts import Chart
+from soar_lib.measure.tables import name
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem
 
 Page = Sequence[Chart | pd.DataFrame | str]
@@ -111,7 +112,8 @@ def html(part: pd.DataFrame | str) -> str:
 def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
     """One of the options, which are values or (name, value); wide enough for the longest of them and the arrow."""
     longest = max(len(str(option[0] if isinstance(option, tuple) else option)) for option in [*options, ""])
-    return ipywidgets.Dropdown(options=options, description=description, layout={"width": f"calc({longest}ch + 130px)"})
+    look = {"width": f"calc({longest}ch + 130px)", "max_width": "100%"}
+    return ipywidgets.Dropdown(options=options, description=description, layout=look)
 
 
 def several(description: str, options: Sequence[tuple], first: Sequence = (), rows: int = 10,
@@ -188,14 +190,14 @@ def problem_browser(folder: str | Path) -> Explorer:
     filtered = read_filtered(folder)
     parts, outcomes = {HARD_TRAIN: filtered.train, HARD_TEST: filtered.test}, {one.id: one for one in filtered.outcomes}
     topics = ["all", *sorted({problem.topic for problems in parts.values() for problem in problems})]
-    number = slider("problem", 1, 1)
-    controls = {"part": choice("part", list(parts)), "topic": choice("topic", topics), "number": number}
+    named = {key: [(name(value), value) for value in values] for key, values in (("part", parts), ("topic", topics))}
+    controls = {key: choice(key, options) for key, options in named.items()} | {"number": slider("problem", 1, 1)}
 
     def found(part: str, topic: str) -> list[Problem]:
         return [problem for problem in parts[part] if topic in ("all", problem.topic)]
 
     def prepare() -> None:
-        number.max = max(1, len(found(controls["part"].value, controls["topic"].value)))
+        controls["number"].max = max(1, len(found(controls["part"].value, controls["topic"].value)))
 
     def page(part: str, topic: str, number: int) -> Page:
         if not (rows := found(part, topic)):
@@ -207,7 +209,7 @@ def problem_browser(folder: str | Path) -> Explorer:
 
 def problem_table(problem: Problem, outcome: Any, of: int) -> pd.DataFrame:
     """One problem with its answer and the verdicts of its samples."""
-    verdicts = ", ".join(f"{getattr(outcome, name)} {name}" for name in ("right", "wrong", "unparsed", "timeout"))
+    verdicts = ", ".join(f"{getattr(outcome, kind)} {kind}" for kind in ("right", "wrong", "unparsed", "timeout"))
     level = "" if problem.level is None else f", level {problem.level}"
-    rows = [("topic", f"{problem.topic}{level}"), ("question", problem.question), ("answer", problem.answer)]
-    return pd.DataFrame([*rows, ("samples", verdicts)], columns=["", f"{problem.id}, one of {of}"])
+    rows = [("topic", f"{name(problem.topic)}{level}"), ("question", problem.question), ("answer", problem.answer)]
+    return pd.DataFrame([*rows, ("samples", verdicts)], columns=["", f"one of {of} problems ({problem.id})"])

@@ -1,6 +1,5 @@
-"""The ablation explorer: a study's arms, their paired gaps, training curves and teachers. A view takes what is chosen
-and gives a table, its chart and its text; a bootstrap is computed only for what is shown, once.
-"""
+"""The ablation explorer: a study's arms, their paired gaps, training curves and teachers. A view turns what is chosen
+into a table, its chart and its text; a bootstrap is computed only for what is shown, once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,8 +26,7 @@ SMOOTHEST = 25  # points; the paper smooths over as many steps (section B.8)
 
 @dataclass(frozen=True)
 class Selection:
-    """What is chosen: arms as the view names them, seeds of SOAR runs, k (or `ALL`), points to smooth over, rounds, the
-    arm to compare with."""
+    """What is chosen: arms, seeds of SOAR runs, k (or `ALL`), points to smooth over, rounds, the arm to subtract."""
 
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -185,7 +183,7 @@ def page(study: StudyFolder, view: View, chosen: Selection) -> Page:
         return [f"Nothing to show: {view.empty}"]
     shown = {*frame["arm"], chosen.other if view is VIEWS["gaps"] else ""}
     absent = [name(arm) for arm in chosen.arms if arm not in shown]
-    notes = [f"Without {', '.join(absent)}: {view.empty}"] if absent else []
+    notes = [f"Not shown: {', '.join(absent)}; {view.empty}"] if absent else []
     return [view.chart(study, chosen, frame), *notes, view.text(frame)]
 
 
@@ -198,7 +196,7 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
     students = [(name(arm), arm) for arm in study.students]
     controls = {
         "view": widgets.choice("show", [(view.title, key) for key, view in VIEWS.items()]),
-        "students": widgets.several("arms", students, FIRST, **wide),
+        "students": widgets.several("arms", students, FIRST if "grounded_t" in study.students else (), **wide),
         "teachers": widgets.several("arms", [(name(arm), arm) for arm in study.teachers], figures.GAINING, **wide),
         "seeds": widgets.several("seeds", [(str(seed), seed) for seed in study.seeds], **narrow),
         "k": widgets.choice("k", [("all", ALL), *((str(k), k) for k in study.ks)]),

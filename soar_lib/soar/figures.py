@@ -47,7 +47,7 @@ def timeline(data: pd.DataFrame, threshold: float | None = None, shown: int | No
     rules += [("x", shown, "round shown below")] if shown is not None else []
     panels = [
         Panel(_rewards(part), "round", "gain (points)", _title(run), rules=rules,
-              xlim=(0.5, max(2, *part["round"]) + 0.5 if len(part) else None))
+              xlim=(0.5, max(2, 2, *part["round"]) + 0.5))
         for run, part in parts
     ]  # fmt: skip
     height = 1.1 + (2.4 if len(panels) == 1 else 1.7) * len(panels)
@@ -64,7 +64,7 @@ def _rewards(part: pd.DataFrame) -> list[Mark]:
     x, promoted = part["round"], part[part["promoted"].astype(bool)]
     points = 100 * part[["mean_reward", "lowest", "highest", "moving_average"]]
     said = [
-        f"round {row.round}: {100 * row.mean_reward:+.2f} points\ndata sets {100 * row.lowest:+.2f} to "
+        f"round {row.round}: mean reward {100 * row.mean_reward:+.2f} points\ndata sets: {100 * row.lowest:+.2f} to "
         f"{100 * row.highest:+.2f}\nbaseline {100 * row.baseline_accuracy:.1f} %{', promoted' * bool(row.promoted)}"
         for row in part.itertuples()
     ]
@@ -78,8 +78,7 @@ def _rewards(part: pd.DataFrame) -> list[Mark]:
 
 
 def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
-    """The columns of `plots.means` over the mean_reward of `soar.report.rounds`, and promotions: how many a seed had so
-    far, in the mean."""
+    """`plots.means` of the mean_reward of `soar.report.rounds`, and promotions: their mean number per seed so far."""
     counts = rounds.sort_values("round").groupby(["arm", "seed"])["promoted"].cumsum()
     promotions = plots.means(rounds.assign(promotions=counts), "round", "promotions")
     rewards = plots.means(rounds, "round", "mean_reward", smoothing)
@@ -144,6 +143,11 @@ def _score(part: pd.DataFrame) -> str:
 
 def _sizes(part: pd.DataFrame) -> str:
     return " or ".join(map(str, sorted(part["size"].unique())))
+
+
+def quality_by_round(data: pd.DataFrame) -> Chart:
+    """Well-posed and correct problems along the rounds, of `soar.report.quality_by_round`; sweeps are left out."""
+    return plots.curves(data[~data["arm"].map(lambda arm: ARMS[arm].sweep)], "round", ("well_posed", "correct"))
 
 
 def vendi_gain_table(

@@ -239,8 +239,7 @@ def made(data: pd.DataFrame) -> str:
 def question_map(folder: str | Path, embed: Embedding | None = None, judge: Judge = exact,
                  most: int = 2000) -> Explorer:  # fmt: skip
     """Explore the map of all questions that a study's teachers wrote, by arm, seed and rounds, coloured as chosen;
-    click a circle, or draw around several, to read their questions below. Raises ValueError where no teacher of the
-    study wrote anything yet."""
+    click circles to read their questions. Raises ValueError if no teacher of the study has written anything yet."""
     data = points(report.problems(folder, judge), embed, most)
     if data.empty:
         raise ValueError(f"{folder}: no teacher wrote a problem yet; run the study or resume it")

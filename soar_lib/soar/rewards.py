@@ -32,8 +32,8 @@ VERIFIED, BOXED, NO_BOX = 120.0, 10.0, 0.0
 
 
 def student_rewards(golds: Sequence[str], responses: Sequence[str], longest: int = 0) -> list[float]:
-    r"""The student's reward for each response against its gold answer (SOAR B.3); a box of more than `longest`
-    characters earns no more than any other (0: no bound, as in the paper).
+    r"""The student's reward for each response, given its gold answer (SOAR B.3). A box longer than `longest` characters
+    earns only what a wrong box earns (0: no limit, as in the paper).
 
     >>> student_rewards(["7"] * 4, [r"\boxed{7}", r"\boxed{7 or 8}", r"\boxed{9}", "seven"])
     [120.0, 20.0, 10.0, 0.0]
@@ -120,7 +120,7 @@ def median_repeat(repeats: Sequence[float]) -> int:
 
 
 def choose(gains: Sequence[Sequence[float]]) -> tuple[int, int]:
-    """(k*, j*): the data set with the highest mean, the first of equals, and its median repeat (Algorithm 1).
+    """(k*, j*): the data set with the highest mean gain (the first of equals) and its median student (Algorithm 1).
 
     >>> choose([[0.0, 0.25], [0.5, 0.25, 0.75]])
     (1, 0)
@@ -132,8 +132,8 @@ def choose(gains: Sequence[Sequence[float]]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class OuterStep:
-    """What a round of Algorithm 1 hands to the teacher's reward: g data sets to be measured on students, which start
-    from `baselines[-1]` (`baselines[0]` is untrained), and Q_R, the hard problems drawn for this round."""
+    """What a round of Algorithm 1 passes to the teacher's reward: g data sets to train students on, who start from
+    `baselines[-1]` (`baselines[0]` is untrained), and Q_R, the hard problems drawn for this round."""
 
     base: Base
     config: SoarConfig
@@ -148,9 +148,9 @@ class OuterStep:
 
 @dataclass
 class Measured:
-    """What a teacher reward says of a round's data sets: R_kj (g rows of r, or of one where nothing is repeated), the
-    baseline student's accuracy on the reward set, the trained students (slot k*r + j; None where none was trained, and
-    then none can be promoted) and rows for metrics.csv."""
+    """What a teacher reward returns for a round's data sets: the gains R_kj (g rows of r, or of one if nothing is
+    repeated), the baseline student's accuracy on the reward set, the trained students (slot k*r + j; None if none was
+    trained, so that none can be promoted) and rows for metrics.csv."""
 
     gains: tuple[tuple[float, ...], ...]
     baseline_accuracy: float
@@ -182,8 +182,8 @@ def grounded(step: OuterStep) -> Measured:
 
 
 def intrinsic(step: OuterStep) -> Measured:
-    """The intrinsic reward (section 4.3, B.4): how rarely the baseline student, which nothing trains, gives the
-    teacher's own answer in `config.intrinsic_samples` samples per question; R_k is the mean over the data set."""
+    """The intrinsic reward (section 4.3, B.4): how rarely the untrained baseline student gives the teacher's own answer
+    in `config.intrinsic_samples` samples per question, and 0 if never; R_k is the mean over the data set."""
     config, baseline, draw = step.config, step.baselines[-1], step.config.student.draw(step.config.rows)
     written = [problem for problems in step.datasets for problem in as_problems(problems)]
     keys = [(config.seed, "intrinsic", step.number)]
@@ -195,5 +195,5 @@ def intrinsic(step: OuterStep) -> Measured:
 
 
 def as_problems(written: list[SyntheticProblem]) -> list[Problem]:
-    """The teacher's problems in the form that students are trained on, answers as their references."""
+    """The teacher's problems as students train on them: the teacher's answers become the reference answers."""
     return [Problem(problem.id, problem.question, problem.answer, source="teacher") for problem in written]

@@ -99,12 +99,11 @@ def run(
     student_reward: str | StudentReward | None = None,
     hooks: Hooks = Hooks(),
 ) -> Result:
-    """Run SOAR into a folder, or go on with the run that is there; a finished one is only read. `base` saves loading
-    `config.model` again. The rewards take the place of `config.reward` and `config.student_reward`: a name of
-    `TEACHER_REWARDS` or `STUDENT_REWARDS`, or a function, of which config.json records the qualified name and a hash of
-    its source, so that a run resumed with another one is refused. Where students are trained elsewhere
-    (`hooks.inner_loop`), memory is not checked. Raises ConfigError, LoadError and RunError (before anything is written)
-    and TeacherError."""
+    """Run SOAR in a folder, or resume the run that is there; a finished run is only read. A given `base` is used, not
+    loaded from `config.model`. `teacher_reward` and `student_reward` replace those of `config`: each is a name from
+    `TEACHER_REWARDS` or `STUDENT_REWARDS`, or a function. config.json records a function's qualified name and a hash of
+    its source, so a run cannot be resumed with another one. If students are trained elsewhere (`hooks.inner_loop`),
+    memory is not checked. Raises ConfigError, LoadError, RunError (before anything is written) and TeacherError."""
     folder = Path(folder)
     config, pay_teacher = chosen(config, "reward", teacher_reward, TEACHER_REWARDS)
     config, pay_student = chosen(config, "student_reward", student_reward, STUDENT_REWARDS)
@@ -207,7 +206,7 @@ def _promoted(loop: OuterLoop, outer: OuterStep, found: Measured, chosen: tuple[
 
 
 def reward_set(train: Sequence[Problem], config: SoarConfig, number: int) -> list[Problem]:
-    """Q_R of a round: `config.reward_set` hard problems, drawn anew without replacement."""
+    """Q_R of a round: `config.reward_set` hard problems, drawn without replacement, anew in each round."""
     order = torch.randperm(len(train), generator=generator(config.seed, "reward set", number)).tolist()
     return [train[i] for i in order[: config.reward_set]]
 

@@ -95,9 +95,8 @@ def vendi_windows(problems: pd.DataFrame, vectors: diversity.Vectors, window: in
 
 
 def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] | None = None) -> Explorer:
-    """Explore how different the problems of a study's teachers (`soar.report.problems`) are along the rounds, by
-    embedding, order q, rounds counted together, and problems of each. `embeddings` by their names; None: character
-    n-grams."""
+    """Explore how diverse the problems of `soar.report.problems` are along the rounds, by embedding, order q, pooled
+    rounds and number of problems. `embeddings` by their names; None: character n-grams."""
     known: dict[str, diversity.Vectors] = {}
     embeddings = embeddings or {"character n-grams": diversity.tfidf()}
     problems = problems[problems["arm"].isin(TEACHERS)].reset_index(drop=True)

@@ -45,7 +45,7 @@ UNTRAINED = ("intrinsic",)  # of the teacher's: train no student, so that nobody
 
 @dataclass(frozen=True)
 class SoarConfig(BaseSettings, command="soar"):
-    """One SOAR run (Algorithm 1). The paper's letter for a field opens its comment."""
+    """Settings of a SOAR run (Algorithm 1). In the source, a field's comment begins with the paper's symbol."""
 
     problems: str = ""  # hard train set: a JSONL file, or a filter run's folder; empty: commands filter the pool first
     seed: int = 0

@@ -85,7 +85,7 @@ def propose(
 
 
 def datasets(problems: Sequence[SyntheticProblem], size: int, round: int) -> list[list[SyntheticProblem]]:
-    """X_1..X_g: the problems cut in order, `size` each, numbered from 0 (Algorithm 1)."""
+    """X_1..X_g: the problems split in order into data sets of `size`, numbered from 0 (Algorithm 1)."""
     return [
         [replace(problem, round=round, dataset=k) for problem in problems[k * size : (k + 1) * size]]
         for k in range(len(problems) // size)
@@ -97,8 +97,8 @@ def learn(
     kind: str = "rloo",
 ) -> dict[str, float]:  # fmt: skip
     """One policy-gradient step on the rewards R_k of the data sets, in place; `samples` are the accepted problems' rows
-    in order. Every completion of X_k carries A_k = R_k minus the mean of the other rewards, or what else `kind` makes
-    of them (`engine.update.advantages`); KL, where on, is against the base. Returns grad_norm, kl and learning_rate."""
+    in order. Every completion of X_k has the advantage A_k = R_k minus the mean of the other rewards (or another `kind`
+    of `engine.update.advantages`); the KL term, if any, is to the base. Returns grad_norm, kl and learning_rate."""
     advantage = advantages(torch.tensor(rewards), kind).repeat_interleave(len(samples) // len(rewards))
     measured = update(base, learner, samples, advantage, step, temperature)
     return {name: value[0].item() for name, value in measured.items()}

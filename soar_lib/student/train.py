@@ -175,8 +175,8 @@ def accuracy(
     check: Check = ANSWER,
 ) -> torch.Tensor:
     """Share of right answers [S, len(problems)] of each slot on each problem, with the student's prompt. `samples` 0
-    decodes greedily (values 0 or 1); otherwise so many samples per problem, row i from the random key keys[i]. A single
-    slot, or the base (`adapters` None), has as many rows as there are keys. Raises ValueError without these."""
+    decodes greedily (values 0 or 1); otherwise that many samples are drawn per problem, row i with the key keys[i]. A
+    single slot, or the base (`adapters` None), gives as many rows as there are keys. Raises ValueError without keys."""
     size = 1 if adapters is None else adapters.size
     count = len(keys) if keys is not None and size == 1 else size
     if samples and (keys is None or len(keys) != count):

@@ -53,9 +53,9 @@ def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> 
     if own.empty:
         return ["Nothing was written: no arm of this folder that writes variants is finished."]
     return [
-        f"{len(own):,} variants ({ONLY[only]}) by {name(arm)}, seed {seed}. Paid are those with "
-        f"{' to '.join(map(str, paid(own)))} of {run.groups[arm]} solutions that give the original's answer. Point "
-        "at a circle to read variants beside their originals; click it to list all of it below.",
+        f"{len(own):,} variants ({ONLY[only]}) by {name(arm)}, seed {seed}. A variant is paid if "
+        f"{' to '.join(map(str, paid(own)))} of its {run.groups[arm]} solutions give the original's answer. Point at a "
+        "circle to read variants next to their originals; click it to list all of them below.",
         variants_chart(own, run.groups[arm]),
     ]
 
@@ -96,7 +96,7 @@ def _quoted(part: pd.DataFrame, most: int = 3) -> str:
 def picked(run: SvsFolder, keys: list) -> Page:
     """The variants of the circles that were picked, whose keys are row labels."""
     rows = run.written.loc[sorted({*chain(*keys)})]
-    return [f"{len(rows)} variants:", variant_rows(rows, run)]
+    return [f"Variants picked: {len(rows)}", variant_rows(rows, run)]
 
 
 def variant_rows(own: pd.DataFrame, run: SvsFolder) -> pd.DataFrame:
@@ -143,13 +143,13 @@ def curves_page(
     if passed:
         return [figures.pass_at_k(frame, where=SETS[set]), *note, score_rows(frame, "seeds").fillna("–")]
     label, factor, _ = QUANTITIES[view]
-    text = mean_rows(frame, view, label.replace("\n", " "), factor, 1 if view == "accuracy" else 3)
+    counted = frame.round({"rollouts": 0}).astype({"rollouts": int}).rename(columns={"rollouts": "completions"})
+    text = mean_rows(counted, view, label.replace("\n", " "), factor, 1 if view == "accuracy" else 3)
     return [figures.curve(frame, x, view, smoothing), *note, text]
 
 
 def svs_explorer(folder: str | Path) -> Explorer:
-    """Explore an SvS folder: every variant beside its original, the arms' curves. Raises RunError where it holds no
-    run."""
+    """Explore an SvS folder: every variant next to its original, the arms' curves. Raises RunError without a run."""
     run = read(folder)
     controls = {
         "arm": choice("arm", [(name(arm), arm) for arm in dict.fromkeys(run.written["arm"])] or ["none"]),
@@ -164,7 +164,7 @@ def _curves(run: SvsFolder) -> Explorer:
     arms = [(name(arm), arm) for arm in run.groups]
     controls = {
         "view": choice("show", [(text, key) for key, text in CURVES.items()]),
-        "x": choice("against", [(text, key) for key, text in figures.AXES.items()]),
+        "x": choice("x axis", [(text, key) for key, text in figures.AXES.items()]),
         "smoothing": widgets.slider("smoothing", 1, 15, 5, 2),
         "set": choice("on", [(text, key) for key, text in SETS.items()]),
         "arms": widgets.several("arms", arms, MAIN, rows=11, layout={"width": "28em"}),

@@ -62,7 +62,7 @@ def test_problem_browser_follows_its_controls(filtered):
     explorer = widgets.problem_browser(filtered)
     part, topic, number, shown = leaves(explorer)
     rows = cells(shown.value)
-    assert rows[0][1] == "p0, one of 3" and ["question", "0 < 0?"] in rows and number.max == 3
+    assert rows[0][1] == "one of 3 problems (p0)" and ["question", "0 < 0?"] in rows and number.max == 3
     assert ["samples", "0 right, 5 wrong, 2 unparsed, 1 timeout"] in rows and "<b>" not in shown.value
     topic.value = "Geometry"
     number.value = 2
@@ -82,7 +82,7 @@ def test_a_problems_html_stays_text_wherever_it_stands(tmp_path):
     explorer = widgets.problem_browser(tmp_path)
     _, topic, _, shown = leaves(explorer)
     topic.value = NASTY
-    wanted = [["", f"{NASTY}, one of 1"], ["topic", NASTY], ["question", NASTY], ["answer", NASTY]]
+    wanted = [["", f"one of 1 problems ({NASTY})"], ["topic", NASTY], ["question", NASTY], ["answer", NASTY]]
     for page in (shown.value, explorer._repr_mimebundle_()["text/html"]):
         assert cells(page) == [*wanted, ["samples", "0 right, 5 wrong, 0 unparsed, 0 timeout"]]
         assert "<script" not in page and "<img" not in page

@@ -159,7 +159,7 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     assert shown.table == [["arm", "students", "rollouts each", "pass@4 (%)"], row("pq", first, [4]), shown.table[2]]
     shown.choose(view="transfer", students=("pq", "grounded_t"), seeds=(1,))
     assert shown.table[1:] == [row("pq", ("seed1",), [4], TRANSFER)]
-    assert shown.page[1].startswith("Without Grounded-T: no finished evaluation has scores on the transfer set")
+    assert shown.page[1].startswith("Not shown: Grounded-T; no finished evaluation has scores on the transfer set")
 
 
 def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ def test_training_curves_follow_arms_seeds_and_smoothing(study):
         for step in range(4)
     ]
     assert shown.table == [["arm", "step", "mean reward of the answers", "seeds"], *rows]
-    assert shown.page[1].startswith("Without Base (no training): these arms have no training curves")
+    assert shown.page[1].startswith("Not shown: Base (no training); these arms have no training curves")
     shown.choose(students=("pq",), seeds=(1,), smoothing=3)
     assert [row[2] for row in shown.table[1:]] == ["35.0"] * 4  # each phase by itself
     shown.choose(view="top_reward", smoothing=1)

@@ -55,7 +55,7 @@ def explorer(folder):
 def test_every_variant_is_drawn_by_step_right_solutions_and_kind(explorer):
     assert explorer.tabs.titles == ("variants", "curves")
     said, chart = explorer.written.page()
-    assert said.startswith("6 variants (all) by SvS, seed 0. Paid are those with 1 to 3 of 8 solutions")
+    assert said.startswith("6 variants (all) by SvS, seed 0. A variant is paid if 1 to 3 of its 8 solutions")
     found = {name: points[:, 1].tolist() for name, points in series(chart.panels[0]).items()}
     assert found == {
         "valid, new (2)": [8, 3], "valid, near duplicate (1)": [3], "another answer or none (2)": [0, 1],
@@ -123,9 +123,9 @@ def test_curves_show_the_chosen_arms_and_name_the_others(tables):
     assert charts(page) and page[1] == "Not measured there: Base (no training)."
     head, *found = table(page)
     assert head[0] == "arm" and "nats" in head[3] and {row[0] for row in found} == {"RLVR", "SvS"}
-    assert found[-1] == ["SvS", "3", "45.0", "0.360 ± 0.014", "2"]
+    assert found[-1] == ["SvS", "3", "45", "0.360 ± 0.014", "2"]
     accuracy = table(svs_views.curves_page(tables, "accuracy", ("svs",)))
-    assert accuracy[1] == ["SvS", "0", "0.0", "12.5 ± 17.7", "2"]
+    assert accuracy[1] == ["SvS", "0", "0", "12.5 ± 17.7", "2"]
     assert table(svs_views.curves_page(tables, "entropy", ("svs",), smoothing=3))[1][3].startswith("0.460")
 
 
