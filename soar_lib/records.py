@@ -14,8 +14,9 @@ from types import GenericAlias, MappingProxyType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 # Sets of problems, each a file NAME.jsonl of a run folder or a `Score.set`. SOAR and LADDER learn from hard train and
-# are measured on hard test; SOAR also on a transfer set, LADDER also at any step of TTRL and on its variants.
+# are measured on hard test; SOAR also on a transfer set, LADDER also at any step of TTRL, on its variants and by vote.
 HARD_TRAIN, HARD_TEST, TRANSFER, ANY_STEP, VARIANTS = "hard_train", "hard_test", "transfer", "any_step", "variants"
+VOTED = "voted"
 TRAIN, TEST, HARD, OTHER = "train", "test", "hard", "other"  # SvS: learnt from, and measured
 
 

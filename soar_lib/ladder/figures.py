@@ -12,15 +12,16 @@ from soar_lib.measure.tables import name, percent
 
 
 def rows(data: pd.DataFrame) -> pd.DataFrame:
-    """`ladder.report.table` as text: ours with its 95 % interval, the paper's (a dash: it has none), completions."""
+    """`ladder.report.table` as text: ours with its 95 % interval, the paper's (a dash: it has none), completions
+    for one test problem and for all."""
     found = [
         [
             name(row.arm), row.metric, percent(row.mean, row.low, row.high),
-            "–" if pd.isna(row.paper) else f"{100 * row.paper:.0f}", row.seeds, f"{row.rollouts:,}",
+            "–" if pd.isna(row.paper) else f"{100 * row.paper:.0f}", row.seeds, f"{row.rollouts:,}", f"{row.in_sum:,}",
         ]
         for row in data.itertuples(index=False)
     ]  # fmt: skip
-    return pd.DataFrame(found, columns=["arm", "measure", "ours, %", "paper, %", "seeds", "completions"])
+    return pd.DataFrame(found, columns=["arm", "measure", "ours, %", "paper, %", "seeds", "completions", "in sum"])
 
 
 def arms(data: pd.DataFrame) -> Chart:

@@ -21,9 +21,9 @@ from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
 from soar_lib.ladder.variants import read_lines
 from soar_lib.measure.claims import Claim, Measured, judged, listed, published
 from soar_lib.measure.passk import table as pass_table
-from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
+from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, VOTED, Score
 
-COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
+COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "in_sum", "paper"]
 SOLVED = "solved"  # a virtual set: whether any of all samples was right
 FEW = 10  # section 4.1 gives the base's pass@10
 # What may become of a variant, by the first word of why it was rejected.
@@ -53,15 +53,21 @@ def read_scores(folder: str | Path) -> list[Score]:
 
 def table(folder: str | Path) -> pd.DataFrame:
     """Columns `COLUMNS`, arms in the order of `LADDER_ARMS`, fractions with 95 % intervals. `rollouts` are the
-    completions that made the measured student: variants, rollouts and, for any step, the answers that were tried."""
-    scores, rows = read_scores(folder), []
+    completions that made the measured student: variants, rollouts and, for any step, the answers that were tried; of
+    the vote (maj@n) its samples. `in_sum` are those for all test problems: TTRL and the vote spend theirs on each."""
+    scores, rows, tested = read_scores(folder), [], settings(folder)[2]
     for arm in LADDER_ARMS:
         mine = [score for score in scores if score.arm == arm]
         one = "final step" if arm in TTRL_ARMS else "pass@1"
         sampled = pass_table(mine, [1, *_ks(folder, arm, mine)]).to_dict("records")
         named = [(one if row["k"] == 1 else f"pass@{row['k']}", row) for row in sampled]
         named += [("any step", row) for row in pass_table(outcomes(mine), [1], set=ANY_STEP).to_dict("records")]
-        rows += [row | {"metric": name, "paper": published("ladder", arm, name)} for name, row in named]
+        named += [(f"maj@{row['rollouts']}", row) for row in pass_table(mine, [1], set=VOTED).to_dict("records")]
+        for name, row in named:
+            once = next((other["rollouts"] for other in rows if other["arm"] == arm.removesuffix("_ttrl")), 0)
+            each = tested if arm in TTRL_ARMS or name.startswith("maj@") else 1
+            in_sum = once + each * (row["rollouts"] - once) if each > 1 else row["rollouts"]
+            rows.append(row | {"metric": name, "in_sum": in_sum, "paper": published("ladder", arm, name)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

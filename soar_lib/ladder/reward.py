@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from soar_lib.problems.checks import Check
+from soar_lib.records import Problem
 from soar_lib.student.train import StudentReward
 from soar_lib.verifier.spelling import clean
 from soar_lib.verifier.verify import check_many, extract_boxed
@@ -40,6 +41,22 @@ def majority(answers: Sequence[str | None]) -> tuple[str, float]:
         return "", 0.0
     most = max(spellings.values(), key=len)
     return most[0], len(most) / len(answers)
+
+
+def majority_right(check: Check, problems: Sequence[Problem], responses: Sequence[str]) -> list[bool]:
+    r"""Whether the majority's answer to each problem, whose responses follow each other, is right: maj@n, and how often
+    the label is right that `majority_rewards` pays for.
+
+    >>> from soar_lib.problems.checks import ANSWER
+    >>> asked = [Problem("a", "1 + 1", "2"), Problem("b", "2 + 1", "3")]
+    >>> majority_right(ANSWER, asked, [rf"\boxed{{{answer}}}" for answer in (2, 2, 3, 1, 3, 1)])
+    [True, False]
+    """
+    group = len(responses) // len(problems)
+    answers = [extract_boxed(response) for response in responses]
+    labels = [majority(answers[start : start + group])[0] for start in range(0, len(answers), group)]
+    pairs = [(check.reference(problem), f"\\boxed{{{label}}}") for problem, label in zip(problems, labels, strict=True)]
+    return [verdict == "right" for verdict in check.verdicts(pairs)]
 
 
 def majority_rewards(responses: Sequence[str], group: int) -> list[float]:

@@ -33,13 +33,13 @@ from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.files import RunError
 from soar_lib.hooks import Commit, Hooks, run_stages
 from soar_lib.ladder import ttrl, variants
-from soar_lib.ladder.reward import majority_rewards, verified_rewards
+from soar_lib.ladder.reward import majority_rewards, majority_right, verified_rewards
 from soar_lib.ladder.settings import TTRL_ARMS, LadderConfig
 from soar_lib.problems.checks import CHECKS, with_references
 from soar_lib.problems.likeness import Known, canonical
 from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import generator
-from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Problem, Score
+from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, VOTED, Problem, Score
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import by_trl, check_trainer
 from soar_lib.settings.values import ConfigError
@@ -222,7 +222,8 @@ def tune(climb: Climb, part: list[tuple[str, int, Problem]]) -> Records:
 
 
 def score(climb: Climb, arm: str) -> Records:
-    """The samples of an arm's students on the test problems."""
+    """The samples of an arm's students on the test problems, and whether the answer that most samples of the base give
+    is right: the label that the vote learns from."""
     count, seeds = climb.config.draws(arm, len(climb.train), len(climb.test)), range(climb.config.seeds)
     return {"scores": [row for seed in seeds for row in _sampled(climb, arm, seed, climb.test, count)]}
 
@@ -241,9 +242,13 @@ def _sampled(climb: Climb, arm: str, seed: int, asked: list[Problem], count: int
     config, policy = climb.config, None if arm == "base" else climb.student(arm, seed)
     key = climb.key("levels" if set == VARIANTS else "score", arm, seed)
     draw, check = config.student.draw(config.rows), CHECKS[config.check]
-    (shares,) = student.accuracy(climb.base, policy, asked, draw, count, [key], check).tolist()
-    rollouts, pairs = 0 if set == VARIANTS else _spent(climb, arm, seed), zip(asked, shares, strict=True)
-    return [_score(arm, seed, problem.id, count, round(share * count), rollouts, set) for problem, share in pairs]
+    texts = student.responses(climb.base, policy, asked, draw, count, [key])
+    rollouts, shares = 0 if set == VARIANTS else _spent(climb, arm, seed), student.shares(check, asked, texts).tolist()
+    rows = [_score(arm, seed, p.id, count, round(s * count), rollouts, set) for p, s in zip(asked, shares, strict=True)]
+    if arm == "base" and set == HARD_TEST:
+        rights = majority_right(check, asked, texts)
+        rows += [_score(arm, seed, p.id, 1, int(right), count, VOTED) for p, right in zip(asked, rights, strict=True)]
+    return rows
 
 
 def _score(arm: str, seed: int, problem: str, n: int, c: int, rollouts: int, set: str = HARD_TEST) -> dict:

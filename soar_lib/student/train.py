@@ -174,17 +174,27 @@ def accuracy(
     keys: Sequence[Key] | None = None,
     check: Check = ANSWER,
 ) -> torch.Tensor:
-    """Share of right answers [S, len(problems)] of each slot on each problem, with the student's prompt. `samples` 0
-    decodes greedily (values 0 or 1); otherwise that many samples are drawn per problem, row i with the key keys[i]. A
-    single slot, or the base (`adapters` None), gives as many rows as there are keys. Raises ValueError without keys."""
+    """Share of right answers [S, len(problems)] of each slot on each problem, with the student's prompt; `samples` and
+    `keys` as of `responses`, so that without samples the shares are 0 or 1."""
+    texts = responses(base, adapters, problems, draw, samples, keys)
+    per_row = max(1, samples) * len(problems)
+    return shares(check, [*problems] * (len(texts) // per_row), texts).view(-1, len(problems))
+
+
+def responses(
+    base: Base, adapters: Adapters | None, problems: Sequence[Problem], draw: Draw, samples: int = 0,
+    keys: Sequence[Key] | None = None,
+) -> list[str]:  # fmt: skip
+    """What each slot answers to each problem with the student's prompt, slot by slot, those to a problem following each
+    other. `samples` 0 decodes greedily; otherwise that many samples are drawn per problem, row i with the key keys[i].
+    A single slot, or the base (`adapters` None), gives as many rows as there are keys. Raises ValueError without keys."""
     size = 1 if adapters is None else adapters.size
     count = len(keys) if keys is not None and size == 1 else size
     if samples and (keys is None or len(keys) != count):
         raise ValueError(f"sampled accuracy of {count} slots needs as many keys")
     named = [(*key, "accuracy") for key in keys] if samples else None
     asked, slots = [*problems] * count, [slot % size for slot in range(count) for _ in problems]
-    drawn = complete(base, adapters, _asked(asked), slots, max(1, samples), named, draw)
-    return _shares(check, asked, decode(base, drawn)).view(count, len(problems))
+    return decode(base, complete(base, adapters, _asked(asked), slots, max(1, samples), named, draw))
 
 
 def own_accuracy(
@@ -194,10 +204,10 @@ def own_accuracy(
     """Share of right answers [S] of slot s on problems[s] alone, in `samples` samples from the random key keys[s]."""
     named = [(*key, "accuracy") for key in keys]
     drawn = complete(base, adapters, _asked(problems), list(range(adapters.size)), samples, named, draw)
-    return _shares(check, problems, decode(base, drawn))
+    return shares(check, problems, decode(base, drawn))
 
 
-def _shares(check: Check, problems: Sequence[Problem], responses: list[str]) -> torch.Tensor:
+def shares(check: Check, problems: Sequence[Problem], responses: Sequence[str]) -> torch.Tensor:
     """Share of right responses [N] to each problem, whose responses follow each other."""
     golds = [check.reference(problem) for problem in problems for _ in range(len(responses) // len(problems))]
     verdicts = check.verdicts(list(zip(golds, responses, strict=True)))

@@ -24,6 +24,7 @@ CONFIG = preset(
 # Right samples of each seed on both test problems, and the samples drawn.
 RIGHT = {
     ("base", "hard_test"): (12, [(0, 0), (1, 0), (0, 0)]),
+    ("base", "voted"): (1, [(0, 0), (1, 0), (0, 0)]),
     ("originals", "hard_test"): (4, [(0, 0), (0, 0), (0, 0)]),
     ("one_level", "hard_test"): (4, [(1, 1), (2, 1), (1, 1)]),
     ("ladder", "hard_test"): (11, [(9, 6), (9, 6), (6, 9)]),
@@ -119,7 +120,8 @@ def test_the_papers_table_by_hand(folder):
     spread = CONFIG.spread_samples(1, 2)
     assert spread == -(-(CONFIG.written + 5 * 2 * 2) // 2) == 12 and CONFIG.ttrl_samples == 11
     assert list(rows) == [
-        ("base", "pass@1"), ("base", "pass@10"), ("base", "pass@11"), ("base", "pass@12"), ("originals", "pass@1"),
+        ("base", "pass@1"), ("base", "pass@10"), ("base", "pass@11"), ("base", "pass@12"), ("base", "maj@0"),
+        ("originals", "pass@1"),
         ("one_level", "pass@1"), ("ladder", "pass@1"), ("ladder", "pass@11"), ("ladder_ttrl", "final step"),
         ("ladder_ttrl", "any step"), ("base_ttrl", "any step"), ("majority", "pass@1"),
     ]  # fmt: skip
@@ -133,6 +135,9 @@ def test_the_papers_table_by_hand(folder):
     assert {row["seeds"] for row in rows.values()} == {SEEDS}
     spent = {arm: row["rollouts"] for (arm, _), row in rows.items()}
     assert (spent["base"], spent["ladder"], spent["ladder_ttrl"]) == (0, 40, 100)
+    in_sum = {arm: row["in_sum"] for (arm, _), row in rows.items()}  # TTRL's own completions for each of two problems
+    assert (in_sum["ladder"], in_sum["ladder_ttrl"], in_sum["base_ttrl"]) == (40, 40 + 2 * 60, 2 * 20)
+    assert rows["base", "maj@0"]["mean"] == pytest.approx(1 / 6)
     papers = {key: row["paper"] for key, row in rows.items() if not math.isnan(row["paper"])}
     assert papers == {
         ("base", "pass@1"): 0.01, ("base", "pass@10"): 0.02, ("originals", "pass@1"): 0.03, ("ladder", "pass@1"): 0.82,

@@ -129,6 +129,8 @@ def test_every_arm_is_measured_on_every_problem_and_seed(finished, place):
     draws = {arm: chosen.draws(arm, 2, 3) for arm in LADDER_ARMS}
     assert found == {(arm, "hard_test", draws[arm]): 2 * 3 for arm in LADDER_ARMS}
     assert draws["base"] == draws["ladder"] == 16 and draws["originals"] == draws["ladder_ttrl"] == 4
+    voted = [s for s in scores(finished) if s.set == "voted"]
+    assert len(voted) == 2 * 3 and {(s.arm, s.n, s.rollouts) for s in voted} == {("base", 1, 16)}
     any_step = [s for s in scores(finished) if s.set == "any_step"]
     assert len(any_step) == 2 * 2 * 3 and {s.n for s in any_step} <= {1, 1 + 3}
     assert all(0 <= s.c <= s.n for s in scores(finished))
