@@ -20,9 +20,9 @@ to the measured student, of whatever policy: of teachers, of students that were 
 and votes; not those by which we measure. All students learn at the rate that tools/tune.py chose, with LoRA of one
 rank; each method keeps its own loss. The budget is what SvS spends: `rlvr` spends as much, and `ladder` no more.
 
-`python -m tools.methods --out runs/methods2` makes all runs, or goes on with them, and writes figures/data/methods.csv.
-The claims of `CLAIMS` were named before the runs. A method is held against another at the last place where the other
-had spent no more completions.
+`python -m tools.methods --out runs/methods2` makes all runs, or goes on with them, and writes figures/data/methods.csv
+(and of LADDER's trees methods_labels.csv). The claims of `CLAIMS` were named before the runs. A method is held against
+another at the last place where the other had spent no more completions.
 """
 
 import argparse
@@ -41,6 +41,7 @@ from soar_lib.engine import base as bases
 from soar_lib.engine.base import Base
 from soar_lib.engine.lora import Adapters, begin, stack
 from soar_lib.hooks import Hooks
+from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder import run as ladder
 from soar_lib.ladder import variants
 from soar_lib.ladder.reward import majority_rewards
@@ -63,6 +64,7 @@ from soar_lib.svs import report as svs_report
 from soar_lib.svs import run as svs
 from soar_lib.svs.settings import SvsConfig
 from tools import rivals
+from tools.mix import described
 
 STUDY = Path("runs") / "reference" / "study2"
 PROBLEMS = ("hard", "pool")
@@ -136,8 +138,8 @@ def by_rl(base: Base, folder: Path, sizes: Sizes) -> pd.DataFrame:
     return found.groupby(["method", "seed", "completions"], as_index=False).mean()
 
 
-def by_ladder(base: Base, folder: Path, sizes: Sizes, budget: int) -> pd.DataFrame:
-    """LADDER with what its trees leave of the budget."""
+def ladder_trees(base: Base, folder: Path, sizes: Sizes) -> LadderConfig:
+    """The settings of LADDER there, whose trees are grown first, to see what they cost."""
     config = preset(
         "nano2", LadderConfig, model="nano2", problems=str(folder), check="answer", arms=("base", "ladder"),
         originals=0, tested=0, seeds=sizes.seeds, samples=SAMPLES, most_samples=SAMPLES, variant_samples=0,
@@ -145,7 +147,28 @@ def by_ladder(base: Base, folder: Path, sizes: Sizes, budget: int) -> pd.DataFra
         **{"student.max_new_tokens": 64, "student.optimiser.learning_rate": sizes.rate},
     )  # fmt: skip
     grown = replace(config, samples=1, most_samples=1, student=replace(config.student, steps=1))
-    ladder.run(grown, folder / "trees", True, base, Hooks(progress=False))  # the same trees, to see what they cost
+    ladder.run(grown, folder / "trees", True, base, Hooks(progress=False))
+    return config
+
+
+def labels(out: Path) -> pd.DataFrame:
+    """LADDER's trees by level: the variants written, and the shares of these that are new, of the new ones that have a
+    label (an answer on which the untrained model's samples agree), and of the labels that are right."""
+    rows = []
+    for name in PROBLEMS:
+        for level, own in ladder_report.read_variants(out / name / "trees").groupby("level"):
+            written = own[own["fate"] != "no_question"]
+            new = written[written["fate"].isin(["usable", "unsolvable"])]
+            known = new[new["fate"] == "usable"]
+            right = sum(described(*pair)["right"] for pair in zip(known["question"], known["answer"]))
+            parts = zip((len(new), len(known), right), (len(written), len(new), len(known)))
+            rows.append([name, level, len(written), *(part / max(1, whole) for part, whole in parts)])
+    return pd.DataFrame(rows, columns=["problems", "level", "written", "new", "labelled", "right"]).round(5)
+
+
+def by_ladder(base: Base, folder: Path, sizes: Sizes, budget: int) -> pd.DataFrame:
+    """LADDER with what its trees leave of the budget."""
+    config = ladder_trees(base, folder, sizes)
     trees = max(variants.drawn(variants.read(folder / "trees", "ladder", seed), config) for seed in range(sizes.seeds))
     steps = max(1, (budget - trees) // (config.student.batch * config.student.group))
     config = replace(config, student=replace(config.student, steps=steps))
@@ -308,7 +331,8 @@ def main() -> None:
     out = parser.parse_args().out
     torch.set_num_threads(1)
     rows = run(out, Sizes(), bases.load("nano2"))
-    files.write_tables(ROOT / "data", {"methods": rows, "methods_claims": claims(rows)})
+    tables = {"methods": rows, "methods_claims": claims(rows), "methods_labels": labels(out)}
+    files.write_tables(ROOT / "data", tables)
     print(f"{method_rows(rows).to_string()}\n{claims(rows).to_string()}")
 
 

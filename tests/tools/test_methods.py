@@ -56,6 +56,16 @@ def test_nothing_is_learnt_from_hard_test_and_only_the_pool_has_easier_problems(
     assert pool[0][: len(hard[0])] == hard[0] and len(pool[0]) == len(hard[0]) + SIZES.easier
 
 
+def test_labels_of_ladders_trees_are_judged_by_the_world(run):
+    out, _ = run
+    found = methods.labels(out)
+    assert found[["new", "labelled", "right"]].stack().between(0, 1).all() and {*found["problems"]} == {"hard", "pool"}
+    rows = [row for row in files.read_jsonl(out / "pool" / "trees" / "problems.jsonl") if row["answer"]]
+    right = [world2.answer_of(row["question"]) == row["answer"] for row in rows if row["level"] == 1]
+    (first,) = found.query("problems == 'pool' and level == 1").to_dict("records")
+    assert right and first["right"] == pytest.approx(sum(right) / len(right), abs=1e-4)
+
+
 def test_completions_are_what_the_logs_of_the_parts_add_up_to(run):
     out, rows = run
     ends = rows.groupby(["problems", "method", "seed"])["completions"].max()
