@@ -152,7 +152,7 @@ def _study(arguments: argparse.Namespace) -> None:
 def _ladder(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, LadderConfig), arguments.out
     own = {"problems": config.pool, "size": config.pool_size, "k": config.pool_samples, "check": config.check}
-    config = _filtered_first(config, arguments, **own)
+    config = _filtered_first(config, arguments, **own, max_new_tokens=config.student.max_new_tokens)
     from soar_lib.ladder import report, run
 
     train, test = run.problems(config, out)
