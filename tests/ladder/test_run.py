@@ -1,6 +1,5 @@
 """A LADDER run as a whole: its arms, what they spend, test-time learning, settings, and a run killed at any instant."""
 
-import json
 import shutil
 from collections import Counter
 from dataclasses import asdict, replace
@@ -328,6 +327,7 @@ def test_the_command_filters_integrals_and_runs_on_nano(tmp_path, capsys):
     """The whole way with the shipped model, its integrals and the verifier by numbers."""
     out = tmp_path / "run"
     command = ["ladder", "--preset", "smoke", "--out", str(out), "--set", "seeds=1", "--set", "together=1"]
+    command += ["--set", "student.max_new_tokens=80"]
     assert cli.main(command) == 0
     printed = capsys.readouterr().out
     for part in ("filter: about", "ladder: about", "MB of memory for tensors", "ladder: took", "ladder_ttrl", str(out)):
@@ -336,7 +336,8 @@ def test_the_command_filters_integrals_and_runs_on_nano(tmp_path, capsys):
     assert 0 < cost["measured"]["rollouts"] <= cost["predicted"]["rollouts"]
     rows = files.read_jsonl(out / "problems.jsonl")
     assert any(not row["rejected"] for row in rows) and all(row["distance"] > 0 for row in rows if not row["rejected"])
-    assert json.loads((tmp_path / "run-filter" / "config.json").read_text())["check"] == "integral"
+    filtered = files.read_json(tmp_path / "run-filter" / "config.json")
+    assert filtered["check"] == "integral" and filtered["max_new_tokens"] == 80  # as long as the students' answers
     assert set(pd.read_csv(out / "ladder.csv")["arm"]) == set(LADDER_ARMS)
     assert cli.main(command) == 2
     assert "add --resume" in capsys.readouterr().err
