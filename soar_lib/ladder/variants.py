@@ -11,8 +11,10 @@ simply earns no reward. Without a verifier (check = "answer") a variant's answer
 samples of the untrained model, where that is frequent enough: self-consistency in the verifier's place.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -96,8 +98,16 @@ def to_rows(variants: Sequence[Variant], tree: str, seed: int) -> list[dict]:
 
 def read(folder: Path, tree: str, seed: int) -> list[Variant]:
     """The variants of one kind of tree, as a run's problems.jsonl has them."""
-    mine = [row for row in read_lines(folder) if (row.pop("tree"), row.pop("seed")) == (tree, seed)]
-    return [record(Variant, row) for row in mine]
+    return [*_read(folder, (folder / "problems.jsonl").stat().st_mtime_ns).get((tree, seed), [])]
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, written: int) -> dict[tuple[str, int], list[Variant]]:
+    """All variants by tree and seed: a stage asks arm by arm, and checking a hundred thousand lines takes seconds."""
+    found = defaultdict(list)
+    for row in read_lines(folder):
+        found[row.pop("tree"), row.pop("seed")].append(record(Variant, row))
+    return found
 
 
 def read_lines(folder: Path, **more: Any) -> list[dict]:
