@@ -75,7 +75,7 @@ def test_card_states_the_measured_numbers_and_no_others(name):
 def test_preset_is_read_in_one_line_of_the_setup_cell(name):
     sources = [cell.source for cell in code_cells(name)]
     lines = [line for source in sources for line in source.splitlines() if "environ" in line]
-    default = {"06": "nano2", "07": ""}.get(name[:2], "nano")  # "": by the machine's memory
+    default = {"05": "nano2", "06": "nano2", "07": ""}.get(name[:2], "nano")  # "": by the machine's memory
     assert lines == [f'PRESET = os.environ.get("SOAR_PRESET", "{default}")'] and lines[0] in sources[0]
 
 
