@@ -138,11 +138,9 @@ def _place(call: Any) -> str:
 
 
 def run(
-    actors: Sequence,
-    function: Work,
-    jobs: Sequence[tuple[Adapters | None, tuple]],
+    actors: Sequence, function: Work, jobs: Sequence[tuple[Adapters | None, tuple]],
     hear: Callable[[list[list]], None] = lambda told: None,
-) -> list:
+) -> list:  # fmt: skip
     """`function(base, adapters, tell, *arguments)` of each job (adapters, arguments), by whichever actors are free;
     results in order. `hear(told)` is given what each job has told so far, again and again. Raises what the function
     raises, and RunError where a job costs `LOSSES` actors."""

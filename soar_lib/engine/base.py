@@ -72,14 +72,9 @@ class Base:
 
 
 def load(
-    name: str,
-    device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
-    backend: str = "transformers",
-    four_bit: bool = False,
-    remote_code: bool = False,
-    graphs: bool = False,
-) -> Base:
+    name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None,
+    backend: str = "transformers", four_bit: bool = False, remote_code: bool = False, graphs: bool = False,
+) -> Base:  # fmt: skip
     """Load model and tokenizer by name, by one of the backends (backends.py), with `four_bit` as 4-bit weights.
 
     Without `device`, the first GPU where there is one, otherwise the CPU; without `dtype`, as `precision` says. With

@@ -85,14 +85,9 @@ def cut_off(base: Base, samples: Samples) -> torch.Tensor:
 
 @torch.no_grad()
 def sample(
-    base: Base,
-    adapters: Adapters | None,
-    prompts: list[list[int]],
-    slots: list[int],
-    group: int,
-    uniforms: torch.Tensor | None,
-    draw: Draw,
-) -> Samples:
+    base: Base, adapters: Adapters | None, prompts: list[list[int]], slots: list[int], group: int,
+    uniforms: torch.Tensor | None, draw: Draw,
+) -> Samples:  # fmt: skip
     """`group` completions of each prompt from adapter `slots[i]` (adapters None: the untrained model). Rows i * group
     to (i + 1) * group - 1 belong to prompt i. `uniforms`: [len(prompts) * group, draw.max_new_tokens] in [0, 1), None:
     greedy."""

@@ -61,12 +61,9 @@ def row_weights(mask: torch.Tensor, slots: torch.Tensor, normalisation: str = "s
 
 
 def policy_gradient_loss(
-    logprobs: torch.Tensor,
-    advantage: torch.Tensor,
-    mask: torch.Tensor,
-    settings: OptimiserSettings,
+    logprobs: torch.Tensor, advantage: torch.Tensor, mask: torch.Tensor, settings: OptimiserSettings,
     reference: torch.Tensor | None = None,
-) -> torch.Tensor:
+) -> torch.Tensor:  # fmt: skip
     """The loss [N] of each completion: the sum over its tokens of (-advantage x log-probability + kl x k3). `logprobs`,
     `reference`, `mask` are [N, T], `advantage` is [N]."""
     if settings.kl and reference is None:
@@ -94,12 +91,9 @@ class Learner:
 
 
 def make_learner(
-    adapters: Adapters,
-    settings: OptimiserSettings,
-    steps: int,
-    reference: Adapters | None = None,
+    adapters: Adapters, settings: OptimiserSettings, steps: int, reference: Adapters | None = None,
     state: dict[str, torch.Tensor] | None = None,
-) -> Learner:
+) -> Learner:  # fmt: skip
     """A learner with a fresh optimiser, or one in the state that `optimizer_tensors` gave."""
     parameters = adapters.parameters()
     optimizer = torch.optim.AdamW(
@@ -136,14 +130,9 @@ def learning_rate(settings: OptimiserSettings, step: int, steps: int) -> float:
 
 
 def update(
-    base: Base,
-    learner: Learner,
-    samples: Samples,
-    advantage: torch.Tensor,
-    step: int,
-    temperature: float = 1.0,
+    base: Base, learner: Learner, samples: Samples, advantage: torch.Tensor, step: int, temperature: float = 1.0,
     normalisation: str = "sequence",
-) -> dict[str, torch.Tensor]:
+) -> dict[str, torch.Tensor]:  # fmt: skip
     """Step `step` of every slot, on its own rows of `samples`, which were drawn at `temperature`; `advantage` is [N].
     Returns tensors [S]: `grad_norm` before clipping, `kl` (mean k3 per token, 0 where off) and `learning_rate`."""
     adapters, optimizer, settings = learner.adapters, learner.optimizer, learner.settings

@@ -44,12 +44,9 @@ def on_paper(page: Page) -> dict[str, str]:
 
 
 def explorer(
-    controls: Controls,
-    draw: Callable[..., Page],
-    prepare: Callable[[], None] = lambda: None,
-    detail: Callable[..., Page] | None = None,
-    top: Sequence[ipywidgets.Widget] = (),
-) -> Explorer:
+    controls: Controls, draw: Callable[..., Page], prepare: Callable[[], None] = lambda: None,
+    detail: Callable[..., Page] | None = None, top: Sequence[ipywidgets.Widget] = (),
+) -> Explorer:  # fmt: skip
     """The controls above the page that `draw` makes of their values by name, anew whenever one changes; `prepare` is
     called first, as one control may hide another or change its options. `detail` makes what stands below once points of
     a chart are clicked or selected, of their keys and the values. `top` holds controls that do not stand in a row."""

@@ -204,11 +204,9 @@ DEPTHS: dict[str, dict[str, tuple[int, ...]]] = {
 
 
 def pool(
-    seed: int = 0,
-    size: int = 300,
-    families: Sequence[str] = POOL_FAMILIES,
+    seed: int = 0, size: int = 300, families: Sequence[str] = POOL_FAMILIES,
     depths: Callable[[str], Sequence[int]] = pool_depths,
-) -> list[Problem]:
+) -> list[Problem]:  # fmt: skip
     """`size` distinct held-out problems, by default to be filtered by fail@k: families in turn, depths at random.
 
     A family with few short questions fills up with long ones.

@@ -101,13 +101,9 @@ def doubling(k: int) -> list[int]:
 
 
 def fail_at_k(
-    base: Base,
-    problems: Sequence[Problem],
-    config: FilterConfig,
-    sizes: Sequence[int] | None = None,
-    log: Path | None = None,
-    progress: bool = True,
-) -> list[Outcome]:
+    base: Base, problems: Sequence[Problem], config: FilterConfig, sizes: Sequence[int] | None = None,
+    log: Path | None = None, progress: bool = True,
+) -> list[Outcome]:  # fmt: skip
     """Outcomes of the problems in their order; hard ones had `config.k` samples and none right. `sizes` are the growing
     batches of each problem, adding up to k (default: `doubling`); at most `config.rows` completions are sampled
     together. With `log`, which belongs to one pool and config, what has been drawn is kept there and not drawn again.

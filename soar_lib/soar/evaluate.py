@@ -66,14 +66,9 @@ class Evaluation:
 
 @files.holding
 def run(
-    config: EvaluateConfig,
-    soar_folders: Sequence[str | Path],
-    out: str | Path,
-    resume: bool = False,
-    base: Base | None = None,
-    judge: Judge | None = None,
-    hooks: Hooks = Hooks(),
-) -> pd.DataFrame:
+    config: EvaluateConfig, soar_folders: Sequence[str | Path], out: str | Path, resume: bool = False,
+    base: Base | None = None, judge: Judge | None = None, hooks: Hooks = Hooks(),
+) -> pd.DataFrame:  # fmt: skip
     """Evaluate finished SOAR runs into the run folder `out`; returns its table (in pass_at_k.csv too). A finished
     evaluation is only read. `base` saves loading `config.model` again, and `judge` gives the verdicts behind
     correct_only and well_posed (default `quality.exact`, which knows the embedded world's problems alone). Raises

@@ -91,14 +91,10 @@ class Result:
 
 @files.holding
 def run(
-    config: SoarConfig,
-    folder: str | Path,
-    resume: bool = False,
-    base: Base | None = None,
-    teacher_reward: str | TeacherReward | None = None,
-    student_reward: str | StudentReward | None = None,
+    config: SoarConfig, folder: str | Path, resume: bool = False, base: Base | None = None,
+    teacher_reward: str | TeacherReward | None = None, student_reward: str | StudentReward | None = None,
     hooks: Hooks = Hooks(),
-) -> Result:
+) -> Result:  # fmt: skip
     """Run SOAR in a folder, or resume the run that is there; a finished run is only read. A given `base` is used, not
     loaded from `config.model`. `teacher_reward` and `student_reward` replace those of `config`: each is a name from
     `TEACHER_REWARDS` or `STUDENT_REWARDS`, or a function. config.json records a function's qualified name and a hash of

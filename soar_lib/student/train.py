@@ -51,14 +51,9 @@ def in_order(lesson: Lesson, settings: StudentSettings) -> list[Problem]:
 
 
 def train(
-    base: Base,
-    adapters: Adapters,
-    lessons: Sequence[Lesson],
-    settings: StudentSettings,
-    reward: StudentReward,
-    rows: int = 1024,
-    watch: Watch | None = None,
-) -> tuple[Adapters, list[dict]]:
+    base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,
+    rows: int = 1024, watch: Watch | None = None,
+) -> tuple[Adapters, list[dict]]:  # fmt: skip
     """Train slot s of `adapters` on lessons[s], at most `rows` completions in memory at a time; the given adapters stay
     as they are. `reward(answers, responses)` scores all rollouts of a step at once, problem by problem; `watch(step,
     metrics, students)` is called after each step.
@@ -166,14 +161,9 @@ def _train_by_trl(
 
 
 def accuracy(
-    base: Base,
-    adapters: Adapters | None,
-    problems: Sequence[Problem],
-    draw: Draw,
-    samples: int = 0,
-    keys: Sequence[Key] | None = None,
-    check: Check = ANSWER,
-) -> torch.Tensor:
+    base: Base, adapters: Adapters | None, problems: Sequence[Problem], draw: Draw, samples: int = 0,
+    keys: Sequence[Key] | None = None, check: Check = ANSWER,
+) -> torch.Tensor:  # fmt: skip
     """Share of right answers [S, len(problems)] of each slot on each problem, with the student's prompt; `samples` and
     `keys` as of `responses`, so that without samples the shares are 0 or 1."""
     texts = responses(base, adapters, problems, draw, samples, keys)
@@ -187,7 +177,7 @@ def responses(
 ) -> list[str]:  # fmt: skip
     """What each slot answers to each problem with the student's prompt, slot by slot, those to a problem following each
     other. `samples` 0 decodes greedily; otherwise that many samples are drawn per problem, row i with the key keys[i].
-    A single slot, or the base (`adapters` None), gives as many rows as there are keys. Raises ValueError without keys."""
+    One slot, or the base (`adapters` None), gives as many rows as there are keys. Raises ValueError without keys."""
     size = 1 if adapters is None else adapters.size
     count = len(keys) if keys is not None and size == 1 else size
     if samples and (keys is None or len(keys) != count):
