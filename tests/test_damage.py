@@ -66,6 +66,9 @@ READERS: list[tuple[str, list[Callable[[Path], object]]]] = [
 ]  # fmt: skip
 
 
+WHOLE = (".json", "hard_test.jsonl", "hard_train.jsonl")  # other files name these problems
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
     """The committed runs, each file cut to its first lines; with the files that they have no example of."""
@@ -73,7 +76,7 @@ def runs(tmp_path_factory) -> Path:
 
     def cut(source: str, copy: str) -> None:
         lines = files.text_of(Path(source.removesuffix(".gz"))).splitlines(keepends=True)
-        Path(copy.removesuffix(".gz")).write_text("".join(lines if source.endswith(".json") else lines[:KEPT]))
+        Path(copy.removesuffix(".gz")).write_text("".join(lines if source.endswith(WHOLE) else lines[:KEPT]))
 
     for top in ("ladder", "study", "svs"):
         shutil.copytree(REFERENCE / top, place / top, copy_function=cut)

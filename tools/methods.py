@@ -173,7 +173,7 @@ def by_ladder(base: Base, folder: Path, sizes: Sizes, budget: int) -> pd.DataFra
     steps = max(1, (budget - trees) // (config.student.batch * config.student.group))
     config = replace(config, student=replace(config.student, steps=steps))
     ladder.run(config, folder / "ladder", True, base, Hooks(progress=False))
-    rows = pd.DataFrame(files.read_jsonl(folder / "ladder" / "scores.jsonl"))
+    rows = pd.DataFrame(files.read_jsonl(folder / "ladder" / "scores.jsonl")).query("set == @HARD_TEST").copy()
     rows["pass@1"], rows["pass@32"] = rows["c"] / rows["n"], (rows["c"] > 0).astype(float)
     rows["seed"] = rows["run"].str.removeprefix("seed").astype(int)
     rows = rows.rename(columns={"arm": "method", "rollouts": "completions"})
