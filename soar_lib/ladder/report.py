@@ -66,8 +66,8 @@ def table(folder: str | Path) -> pd.DataFrame:
         for name, row in named:
             once = next((other["rollouts"] for other in rows if other["arm"] == arm.removesuffix("_ttrl")), 0)
             each = tested if arm in TTRL_ARMS or name.startswith("maj@") else 1
-            in_sum = once + each * (row["rollouts"] - once) if each > 1 else row["rollouts"]
-            rows.append(row | {"metric": name, "in_sum": in_sum, "paper": published("ladder", arm, name)})
+            row["in_sum"] = once + each * (row["rollouts"] - once)
+            rows.append(row | {"metric": name, "paper": published("ladder", arm, name)})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -220,7 +220,6 @@ def own_environment(monkeypatch):
     huggingface_hub.close_session()
 
 
-@pytest.mark.network  # the first request of huggingface_hub looks for the Hub, too
 def test_a_server_is_asked_by_the_protocol():
     with server(lambda number, body: (200, RIGHT)) as (url, requests):
         ask = endpoint("some-model", f"{url}/", "secret", max_tokens=500)
