@@ -59,10 +59,11 @@ def test_entropies_have_three_digits_and_a_lone_seed_no_interval():
 
 
 def test_a_ladder_runs_numbers_as_text():
-    rows = [["ladder", "pass@1", 0.5, 0.25, 0.755, 3, 6554, 0.82], ["majority", "pass@1", 0, 0, 0, 3, 6400, math.nan]]
+    rows = [["ladder", "pass@1", 0.5, 0.25, 0.755, 3, 6554, 6554, 0.82]]
+    rows += [["ladder_ttrl", "any step", 0, 0, 0, 3, 526, 13700, math.nan]]
     assert markdown(ladder_plots.rows(pd.DataFrame(rows, columns=LADDER_COLUMNS))).split("\n")[2:] == [
-        "| LADDER | pass@1 | 50.0 (25.0–75.5) | 82 | 3 | 6,554 |",
-        "| RL on the majority's vote | pass@1 | 0.0 (0.0–0.0) | – | 3 | 6,400 |",
+        "| LADDER | pass@1 | 50.0 (25.0–75.5) | 82 | 3 | 6,554 | 6,554 |",
+        "| LADDER, then TTRL | any step | 0.0 (0.0–0.0) | – | 3 | 526 | 13,700 |",
     ]
 
 
