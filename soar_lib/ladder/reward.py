@@ -7,7 +7,7 @@ from soar_lib.problems.checks import Check
 from soar_lib.records import Problem
 from soar_lib.student.train import StudentReward
 from soar_lib.verifier.spelling import clean
-from soar_lib.verifier.verify import check_many, extract_boxed
+from soar_lib.verifier.verify import decide, extract_boxed
 
 CORRECT, READABLE = 1.0, 0.05  # accuracy and format, as LADDER's released code weighs them
 
@@ -61,14 +61,15 @@ def majority_right(check: Check, problems: Sequence[Problem], responses: Sequenc
 
 def majority_rewards(responses: Sequence[str], group: int) -> list[float]:
     r"""The reward of the other method named TTRL (arXiv 2504.16084): 1 for the answer that most of a problem's `group`
-    responses give, which follow each other, else 0. No reference and no verifier.
+    responses give, which follow each other, else 0. No reference and no verifier; what only computer algebra could find
+    equal earns nothing, since a group of long answers holds many pairs.
 
     >>> majority_rewards([r"\boxed{2}", r"\boxed{2}", r"\boxed{3}", "2", r"\boxed{5}", "no"], 3)
     [1.0, 1.0, 0.0, 0.0, 1.0, 0.0]
     """
-    golds = []
-    for start in range(0, len(responses), group):
-        answer, _ = majority([extract_boxed(response) for response in responses[start : start + group]])
-        golds += [answer] * group
-    verdicts = check_many(list(zip(golds, responses, strict=True)))
-    return [float(verdict == "right" and gold != "") for gold, verdict in zip(golds, verdicts, strict=True)]
+    answers, rewards = [extract_boxed(response) for response in responses], []
+    for start in range(0, len(answers), group):
+        given = answers[start : start + group]
+        label, _ = majority(given)
+        rewards += [float(bool(label and answer and decide(label, answer))) for answer in given]
+    return rewards
