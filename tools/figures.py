@@ -153,7 +153,8 @@ def _line(place: int) -> dict[str, str]:
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
 RUNS: dict[str, Callable[[Path], Tables]] = {
-    "study": of_study, "study2": of_world, "ladder": of_ladder, "svs": of_svs, "real": of_real,
+    "study": of_study, "study2": of_world, "study2_plain": partial(of_world, prefix="plain"), "ladder": of_ladder,
+    "svs": of_svs, "real": of_real,
 }  # fmt: skip
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
 FROM_TABLES: dict[str, Draw] = {
