@@ -11,7 +11,7 @@ from typing import Any
 
 from soar_lib import hooks
 from soar_lib.ladder.settings import LadderConfig
-from soar_lib.settings.student import BASE_SETTINGS, PRESETS, BaseSettings, FilterConfig, preset
+from soar_lib.settings.student import BASE_SETTINGS, BaseSettings, FilterConfig, preset, presets_of
 from soar_lib.settings.values import ConfigError, flat
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -44,10 +44,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_options(add: Callable[..., Any], name: str) -> None:
     """The options of one command, with the words in braces filled in."""
-    words = {"name": name, "problems": PROBLEMS.get(name)} | {
-        word: ", ".join(known)
-        for word, known in (("presets", PRESETS), ("arms", study.ARMS), ("loggers", hooks.LOGGERS))
-    }
+    lists = {"presets": presets_of("soar" if name == "demo" else name), "arms": study.ARMS, "loggers": hooks.LOGGERS}
+    words = {"name": name, "problems": PROBLEMS.get(name)} | {word: ", ".join(known) for word, known in lists.items()}
     for option, given in OPTIONS.items():
         how = {key: value.format(**words) if isinstance(value, str) else value for key, value in given.items()}
         if name in how.pop("of", HELP):
