@@ -43,7 +43,7 @@ def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
             return
         meter.seconds, meter.peak_bytes = seconds, _peak() - before
         if meter.rollouts and path.with_name("config.json").is_file():
-            kept = kept or (_kept(path) if path.is_file() else (Meter(), Predicted(**predicted)))
+            kept = kept or (read_cost(path) if path.is_file() else (Meter(), Predicted(**predicted)))
             _write(path, *kept, meter)
 
     with counting(keep) as meter:
@@ -63,7 +63,8 @@ class Predicted:
     peak_bytes: float | None = None
 
 
-def _kept(path: Path) -> tuple[Meter, Predicted]:
+def read_cost(path: Path) -> tuple[Meter, Predicted]:
+    """What a cost.json holds, measured and predicted. Raises RunError."""
     return read_record(path, Meter, "measured"), read_record(path, Predicted, "predicted")
 
 
@@ -95,7 +96,7 @@ def report(folder: str | Path) -> str:
     path = Path(folder) / "cost.json"
     if not path.is_file():
         return ""
-    found, before = _kept(path)
+    found, before = read_cost(path)
     shown = {
         "hours": (duration(found.seconds / 3600), duration),
         "rollouts": (f"{found.rollouts:,} completions", "{:,}".format),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from soar_lib.files import read_jsonl, setting
+from soar_lib.files import read_problems, setting
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
@@ -19,7 +19,7 @@ from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Table
 from soar_lib.measure.claims import judged
 from soar_lib.measure.methods import by_completions
 from soar_lib.measure.names import COLOURS, LINES, MAIN, MARKERS
-from soar_lib.records import TRANSFER, Score
+from soar_lib.records import HARD_TEST, TRANSFER, Score
 from soar_lib.soar import claims, question_map
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
@@ -47,7 +47,7 @@ def of_study(folder: str | Path) -> Tables:
 
 
 def _topics(folder: Path, scores: list[Score], k: int) -> pd.DataFrame:
-    topics = {row["id"]: row["topic"] for row in read_jsonl(folder / "filter" / "hard_test.jsonl")}
+    topics = {problem.id: problem.topic for problem in read_problems(folder / "filter", HARD_TEST)}
     chosen = [score for score in scores if score.arm in MAIN and score.problem in topics]
     return topics_table(chosen, topics, k)
 

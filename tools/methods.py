@@ -52,7 +52,7 @@ from soar_lib.measure.methods import method_rows
 from soar_lib.problems.load import load
 from soar_lib.problems.rows import hard_sets
 from soar_lib.randomness import Key, generator
-from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
+from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import StudentSettings, preset
 from soar_lib.soar import run as soar
 from soar_lib.soar.arms import spent
@@ -173,7 +173,7 @@ def by_ladder(base: Base, folder: Path, sizes: Sizes, budget: int) -> pd.DataFra
     steps = max(1, (budget - trees) // (config.student.batch * config.student.group))
     config = replace(config, student=replace(config.student, steps=steps))
     ladder.run(config, folder / "ladder", True, base, Hooks(progress=False))
-    rows = pd.DataFrame(files.read_jsonl(folder / "ladder" / "scores.jsonl")).query("set == @HARD_TEST").copy()
+    rows = pd.DataFrame(files.read_jsonl(folder / "ladder" / "scores.jsonl", Score)).query("set == @HARD_TEST").copy()
     rows["pass@1"], rows["pass@32"] = rows["c"] / rows["n"], (rows["c"] > 0).astype(float)
     rows["seed"] = rows["run"].str.removeprefix("seed").astype(int)
     rows = rows.rename(columns={"arm": "method", "rollouts": "completions"})
@@ -208,7 +208,7 @@ def sets(folders: dict[str, Path], sizes: Sizes) -> Iterator[Set]:
     """What each teacher wrote in each round of ROUNDS; of the untrained one, a run's first round."""
     for (name, folder), seed in product(folders.items(), range(sizes.seeds)):
         run = folder / f"seed{seed}"
-        config, rounds = files.read_config(run, SoarConfig), files.read_jsonl(run / "rounds.jsonl")
+        config, rounds = files.read_config(run, SoarConfig), files.read_jsonl(run / "rounds.jsonl", Round)
         written = files.read_jsonl(run / "problems.jsonl", SyntheticProblem)
         students = 0 if name == "grounded" else config.datasets * config.dataset_size * config.intrinsic_samples
         for number in sizes.rounds:
@@ -279,7 +279,7 @@ def run(out: Path, sizes: Sizes, base: Base) -> pd.DataFrame:
         once(folder / "teachers.csv", lambda: by_teachers(base, some, folder, sizes, student_rewards))
         once(folder / "serl.csv", lambda: by_teachers(base, chosen, folder, sizes, vote))
         once(folder / "rl.csv", lambda: by_rl(base, folder, sizes))
-        svs_rows = pd.read_csv(folder / "rl.csv").query("method == 'svs'")
+        svs_rows = files.read_table(folder / "rl.csv", "method", "seed", "completions").query("method == 'svs'")
         budget = int(svs_rows.groupby("seed")["completions"].max().mean())
         once(folder / "ladder.csv", lambda: by_ladder(base, folder, sizes, budget))
     return table(out)
@@ -297,7 +297,7 @@ def once(path: Path, make) -> None:
 
 def table(out: Path) -> pd.DataFrame:
     """The rows of all finished parts."""
-    parts = [pd.read_csv(path).assign(problems=path.parent.name) for path in sorted(out.glob("*/*.csv"))]
+    parts = [files.read_table(path).assign(problems=path.parent.name) for path in sorted(out.glob("*/*.csv"))]
     found = pd.concat(parts).fillna({"round": 0}).astype({"round": int, "completions": int})
     found["method"] = found["method"].replace(NAMES)
     return found.drop_duplicates(COLUMNS[:5])[COLUMNS].sort_values(COLUMNS[:5], ignore_index=True).round(5)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from soar_lib.files import read_jsonl
 from soar_lib.nano import world2
+from soar_lib.records import SyntheticProblem
 from soar_lib.verifier.verify import equal
 
 USEFUL = "stone, right"
@@ -31,7 +32,7 @@ def described(question: str, answer: str) -> dict:
 
 def written(folder: str | Path) -> pd.DataFrame:
     """One row per problem of a SOAR run: round, dataset, reward and what it is."""
-    rows = read_jsonl(Path(folder) / "problems.jsonl")
+    rows = read_jsonl(Path(folder) / "problems.jsonl", SyntheticProblem)
     kept = ("round", "dataset", "reward")
     return pd.DataFrame({name: r[name] for name in kept} | described(r["question"], r["answer"]) for r in rows)
 

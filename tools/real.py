@@ -9,6 +9,7 @@ what its verdicts are worth.
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -16,11 +17,12 @@ import torch
 from scipy.stats import spearmanr
 
 from soar_lib.engine import base as bases
-from soar_lib.files import read_json, read_jsonl, setting
+from soar_lib.files import read_jsonl, read_records, read_table, setting
 from soar_lib.measure import diversity, judge, quality
 from soar_lib.measure.charts import ROOT
+from soar_lib.meter import read_cost
 from soar_lib.randomness import generator
-from soar_lib.records import SyntheticProblem
+from soar_lib.records import Round, SyntheticProblem
 from soar_lib.soar import question_map
 from soar_lib.soar import report as study_tables
 
@@ -39,7 +41,7 @@ def verdicts(base: bases.Base, problems: list[SyntheticProblem]) -> list[quality
 
 
 def written(run: Path) -> list[SyntheticProblem]:
-    return [SyntheticProblem(**row) for row in read_jsonl(run / "soar" / "problems.jsonl")]
+    return read_records(run / "soar" / "problems.jsonl", SyntheticProblem)
 
 
 def mapped(problems: list[SyntheticProblem], labels: list[str]) -> pd.DataFrame:
@@ -82,8 +84,8 @@ def teachers(run: Path) -> pd.DataFrame:
     rows = []
     for folder in [*sorted(run.glob("unfinished/*")), run / "soar"]:
         rate, kl = (setting(folder, f"teacher.optimiser.{name}", float) for name in ("learning_rate", "kl"))
-        metrics = pd.read_csv(folder / "metrics.csv")
-        for record in read_jsonl(folder / "rounds.jsonl"):
+        metrics = read_table(folder / "metrics.csv", round=int, policy=str, length=float, cut=float)
+        for record in read_jsonl(folder / "rounds.jsonl", Round):
             policy = metrics[metrics["round"] == record["round"]].set_index("policy")
             kept, promoted = record["attempts"] - sum(record["rejected"].values()), record["promoted"]
             rows.append({
@@ -101,15 +103,14 @@ def costs(run: Path) -> pd.DataFrame:
     is measured than the metrics alone tell of, and the table says so."""
     rows = []
     for part in PARTS:
-        values = read_json(run / part / "cost.json")
-        took, before = values["measured"], values["predicted"]
-        whole = took["rollouts"] >= _trained(run / part)
+        took, before = read_cost(run / part / "cost.json")
+        whole = took.rollouts >= _trained(run / part)
         rows.append(dict(
-            part=part if whole else f"{part}, after a kill", minutes=took["seconds"] / 60,
-            predicted_minutes=60 * before["hours"],
-            completions=took["rollouts"], predicted_completions=before["rollouts"], tokens=took["tokens"],
-            tokens_per_second=took["tokens"] / took["seconds"], gb=took["peak_bytes"] / 1e9,
-            predicted_gb=before["peak_bytes"] / 1e9,
+            part=part if whole else f"{part}, after a kill", minutes=took.seconds / 60,
+            predicted_minutes=60 * (before.hours or math.nan),
+            completions=took.rollouts, predicted_completions=before.rollouts, tokens=took.tokens,
+            tokens_per_second=took.tokens / took.seconds, gb=took.peak_bytes / 1e9,
+            predicted_gb=(before.peak_bytes or math.nan) / 1e9,
         ))  # fmt: skip
     return pd.DataFrame(rows).round(2)
 
@@ -118,7 +119,7 @@ def _trained(part: Path) -> int:
     """Completions that students learned from, by the rows of metrics.csv."""
     if not (part / "metrics.csv").is_file():
         return 0
-    rows = pd.read_csv(part / "metrics.csv")
+    rows = read_table(part / "metrics.csv")
     steps = (rows["policy"] == "student").sum() if "policy" in rows else len(rows)
     return int(steps) * setting(part, "student.batch", int) * setting(part, "student.group", int)
 

@@ -22,6 +22,7 @@ from soar_lib.files import RunError
 from soar_lib.hooks import Hooks
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.problems.rows import LoadError
+from soar_lib.records import Problem
 from soar_lib.settings.cost import Part, describe_cost
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, preset
 from soar_lib.settings.values import ConfigError, first_line
@@ -98,7 +99,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments: argparse.Namespace) -> Any:
     from soar_lib.soar import evaluate
 
-    measured = len(files.read_jsonl(Path(config.problems or folders[0]) / "hard_test.jsonl"))
+    measured = len(files.read_jsonl(Path(config.problems or folders[0]) / "hard_test.jsonl", Problem))
     with (
         _announced("evaluate", out, (config, measured, len(folders))),
         _hooks(arguments, config, len(config.arms) * len(folders) * config.students) as hooks,

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from soar_lib import files
 from soar_lib.measure import diversity
 from soar_lib.records import SyntheticProblem
-from tools import real
+from tools import mix, real
 
 
 def problems() -> list[SyntheticProblem]:
@@ -46,7 +47,7 @@ def test_the_map_holds_every_question_with_its_label():
 def test_costs_stand_beside_what_was_predicted(tmp_path):
     values = {
         "predicted": {"rollouts": 480, "tokens": 9, "hours": 0.5, "peak_bytes": 3e9},
-        "measured": {"rollouts": 486, "tokens": 1200, "seconds": 600.0, "peak_bytes": 2e9},
+        "measured": {"rollouts": 486, "tokens": 1200, "seconds": 600.0, "peak_bytes": 2 * 10**9},
     }
     for part in real.PARTS:
         (tmp_path / part).mkdir()
@@ -69,3 +70,27 @@ def test_a_part_that_counts_less_than_its_metrics_is_marked(tmp_path):
     path.write_text(json.dumps(values))
     assert marked == ["filter", "soar, after a kill", "evaluate"]
     assert list(real.costs(tmp_path / "run")["part"]) == list(real.PARTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("soar/rounds.jsonl", lambda text: text.replace('"attempts"', '"tries"', 1), ":1: field 'tries' is unknown"),
+        ("soar/problems.jsonl", lambda text: text[: len(text) // 2], ":[0-9]+: is not JSON"),
+        ("soar/metrics.csv", lambda text: text.replace("length", "size", 1), ": has no column 'length'"),
+        ("soar/cost.json", lambda text: text.replace('"rollouts"', '"draws"'), ": measured: field 'draws' is unknown"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, change, message):
+    run = tmp_path / "run"
+    shutil.copytree(real.RUN, run)
+    (run / name).write_text(change(files.text_of(run / name)))
+    readers = {"rounds": real.teachers, "problems": real.written, "metrics": real.teachers, "cost": real.costs}
+    with pytest.raises(files.RunError, match=f"{name}{message}.*; {files.LOST}"):
+        readers[name.split("/")[1].split(".")[0]](run)
+
+
+def test_a_damaged_run_is_named_where_its_mix_is_read(tmp_path):
+    files.append_jsonl(tmp_path / "problems.jsonl", [{"question": "1 + 1", "answer": "2"}])
+    with pytest.raises(files.RunError, match="problems.jsonl:1: field 'id' is missing"):
+        mix.written(tmp_path)
