@@ -17,7 +17,13 @@ and `measure`, which reads run folders and trains nothing.
 """
 
 import importlib
+import os
 from typing import Any
+
+# No library reports to its makers that it is used, unless the user has said so.
+for _quiet in ("HF_HUB_DISABLE_TELEMETRY=1", "RAY_USAGE_STATS_ENABLED=0", "UNSLOTH_DISABLE_STATISTICS=1",
+               "VLLM_NO_USAGE_STATS=1"):  # fmt: skip
+    os.environ.setdefault(*_quiet.split("="))
 
 # Where each part stands, as `name=its name there` where they differ. Imported when it is first asked for, so that
 # `import soar_lib` takes no time.

@@ -7,7 +7,6 @@ import socket
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # two busy OpenMP pools slow each other down; kernels and commands inherit it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # else huggingface_hub's first request asks the Hub what program sends it
 
 import pytest  # noqa: E402
 import tiny_world as world  # noqa: E402

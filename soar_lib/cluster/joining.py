@@ -58,7 +58,6 @@ def connect(address: str, **local) -> None:
     Raises ConfigError."""
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what later versions do anyhow
     os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")  # 60 are too few for a busy machine
     quiet = dict(logging_level=logging.ERROR, log_to_driver=False)
