@@ -27,7 +27,7 @@ from typing import Any
 from soar_lib import files
 from soar_lib.files import LOST, RunError, digest, lock, read_json, text_of
 from soar_lib.settings.student import loader, precision
-from soar_lib.settings.values import differences, folder_of
+from soar_lib.settings.values import differences, folder_of, revision
 
 LOGS = {"metrics": "metrics.csv"} | {name: f"{name}.jsonl" for name in ("rounds", "problems", "scores")}
 # A setting that only this command has, by which its config.json is known.
@@ -175,14 +175,15 @@ def _create(folder: Path, config: Any) -> None:
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """The settings as config.json holds them: `dtype` and `backend` as they are here, `start` with the hash of the
-    adapter's weights, so that another adapter in the same folder is noticed."""
+    """The settings as config.json holds them: `dtype`, `backend` and `revision` as they are here, `start` with the hash
+    of the adapter's weights, so that another model or adapter in the same folder is noticed."""
 
     def pinned(values: dict) -> dict:
         found = {name: pinned(value) if isinstance(value, dict) else value for name, value in values.items()}
         if "dtype" in found:
             found["dtype"] = precision(found["model"], found["dtype"])
             found["backend"] = loader(found["backend"])
+            found["revision"] = revision(found["model"], found["revision"])
         if folder := folder_of(found.get("start", "")):
             weights = Path(folder).expanduser() / "adapter_model.safetensors"
             digest = sha256(weights.read_bytes()).hexdigest()[:12] if weights.is_file() else "absent"
@@ -228,10 +229,11 @@ def _warn_of_versions(folder: Path) -> None:
 
 
 def _defaults(values: dict, given: dict, now: dict) -> dict:
-    """`given`, with what it lacks taken from `values`, group by group; one that names no dtype has that of `now`."""
+    """`given`, with what it lacks taken from `values`, group by group, but dtype and revision from `now`."""
     groups = {name: part for name, part in given.items() if isinstance(part, dict)}
     inner = {name: _defaults(values.get(name, {}), part, now.get(name, {})) for name, part in groups.items()}
-    return json.loads(json.dumps(values)) | {name: now[name] for name in ("dtype",) if name in now} | given | inner
+    here = {name: now[name] for name in ("dtype", "revision") if name in now and not given.get(name)}
+    return json.loads(json.dumps(values)) | given | inner | here
 
 
 def _reopen(folder: Path) -> Run:

@@ -1,8 +1,10 @@
 """What is loaded from elsewhere runs no code, is what it was when it was pinned, and nothing of the user's leaks."""
 
 import ast
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,10 +60,10 @@ def test_weights_are_read_as_safetensors_alone():
 
 
 def test_code_from_a_repository_is_run_by_no_preset_and_no_default():
-    trusting = [(name, keywords["trust_remote_code"]) for name, _, keywords in CALLS if "trust_remote_code" in keywords]
-    assert {value for _, value in trusting} <= {"False", "remote_code", "self.remote_code"}
-    asked = [called for _, called, keywords in CALLS if called.startswith("Auto") and "from_pretrained" in called]
-    assert len(trusting) >= 5 and asked
+    trusting = [keywords["trust_remote_code"] for _, _, keywords in CALLS if "trust_remote_code" in keywords]
+    assert len(trusting) >= 4 and {*trusting} <= {"False", "config.remote_code", "self.remote_code"}
+    asked = [keywords for _, called, keywords in CALLS if called.startswith("Auto") and "from_pretrained" in called]
+    assert len(asked) >= 4 and all("trust_remote_code" in given or given["**"] == "options" for given in asked)
     for kind in KINDS.values():
         assert not any(preset(name, kind).remote_code for name in kind.presets)
 
@@ -132,3 +134,12 @@ def test_a_run_folder_keeps_nothing_of_the_environment(tmp_path, monkeypatch):
         runs.open_run(tmp_path / name, preset("smoke", kind))
     written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) >= 2 * len(KINDS) and not any(secret in text for text in written)
+
+
+@pytest.mark.parametrize(("asked", "off"), [({}, True), ({"HF_HUB_DISABLE_TELEMETRY": "0"}, False)])
+def test_no_library_reports_its_use_unless_the_user_says_so(asked, off):
+    code = "import soar_lib, huggingface_hub.constants; print(huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY)"
+    quiet = ("HF_HUB_DISABLE_TELEMETRY", "DISABLE_TELEMETRY", "DO_NOT_TRACK")
+    here = {name: value for name, value in os.environ.items() if name not in quiet} | asked
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=here, capture_output=True, text=True)
+    assert done.stdout.split() == [str(off)], done.stderr

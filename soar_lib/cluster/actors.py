@@ -30,7 +30,7 @@ from soar_lib.problems.checks import ANSWER, Check
 from soar_lib.randomness import Key
 from soar_lib.records import Draw, Problem, count, counting
 from soar_lib.settings.student import BaseSettings, StudentSettings
-from soar_lib.settings.values import first_line, folder_of
+from soar_lib.settings.values import first_line, folder_of, revision
 from soar_lib.student import train as student
 from soar_lib.student.train import InnerLoop, Lesson, StudentReward, Watch
 
@@ -85,6 +85,7 @@ def opened(
     do not start."""
     check_address(address)
     device, threads = choose_device(None, config.backend, config.four_bit), torch.get_num_threads()
+    config = replace(config, revision=revision(config.model, config.revision))  # the actors' too
     if config.model != "nano" and (folder := Path(config.model).expanduser()).is_dir():
         config = replace(config, model=str(folder.absolute()))  # for a process in another folder
     if config.start:

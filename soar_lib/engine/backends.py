@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import get_token
@@ -27,7 +28,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from soar_lib.engine.attention import Prefill, shared_prompts
 from soar_lib.engine.lora import TARGETS
-from soar_lib.settings.student import BACKENDS
+from soar_lib.settings.student import BaseSettings, loader
 from soar_lib.settings.values import ConfigError, first_line
 
 POINTER = b"version https://git-lfs"  # how a file begins that Git LFS has left out
@@ -35,11 +36,8 @@ CONTEXT = 4096  # tokens; Unsloth sizes its tables by it and lengthens them on d
 
 
 def choose_device(device: str | torch.device | None, backend: str, four_bit: bool) -> torch.device:
-    """The device asked for, else the first GPU, else the CPU. Raises ConfigError: an unknown backend, an absent
-    library, settings that exclude each other, or no GPU for what would be slow without one (`device="cpu"` says that it
-    may)."""
-    if backend not in BACKENDS:
-        raise ConfigError(f"backend = {backend!r}: must be one of {', '.join(BACKENDS)}")
+    """The device asked for, else the first GPU, else the CPU. Raises ConfigError: an absent library, settings
+    that exclude each other, or no GPU for what would be slow without one (`device="cpu"` says that it may)."""
     if device is None and not torch.cuda.is_available():
         wanted = {f"backend = {backend!r}": backend != "transformers", "four_bit = True": four_bit}
         for setting in (setting for setting, asked in wanted.items() if asked):
@@ -59,24 +57,25 @@ def choose_device(device: str | torch.device | None, backend: str, four_bit: boo
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def read(
-    name: str, source: str, device: torch.device, dtype: torch.dtype, backend: str, four_bit: bool, remote_code: bool
-) -> tuple[torch.nn.Module, object]:
-    """Model and tokenizer of `source`, a folder or Hub id that messages call `name`. The tokenizer is transformers'
-    with each backend, so that prompts are the same. Raises ConfigError."""
-    load = _unsloth if backend == "unsloth" else _transformers
-    with _explained(name, source):
-        AutoConfig.from_pretrained(source, trust_remote_code=remote_code)  # first, as its errors say most
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=remote_code)
-        model = load(source, device, dtype, four_bit, remote_code)
-    if four_bit:
-        _check_four_bit(model, name)
-    check_layers(model, name)
+def read(config: BaseSettings, source: str, device: torch.device, dtype: torch.dtype) -> tuple[torch.nn.Module, Any]:
+    """Model and tokenizer of `source`, a folder or Hub id that messages call by the settings' name. The tokenizer is
+    transformers' with each backend, so that prompts are the same. Raises ConfigError."""
+    load = _unsloth if loader(config.backend) == "unsloth" else _transformers
+    options = dict(trust_remote_code=config.remote_code)
+    if not Path(source).is_dir():
+        options["revision"] = config.revision or "main"
+    with _explained(config.model, source):
+        AutoConfig.from_pretrained(source, **options)  # first, as its errors say most
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model = load(source, device, dtype, config.four_bit, options)
+    if config.four_bit:
+        _check_four_bit(model, config.model)
+    check_layers(model, config.model)
     return model, tokenizer
 
 
-def _transformers(source: str, device: torch.device, dtype: torch.dtype, four_bit: bool, remote_code: bool):
-    options = dict(dtype=dtype, use_safetensors=True, trust_remote_code=remote_code)
+def _transformers(source: str, device: torch.device, dtype: torch.dtype, four_bit: bool, options: dict[str, Any]):
+    options = options | dict(dtype=dtype, use_safetensors=True)
     if four_bit:  # must go to its device while it is read
         quantised = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
@@ -89,7 +88,7 @@ def _transformers(source: str, device: torch.device, dtype: torch.dtype, four_bi
     return model if four_bit else model.to(device)
 
 
-def _unsloth(source: str, device: torch.device, dtype: torch.dtype, four_bit: bool, remote_code: bool):
+def _unsloth(source: str, device: torch.device, dtype: torch.dtype, four_bit: bool, options: dict[str, Any]):
     os.environ.setdefault("UNSLOTH_COMPILE_DISABLE", "1")  # compiled attention would bake one layout in
     if device.type == "cpu":
         os.environ["UNSLOTH_FORCE_CPU"] = "1"
@@ -101,9 +100,10 @@ def _unsloth(source: str, device: torch.device, dtype: torch.dtype, four_bit: bo
             "is at fault, a build for another torch, pip uninstall torchvision; or set backend = 'transformers'"
         ) from error
     model, _ = FastModel.from_pretrained(
-        model_name=source, max_seq_length=CONTEXT, dtype=dtype, load_in_4bit=four_bit, trust_remote_code=remote_code,
+        model_name=source, max_seq_length=CONTEXT, dtype=dtype, load_in_4bit=four_bit,
         use_gradient_checkpointing=False, use_safetensors=True, device_map={"": device},
         use_exact_model_name=True,  # else another repository's quantised weights take the place of the named ones
+        **options,
     )  # fmt: skip
     return model
 

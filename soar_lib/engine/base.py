@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from soar_lib.settings.student import SHIPPED, BaseSettings, loader, precision, template_arguments
-from soar_lib.settings.values import ConfigError, first_line, folder_of
+from soar_lib.settings.values import ConfigError, first_line, folder_of, revision
 from soar_lib.verifier.spelling import THINK, unfinished
 
 ADVICE = "raise max_new_tokens, or set template = ['enable_thinking=false'] where the model can do without"
@@ -71,43 +71,35 @@ class Base:
         return text
 
 
-def load(
-    name: str, device: str | torch.device | None = None, dtype: torch.dtype | None = None,
-    backend: str = "transformers", four_bit: bool = False, remote_code: bool = False, graphs: bool = False,
-) -> Base:  # fmt: skip
-    """Load model and tokenizer by name, by one of the backends (backends.py), with `four_bit` as 4-bit weights.
-
-    Without `device`, the first GPU where there is one, otherwise the CPU; without `dtype`, as `precision` says. With
-    `remote_code`, code from the model's repository is run; with `graphs`, decoding steps are recorded as CUDA graphs.
-    Raises FileNotFoundError for a missing folder, ConfigError for a model that cannot be had here or cannot chat.
-    """
-    if graphs and backend == "vllm":
-        raise ConfigError("graphs = True: with backend = 'vllm' the decoding steps are vLLM's; set graphs = false")
-    from soar_lib.engine import backends  # a run imports it only to read a base
-
-    source, asked, backend = _source(name), backend, loader(backend)
-    device = backends.choose_device(device, backend, four_bit)
-    if (asked, backend) == ("auto", "transformers"):
-        why = "is not installed" if torch.cuda.is_available() else "needs a GPU, and torch sees none"
-        warnings.warn(f"backend = 'auto': {name} is loaded by transformers, as Unsloth {why}", stacklevel=3)
-    dtype = dtype or getattr(torch, precision(name, "auto", device.type == "cuda"))
-    if graphs and device.type != "cuda":
-        raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")
-    model, tokenizer = backends.read(name, source, device, dtype, backend, four_bit, remote_code)
-    base = replace(assemble(model, tokenizer, name), graphs=graphs)
-    if backend == "vllm":
-        from soar_lib.engine.vllm import Engine
-
-        base = replace(base, engine=Engine(name, source, model, base.stop, remote_code))
-    return base
+def load(name: str, device: str | torch.device | None = None, **settings: Any) -> Base:
+    """The frozen model of a name, with further `BaseSettings`; otherwise as `load_for`."""
+    return load_for(BaseSettings(name, **settings), device)
 
 
 def load_for(config: BaseSettings, device: str | torch.device | None = None) -> Base:
     """The frozen model that a command's settings name, with the adapter it starts from, on `device` (None: the first
-    GPU, else the CPU). Raises FileNotFoundError for a missing folder, ConfigError for what cannot be used here."""
-    dtype = None if config.dtype == "auto" else getattr(torch, config.dtype)
-    base = load(config.model, device, dtype, config.backend, config.four_bit, config.remote_code, config.graphs)
-    base = replace(base, template=template_arguments(config))
+    GPU, else the CPU). Raises FileNotFoundError for a missing folder, ConfigError for what cannot be had or used here.
+    """
+    source, backend = _source(config.model), loader(config.backend)
+    if config.graphs and backend == "vllm":
+        raise ConfigError("graphs = True: with backend = 'vllm' the decoding steps are vLLM's; set graphs = false")
+    from soar_lib.engine import backends  # a run imports it only to read a base
+
+    device = backends.choose_device(device, backend, config.four_bit)
+    if (config.backend, backend) == ("auto", "transformers"):
+        why = "is not installed" if torch.cuda.is_available() else "needs a GPU, and torch sees none"
+        warnings.warn(f"backend = 'auto': {config.model} is loaded by transformers, as Unsloth {why}", stacklevel=3)
+    if config.graphs and device.type != "cuda":
+        raise ConfigError("graphs = True: needs a GPU, whose steps can be recorded; set graphs = false")
+    config = replace(config, revision=revision(config.model, config.revision))
+    dtype = getattr(torch, precision(config.model, config.dtype, device.type == "cuda"))
+    model, tokenizer = backends.read(config, source, device, dtype)
+    base = assemble(model, tokenizer, config.model)
+    base = replace(base, graphs=config.graphs, template=template_arguments(config))
+    if backend == "vllm":
+        from soar_lib.engine.vllm import Engine
+
+        base = replace(base, engine=Engine(config, source, model, base.stop))
     _check_chat(base)
     if not config.start:
         return base

@@ -30,6 +30,7 @@ from soar_lib.engine import lora
 from soar_lib.engine.lora import Adapters
 from soar_lib.randomness import derive
 from soar_lib.records import Draw
+from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import ConfigError, first_line
 
 GPU_SHARE = 0.4  # of the GPU's memory, for the engine's weights, adapters, keys and values; the rest is for learning
@@ -59,11 +60,12 @@ class Size:
 
 
 class Engine:
-    """vLLM on the weights of `source`, a folder or Hub id that messages call `name`, started by the first call; `model`
+    """vLLM on the weights of `source`, the folder or Hub id that the settings name, started by the first call; `model`
     is the same as transformers has it, `stop` its end tokens. Raises ConfigError where vLLM cannot be used here."""
 
-    def __init__(self, name: str, source: str, model: torch.nn.Module, stop: tuple[int, ...], remote_code: bool):
-        self.name, self.source, self.stop, self.remote_code = name, source, stop, remote_code
+    def __init__(self, config: BaseSettings, source: str, model: torch.nn.Module, stop: tuple[int, ...]):
+        self.name, self.source, self.stop, self.remote_code = config.model, source, stop, config.remote_code
+        self.revision = None if Path(source).is_dir() else config.revision or None
         self.device, self.dtype = model.device, model.dtype
         self.context = model.config.get_text_config().max_position_embeddings
         self.llm, self.size, self.written = None, Size(), 0
@@ -121,9 +123,10 @@ class Engine:
         try:
             with _explained(self.name):
                 self.llm = LLM(
-                    self.source, dtype=self.dtype, trust_remote_code=self.remote_code, load_format="safetensors",
-                    skip_tokenizer_init=True, max_model_len=self.size.length, gpu_memory_utilization=GPU_SHARE,
-                    enable_lora=True, max_lora_rank=self.size.rank, max_loras=self.size.slots, use_tqdm_on_load=False,
+                    self.source, dtype=self.dtype, revision=self.revision, trust_remote_code=self.remote_code,
+                    load_format="safetensors", skip_tokenizer_init=True, max_model_len=self.size.length,
+                    gpu_memory_utilization=GPU_SHARE, use_tqdm_on_load=False,
+                    enable_lora=True, max_lora_rank=self.size.rank, max_loras=self.size.slots,
                     logprobs_mode="processed_logprobs",  # of the distribution drawn from, temperature included
                 )  # fmt: skip
         finally:

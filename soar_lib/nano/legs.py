@@ -20,12 +20,8 @@ def parse(question: str) -> list | None:
     if not match:
         return None
     pairs = [(int(count), name) for count, name in re.findall(r"(\d+) ([a-z ]+)", match.group(1))]
-    known = [(count, _singular(name, count)) for count, name in pairs]
+    known = [(count, name[:-1] if count != 1 and name.endswith("s") else name) for count, name in pairs]
     return known if all(name in ANIMALS for _, name in known) else None
-
-
-def _singular(name: str, count: int) -> str:
-    return name[:-1] if count != 1 and name.endswith("s") else name
 
 
 def write(herd: list) -> str:

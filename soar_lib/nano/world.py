@@ -90,45 +90,42 @@ _SPELL = re.compile(re.escape(SPELL) + r"([a-z]{2,30})")
 
 # ------------------------------------------------------------------ the six families
 
-FAMILIES = {
-    family.name: family
-    for family in (
-        Family(
-            "chain_sum", "Arithmetic", lambda d: dict(min_terms=d + 1, max_terms=d + 1, min_digits=2, max_digits=2),
-            legs.reading(_CHAIN, lambda m: list(map(int, re.findall(r"[+-]?\d+", m[1].replace(" ", ""))))),
-            lambda terms: CHAIN + f"{terms[0]}" + "".join(f" {'-+'[t >= 0]} {abs(t)}" for t in terms[1:]) + " =",
-            legs.running_sum, lambda d: d + 1,
+FAMILIES = {family.name: family for family in (
+    Family(
+        "chain_sum", "Arithmetic", lambda d: dict(min_terms=d + 1, max_terms=d + 1, min_digits=2, max_digits=2),
+        legs.reading(_CHAIN, lambda m: list(map(int, re.findall(r"[+-]?\d+", m[1].replace(" ", ""))))),
+        lambda terms: CHAIN + f"{terms[0]}" + "".join(f" {'-+'[t >= 0]} {abs(t)}" for t in terms[1:]) + " =",
+        legs.running_sum, lambda d: d + 1,
+    ),
+    Family(
+        "leg_counting", "Word problems", lambda d: dict(min_animals=d, max_animals=d, max_instances=20),
+        legs.parse, legs.write, legs.solve, lambda d: d,
+    ),
+    Family(
+        "base_conversion", "Number theory",
+        lambda d: dict(min_base=2, max_base=10, min_value=2 ** (d + 1), max_value=2 ** (d + 2) - 1),
+        legs.reading(_BASES, lambda m: list(map(int, f"{int(m[1]):b}"))),
+        lambda bits: f"{BASES}{int(''.join(map(str, bits)), 2)} to binary", _solve_base, lambda d: d + 2,
+    ),
+    Family(
+        "number_sorting", "Data",
+        lambda d: dict(
+            min_numbers=d + 1, max_numbers=d + 1, min_decimals=0, max_decimals=0, min_value=-99, max_value=99
         ),
-        Family(
-            "leg_counting", "Word problems", lambda d: dict(min_animals=d, max_animals=d, max_instances=20),
-            legs.parse, legs.write, legs.solve, lambda d: d,
-        ),
-        Family(
-            "base_conversion", "Number theory",
-            lambda d: dict(min_base=2, max_base=10, min_value=2 ** (d + 1), max_value=2 ** (d + 2) - 1),
-            legs.reading(_BASES, lambda m: list(map(int, f"{int(m[1]):b}"))),
-            lambda bits: f"{BASES}{int(''.join(map(str, bits)), 2)} to binary", _solve_base, lambda d: d + 2,
-        ),
-        Family(
-            "number_sorting", "Data",
-            lambda d: dict(
-                min_numbers=d + 1, max_numbers=d + 1, min_decimals=0, max_decimals=0, min_value=-99, max_value=99
-            ),
-            legs.reading(_SORT, lambda m: [m[1], *map(int, m[2].split(", "))]),
-            lambda content: SORT.format(content[0]) + ", ".join(map(str, content[1:])), _solve_sort, lambda d: d + 2,
-        ),
-        Family(
-            "spell_backward", "Language", lambda d: dict(min_word_len=d + 2, max_word_len=d + 2),
-            legs.reading(_SPELL, lambda m: list(m[1])), lambda letters: SPELL + "".join(letters),
-            lambda letters, slips=(): ("", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"), lambda d: d + 2, 8,
-        ),
-        Family(
-            "simple_integration", "Calculus",
-            lambda d: dict(min_terms=d, max_terms=d, max_degree=12, max_bounds=9, symbols=("x",)),
-            antiderivatives.parse, antiderivatives.write, antiderivatives.solve, lambda d: d + 1, 7, 3_000,
-        ),
-    )
-}  # fmt: skip
+        legs.reading(_SORT, lambda m: [m[1], *map(int, m[2].split(", "))]),
+        lambda content: SORT.format(content[0]) + ", ".join(map(str, content[1:])), _solve_sort, lambda d: d + 2,
+    ),
+    Family(
+        "spell_backward", "Language", lambda d: dict(min_word_len=d + 2, max_word_len=d + 2),
+        legs.reading(_SPELL, lambda m: list(m[1])), lambda letters: SPELL + "".join(letters),
+        lambda letters, slips=(): ("", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"), lambda d: d + 2, 8,
+    ),
+    Family(
+        "simple_integration", "Calculus",
+        lambda d: dict(min_terms=d, max_terms=d, max_degree=12, max_bounds=9, symbols=("x",)),
+        antiderivatives.parse, antiderivatives.write, antiderivatives.solve, lambda d: d + 1, 7, 3_000,
+    ),
+)}  # fmt: skip
 
 
 @functools.cache
@@ -145,8 +142,8 @@ def question(family: str, depth: int, index: int) -> str | None:
     below zero.
     """
     shape = FAMILIES[family]
-    lines = map(_plain, _statement(family, depth, index).splitlines())
-    for line, content in ((line, shape.parse(line)) for line in lines):
+    lines = re.sub(r"(\d)\.0\b", r"\1", _statement(family, depth, index)).splitlines()  # 14.0 is written 14
+    for line, content in ((line, shape.parse(line)) for line in map(str.strip, lines)):
         if content and len(content) == shape.content_size(depth):
             return line if family != "chain_sum" or min(itertools.accumulate(content)) >= 0 else None
     return None
@@ -158,11 +155,6 @@ def _statement(family: str, depth: int, index: int) -> str:
     if family == "simple_integration":
         return antiderivatives.stated(generator, index) or ""
     return generator[index]["question"]
-
-
-def _plain(line: str) -> str:
-    """`14.0` is written `14`, as a person would."""
-    return re.sub(r"(\d)\.0\b", r"\1", line.strip())
 
 
 def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:

@@ -60,25 +60,22 @@ _LAST = re.compile(re.escape(LAST) + r"([a-z]{2,12})\?")
 _GUESS = re.compile(re.escape(GUESS) + r"([a-z]{2,12})" + re.escape(ASKED))
 
 
-FAMILIES = {
-    family.name: family
-    for family in (
-        Family("words", skills.parse, skills.write, skills.solve, skills.steps),
-        Family("leg_counting", legs.parse, legs.write, legs.solve, len),
-        Family(
-            "simple_integration", antiderivatives.parse, antiderivatives.write, antiderivatives.solve,
-            lambda content: len(content) - 1,
-        ),
-        Family(
-            "last_letter", legs.reading(_LAST, lambda m: list(m[1])), lambda letters: f"{LAST}{''.join(letters)}?",
-            lambda letters, slips=(): ("", f"\\text{{{letters[-1]}}}"), len,
-        ),
-        Family(
-            "guess", legs.reading(_GUESS, lambda m: list(m[1])), lambda letters: f"{GUESS}{''.join(letters)}{ASKED}",
-            lambda letters, slips=(): ("", None), len,
-        ),
-    )
-}  # fmt: skip
+FAMILIES = {family.name: family for family in (
+    Family("words", skills.parse, skills.write, skills.solve, skills.steps),
+    Family("leg_counting", legs.parse, legs.write, legs.solve, len),
+    Family(
+        "simple_integration", antiderivatives.parse, antiderivatives.write, antiderivatives.solve,
+        lambda content: len(content) - 1,
+    ),
+    Family(
+        "last_letter", legs.reading(_LAST, lambda m: list(m[1])), lambda letters: f"{LAST}{''.join(letters)}?",
+        lambda letters, slips=(): ("", f"\\text{{{letters[-1]}}}"), len,
+    ),
+    Family(
+        "guess", legs.reading(_GUESS, lambda m: list(m[1])), lambda letters: f"{GUESS}{''.join(letters)}{ASKED}",
+        lambda letters, slips=(): ("", None), len,
+    ),
+)}  # fmt: skip
 
 
 def understand(text: str, families: Mapping[str, Any] = FAMILIES) -> tuple[Any, list] | None:

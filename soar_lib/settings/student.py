@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from soar_lib.records import Draw
-from soar_lib.settings.values import ConfigError, change, first_line, flat, require, require_all
+from soar_lib.settings.values import SHIPPED, ConfigError, change, first_line, flat, require, require_all
 
 PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a command may have further ones
 
@@ -56,8 +56,6 @@ ADVANTAGES = ("rloo", "grpo")  # engine/update.py says what they are
 DTYPES = ("auto", "float32", "bfloat16")
 TRAINERS = ("stack", "trl")  # student/train.py's population, or student/trl.py's students one after another
 TEMPLATE_OWN = ("messages", "add_generation_prompt", "tokenize", "return_dict", "date_string", "strftime_now")
-NANO = Path(__file__).parents[1] / "nano"  # where the models are that the package ships, SHIPPED
-SHIPPED = {f"nano{kind}": NANO / f"weights{kind}".replace("-", "_") for kind in ("", "2", "2-plain", "2-calculus")}
 CONTAINED = 20.0  # SOAR B.3's reward of a wrong box that contains the gold answer, as one that lists every digit does
 PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat template has between 100 and 300
 
@@ -167,6 +165,7 @@ class BaseSettings:
     holds in memory, one after another, where an evaluation stands on `runs` SOAR runs."""
 
     model: str = "meta-llama/Llama-3.2-3B-Instruct"  # SOAR section 4.1, and LADDER's; any causal model that can chat
+    revision: str = ""  # open; of a Hub model: branch, tag or commit; recorded is the commit, of a folder its hash
     backend: str = "transformers"  # open; what loads the base (engine/backends.py); "auto": Unsloth on GPUs
     dtype: str = "auto"  # of the base; "auto": bfloat16 where the device computes in it, float32 elsewhere and for nano
     four_bit: bool = False  # open; the base's linear layers in 4 bits, for small GPUs

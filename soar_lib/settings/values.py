@@ -1,6 +1,7 @@
 """Settings as plain values: checks, changes by dotted names, and differences, for any frozen dataclass of settings."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import inspect
@@ -8,8 +9,13 @@ import math
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
+
+NANO = Path(__file__).parents[1] / "nano"  # where the models are that the package ships, SHIPPED
+SHIPPED = {f"nano{kind}": NANO / f"weights{kind}".replace("-", "_") for kind in ("", "2", "2-plain", "2-calculus")}
 
 
 class ConfigError(ValueError):
@@ -55,6 +61,34 @@ def require_one_base(parts: Sequence[Any], names: Sequence[str], rule: str) -> N
         values = {str(getattr(part, name)) for part in parts}
         if len(values) > 1:
             raise ConfigError(f"{name} = {' and '.join(sorted(values))}: {rule}")
+
+
+def revision(model: str, asked: str = "") -> str:
+    """Which copy of a model is on this machine: of a folder or a SHIPPED one the hash of its files; of a Hub id the
+    commit that `asked` (a branch, tag or commit; "": the newest) was when it was downloaded, else `asked`. Raises
+    ConfigError for a folder that is not as `asked`."""
+    if (folder := Path(SHIPPED.get(model, model)).expanduser()).is_dir():
+        parts = [path for path in sorted(folder.glob("*")) if path.suffix in (".safetensors", ".json", ".jinja")]
+        found = _hash(*((path, path.stat().st_size, path.stat().st_mtime_ns) for path in parts))
+        if asked not in ("", found):
+            raise ConfigError(f"revision = {asked!r}: the files of {model} are {found}; take those of that hash")
+        return found
+    from huggingface_hub import try_to_load_from_cache
+
+    with suppress(ValueError):  # no Hub id: whoever loads it says so
+        if isinstance(path := try_to_load_from_cache(model, "config.json", revision=asked or None), str):
+            return Path(path).parent.name
+    return asked
+
+
+@functools.cache
+def _hash(*parts: tuple[Path, int, int]) -> str:
+    """Of files' names and contents; their sizes and times of change tell when they must be read again."""
+    whole = hashlib.sha256()
+    for path, *_ in parts:
+        with path.open("rb") as file:
+            whole.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return f"sha256:{whole.hexdigest()[:12]}"
 
 
 def folder_of(start: str) -> str:

@@ -20,7 +20,7 @@ equal sizes. A SOAR run that has no problems of a kind (nobody promoted, no wron
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from soar_lib.problems.load import load as load_problems
 from soar_lib.problems.rows import LoadError, hard_sets
 from soar_lib.randomness import Key, generator
 from soar_lib.records import Problem, SyntheticProblem
-from soar_lib.settings.values import folder_of
+from soar_lib.settings.values import folder_of, revision
 from soar_lib.settings.values import label as label_of
 from soar_lib.soar import teacher
 from soar_lib.soar.rewards import as_problems
@@ -170,9 +170,10 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
     to do."""
     folder = Path(folder)
     result, settings = read_result(folder), files.read_config(folder, SoarConfig)
-    for name in ("model", "start", "four_bit"):
+    config = replace(config, revision=revision(config.model, config.revision))
+    for name in ("model", "start", "four_bit", "revision"):
         began, asked = (folder_of(str(vars(part)[name])) for part in (settings, config))
-        if began != asked:
+        if began != asked and (began or name != "revision"):
             told = began.lower() if name == "four_bit" else began
             raise files.RunError(
                 f"{folder}: began with {name} = {began or 'none'}, not {asked or 'none'}; "
@@ -189,10 +190,7 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
         raise files.RunError(f"transfer: {seen[0][0]} is a hard train problem of {folder}; name another filter run")
     asked = {"oracle_small", "oracle_full"} & {*config.arms}
     return Source(
-        name=source_name(folder),
-        config=settings,
-        train=train,
-        test=test,
+        name=source_name(folder), config=settings, train=train, test=test,
         promotion_questions=as_problems(promotion_questions(folder)),
         oracle=_oracle(config, settings, [*test, *transfer]) if asked else [],
         teacher=load_peft(folder / "adapters" / "teacher", base.model),

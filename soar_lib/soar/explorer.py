@@ -101,9 +101,7 @@ def _runs(scores: Sequence[Score]) -> frozenset[str]:
 
 def _pass_at_k(set: str) -> View:
     return View(
-        f"pass@k on {WHERE[set]}",
-        "students",
-        ("k",),
+        f"pass@k on {WHERE[set]}", "students", ("k",),
         f"no finished evaluation has scores on {WHERE[set]} for this choice.",
         partial(_scored, set=set),
         lambda study, chosen, frame: plots.pass_at_k(frame, WHERE[set]) if chosen.k == ALL
@@ -135,9 +133,7 @@ def _gaps(study: StudyFolder, chosen: Selection) -> pd.DataFrame:
 
 def _training(measure: str, title: str) -> View:
     return View(
-        f"training: {title}",
-        "students",
-        ("smoothing",),
+        f"training: {title}", "students", ("smoothing",),
         "these arms have no training curves with these seeds (the untrained model and PS are not trained).",
         lambda study, chosen: plots.means(
             chosen.of(study.curves), "step", measure, chosen.smoothing, report.border(study.curves)

@@ -116,13 +116,10 @@ def soar_config(config: StudyConfig, arm: StudyArm, seed: int, out: Path) -> Soa
 def evaluate_config(config: StudyConfig, arm: StudyArm, out: Path) -> EvaluateConfig:
     """The settings of one arm's evaluation."""
     return replace(
-        config.evaluate,
-        problems=str(out / "filter"),
+        config.evaluate, problems=str(out / "filter"), arms=arm.measured, label=arm.name if arm.sweep else "",
         transfer=str(out / "transfer") if config.transfer.problems else "",
-        arms=arm.measured,
-        label=arm.name if arm.sweep else "",
         teacher_samples=max(1, round(config.evaluate.teacher_samples * arm.samples)),
-    )
+    )  # fmt: skip
 
 
 def soar_folders(config: StudyConfig, arm: StudyArm, out: Path) -> list[Path]:

@@ -102,17 +102,11 @@ def metrics(
     means = {name: values.float().view(len(rewards), -1).mean(1).tolist() for name, values in drawn.items()}
     unequal = (rewards != rewards[..., :1]).any(-1)
     return dict(
-        step=step,
-        learning_rate=measured["learning_rate"][0].item(),
-        top=rewards.max().item(),
-        reward=rewards.mean((1, 2)).tolist(),
-        top_reward=(rewards == rewards.max()).float().mean((1, 2)).tolist(),
-        **means,
-        sprayed=(rewards == CONTAINED).float().mean((1, 2)).tolist(),
-        signal=unequal.float().mean(1).tolist(),
-        grad_norm=measured["grad_norm"].tolist(),
-        kl=measured["kl"].tolist(),
-    )
+        step=step, learning_rate=measured["learning_rate"][0].item(), top=rewards.max().item(),
+        reward=rewards.mean((1, 2)).tolist(), top_reward=(rewards == rewards.max()).float().mean((1, 2)).tolist(),
+        **means, sprayed=(rewards == CONTAINED).float().mean((1, 2)).tolist(),
+        signal=unequal.float().mean(1).tolist(), grad_norm=measured["grad_norm"].tolist(), kl=measured["kl"].tolist(),
+    )  # fmt: skip
 
 
 def step_rows(history: Sequence[dict], owners: Sequence[dict], names: Sequence[str]) -> list[dict]:

@@ -155,19 +155,13 @@ def _measures(slot: int, seed: int, drawn: Rollouts, groups: list[Group], learne
     own = [variant for variant in drawn.written if variant.seed == seed]
     kept = [group for group in learned if group.slot == slot]
     return {
-        "problems": len(mine),
-        "rollouts": sum(len(group.rows) for group in groups if group.slot == slot),
-        "accuracy": fmean(mine),
-        "entropy": (-solved.samples.logprobs[rows].sum() / tokens).item(),
-        "length": (tokens / len(rows)).item(),
-        "hard": len(set(found)),
-        "seeds": len(found),
-        "variants": len(own),
+        "problems": len(mine), "rollouts": sum(len(group.rows) for group in groups if group.slot == slot),
+        "accuracy": fmean(mine), "entropy": (-solved.samples.logprobs[rows].sum() / tokens).item(),
+        "length": (tokens / len(rows)).item(), "hard": len(set(found)), "seeds": len(found), "variants": len(own),
         "unreadable": sum(variant.dropped == "unreadable" for variant in own),
         "leaks": sum(variant.leak != "" for variant in own),
         "duplicates": sum(variant.duplicate != "" for variant in own),
         "rewarded": sum(variant.reward > 0 for variant in own),
-        "further": len(further),
-        "further_accuracy": fmean(further) if further else None,
+        "further": len(further), "further_accuracy": fmean(further) if further else None,
         **{f"learned_{kind}": sum(len(group.rows) for group in kept if group.kind == kind) for kind in KINDS},
-    }
+    }  # fmt: skip

@@ -1,6 +1,7 @@
 """Loading a base: by every back end that this machine has, and what can go wrong says so in one line."""
 
 import json
+import shutil
 import sys
 import threading
 from dataclasses import replace
@@ -20,7 +21,7 @@ from soar_lib.engine import base as bases
 from soar_lib.problems import filtering
 from soar_lib.records import Draw
 from soar_lib.settings.student import SHIPPED, FilterConfig, precision, preset, template_arguments
-from soar_lib.settings.values import ConfigError, first_line
+from soar_lib.settings.values import ConfigError, first_line, revision
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.verifier.verify import extract_boxed
@@ -44,7 +45,7 @@ def refused(message: str):
 
 
 def test_a_saved_model_loads_frozen_and_computes_the_same(folder):
-    loaded, made = bases.load(str(folder), device="cpu", dtype=torch.float32), tiny.base()
+    loaded, made = bases.load(str(folder), device="cpu", dtype="float32"), tiny.base()
     ids = torch.tensor([made.encode(HELLO)])
     assert loaded.encode(HELLO) == ids[0].tolist()
     with torch.no_grad():
@@ -384,6 +385,68 @@ def test_a_model_without_network(hub):
     ) as caught:
         bases.load("acme/model")
     assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------ which copy of a model
+
+
+def moved(folder) -> None:
+    """Add 1 to a weight of a model folder."""
+    weights = load_file(folder / "model.safetensors")
+    first = sorted(weights)[0]
+    save_file(weights | {first: weights[first] + 1}, folder / "model.safetensors", {"format": "pt"})
+
+
+def total(base) -> float:
+    return sum(tensor.sum().item() for tensor in base.model.state_dict().values())
+
+
+def test_a_run_goes_on_with_the_commit_that_it_began_with(hub, folder, tmp_path):
+    """Two commits in the Hub's cache, of which `main` names first one, then the other."""
+    hub.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    cache, old, new = tmp_path / "hub" / "models--acme--model", "a" * 40, "b" * 40
+    for commit in (old, new):
+        shutil.copytree(folder, cache / "snapshots" / commit)
+        moved(folder)
+    (cache / "refs").mkdir()
+    config, main = preset("smoke", FilterConfig, model="acme/model"), cache / "refs" / "main"
+    main.write_text(old)
+    files.holding(runs.open_run)(tmp_path / "run", config)
+    assert files.read_config(tmp_path / "run", FilterConfig).revision == old
+    first = total(bases.load_for(config, "cpu"))
+    main.write_text(new)
+    with pytest.raises(files.RunError, match=f"revision: '{old}' -> '{new}'"):
+        files.holding(runs.open_run)(tmp_path / "run", config, resume=True)
+    assert total(bases.load_for(config, "cpu")) != first
+    named = replace(config, revision=old)
+    files.holding(runs.open_run)(tmp_path / "run", named, resume=True)
+    assert total(bases.load_for(named, "cpu")) == first
+    shutil.rmtree(cache)
+    with pytest.raises(files.RunError, match=f"revision: '{old}' -> ''"):
+        runs.check_folder(tmp_path / "run", True, config)
+    runs.check_folder(tmp_path / "run", True, named)
+
+
+def test_a_model_folder_that_was_changed_is_another_model(folder, tmp_path):
+    config = preset("smoke", FilterConfig, model=str(folder))
+    files.holding(runs.open_run)(tmp_path / "run", config)
+    began = files.read_config(tmp_path / "run", FilterConfig).revision
+    files.holding(runs.open_run)(tmp_path / "run", config, resume=True)
+    assert bases.load_for(replace(config, revision=began), "cpu").name == str(folder)
+    moved(folder)
+    with pytest.raises(files.RunError, match=f"revision: '{began}' -> 'sha256:[0-9a-f]{{12}}'"):
+        files.holding(runs.open_run)(tmp_path / "run", config, resume=True)
+    with refused(f"revision = '{began}': the files of .* are sha256:"):
+        bases.load_for(replace(config, revision=began), "cpu")
+
+
+def test_a_run_that_recorded_no_revision_goes_on(tmp_path):
+    config = preset("smoke", FilterConfig)
+    files.holding(runs.open_run)(tmp_path / "run", config)
+    kept = files.read_json(tmp_path / "run" / "config.json")
+    assert kept.pop("revision") == revision("nano") and len({revision(name) for name in SHIPPED}) == len(SHIPPED)
+    files.write_json(tmp_path / "run" / "config.json", kept)
+    runs.check_same(tmp_path / "run", config)
 
 
 @pytest.mark.parametrize(("native", "dtype"), [(True, "bfloat16"), (False, "float32")])

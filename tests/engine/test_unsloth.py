@@ -51,7 +51,7 @@ def pair(request, unsloth, tmp_path_factory):
         tiny.model().save_pretrained(folder)
         tiny.tokenizer().save_pretrained(folder)
         name = str(folder)
-    return [bases.load(name, device, torch.float32, backend) for backend in ("transformers", "unsloth")]
+    return [bases.load(name, device, dtype="float32", backend=backend) for backend in ("transformers", "unsloth")]
 
 
 def test_prompts_logits_and_samples_are_those_of_the_transformers_base(pair):

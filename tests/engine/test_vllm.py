@@ -41,7 +41,8 @@ def device() -> str:
 @pytest.fixture(scope="module")
 def pair(device):
     """nano with our sampler, and with vLLM's engine."""
-    ours, theirs = (bases.load("nano", device, torch.float32, backend) for backend in ("transformers", "vllm"))
+    backends = ("transformers", "vllm")
+    ours, theirs = (bases.load("nano", device, dtype="float32", backend=backend) for backend in backends)
     yield ours, theirs
     theirs.engine.close()
 

@@ -32,7 +32,7 @@ INTRINSIC = {"reward": "intrinsic", "promotion": False, "intrinsic_samples": 3, 
 
 @pytest.fixture(scope="module")
 def base(tiny_world):
-    return load(settings(tiny_world).model, dtype=torch.float32)
+    return load(settings(tiny_world).model, dtype="float32")
 
 
 @pytest.fixture(scope="module")

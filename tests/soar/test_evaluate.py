@@ -76,7 +76,7 @@ def evaluated(home) -> tuple[Path, pd.DataFrame]:
 
 
 def test_the_first_run_promotes_and_the_second_does_not(home):
-    base = load(str(home / "model"), device="cpu", dtype=torch.float32)
+    base = load(str(home / "model"), device="cpu", dtype="float32")
     first, second = (read_source(base, home / f"soar{i}", settings(home)) for i in (0, 1))
     assert first.promotions >= 1 and len(first.promotion_questions) == 2 * first.promotions
     assert second.promotions == 0 and second.promotion_questions == []
@@ -93,10 +93,13 @@ def test_adapters_are_measured_on_the_base_that_they_were_trained_on(home, tmp_p
     message = f"soar: began with four_bit = {taught}, not {not taught}; evaluate with "
     with pytest.raises(RunError, match=f"{message}--set four_bit={'true' if taught else 'false'}"):
         read_source(
-            load(str(home / "model"), device="cpu", dtype=torch.float32),
+            load(str(home / "model"), device="cpu", dtype="float32"),
             tmp_path / "soar",
             settings(home, four_bit=not taught),
         )
+    files.write_json(tmp_path / "soar" / "config.json", values | {"revision": "sha256:0"})
+    with pytest.raises(RunError, match="soar: began with revision = sha256:0, not sha256:.*--set revision=sha256:0"):
+        read_source(load(str(home / "model"), device="cpu", dtype="float32"), tmp_path / "soar", settings(home))
 
 
 def test_rollouts_of_a_run_are_those_in_its_metrics(home):
@@ -114,7 +117,7 @@ def test_trained_arms_have_equal_rollouts_and_inference_arms_state_theirs(home, 
     rollouts = frame.drop_duplicates("arm").set_index("arm")["rollouts"].to_dict()
     assert rollouts["hard_only"] == rollouts["pq"] == rollouts["grounded_t"] == 4 * 2 * 4
     assert rollouts["base"] == 0
-    source = read_source(load(str(home / "model"), device="cpu", dtype=torch.float32), home / "soar0", settings(home))
+    source = read_source(load(str(home / "model"), device="cpu", dtype="float32"), home / "soar0", settings(home))
     assert rollouts["ps"] == round(source.promoted_rollouts / 2) > 0
     metrics = pd.read_csv(out / "metrics.csv")
     assert metrics.groupby(["arm", "source", "student"]).size().unique().tolist() == [4]
@@ -212,7 +215,7 @@ def test_rollouts_along_the_line_of_promotions():
 
 
 def test_plan_leaves_out_pq_without_promotion(home):
-    base = load(str(home / "model"), device="cpu", dtype=torch.float32)
+    base = load(str(home / "model"), device="cpu", dtype="float32")
     sources = [read_source(base, home / f"soar{i}", settings(home)) for i in (0, 1)]
     entries = plan(settings(home, arms=["pq", "ps"]), sources, [])
     assert entries == [Entry("pq", 0, 0), Entry("pq", 0, 1), *(Entry("ps", i, j) for i in (0, 1) for j in (0, 1))]
@@ -313,7 +316,7 @@ def test_correct_and_well_posed_problems_come_in_equal_numbers(widely):
 
 def test_each_student_can_have_its_own_draw_and_both_teachers_draw_with_the_same_numbers(home, tmp_path):
     config = wide(home, arms=["grounded_t", "base_t"], own_draws=True, transfer="")
-    base = load(config.model, dtype=torch.float32)
+    base = load(config.model, dtype="float32")
     source = read_source(base, home / "soar0", config)
     unchanged = replace(source, teacher=Adapters.create(base.model, 1, 2, 2.0, torch.Generator()))
     rows = arms.write(base, config, [unchanged], judge)
@@ -370,7 +373,7 @@ def test_students_train_alike_in_parts(home, tmp_path, widely):
     evaluate.run(config, [home / "soar0"], tmp_path / "out", hooks=QUIET, judge=judge)
     one, two = (files.load_checkpoint(runs.latest_checkpoint(out))[0]["students"] for out in (widely, tmp_path / "out"))
     assert all(torch.allclose(value, two[name], atol=1e-4) for name, value in one.items())
-    source = read_source(load(str(home / "model"), device="cpu", dtype=torch.float32), home / "soar0", settings(home))
+    source = read_source(load(str(home / "model"), device="cpu", dtype="float32"), home / "soar0", settings(home))
     entries = plan(config, [source], files.read_jsonl(tmp_path / "out" / "problems.jsonl"))
     trained = [entry for entry in entries if entry.arm not in ("base", "self_answer")]
     cut = parts(trained, 3)

@@ -96,7 +96,7 @@ def test_inner_runs_grow_with_promotions(finished, tiny_world):
 
 
 def test_the_promoted_student_is_the_best_promoted_baseline(finished, tiny_world):
-    base = load(settings(tiny_world).model, dtype=torch.float32)
+    base = load(settings(tiny_world).model, dtype="float32")
     tensors, _ = files.load_checkpoint(runs.latest_checkpoint(finished.folder))
     assert len(finished.accuracies) == 1 + sum(record.promoted for record in finished.rounds)
     assert finished.accuracies[finished.promoted_student] == max(finished.accuracies[1:])

@@ -48,7 +48,7 @@ def tensors(folder):
 
 def test_the_adapter_stands_for_the_untrained_model_and_what_follows_continues_it(tiny_world, adapter, tmp_path):
     config = settings(tiny_world, **SMALL, start=str(adapter))
-    base, bare = load_for(config), load(config.model, dtype=torch.float32)
+    base, bare = load_for(config), load(config.model, dtype="float32")
     mine = load_peft(adapter, bare.model)
     assert any(t.any() for t in mine.b.values())
     prompt, numbers = [base.encode([{"role": "user", "content": "3+4=?"}])], torch.rand(4, 12)
@@ -89,7 +89,7 @@ def test_the_run_records_the_adapter_and_goes_on_with_no_other(tiny_world, adapt
     recorded = files.read_json(first.folder / "config.json")["start"]
     assert recorded.startswith(f"{own} sha256:") and len(recorded.rpartition(":")[2]) == 12
     assert soar.run(replace(config, start=recorded), first.folder, resume=True, hooks=QUIET).rounds == first.rounds
-    base = load(config.model, dtype=torch.float32)
+    base = load(config.model, dtype="float32")
     changed = load_peft(own, base.model)
     save_peft(changed.load({name: t + 1 for name, t in changed.state_dict().items()}), 0, own, base.name)
     with pytest.raises(files.RunError, match=r"start: '.*sha256:.*' -> '.*sha256:"):
@@ -140,7 +140,7 @@ def test_a_filter_and_a_teacher_draw_from_the_adapter(tiny_world, adapter):
     from soar_lib.problems.load import load as load_problems
 
     config = settings(tiny_world, start=str(adapter))
-    own, bare = load_for(config), load(config.model, dtype=torch.float32)
+    own, bare = load_for(config), load(config.model, dtype="float32")
     pool = load_problems(config.problems)[:10]
     counts = FilterConfig(model=config.model, problems=config.problems, k=8, max_new_tokens=12)
     found = [[outcome.right for outcome in fail_at_k(base, pool, counts, progress=False)] for base in (own, bare)]

@@ -20,7 +20,7 @@ KEY = (0, "teacher", 1)
 
 @pytest.fixture(scope="module")
 def base(tiny_world):
-    return load(settings(tiny_world).model, dtype=torch.float32)
+    return load(settings(tiny_world).model, dtype="float32")
 
 
 @pytest.fixture(scope="module")

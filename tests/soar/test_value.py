@@ -17,7 +17,7 @@ from soar_lib.soar.value import values
 def test_teachers_are_compared_with_the_same_random_numbers(tiny_world):
     torch.set_num_threads(1)
     config = settings(tiny_world, rounds=2)
-    base, (train, _) = load(config.model, dtype=torch.float32), soar.problems(config, tiny_world / "nowhere")
+    base, (train, _) = load(config.model, dtype="float32"), soar.problems(config, tiny_world / "nowhere")
     unchanged = Adapters.create(base.model, 1, 2, 2.0, torch.Generator())
     moved = unchanged.load({name: tensor + 0.01 for name, tensor in unchanged.state_dict().items()})
     untrained, same, other = (list(values(base, one, config, train, 3)) for one in (None, unchanged, moved))
@@ -30,7 +30,7 @@ def test_teachers_are_compared_with_the_same_random_numbers(tiny_world):
 def test_values_are_written_run_by_run_and_go_on_where_they_ended(tiny_world, tmp_path):
     torch.set_num_threads(1)
     configs = [settings(tiny_world, rounds=1, seed=seed) for seed in (0, 1)]
-    base, folders, out = load(configs[0].model, dtype=torch.float32), [], tmp_path / "values.csv"
+    base, folders, out = load(configs[0].model, dtype="float32"), [], tmp_path / "values.csv"
     for config in configs:
         folders.append(soar.run(config, tmp_path / str(config.seed), base=base, hooks=Hooks(progress=False)).folder)
         assert value.seeds(out) == config.seed

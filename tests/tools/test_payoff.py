@@ -22,7 +22,7 @@ from tools import documents2, payoff
 def test_the_annealed_reward_begins_as_the_cheap_one_and_ends_as_the_true_one(tiny_world):
     torch.set_num_threads(1)
     config = settings(tiny_world, rounds=3, datasets=6, repeats=1, dataset_size=3, intrinsic_samples=16)
-    base, (train, _) = load(config.model, dtype=torch.float32), soar.problems(config, tiny_world / "nowhere")
+    base, (train, _) = load(config.model, dtype="float32"), soar.problems(config, tiny_world / "nowhere")
     written = teacher.propose(base, None, 18, config.teacher, (0, "test")).problems
     baselines = soar.begin(base, config).baselines
     step = OuterStep(base, config, 1, baselines, teacher.datasets(written, 3, 1), soar.reward_set(train, config, 1))
@@ -40,7 +40,7 @@ def test_the_annealed_reward_begins_as_the_cheap_one_and_ends_as_the_true_one(ti
 
 def test_a_run_with_the_annealed_reward_goes_on_under_its_name_alone(tiny_world, tmp_path):
     config = settings(tiny_world, rounds=1, promotion=False, repeats=1)
-    run = dict(base=load(config.model, dtype=torch.float32), hooks=Hooks(progress=False))
+    run = dict(base=load(config.model, dtype="float32"), hooks=Hooks(progress=False))
     soar.run(config, tmp_path / "run", True, teacher_reward=payoff.annealed, **run)
     again = soar.run(config, tmp_path / "run", True, teacher_reward=payoff.annealed, **run)
     assert len(again.rounds) == 1
