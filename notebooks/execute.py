@@ -104,12 +104,13 @@ def _still(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def fill_card(notebook: nbformat.NotebookNode, minutes: float, memory: float) -> None:
     """Write the measured numbers into the notebook's card."""
-    row = card_row(minutes, memory)
-    notebook.cells[0].source = re.sub(r"\| CPU, 2 cores \|[^\n]*", row, notebook.cells[0].source)
+    notebook.cells[0].source = re.sub(r"\*\*It took\*\*[^\n]*", card(minutes, memory), notebook.cells[0].source)
 
 
-def card_row(minutes: float, memory: float) -> str:
-    return f"| CPU, 2 cores | {minutes:.1f} minutes | {memory:.0f} MB |"
+def card(minutes: float, memory: float) -> str:
+    """What a notebook took, in a sentence, and where it has not been run."""
+    spent = f"{minutes:.1f} minutes and {memory:.0f} MB of memory on two CPU cores"
+    return f"**It took** {spent}. It has not been run on a GPU yet."
 
 
 def note(name: str, new: pd.DataFrame, file: str) -> None:
