@@ -55,6 +55,27 @@ def test_installed_version_meets_the_pin(line):
     assert requirement.specifier.contains(importlib.metadata.version(requirement.name), prereleases=True)
 
 
+def test_the_locked_packages_are_all_that_is_needed_each_with_its_hashes():
+    """Of each system and Python from 3.11 on: what this environment asks for is in it, and what pyproject.toml pins."""
+    text = (ROOT / "requirements.lock").read_text()
+    blocks = re.findall(r"^(\S+==[^\\\n]+?) \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", text, re.MULTILINE)
+    locked = [Requirement(line) for line, _ in blocks]
+    assert len(blocks) == len(re.findall("^[a-z]", text, re.MULTILINE)) > 150
+    for line in PROJECT["dependencies"] + EXTRAS["test"]:
+        asked = Requirement(line)
+        name = canonicalize_name(asked.name)
+        found = [str(one.specifier)[2:] for one in locked if canonicalize_name(one.name) == name]
+        assert found and all(asked.specifier.contains(version) for version in found), line
+    wanted, left = {"soar-lib"}, [Requirement(line) for line in PROJECT["dependencies"] + EXTRAS["test"]]
+    while left:
+        asked = left.pop()
+        here = any(asked.marker is None or asked.marker.evaluate({"extra": extra}) for extra in ("", *asked.extras))
+        if here and canonicalize_name(asked.name) not in wanted:
+            wanted.add(canonicalize_name(asked.name))
+            left += map(Requirement, importlib.metadata.requires(asked.name) or ())
+    assert wanted - {"soar-lib"} <= {canonicalize_name(one.name) for one in locked}
+
+
 def imports(path: Path, everywhere: bool) -> set[str]:
     """First parts of the modules a file imports: at its top level, or in functions too."""
     tree = ast.parse(path.read_text())
