@@ -43,16 +43,13 @@ def moved(word: str, places: int) -> str:
 
 
 MIRROR = str.maketrans(ALPHABET, ALPHABET[::-1])
-SKILLS = {
-    skill.name: skill
-    for skill in (
-        Skill("backward", "<(", 8, "write them backward", lambda w: w[::-1]),
-        Skill("shift", ">)", 1, "shift each three places on in the alphabet", lambda w: moved(w, 3)),
-        Skill("mirror", "|/", 2, "replace each by its mirror in the alphabet", lambda w: w.translate(MIRROR)),
-        Skill("ends", "@&", 4, "exchange the first and the last one", lambda w: w[-1] + w[1:-1] + w[0]),
-        Skill("turn", "^_", 11, "move the first one to the end", lambda w: w[1:] + w[0]),
-    )
-}
+SKILLS = {skill.name: skill for skill in (
+    Skill("backward", "<(", 8, "write them backward", lambda w: w[::-1]),
+    Skill("shift", ">)", 1, "shift each three places on in the alphabet", lambda w: moved(w, 3)),
+    Skill("mirror", "|/", 2, "replace each by its mirror in the alphabet", lambda w: w.translate(MIRROR)),
+    Skill("ends", "@&", 4, "exchange the first and the last one", lambda w: w[-1] + w[1:-1] + w[0]),
+    Skill("turn", "^_", 11, "move the first one to the end", lambda w: w[1:] + w[0]),
+)}  # fmt: skip
 _BY_CLAUSE = {skill.clause: skill for skill in SKILLS.values()}
 _CLAUSE = "|".join(map(re.escape, _BY_CLAUSE))
 _THEN = f"(?:, then ({_CLAUSE}))?"

@@ -33,6 +33,7 @@ from soar_lib.settings.student import FilterConfig
 from soar_lib.verifier.verify import verdict_counts
 
 ENDS = ("outcomes", "hard_test", "hard_train")  # what a finished run has, in the order of writing
+POOL = "pool.json"  # the hash of the problems that a run begins with
 ALL = 0.95  # share of samples without a readable box from which the model, and no problem, is the reason
 UNREAD = "hold no readable box, so its problems only look hard: raise max_new_tokens, or see what it writes"
 VERDICTS = dict.fromkeys(verdict_counts([]), int)
@@ -192,12 +193,13 @@ def run(
     if all((folder / f"{name}.jsonl").is_file() for name in ENDS):
         runs.check_same(folder, config)
         return read_filtered(folder)
-    problems = load(config.problems, seed=config.seed, size=config.size or None)
+    problems, known = _pool(config, folder)
     for problem in problems:  # one that states nothing to be checked is an error before anything is drawn
         CHECKS[config.check].reference(problem)
     check_memory(config, loaded=base is not None)
     base = base or load_for(config)
     runs.open_run(folder, config, resume)
+    files.write_json(folder / POOL, known)
     outcomes = fail_at_k(base, problems, config, log=folder / "samples.jsonl", progress=progress)
     unread, drawn = totals(outcomes)["unparsed"], sum(outcome.samples for outcome in outcomes)
     if unread > ALL * drawn:
@@ -208,6 +210,15 @@ def run(
     for name, rows in zip(ENDS, (found, map(asdict, test), map(asdict, train)), strict=True):
         files.write_text_atomic(folder / f"{name}.jsonl", files.jsonl(rows))
     return Filtered(outcomes, train, test, config.k)
+
+
+def _pool(config: FilterConfig, folder: Path) -> tuple[list[Problem], dict[str, str]]:
+    """The pool that the settings name, and its hash. Raises LoadError where the run in `folder` began with another."""
+    problems = load(config.problems, seed=config.seed, size=config.size or None)
+    known = {"sha256": files.digest(files.jsonl(map(asdict, problems)))}
+    if (folder / POOL).is_file() and files.read_json(folder / POOL) != known:
+        raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again in another folder")
+    return problems, known
 
 
 def read_filtered(folder: str | Path) -> Filtered:
@@ -232,8 +243,8 @@ def solved_problems(folder: str | Path) -> list[Problem]:
     if not (folder / "outcomes.jsonl").is_file():
         raise LoadError(f"{folder}: holds no finished filter run (no outcomes.jsonl); finish it with --resume first")
     config = files.read_config(folder, FilterConfig)
-    pool = load(config.problems, seed=config.seed, size=config.size or None)
+    pool, _ = _pool(config, folder)
     right = {outcome.id: outcome.right for outcome in read_outcomes(folder)}
     if {problem.id for problem in pool} != right.keys():
-        raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again")
+        raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again in another folder")
     return [problem for problem in pool if right[problem.id]]

@@ -242,12 +242,10 @@ class StudentSettings:
         """`count` students in training beside adapters of `kept` ranks: reference, values, gradients, two moments."""
         ranks, rows = kept + 5 * count * self.rank, count * self.batch * self.group
         return [
-            replace(
-                Phase.sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
-                drawn=rows * self.max_new_tokens,
-            ),
+            replace(Phase.sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
+                    drawn=rows * self.max_new_tokens),
             Phase.learning("learning", ranks, rows, self.group, self.max_new_tokens, self.optimiser, "student."),
-        ]
+        ]  # fmt: skip
 
 
 def by_trl(config: BaseSettings) -> bool:

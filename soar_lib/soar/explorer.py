@@ -197,9 +197,8 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
         "seeds": widgets.several("seeds", [(str(seed), seed) for seed in study.seeds], **narrow),
         "k": widgets.choice("k", [("all", ALL), *((str(k), k) for k in study.ks)]),
         "other": widgets.choice("minus", students or [("none", "hard_only")]),
-        "smoothing": widgets.slider("smoothing", 1, SMOOTHEST, 5, 2),
-        "rounds": widgets.span(1, 1),
-    }
+        "smoothing": widgets.slider("smoothing", 1, SMOOTHEST, 5, 2), "rounds": widgets.span(1, 1),
+    }  # fmt: skip
     if "hard_only" in study.students:
         controls["other"].value = "hard_only"
 

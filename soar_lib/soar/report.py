@@ -37,11 +37,9 @@ def write(folder: str | Path) -> pd.DataFrame:
     """Write a study's tables anew from its run folders, claims.csv last; returns the claims."""
     scores, ks = claims.read_study(folder).scores, setting(folder, "evaluate.ks", list[int])
     tables = {
-        "pass_at_k": passk.table(scores, ks),
-        "transfer": passk.table(scores, ks, set=TRANSFER),
-        "comparisons": claims.comparisons(folder),
-        "claims": claims.claims(folder),
-    }
+        "pass_at_k": passk.table(scores, ks), "transfer": passk.table(scores, ks, set=TRANSFER),
+        "comparisons": claims.comparisons(folder), "claims": claims.claims(folder),
+    }  # fmt: skip
     write_tables(Path(folder), tables)
     return tables["claims"]
 

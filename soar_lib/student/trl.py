@@ -84,9 +84,8 @@ def arguments(settings: StudentSettings, key: Key, device: torch.device, folder:
         lr_scheduler_type={"constant": "constant_with_warmup"}.get(optimiser.schedule, optimiser.schedule),
         optim="adamw_torch", adam_beta1=optimiser.betas[0], adam_beta2=optimiser.betas[1],
         adam_epsilon=EPSILON / scale, weight_decay=optimiser.weight_decay,
-        max_grad_norm=optimiser.max_grad_norm / scale, shuffle_dataset=False,
+        max_grad_norm=optimiser.max_grad_norm / scale, shuffle_dataset=False, disable_tqdm=True,
         gradient_checkpointing=optimiser.gradient_checkpointing, logging_steps=1, report_to="none", save_strategy="no",
-        disable_tqdm=True,
     )  # fmt: skip
     grpo = dict(loss_type="dr_grpo", scale_rewards="group", use_bias_correction_kl=False)
     found = RLOOConfig(**shared) if settings.advantage == "rloo" else GRPOConfig(**shared, **grpo)

@@ -151,9 +151,8 @@ class SvsConfig(BaseSettings, command="svs"):
         each = {
             "variants": [count * self.variants * (1 + self.group) for count in counts],
             "rephrasings": [count * self.variants * self.group for count in counts],
-            "originals": [self.group] * len(counts),
-            "nothing": [],
-        }[self.further]
+            "originals": [self.group] * len(counts), "nothing": [],
+        }[self.further]  # fmt: skip
         return sum(each) / (self.group + 1), max(each, default=0)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:

@@ -1,6 +1,7 @@
 """fail@k on a tiny random Llama whose words are whole boxes: some problems are solved by luck, some never."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,22 @@ def test_split_is_a_partition_by_seed(fraction, expected):
 
 class Killed(Exception):
     pass
+
+
+def test_a_run_does_not_go_on_with_another_pool(tmp_path, monkeypatch, model, pool_file):
+    """The ids are those of before, but a problem has another answer."""
+    pool = tmp_path / "pool.jsonl"
+    pool.write_bytes(pool_file.read_bytes())
+    config = FilterConfig(model=str(model), problems=str(pool), k=K, max_new_tokens=3, rows=16)
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(files, "append_jsonl", lambda *_: 1 / 0)
+        run(config, tmp_path / "run", progress=False)
+    first, *others = pool.read_text().splitlines()
+    pool.write_text("\n".join([json.dumps(json.loads(first) | {"answer": "12345"}), *others]))
+    with pytest.raises(LoadError, match="run: its pool .*pool.jsonl has changed since; filter again in another folder"):
+        run(config, tmp_path / "run", resume=True, progress=False)
+    shutil.copyfile(pool_file, pool)
+    assert len(run(config, tmp_path / "run", resume=True, progress=False).outcomes) == len(load(pool))
 
 
 @pytest.mark.parametrize("after", [1, 2, 5])
