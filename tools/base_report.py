@@ -35,6 +35,11 @@ DEEP = 5
 CURRICULUM_STEPS = 40
 
 
+def depth_of(family: world.Family, content: list) -> int:
+    """The world's measure of difficulty: one more for each further term, animal, bit, number or letter."""
+    return max(1, len(content) - family.content_size(1) + 1)
+
+
 def completions(base, messages: list[list[dict]], group: int, *key) -> list[str]:
     """`group` sampled completions of each prompt, prompts in order."""
     prompts_ids = [base.encode(m) for m in messages]
@@ -84,7 +89,7 @@ def teacher(base, count: int) -> list[dict]:
             right = verify.check(world.answer_of(question), answer) == "right"
             outcomes["right answer" if right else "wrong answer"] += 1
             families[known[0].name] += 1
-            depths.append(world.depth_of(*known))
+            depths.append(depth_of(*known))
     rows = [row("teacher", name, outcomes[name] / count, count) for name in sorted(outcomes)]
     rows += [row("teacher", f"family {name}", families[name] / len(depths), len(depths)) for name in world.FAMILIES]
     deep = sum(depth >= DEEP for depth in depths)
@@ -103,7 +108,7 @@ def variants(base, count: int, seed: int) -> list[dict]:
     easier = [prompts.tagged(text, "question") for text in written]
     shallower = [
         (new := world.understand(text or "")) is not None
-        and new[0] is old[0] and world.depth_of(*new) < world.depth_of(*old)
+        and new[0] is old[0] and depth_of(*new) < depth_of(*old)
         for text, old in zip(easier, known)
     ]  # fmt: skip
     solutions = [documents.solution(question) for question in asked]

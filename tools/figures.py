@@ -19,10 +19,12 @@ from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Table
 from soar_lib.measure.claims import judged
 from soar_lib.measure.methods import by_completions
 from soar_lib.measure.names import COLOURS, LINES, MAIN, MARKERS
+from soar_lib.measure.tables import name as named
 from soar_lib.records import HARD_TEST, TRANSFER, Score
 from soar_lib.soar import claims, question_map
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
+from soar_lib.soar.study import ARMS
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
 from tools.structure import chart as structure
@@ -88,8 +90,8 @@ def _written(folder: Path) -> Tables:
         "diversity_arms": (study_tables.diversity_table(sampled), study_plots.vendi_by_arm),
         "diversity_gain": (study_plots.vendi_gain_table(problems), study_plots.vendi_against_gain),
         "quality_nano": (study_tables.quality_by_arm(sampled), _quality_bars),
-        "quality_rounds": (study_tables.quality_by_round(problems), study_plots.quality_by_round),
-        "question_map": (mapped, question_map.figure),
+        "quality_rounds": (study_tables.quality_by_round(problems), _quality_by_round),
+        "question_map": (mapped, question_map_on_paper),
     }
 
 
@@ -97,6 +99,25 @@ def _quality_bars(data: pd.DataFrame) -> Chart:
     """Ours beside the paper's Table 7, where it is at hand."""
     path = ROOT / "data" / "quality_paper.csv"
     return study_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
+
+
+def _quality_by_round(data: pd.DataFrame) -> Chart:
+    """Well-posed and correct problems along the rounds; sweeps are left out."""
+    return plots.curves(data[~data["arm"].map(lambda arm: ARMS[arm].sweep)], "round", ("well_posed", "correct"))
+
+
+def question_map_on_paper(data: pd.DataFrame, by: str = "round") -> Chart:
+    """The map of questions, a panel for each arm. `by` is one of `question_map.COLOUR_BY`."""
+    arms, panels = list(dict.fromkeys(data["arm"])), []
+    for arm in arms:
+        own = (data["arm"] == arm).to_numpy()
+        drawn = question_map.panel(data, own, by)
+        marks = [Mark(**vars(mark) | {"name": mark.name.rpartition(" (")[0]}) for mark in drawn.marks]
+        title = f"{named(arm)} ({question_map.counted(own.sum())})"
+        panels.append(Panel(**vars(drawn) | {"marks": marks, "title": title}))
+    columns = min(2, len(panels))
+    size = (1.0 + 4.6 * columns, 1.2 + 3.9 * -(-len(panels) // columns))
+    return Chart(panels, columns, size, shared="xy", heading=by, note=f"{question_map.made(data)}\n{question_map.HOW}")
 
 
 def of_ladder(folder: str | Path) -> Tables:
@@ -158,7 +179,7 @@ RUNS: dict[str, Callable[[Path], Tables]] = {
 }  # fmt: skip
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
 FROM_TABLES: dict[str, Draw] = {
-    "nano_base_accuracy": base_accuracy, "real_map": question_map.figure, "methods": by_completions,
+    "nano_base_accuracy": base_accuracy, "real_map": question_map_on_paper, "methods": by_completions,
     "structure": structure,
 }  # fmt: skip
 

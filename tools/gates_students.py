@@ -92,7 +92,7 @@ Gains = dict[str, np.ndarray]  # in pass@32 over the base [students, problems], 
 def lifts(base: Base, train: Sequence[Problem], test: Sequence[Problem]) -> Iterator[Gains]:
     """What each set of problems gives: by itself, then with the steps on hard train."""
     written = proposed(base, SIZE, "untrained")
-    decoys = [problem for problem in proposed(base, 8 * SIZE, "decoys") if world2.role(problem.question) == "decoy"]
+    decoys = [problem for problem in proposed(base, 8 * SIZE, "decoys") if mix.role(problem.question) == "decoy"]
     sets = {"hard": train, "oracle": stones("oracle", world2.NAMES, SIZE), "untrained": written, "decoys": decoys}
     sets |= {name: stones(name, [name], SIZE) for name in world2.NAMES}
     before = passed(solved(base, None, test, SAMPLES))[0]
@@ -185,7 +185,7 @@ def attraction(base: Base, count: int = 4000, samples: int = 32) -> float:
 
 def decoys_of(base: Base, count: int = 1000) -> float:
     """Share of decoys among the untrained teacher's proposals."""
-    return float(np.mean([world2.role(problem.question) == "decoy" for problem in proposed(base, count, "plain")]))
+    return float(np.mean([mix.role(problem.question) == "decoy" for problem in proposed(base, count, "plain")]))
 
 
 def signal(plays: Iterable[Play]) -> float:

@@ -1,6 +1,6 @@
 """What a teacher writes, round by round: the shares of the second world's roles, skills and word lengths in a SOAR run.
 
-A problem is useful to a student where it is a stepping stone (`world2.role`) with the right answer.
+A problem is useful to a student where it is a stepping stone (`role`) with the right answer.
 """
 
 from pathlib import Path
@@ -13,6 +13,21 @@ from soar_lib.records import SyntheticProblem
 from soar_lib.verifier.verify import equal
 
 USEFUL = "stone, right"
+STONE_STEPS = 6  # at most: where practice still begins
+
+
+def role(question: str) -> str:
+    """What a question is to a student of this world's hard problems: "stone" (a short problem of its skills), "long",
+    "easy", "decoy" or "ill-posed"."""
+    known = world2.understand(question)
+    if known is None:
+        return "ill-posed"
+    family, content = known
+    if family.name == "words":
+        return "stone" if world2.depth_of(family, content) <= STONE_STEPS else "long"
+    if family.name == "guess":
+        return "decoy"
+    return "easy" if family.name == "last_letter" or world2.depth_of(family, content) == 1 else "decoy"
 
 
 def described(question: str, answer: str) -> dict:
@@ -20,12 +35,12 @@ def described(question: str, answer: str) -> dict:
     (of the words' problems alone) and `right`."""
     known, gold = world2.understand(question), world2.answer_of(question)
     right = gold is not None and equal(gold, answer) == "right"
-    role, skill, letters = world2.role(question), "", 0
+    kind, skill, letters = role(question), "", 0
     if known and known[0].name == "words":
         word, *names = known[1]
         skill, letters = ", ".join(names), len(word)
     return {
-        "role": f"{role}, {'right' if right else 'wrong'}" if role == "stone" else role,
+        "role": f"{kind}, {'right' if right else 'wrong'}" if kind == "stone" else kind,
         "skill": skill, "letters": letters, "right": right,
     }  # fmt: skip
 

@@ -10,11 +10,14 @@ what its verdicts are worth.
 
 import argparse
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
+from sklearn.metrics import cohen_kappa_score
 
 from soar_lib.engine import base as bases
 from soar_lib.files import read_jsonl, read_records, read_table, setting
@@ -65,7 +68,38 @@ def by_round(problems: list[SyntheticProblem], embeddings: list[diversity.Embedd
     return pd.concat(tables, ignore_index=True)
 
 
-def agreement(base: bases.Base) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Agreement:
+    """Two judges on the same problems: `confusion` counts reference labels (rows) against the other judge's (columns),
+    `share` of equal labels, Cohen's `kappa` (NaN where chance alone gives full agreement), `n` judged by both."""
+
+    confusion: pd.DataFrame
+    share: float
+    kappa: float
+    n: int
+    unjudged: int
+
+
+def agreement(
+    reference: Sequence[quality.Verdict], other: Sequence[quality.Verdict], measure: str = "label"
+) -> Agreement:
+    """How far `other` agrees with `reference` on the labels, or on one measure of `quality.MEASURES` (rows no, yes)."""
+    if len(reference) != len(other):
+        raise ValueError(f"{len(reference)} and {len(other)} verdicts: both judges must judge the same problems")
+    if measure not in ("label", *quality.MEASURES):
+        raise ValueError(f"measure {measure!r}: must be label or one of {', '.join(quality.MEASURES)}")
+    names = quality.LABELS if measure == "label" else ("no", "yes")
+    both = [pair for pair in zip(reference, other) if all(verdict.judged for verdict in pair)]
+    said = [[v.label if measure == "label" else names[quality.is_so(v, measure)] for v in pair] for pair in both]
+    frame, kappa = pd.DataFrame(said, columns=["reference", "other"]), math.nan
+    counts = pd.crosstab(frame["reference"], frame["other"]).reindex(index=names, columns=names, fill_value=0)
+    if len({*frame["reference"], *frame["other"]}) > 1:  # else chance alone gives full agreement
+        kappa = float(cohen_kappa_score(frame["reference"], frame["other"]))
+    share = float((frame["reference"] == frame["other"]).mean())
+    return Agreement(counts, share, kappa, len(both), len(reference) - len(both))
+
+
+def of_the_judge(base: bases.Base) -> pd.DataFrame:
     """The model as judge against the exact one, on problems that the shipped model wrote."""
     frame = study_tables.problems(STUDY)
     frame = frame[frame["label"] != quality.UNJUDGED].reset_index(drop=True)
@@ -73,7 +107,7 @@ def agreement(base: bases.Base) -> pd.DataFrame:
     rows = frame.iloc[sorted(chosen)]
     problems = [SyntheticProblem("", row["question"], row["answer"], "") for row in rows.to_dict("records")]
     exact, own = [quality.Verdict(label) for label in rows["label"]], verdicts(base, problems)
-    found = {measure: quality.agreement(exact, own, measure) for measure in ("label", "well_posed", "correct")}
+    found = {measure: agreement(exact, own, measure) for measure in ("label", "well_posed", "correct")}
     columns = ("share", "kappa", "n", "unjudged")
     return pd.DataFrame({"measure": name} | {key: getattr(a, key) for key in columns} for name, a in found.items())
 
@@ -154,7 +188,7 @@ def main() -> None:
         "real_map": mapped(problems, [verdict.label for verdict in judged]),
         "real_quality": quality.summary({"grounded": [judged]}, "the model itself"),
         "real_diversity": by_round(problems, embeddings).round(4),
-        "real_judge": agreement(base).round(4),
+        "real_judge": of_the_judge(base).round(4),
         "real_cost": costs(arguments.run),
         "real_peers": peers(arguments.run),
     }

@@ -28,6 +28,7 @@ from soar_lib.problems.rows import hard_sets
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.verifier.verify import equal
 from tools.gates_students import SAMPLES, STEPS, passed, solved, taught
+from tools.mix import role
 
 STUDY = Path("runs") / "reference" / "study2"
 SEEDS, SIZE, ROUNDS = range(5), 64, 10  # SOAR runs (draws), questions of a set, rounds that they are of
@@ -38,7 +39,7 @@ def questions(run: Path, rng: random.Random) -> list[str]:
     """SIZE different well-posed stepping stones that a run's teacher wrote in its last rounds."""
     rows = read_jsonl(run / "problems.jsonl", SyntheticProblem)
     late = max(row["round"] for row in rows) - ROUNDS
-    found = {row["question"] for row in rows if row["round"] > late and world2.role(row["question"]) == "stone"}
+    found = {row["question"] for row in rows if row["round"] > late and role(row["question"]) == "stone"}
     return rng.sample(sorted(found), SIZE)
 
 

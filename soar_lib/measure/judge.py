@@ -3,8 +3,8 @@
 `judge(problems, ask)` is all: `ask` is any function from chat messages to the reply's text. Two are made here: `model`
 for a loaded base (greedy), `endpoint` for any server that speaks OpenAI's chat completions. The content of the prompt
 (judge.md) is the paper's, the words are ours. A reply ends in one JSON object of four fields; any other, or one that
-contradicts itself, is `unjudged` with the reason. The paper reports no validation of its judge; `quality.agreement`
-measures one on problems with exact verdicts (`quality.exact`).
+contradicts itself, is `unjudged` with the reason. The paper reports no validation of its judge; where verdicts are
+exact (`quality.exact`), one can be measured.
 """
 
 import json

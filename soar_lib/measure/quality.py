@@ -18,7 +18,7 @@ logic is a rule, tried in this order, and `reason` says which case held:
    or sorted in the other direction;
 3. arithmetic: any other value.
 
-`soar_lib.measure.judge` judges problems of any kind by a language model; `agreement` measures it against `exact`.
+`soar_lib.measure.judge` judges problems of any kind by a language model.
 """
 
 import functools
@@ -33,7 +33,6 @@ import numpy as np
 import pandas as pd
 import torch
 from reasoning_gym.arithmetic.leg_counting import ANIMALS
-from sklearn.metrics import cohen_kappa_score
 
 from soar_lib.measure.bootstrap import bootstrap
 from soar_lib.nano import antiderivatives, world, world2
@@ -206,35 +205,6 @@ def _percent(runs: list[list[bool]], seed: int) -> tuple[float, float, float]:
     found = bootstrap([np.array([run], dtype=float) for run in runs], range(len(runs)), seed)
     low, high = found.interval()
     return 100 * found.mean, 100 * max(0.0, low), 100 * min(1.0, high)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Two judges on the same problems: `confusion` counts reference labels (rows) against the other judge's (columns),
-    `share` of equal labels, Cohen's `kappa` (NaN where chance alone gives full agreement), `n` judged by both."""
-
-    confusion: pd.DataFrame
-    share: float
-    kappa: float
-    n: int
-    unjudged: int
-
-
-def agreement(reference: Sequence[Verdict], other: Sequence[Verdict], measure: str = "label") -> Agreement:
-    """How far `other` agrees with `reference` on the labels, or on one measure of `MEASURES` (rows no, yes)."""
-    if len(reference) != len(other):
-        raise ValueError(f"{len(reference)} and {len(other)} verdicts: both judges must judge the same problems")
-    if measure not in ("label", *MEASURES):
-        raise ValueError(f"measure {measure!r}: must be label or one of {', '.join(MEASURES)}")
-    names = LABELS if measure == "label" else ("no", "yes")
-    both = [pair for pair in zip(reference, other) if all(verdict.judged for verdict in pair)]
-    said = [[v.label if measure == "label" else names[is_so(v, measure)] for v in pair] for pair in both]
-    frame, kappa = pd.DataFrame(said, columns=["reference", "other"]), math.nan
-    counts = pd.crosstab(frame["reference"], frame["other"]).reindex(index=names, columns=names, fill_value=0)
-    if len({*frame["reference"], *frame["other"]}) > 1:  # else chance alone gives full agreement
-        kappa = float(cohen_kappa_score(frame["reference"], frame["other"]))
-    share = float((frame["reference"] == frame["other"]).mean())
-    return Agreement(counts, share, kappa, len(both), len(reference) - len(both))
 
 
 def equal_size_sets(

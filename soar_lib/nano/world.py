@@ -170,11 +170,6 @@ def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
 understand, answer_of = (functools.partial(part, families=FAMILIES) for part in (world2.understand, world2.answer_of))
 
 
-def depth_of(family: Family, content: list) -> int:
-    """The world's measure of difficulty: one more for each further term, animal, bit, number or letter."""
-    return max(1, len(content) - family.content_size(1) + 1)
-
-
 EASY_DEPTHS, HARD_DEPTHS = (3, 4, 5), 2  # a pool takes these depths of each family, and so many of its largest
 TRANSFER_FAMILY = "number_sorting"  # no teacher's reward is measured on it, as on OlympiadBench (SOAR section 5)
 POOL_FAMILIES = tuple(name for name in FAMILIES if name != TRANSFER_FAMILY)

@@ -195,22 +195,3 @@ def _next(name: str, number: int, rng: random.Random, held: bool) -> tuple[str, 
     kinds, lengths = POOLS[name]
     kind = kinds[number % len(kinds)]
     return ", ".join(kind), draw_words(rng, kind, rng.choice(lengths[len(kind)]), held)
-
-
-# ------------------------------------------------------------------ what a teacher wrote
-
-STONE_STEPS = 6  # at most: where practice still begins
-
-
-def role(question: str) -> str:
-    """What a question is to a student of this world's hard problems: "stone" (a short problem of its skills), "long",
-    "easy", "decoy" or "ill-posed"."""
-    known = understand(question)
-    if known is None:
-        return "ill-posed"
-    family, content = known
-    if family.name == "words":
-        return "stone" if depth_of(family, content) <= STONE_STEPS else "long"
-    if family.name == "guess":
-        return "decoy"
-    return "easy" if family.name == "last_letter" or depth_of(family, content) == 1 else "decoy"

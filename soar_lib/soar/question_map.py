@@ -1,4 +1,4 @@
-"""The map of the questions that a study's teachers wrote, to explore and on paper (SOAR section 5.2); from files alone.
+"""The map of the questions that a study's teachers wrote, to explore (SOAR section 5.2); from files alone.
 
 `points` gives every question its place, once, so that nothing moves when a reader looks at other rounds or arms, like
 questions near each other. What is drawn are `circles`: questions of one colour that fall into one small square of the
@@ -215,19 +215,6 @@ def _quoted(part: pd.DataFrame) -> str:
     left = len(part) - sum(count for _, count in found)
     texts = [f"{line}{f' ({count} times)' if count > 1 else ''}" for line, count in found]
     return "\n".join([*texts, *([f"and {left} more"] if left else [])])
-
-
-def figure(data: pd.DataFrame, by: str = "round") -> Chart:
-    """The map on paper, a panel for each arm. `by` is one of `COLOUR_BY`."""
-    arms, panels = list(dict.fromkeys(data["arm"])), []
-    for arm in arms:
-        own = (data["arm"] == arm).to_numpy()
-        drawn = panel(data, own, by)
-        marks = [Mark(**vars(mark) | {"name": mark.name.rpartition(" (")[0]}) for mark in drawn.marks]
-        panels.append(Panel(**vars(drawn) | {"marks": marks, "title": f"{name(arm)} ({counted(own.sum())})"}))
-    columns = min(2, len(panels))
-    size = (1.0 + 4.6 * columns, 1.2 + 3.9 * -(-len(panels) // columns))
-    return Chart(panels, columns, size, shared="xy", heading=by, note=f"{made(data)}\n{HOW}")
 
 
 def made(data: pd.DataFrame) -> str:

@@ -16,6 +16,7 @@ from soar_lib.problems.likeness import Known, canonical, distance
 from soar_lib.problems.rows import LoadError
 from soar_lib.records import Problem
 from soar_lib.settings.student import preset
+from tools.base_report import depth_of
 
 KEY = (3, "test")
 NOTHING = Known({})
@@ -207,7 +208,7 @@ def test_most_variants_are_easier_and_of_the_same_kind(tree):
     shallower = 0
     for variant in (v for v in tree if not v.rejected and v.level == 1):
         known = world.understand(variant.question)
-        shallower += known is not None and world.depth_of(*known) < 6
+        shallower += known is not None and depth_of(*known) < 6
     assert shallower >= 0.6 * sum(not v.rejected and v.level == 1 for v in tree)
 
 

@@ -19,6 +19,7 @@ from soar_lib.measure import quality
 from soar_lib.measure.judge import JudgeError, NoReply, endpoint, judge, messages, read
 from soar_lib.records import Problem
 from soar_lib.settings.values import ConfigError
+from tools.real import agreement
 
 
 def reply(correct: bool, posed: bool, error: str, answer="72") -> str:
@@ -322,7 +323,7 @@ def test_agreement_with_the_exact_judge_through_a_server():
 
     with server(answer) as (url, requests):
         judged = judge(written, endpoint("m", url), workers=3)
-    found = quality.agreement(exact, judged)
+    found = agreement(exact, judged)
     assert (found.n, found.unjudged, found.share) == (4, 1, 0.75)
     assert found.confusion.loc["arithmetic", "logic"] == 1 and found.kappa == pytest.approx((0.75 - 0.25) / 0.75)
-    assert quality.agreement(exact, judged, "well_posed").kappa == 1
+    assert agreement(exact, judged, "well_posed").kappa == 1

@@ -10,10 +10,11 @@ from sklearn.metrics import cohen_kappa_score
 
 from soar_lib.measure import quality
 from soar_lib.measure.bootstrap import bootstrap
-from soar_lib.measure.quality import Verdict, agreement, exact, exact_verdict, summary
+from soar_lib.measure.quality import Verdict, exact, exact_verdict, summary
 from soar_lib.nano import world, world2
 from soar_lib.records import SyntheticProblem
 from tools import documents
+from tools.real import agreement
 
 SUM = "State the final answer to the following arithmetic problem: "
 LEGS = "Now, how many legs are there in total if you have "

@@ -11,6 +11,7 @@ from soar_lib.nano import antiderivatives, world
 from soar_lib.problems import prompts
 from soar_lib.verifier.verify import check
 from tools import documents, tokenizer
+from tools.base_report import depth_of
 
 SHORT = [(name, depth) for name, family in world.FAMILIES.items() for depth in (1, 2, 4)]
 
@@ -22,7 +23,7 @@ def test_a_question_is_understood_and_written_again(name, depth):
         text = world.draw(name, depth, rng, held=False)
         family, content = world.understand(text)
         assert family.name == name and family.write(content) == text
-        assert world.depth_of(family, content) == depth
+        assert depth_of(family, content) == depth
 
 
 @pytest.mark.parametrize("name", world.FAMILIES)
@@ -169,7 +170,7 @@ def test_easier_variants_are_shallower():
     for name in world.FAMILIES:
         text = world.draw(name, 4, rng, held=False)
         family, content = world.understand(documents.easier(text, rng))
-        assert family.name == name and world.depth_of(family, content) < 4
+        assert family.name == name and depth_of(family, content) < 4
 
 
 def test_tokenizer_gives_back_every_text():

@@ -14,6 +14,7 @@ from soar_lib.records import Draw, Problem
 from soar_lib.student.train import accuracy
 from soar_lib.verifier.verify import check, equal
 from tools import documents2
+from tools.mix import role
 
 DOCUMENTS = [documents2.document(random.Random(f"test {i}")) for i in range(3000)]
 
@@ -64,7 +65,7 @@ def test_mistakes_of_several_skills_never_cancel(kind):
     ],
 )  # fmt: skip
 def test_ill_posed_questions_are_not_understood(text):
-    assert world2.understand(text) is None and world2.answer_of(text) is None and world2.role(text) == "ill-posed"
+    assert world2.understand(text) is None and world2.answer_of(text) is None and role(text) == "ill-posed"
 
 
 @pytest.mark.parametrize("name", [name for name in load.SECOND])
@@ -114,9 +115,9 @@ def test_proposals_are_flawed_as_declared(name):
         text = documents2.proposal(rng, prior)
         question, box = prompts.tagged(text, "question"), prompts.tagged(text, "answer")
         if question and box:
-            roles[world2.role(question)] += 1
+            roles[role(question)] += 1
             gold = world2.answer_of(question)
-            right += world2.role(question) == "stone" and check(gold, box) == "right"
+            right += role(question) == "stone" and check(gold, box) == "right"
     total = roles.total()
     assert total / 2000 == pytest.approx(1 - documents2.MALFORMED, abs=0.03)
     assert roles["decoy"] / total == pytest.approx(decoys, abs=0.03)

@@ -16,6 +16,7 @@ from soar_lib.measure.names import COLOURS
 from soar_lib.measure.tables import name
 from soar_lib.soar import question_map
 from soar_lib.soar import report as study_tables
+from tools.figures import question_map_on_paper
 
 SUM = "State the final answer to the following arithmetic problem: "
 NASTY = 'a < b & "c" </title><script>alert(1)</script>'
@@ -247,7 +248,7 @@ def test_a_page_says_what_is_shown_and_how_the_map_was_made():
 def test_map_on_paper_has_a_panel_per_arm_with_circles_of_equal_scale(by, tmp_path):
     BY_HAND.to_csv(tmp_path / "map.csv", index=False)
     for data in (BY_HAND, pd.read_csv(tmp_path / "map.csv")):
-        chart = question_map.figure(data, by)
+        chart = question_map_on_paper(data, by)
         titles = [panel.title for panel in chart.panels]
         assert titles == ["grounded reward (4 questions)", "intrinsic reward (1 question)"]
         areas = [area for panel in chart.panels for own in circles(panel).values() for area, _ in own]
@@ -256,7 +257,7 @@ def test_map_on_paper_has_a_panel_per_arm_with_circles_of_equal_scale(by, tmp_pa
         assert {mark.name for mark in chart.panels[0].marks if mark.name} == set(map(name, kinds))
         chart.static().draw_without_rendering()
     assert chart.note.startswith("by hand\n") and chart.heading == by
-    assert question_map.figure(BY_HAND[:4].assign(trust=0.9)).note.startswith("by hand, trustworthiness 0.90")
+    assert question_map_on_paper(BY_HAND[:4].assign(trust=0.9)).note.startswith("by hand, trustworthiness 0.90")
 
 
 # ------------------------------------------------------------------ the widget
