@@ -93,7 +93,7 @@ def main() -> None:
     )
     for (gold, answer, verdict, is_right), count in different.most_common():
         print(f"differs {count}x: gold {gold!r}, answer {answer!r}: {verdict} here, Math-Verify {is_right}")
-    print(f"{len(pairs)} rollouts, {asked} with a box, {len(set(pairs))} distinct: {verify.verdict_counts(verdicts)}")
+    print(f"{len(pairs)} rollouts, {asked} with a box, {len(set(pairs))} distinct: {dict(Counter(verdicts))}")
     print(f"verdicts that differ: {sum(different.values())}")
     print(f"check_many {len(pairs) / seconds:.0f}/s, Math-Verify {len(pairs) / peer_seconds:.0f}/s")
     print(f"ratio {peer_seconds / seconds:.1f}")

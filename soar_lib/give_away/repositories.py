@@ -129,10 +129,10 @@ def contamination(
     them agree up to white space."""
     report = []
     for name, problems in others.items():
-        found, known = overlap(list(published), list(problems)), Known.of(problems).forms
-        twins = {problem.id: known.get(canonical(problem.question)) for problem in published} | dict(found.shared)
+        (same, identical), known = overlap(published, problems), Known.of(problems).forms
+        twins = {problem.id: known.get(canonical(problem.question)) for problem in published} | same
         shared = [[here, there] for here, there in twins.items() if there is not None]
-        row = {"against": name, "problems": len(problems), "published": len(published), "identical": found.identical}
+        row = {"against": name, "problems": len(problems), "published": len(published), "identical": identical}
         report.append(row | {"shared": shared})
     return report
 

@@ -207,8 +207,7 @@ def _legend(figure: Figure, chart: Chart, entries: Mapping[str, object]) -> None
 
 def arm_mark(arm: str, x: Sequence, y: Sequence, **more) -> Mark:
     """A series of an arm, with its name and its look."""
-    own = look(arm)
-    return replace(Mark(x, y, name(arm), own.colour, own.line, own.marker, 4.5), **more)
+    return replace(Mark(x, y, name(arm), **look(arm), size=4.5), **more)
 
 
 def paper(x: Sequence, y: Sequence) -> Mark:

@@ -25,7 +25,7 @@ from soar_lib.engine.base import SHIPPED, Base
 from soar_lib.engine.sampling import complete, decode
 from soar_lib.files import RunError
 from soar_lib.measure.quality import UNJUDGED, Judge, Verdict, exact
-from soar_lib.records import Draw, Problem, SyntheticProblem
+from soar_lib.records import Draw, Problem, SyntheticProblem, fits
 from soar_lib.settings.values import ConfigError
 
 Ask = Callable[[list[dict]], str]
@@ -33,6 +33,7 @@ ERROR_TYPES = {
     "None": "correct", "Arithmetic": "arithmetic", "Logical_Fallacy": "logic", "Ill_Posed": "ill_posed",
     "Ambiguous": "ambiguous",
 }  # fmt: skip
+FIELDS = {"is_correct": bool, "is_well_posed": bool, "error_type": ERROR_TYPES, "verified_answer": str | float | None}
 TRANSIENT = (408, 409, 425, 429)  # HTTP codes, beside all from 500, after which trying again can help
 PROMPT = Path(__file__).with_name("judge.md").read_text(encoding="utf-8").strip()
 
@@ -92,16 +93,11 @@ def read(reply: str) -> Verdict:
 
 
 def _fault(found: object) -> str | None:
-    fields = {"is_correct": bool, "is_well_posed": bool, "error_type": str, "verified_answer": str | int | float | None}
     if not isinstance(found, dict):
         return "not a JSON object"
-    for name, kind in fields.items():
-        if name not in found:
-            return f"{name} is missing"
-        if not isinstance(found[name], kind) or isinstance(found[name], bool) != (kind is bool):
-            return f"{name} is {json.dumps(found[name])[:40]}"
-    if found["error_type"] not in ERROR_TYPES:
-        return f"error_type is {found['error_type'][:40]!r}"
+    for name, hint in FIELDS.items():
+        if not fits(found.get(name, ()), hint):
+            return f"{name} is {json.dumps(found[name])[:40] if name in found else 'missing'}"
     verdict = Verdict(ERROR_TYPES[found["error_type"]])
     if (found["is_correct"], found["is_well_posed"]) != (verdict.correct, verdict.well_posed):
         flags = f"is_correct {found['is_correct']}, is_well_posed {found['is_well_posed']}"

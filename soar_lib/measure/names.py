@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 TABLE = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
@@ -38,25 +37,17 @@ LINES = ("-", "--", ":", "-.")
 _COLOUR_OF = {arm: colour for colour, arms in ARM_COLOURS.items() for arm in arms}
 
 
-@dataclass(frozen=True)
-class Look:
-    """A colour, a marker and a line, the last two as matplotlib writes them."""
+def look(arm: str) -> dict[str, str]:
+    """How an arm looks in every figure: its colour, and marker and line as matplotlib writes them. Students of a sweep
+    have the colour of the arm whose setting it sweeps.
 
-    colour: str
-    marker: str = "o"
-    line: str = "-"
-
-
-def look(arm: str) -> Look:
-    """How an arm looks in every figure. Students of a sweep have the colour of the arm whose setting it sweeps.
-
-    >>> look("grounded_t"), look("grounded_t_tau_x2").colour
-    (Look(colour='#D55E00', marker='v', line='-'), '#D55E00')
+    >>> look("grounded_t"), look("grounded_t_tau_x2")["colour"]
+    ({'colour': '#D55E00', 'marker': 'v', 'line': '-'}, '#D55E00')
     """
     parent = max((known for known in _COLOUR_OF if f"{arm}_".startswith(f"{known}_")), key=len, default="")
     colour, run = _COLOUR_OF.get(parent, OTHERS), arm.removeprefix(f"{parent}_")
     if arm == parent:
         place = COLOURS.index(colour)
-        return Look(colour, MARKERS[place % 7], LINES[place // 7])
+        return {"colour": colour, "marker": MARKERS[place % 7], "line": LINES[place // 7]}
     place = [*RUNS].index(run) if run in RUNS else 0
-    return Look(colour, MARKERS[place % 7], LINES[1 + place % 3])
+    return {"colour": colour, "marker": MARKERS[place % 7], "line": LINES[1 + place % 3]}

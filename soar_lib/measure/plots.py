@@ -84,22 +84,16 @@ def pass_at_k(data: pd.DataFrame, where: str = "hard test", seeds: str = "studen
 def arms(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
     """pass@k of every arm at one k (None: the largest), one row each, in the order of `measure.names.STUDENTS`; the
     columns `passk.COLUMNS`. A lone teacher's has no interval. Raises ValueError where nothing was measured at k."""
-    part = at(data, k).drop(columns="paper", errors="ignore")
+    part = data[data["k"] == (data["k"].max() if k is None else k)].drop(columns="paper", errors="ignore")
+    if part.empty:
+        measured = ", ".join(map(str, sorted(data["k"].unique()))) or "none"
+        raise ValueError(f"k = {k}: no arm was measured at it; measured: {measured}")
     part = part.set_index("arm", drop=False).loc[ordered(part["arm"])]
     rows = [f"{name(row.arm)} ({row.seeds})" for row in part.itertuples()]
     label = f"pass@{part['k'].iloc[0]}{f' on {where}' if where else ''} (%)"
     title = "Mean and 95 % intervals"
     panel = Panel(estimates(part, 2), label, "arm (students)", title, xlim=(0, None), rows=rows)
     return Chart([panel], **row_size([len(part)]), legend="")
-
-
-def at(data: pd.DataFrame, k: int | None) -> pd.DataFrame:
-    """The rows of one k, None: of the largest. Raises ValueError where nothing was measured at it."""
-    part = data[data["k"] == (data["k"].max() if k is None else k)]
-    if part.empty:
-        measured = ", ".join(str(one) for one in sorted(data["k"].unique())) or "none"
-        raise ValueError(f"k = {k}: no arm was measured at it; measured: {measured}")
-    return part
 
 
 def gaps(data: pd.DataFrame, other: str, where: str = "hard test") -> Chart:

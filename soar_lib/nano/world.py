@@ -141,20 +141,15 @@ def question(family: str, depth: int, index: int) -> str | None:
     None where the item is not of the form this world teaches: another base, like terms that merged, or a partial sum
     below zero.
     """
-    shape = FAMILIES[family]
-    lines = re.sub(r"(\d)\.0\b", r"\1", _statement(family, depth, index)).splitlines()  # 14.0 is written 14
-    for line, content in ((line, shape.parse(line)) for line in map(str.strip, lines)):
+    shape, generator = FAMILIES[family], _generator(family, depth)
+    integral = family == "simple_integration"
+    text = antiderivatives.stated(generator, index) or "" if integral else generator[index]["question"]
+    for line in text.splitlines():
+        line = re.sub(r"(\d)\.0\b", r"\1", line.strip())  # `14.0` is written `14`, as a person would
+        content = shape.parse(line)
         if content and len(content) == shape.content_size(depth):
             return line if family != "chain_sum" or min(itertools.accumulate(content)) >= 0 else None
     return None
-
-
-def _statement(family: str, depth: int, index: int) -> str:
-    """The generator's text, empty where it would be refused anyway."""
-    generator = _generator(family, depth)
-    if family == "simple_integration":
-        return antiderivatives.stated(generator, index) or ""
-    return generator[index]["question"]
 
 
 def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
@@ -181,30 +176,31 @@ def pool_depths(family: str) -> list[int]:
     return sorted({*EASY_DEPTHS, *range(deepest - HARD_DEPTHS + 1, deepest + 1)})
 
 
-# Pools that need no filter, by what the untrained model can do (figures/data/nano_base_accuracy.csv): problems that it
-# solves in a fifth to two thirds of all tries, much longer ones of the same families, and families of other answers.
-DEPTHS: dict[str, dict[str, tuple[int, ...]]] = {
+# Pools by name: families and their depths. Some need no filter, by what the untrained model can do
+# (figures/data/nano_base_accuracy.csv): problems that it solves in a fifth to two thirds of all tries, much longer ones
+# of the same families, and families of other answers.
+POOLS: dict[str, dict[str, Sequence[int]]] = {
+    "nano": {name: pool_depths(name) for name in POOL_FAMILIES},
+    "nano-transfer": {TRANSFER_FAMILY: pool_depths(TRANSFER_FAMILY)},
+    "nano-integrals": {"simple_integration": pool_depths("simple_integration")},
     "nano-middle": {"chain_sum": (2, 3, 4), "leg_counting": (3, 4, 5), "number_sorting": (2, 3)},
     "nano-deep": {"chain_sum": (12,), "leg_counting": (12,), "number_sorting": (8, 9, 10)},
     "nano-other": {"spell_backward": (2, 3), "simple_integration": (2, 3, 4)},
 }
 
 
-def pool(
-    seed: int = 0, size: int = 300, families: Sequence[str] = POOL_FAMILIES,
-    depths: Callable[[str], Sequence[int]] = pool_depths,
-) -> list[Problem]:  # fmt: skip
-    """`size` distinct held-out problems, by default to be filtered by fail@k: families in turn, depths at random.
+def pool(name: str = "nano", seed: int = 0, size: int = 300) -> list[Problem]:
+    """`size` distinct held-out problems of one of `POOLS`: families in turn, depths at random.
 
     A family with few short questions fills up with long ones.
     """
-    rng, problems, seen = random.Random(f"pool {seed}"), [], set()
+    rng, problems, seen, families = random.Random(f"pool {seed}"), [], set(), POOLS[name]
     while len(problems) < size:
-        name = families[len(problems) % len(families)]
-        depth = rng.choice(depths(name))
-        text = draw(name, depth, rng, held=True)
+        family = [*families][len(problems) % len(families)]
+        depth = rng.choice(families[family])
+        text = draw(family, depth, rng, held=True)
         if text in seen:
             continue
         seen.add(text)
-        problems.append(Problem(f"nano/{seed}/{len(problems)}", text, answer_of(text), "nano", name, depth))
+        problems.append(Problem(f"{name}/{seed}/{len(problems)}", text, answer_of(text), name, family, depth))
     return problems

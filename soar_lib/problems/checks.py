@@ -51,9 +51,8 @@ def _no_integral(question: str) -> str:
     integrand = integrals.integrand_of(question)
     if integrand is None:
         return "no integral"
-    found = integrals.judge(integrand, "0")
-    poor = found.verdict == "timeout" or found.reason == "too few points"
-    return found.reason if found.verdict == "unparsed" or poor else ""
+    verdict, reason = integrals.judge(integrand, "0")
+    return reason if verdict in ("unparsed", "timeout") or reason == "too few points" else ""
 
 
 def with_references(problems: Sequence[Problem], check: Check) -> list[Problem]:

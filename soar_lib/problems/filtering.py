@@ -30,13 +30,13 @@ from soar_lib.randomness import generator
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import FilterConfig
-from soar_lib.verifier.verify import verdict_counts
+from soar_lib.verifier import verify
 
 ENDS = ("outcomes", "hard_test", "hard_train")  # what a finished run has, in the order of writing
 POOL = "pool.json"  # the hash of the problems that a run begins with
 ALL = 0.95  # share of samples without a readable box from which the model, and no problem, is the reason
 UNREAD = "hold no readable box, so its problems only look hard: raise max_new_tokens, or see what it writes"
-VERDICTS = dict.fromkeys(verdict_counts([]), int)
+VERDICTS = dict.fromkeys(verify.VERDICTS, int)
 Drawn = dict[str, Counter[str]]  # of each problem's samples so far, how many had which verdict
 Batch = list[tuple[Problem, int]]  # problems and the numbers of their samples
 
@@ -170,8 +170,8 @@ def _tally(batch: Batch, verdicts: list[str], cut: list[bool]) -> list[dict]:
     found = defaultdict(list)
     for (problem, _), *own in zip(batch, verdicts, cut, strict=True):
         found[problem.id].append(own)
-    columns = {key: list(zip(*own, strict=True)) for key, own in found.items()}
-    return [{"id": key, **verdict_counts(own), "cut": sum(ended)} for key, (own, ended) in columns.items()]
+    rows = [(key, *zip(*own, strict=True)) for key, own in found.items()]
+    return [{"id": key} | {name: own.count(name) for name in VERDICTS} | {"cut": sum(cut)} for key, own, cut in rows]
 
 
 def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tuple[list[Problem], list[Problem]]:

@@ -129,31 +129,16 @@ class Known:
         return name, gap
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """`shared`: (id in the first set, id in the second) for each problem of the first whose words, numbers and letters
-    are those of one in the second; `identical` of them agree up to white space.
+def overlap(first: Sequence[Problem], second: Sequence[Problem]) -> tuple[dict[str, str], int]:
+    """The exact-text overlap of two sets: the id in the second set of each problem of the first whose words, numbers
+    and letters are those of one in the second, by its own id, and how many of them agree up to white space. Publishers
+    differ by spacing, dollar signs and punctuation; case is kept, as names of points differ by it.
     """
-
-    shared: tuple[tuple[str, str], ...]
-    identical: int
-    sizes: tuple[int, int]
-
-    def __str__(self) -> str:
-        return (
-            f"{len(self.shared)} of {self.sizes[0]} problems also stand among the other {self.sizes[1]} "
-            f"({self.identical} of them identical up to white space)"
-        )
-
-
-def overlap(first: list[Problem], second: list[Problem]) -> Overlap:
-    """The exact-text overlap of two sets, in which publishers differ by spacing, dollar signs and punctuation; case is
-    kept, as names of points differ by it. A model trained on `second` has seen `shared` of `first`.
-    """
-    known = defaultdict(list)
+    known, shared, identical = defaultdict(list), {}, 0
     for problem in second:
         known[re.sub(r"\W+", "", problem.question)].append(problem)
-    pairs = [(problem, known[re.sub(r"\W+", "", problem.question)]) for problem in first]
-    pairs = [(problem, twins) for problem, twins in pairs if twins]
-    identical = sum(any(p.question.split() == twin.question.split() for twin in twins) for p, twins in pairs)
-    return Overlap(tuple((p.id, twins[0].id) for p, twins in pairs), identical, (len(first), len(second)))
+    for problem in first:
+        if twins := known[re.sub(r"\W+", "", problem.question)]:
+            shared[problem.id] = twins[0].id
+            identical += any(problem.question.split() == twin.question.split() for twin in twins)
+    return shared, identical

@@ -3,7 +3,7 @@ embedded world."""
 
 import hashlib
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -35,12 +35,11 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         raise LoadError(f"size {size}: ask for at least one problem")
     if parameters and not is_family:
         raise LoadError(f"{name}: parameters ({', '.join(parameters)}) are for reasoning-gym families; leave them out")
-    if name in SECOND:
-        from soar_lib.nano import world2  # here, as below
+    if name in (*EMBEDDED, *SECOND):
+        from soar_lib.nano import world, world2  # they and their word lists are needed by these names alone
 
-        return world2.pool(name, seed, size or GENERATED_SIZE)
-    if name in EMBEDDED:
-        return _embedded(name, seed, {} if size is None else {"size": size})
+        source, usual = (world2, GENERATED_SIZE) if name in SECOND else (world, 300)
+        return source.pool(name, seed, size or usual)
     if is_family:
         return load_family(name.removeprefix("rg:"), seed, size or GENERATED_SIZE, **parameters)
     if name.startswith("hub:"):
@@ -49,20 +48,6 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         return _draw(load_file(name), size, seed, name)
     known = [*EMBEDDED, *SECOND, *DATASETS, *(f"hub:{key}" for key in hub.SETS)]
     raise LoadError(f"{name}: neither a file nor a reasoning-gym family{suggest(name, known)}")
-
-
-def _embedded(name: str, seed: int, size: dict[str, int]) -> list[Problem]:
-    from soar_lib.nano import world  # the world and its word lists are needed by these names alone
-
-    if name == "nano":
-        return world.pool(seed, **size)
-    if name in world.DEPTHS:
-        depths = world.DEPTHS[name]
-        drawn = world.pool(seed, families=tuple(depths), depths=depths.__getitem__, **size)
-    else:
-        family = world.TRANSFER_FAMILY if name == "nano-transfer" else "simple_integration"
-        drawn = world.pool(seed, families=(family,), **size)
-    return [replace(problem, id=f"{name}/{seed}/{i}", source=name) for i, problem in enumerate(drawn)]
 
 
 def _draw(problems: list[Problem], size: int | None, seed: int, name: str) -> list[Problem]:

@@ -20,6 +20,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -140,15 +141,10 @@ def _question(row: dict) -> str:
         raise LoadError(f"field '{field}' must be text that is not empty, found {text!r:.40}; write the question there")
     if len(text) > LONGEST:
         raise LoadError(f"field '{field}' has {len(text):,} characters; no question needs more than {LONGEST:,}")
-    context = row.get("context") or ""
-    unit = _unit(row.get("unit") or "")
+    context, bare = row.get("context") or "", (row.get("unit") or "").strip(" $")
+    # OlympiadBench's unit as a sentence takes it: `$cm^2$` stays LaTeX.
+    unit = {"^{\\circ}": "degrees", "%": "percent"}.get(bare, f"${bare}$" if "^" in bare else bare)
     return (f"{context}\n" if context else "") + text.strip() + (f" (Give the answer in {unit}.)" if unit else "")
-
-
-def _unit(text: str) -> str:
-    """OlympiadBench's unit as a sentence takes it: `$cm^2$` stays LaTeX, a circle is degrees, % is percent."""
-    bare = text.strip(" $")
-    return {"^{\\circ}": "degrees", "%": "percent"}.get(bare, f"${bare}$" if "^" in bare else bare)
 
 
 def answer_of(row: dict) -> str:
@@ -158,8 +154,9 @@ def answer_of(row: dict) -> str:
         raise LoadError("field 'answer' (or 'final_answer', or 'solution' with a box) is missing; add the answer")
     value = row[field]
     if field == "final_answer" and isinstance(value, list):
-        several = bool(row.get("is_multiple_answer"))
-        answer = ", ".join(part for item in value for part in _parts(plain(item, field), several))
+        texts = [plain(item, field) for item in value]
+        split = [part for text in texts for part in split_top(text.replace("$", ""), ",") if part]
+        answer = ", ".join(split if row.get("is_multiple_answer") else map(unwrap, texts))
     elif field == "solution":
         answer = extract_boxed(value) if isinstance(value, str) else None
     else:
@@ -196,13 +193,6 @@ def unwrap(answer: str) -> str:
     return text
 
 
-def _parts(answer: str, several: bool) -> list[str]:
-    """The single answers of a text such as `$(1,2)$, $(3,4)$`: cut at commas outside all brackets."""
-    if not several:
-        return [unwrap(answer)]
-    return [part for part in split_top(answer.replace("$", ""), ",") if part]
-
-
 def boxable(answer: str) -> str:
     r"""A generator's answer as box content: formulas as they are, words in `\text{}`, lists as `[1, 2, 3]`.
 
@@ -211,8 +201,10 @@ def boxable(answer: str) -> str:
     >>> boxable("['-94.2', '30.0']"), boxable("-5.0 + 20.0i"), boxable("grandmother"), boxable("$\\frac{1}{3}$")
     ('[-94.2, 30.0]', '-5.0 + 20.0i', '\\text{grandmother}', '\\frac{1}{3}')
     """
-    text = answer.strip()
-    items = _literal(text) if text.startswith("[") else None
+    text, items = answer.strip(), None
+    if text.startswith("["):
+        with suppress(ValueError, SyntaxError):
+            items = ast.literal_eval(text)
     if isinstance(items, list) and items and not any(isinstance(item, list | dict) for item in items):
         return f"[{', '.join(boxable(str(item)) for item in items)}]"
     text = text.replace("×", "\\times").replace("°", "^\\circ")
@@ -221,10 +213,3 @@ def boxable(answer: str) -> str:
     if "$" in text or is_formula:
         return unwrap(text)
     return f"\\text{{{' '.join(text.split())}}}"
-
-
-def _literal(text: str) -> object:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return None

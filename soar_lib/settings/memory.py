@@ -32,15 +32,11 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes per number of a base with dtype "auto", whether a GPU holds it, and the bytes that are free."""
+    """Bytes per number of a base with dtype "auto", what holds it, and the bytes that are free."""
 
     number: int
-    gpu: bool
+    kind: str  # "GPU memory" or "memory"
     free: int
-
-    @property
-    def kind(self) -> str:
-        return "GPU memory" if self.gpu else "memory"
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ def here() -> Machine:
     gpu, free = torch.cuda.is_available(), psutil.virtual_memory().available
     if gpu:  # what torch has reserved it gives again
         free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return Machine(BYTES[precision("")], gpu, free)
+    return Machine(BYTES[precision("")], "GPU memory" if gpu else "memory", free)
 
 
 @dataclass(frozen=True)
@@ -161,10 +157,9 @@ def learning_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
 def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Machine | None = None) -> Memory:
     """The largest phase of a command, on this machine where none is named; `problems` and `runs` as for `BaseSettings`.
     Raises ConfigError where there is no prediction."""
-    if by_trl(config):
-        raise ConfigError("memory not predicted: not worked out for student.trainer = 'trl'")
-    if config.backend == "vllm":
-        raise ConfigError("memory not predicted: not worked out for backend = 'vllm', which holds the weights twice")
+    other = "student.trainer = 'trl'" if by_trl(config) else "backend = 'vllm', which holds the weights twice"
+    if by_trl(config) or config.backend == "vllm":
+        raise ConfigError(f"memory not predicted: not worked out for {other}")
     number = (machine or here()).number
     if config.dtype != "auto" or config.model in SHIPPED:
         number = BYTES[precision(config.model, config.dtype)]
@@ -184,7 +179,7 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
         most = predict(config, problems, runs, machine)
     except ConfigError:
         return
-    needed = most.total if machine.gpu else most.certain
+    needed = most.certain if machine.kind == "memory" else most.total
     if needed <= (free := machine.free + most.parts["weights"] * loaded):
         return
     advice = f"lower {most.phase.lower}"

@@ -55,14 +55,6 @@ def require_all(
         require(settings, name, getattr(settings, name) in known, f"one of {', '.join(known)}")
 
 
-def require_one_base(parts: Sequence[Any], names: Sequence[str], rule: str) -> None:
-    """Raise ConfigError where the settings of several parts differ in one of `names`."""
-    for name in names:
-        values = {str(getattr(part, name)) for part in parts}
-        if len(values) > 1:
-            raise ConfigError(f"{name} = {' and '.join(sorted(values))}: {rule}")
-
-
 def revision(model: str, asked: str = "") -> str:
     """Which copy of a model is on this machine: of a folder or a SHIPPED one the hash of its files; of a Hub id the
     commit that `asked` (a branch, tag or commit; "": the newest) was when it was downloaded, else `asked`. Raises

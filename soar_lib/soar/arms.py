@@ -185,9 +185,9 @@ def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer
         train, test = hard_sets(config.problems or folder)
     except LoadError as error:
         raise files.RunError(f"{error}; an evaluation needs hard train and hard test, name a filter run") from None
-    seen = overlap(transfer, train).shared
-    if seen:
-        raise files.RunError(f"transfer: {seen[0][0]} is a hard train problem of {folder}; name another filter run")
+    if seen := overlap(transfer, train)[0]:
+        one = next(iter(seen))
+        raise files.RunError(f"transfer: {one} is a hard train problem of {folder}; name another filter run")
     asked = {"oracle_small", "oracle_full"} & {*config.arms}
     return Source(
         name=source_name(folder), config=settings, train=train, test=test,
@@ -215,7 +215,7 @@ def _oracle(config: EvaluateConfig, settings: SoarConfig, measured: Sequence[Pro
         real = solved_problems(name) if filtered else load_problems(name, seed=config.seed)
     except LoadError as error:
         raise files.RunError(f"{error}; real problems (oracle arms) need a set: --set oracle=SET") from None
-    known = {first for first, _ in overlap(real, list(measured)).shared}
+    known, _ = overlap(real, measured)
     left = [problem for problem in real if problem.id not in known]
     if not left:
         raise files.RunError(f"{name}: holds no real problem within reach; name another set: --set oracle=SET")

@@ -25,7 +25,7 @@ from soar_lib.hooks import Hooks
 from soar_lib.settings.cost import Part
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, presets_of, table
 from soar_lib.settings.student import preset as preset_of
-from soar_lib.settings.values import ConfigError, change, require, require_all, require_one_base
+from soar_lib.settings.values import ConfigError, change, require, require_all
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
@@ -75,8 +75,10 @@ class StudyConfig:
         for arm in self.chosen():
             rule = f"given with {arm.runs}, on whose runs {arm.name} stands; add it"
             require(self, "arms", not arm.runs or arm.runs in self.arms, rule)
-        parts = (self.filter, self.transfer, self.soar, self.evaluate)
-        require_one_base(parts, BASE_SETTINGS, "all parts of a study must have the same")
+        for name in BASE_SETTINGS:
+            values = {str(vars(part)[name]) for part in (self.filter, self.transfer, self.soar, self.evaluate)}
+            if len(values) > 1:
+                raise ConfigError(f"{name} = {' and '.join(sorted(values))}: all parts of a study must have the same")
 
     def chosen(self) -> list[StudyArm]:
         """The study's arms in the order of `ARMS`."""

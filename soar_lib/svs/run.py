@@ -76,7 +76,7 @@ def problem_sets(config: SvsConfig, folder: Path) -> Sets:
         where, size = getattr(config, name), getattr(config, f"{name}_size") or None
         sets[name] = load(where, seed=config.seed + 1, size=size) if where else []
     pool = load(config.problems, seed=config.seed, size=config.size or None)
-    seen = {first for first, _ in overlap(pool, sum(sets.values(), [])).shared}
+    seen, _ = overlap(pool, sum(sets.values(), []))
     train = [problem for problem in pool if problem.id not in seen]
     if len(train) < config.batch:
         raise ConfigError(f"batch = {config.batch}: must be at most {len(train)}, the training problems")

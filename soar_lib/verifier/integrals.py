@@ -11,7 +11,6 @@ of integration may be left out or be a letter C, c, K or k, as in `C_1`, anywher
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from soar_lib.verifier import formulas, workers
 from soar_lib.verifier.answers import residue, slope
@@ -24,26 +23,20 @@ CONSTANT = re.compile(r"[CcKk](?:_?\d)?")  # how people write the constant of in
 READINGS = ((r"\\?\bconst(?:ant)?\b", "C"), (r"\b([CcKk])(?=\d)", r"\1_"), (r"(?<![a-zA-Z])E(?![a-zA-Z])", "e"))
 LEFT_SIDE = re.compile(r"(?:\\int|∫).*|[a-zA-Z](?:\([a-zA-Z]\))?")  # what may stand before `=` in an answer
 
-
-@dataclass(frozen=True)
-class Judgement:
-    """A verdict (right, wrong, unparsed or timeout) with its reason."""
-
-    verdict: str
-    reason: str = ""
+Judgement = tuple[str, str]  # a verdict (right, wrong, unparsed or timeout) with its reason
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
     """Verdicts on (integrand, answer) pairs in their order; each distinct pair is decided once."""
     asked = functools.partial(by_points, deadline=deadline)
     judged = workers.side_by_side(dict.fromkeys(pairs), exactly, asked, "integrals", progress)
-    return [judged[pair].verdict for pair in pairs]
+    return [judged[pair][0] for pair in pairs]
 
 
 def judge(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
     """The verdict on an answer, the content of a box, and how it came about.
 
-    >>> [judge("3*x**2", answer).verdict for answer in ("x**3 + C", "x**2", "Integral(3*x**2, x)")]
+    >>> [judge("3*x**2", answer)[0] for answer in ("x**3 + C", "x**2", "Integral(3*x**2, x)")]
     ['right', 'wrong', 'unparsed']
     """
     return exactly(integrand, answer) or by_points(integrand, answer, deadline)
@@ -52,7 +45,7 @@ def judge(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
 def by_points(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
     """The worker's judgement on what can be read."""
     found = workers.ask([integrand, *_stated(integrand, answer)], deadline)
-    return Judgement(*(found or ("timeout", f"no judgement within {deadline:g} s")))
+    return tuple(found or ("timeout", f"no judgement within {deadline:g} s"))
 
 
 def exactly(integrand: str, answer: str) -> Judgement | None:
@@ -60,14 +53,14 @@ def exactly(integrand: str, answer: str) -> Judgement | None:
     try:
         answer, variable = _stated(integrand, answer)
     except Unreadable as error:
-        return Judgement("unparsed", str(error))
+        return "unparsed", str(error)
     try:
         equal = slope(read(answer), variable) == residue(read(integrand))
     except Unreadable:
         return None
     if "." in integrand + answer and not equal:
         return None  # rounded
-    return Judgement("right" if equal else "wrong", "compared exactly")
+    return "right" if equal else "wrong", "compared exactly"
 
 
 @functools.lru_cache(maxsize=50_000)

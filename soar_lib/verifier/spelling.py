@@ -7,8 +7,6 @@ Text in, text out; `answers` tells what it means.
 import functools
 import re
 import tomllib
-import unicodedata
-from fractions import Fraction
 from pathlib import Path
 
 # Of a longer run of backslashes the pairs go first, so that no run is read again from each of its places.
@@ -32,11 +30,6 @@ BOTTOM = re.compile(rf"(\\frac\{{{INNER}\}})(?:\s*(\\[a-zA-Z]+|[^\s{{}}])|\s+(?=
 IN_BASE = rf"({'|'.join(BASES)}|\d{{1,2}})"
 
 
-def _fraction(match: re.Match) -> str:
-    top, bottom = Fraction(unicodedata.numeric(match[0])).limit_denominator(10).as_integer_ratio()
-    return f"\\frac{{{top}}}{{{bottom}}}"
-
-
 def _repeating(match: re.Match) -> str:
     """`0.8\\overline{3}` as (83 - 8)/90."""
     whole, fixed, period = match.groups()
@@ -54,7 +47,7 @@ def _base(match: re.Match) -> str:
 
 
 _TABLE = tomllib.loads(Path(__file__).with_name("spelling.toml").read_text(encoding="utf-8"))
-_WRITERS = {"=fraction": _fraction, "=repeating": _repeating, "=mixed": _mixed, "=base": _base}
+_WRITERS = {"=repeating": _repeating, "=mixed": _mixed, "=base": _base}
 CHARACTERS = str.maketrans(_TABLE["characters"])
 REWRITES = [
     (re.compile(pattern.replace("<end>", WORD).replace("<base>", IN_BASE)), _WRITERS.get(replacement, replacement))

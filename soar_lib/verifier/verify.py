@@ -13,7 +13,6 @@ answers hold an e. Importing this module imports neither sympy nor Math-Verify; 
 
 import functools
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
@@ -22,7 +21,7 @@ from soar_lib.verifier.answers import LEFT_SIDE, PRIME, Form, point, read, under
 from soar_lib.verifier.formulas import symbols
 from soar_lib.verifier.spelling import MAX_CHARACTERS, boxed_answer, clean, extract_boxed
 
-__all__ = ["VERDICTS", "check", "check_many", "decide", "equal", "extract_boxed", "parses", "verdict_counts"]
+__all__ = ["VERDICTS", "check", "check_many", "decide", "equal", "extract_boxed", "parses"]
 
 VERDICTS = ("right", "wrong", "unparsed", "timeout")
 WORDS = {True: "right", False: "wrong", None: "timeout"}  # of what a worker answers
@@ -76,12 +75,6 @@ def parses(answer: str, deadline: float = DEADLINE) -> bool:
     text = cleaned("", answer)[1]
     known = understood(read(text))
     return workers.ask([_for_algebra(text)], deadline) is True if known is None else known
-
-
-def verdict_counts(verdicts: Iterable[str]) -> dict[str, int]:
-    """How often each verdict occurs, zeros included."""
-    counts = Counter(verdicts)
-    return {verdict: counts[verdict] for verdict in VERDICTS}
 
 
 def _asked(gold: str, answer: str, deadline: float) -> bool | None:

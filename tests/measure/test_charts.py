@@ -160,8 +160,9 @@ def test_arms_that_meet_in_a_figure_differ_in_colour_and_an_arm_has_one():
     assert len(teachers) > 10
     methods = ["base", "svs", "ladder", *NAMES.values()]
     for arms in (STUDENTS, LADDER, SVS, methods, teachers):
-        assert len({look(arm).colour for arm in arms}) == len([*arms])
-    sweeps = [f"grounded_t_{run}" for run in RUNS if look(f"grounded_t_{run}").colour == look("grounded_t").colour]
-    assert len({look(arm) for arm in ["grounded_t", *sweeps]}) == len(sweeps) + 1 > 6
+        assert len({look(arm)["colour"] for arm in arms}) == len([*arms])
+    own = look("grounded_t")["colour"]
+    sweeps = [f"grounded_t_{run}" for run in RUNS if look(f"grounded_t_{run}")["colour"] == own]
+    assert len({str(look(arm)) for arm in ["grounded_t", *sweeps]}) == len(sweeps) + 1 > 6
     for mine, teacher in (("grounded_t", "grounded"), ("intrinsic_t", "intrinsic")):
-        assert look(mine).colour == look(teacher).colour
+        assert look(mine)["colour"] == look(teacher)["colour"]

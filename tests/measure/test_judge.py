@@ -81,7 +81,7 @@ UNREADABLE = [
     (reply("true", True, "None"), 'is_correct is "true"'),
     (reply(True, 1, "None"), "is_well_posed is 1"),
     (reply(True, True, None), "error_type is null"),
-    (reply(True, True, "none"), "error_type is 'none'"),
+    (reply(True, True, "none"), 'error_type is "none"'),
     (reply(True, True, "None", ["72"]), "verified_answer is"),
     (reply(True, True, "None", True), "verified_answer is true"),
     (reply(True, False, "None"), "contradicts itself"),

@@ -24,7 +24,7 @@ from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 LLAMA = "meta-llama/Llama-3.2-3B-Instruct"
-GPU = Machine(2, True, 0)
+GPU = Machine(2, "GPU memory", 0)
 SIZES = {"t4": 15.6e9, "single_gpu": 79e9}  # what the smaller cards of either kind have free
 BYTES = {"t4": 4, "single_gpu": 2}  # a number: a T4 has no bfloat16
 PROMPT, TOKENS = 24, 48
@@ -152,7 +152,7 @@ def test_sampling_allocates_no_more_than_is_predicted(slots, monkeypatch):
 @pytest.mark.parametrize("kind", [FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig])
 @pytest.mark.parametrize("name", list(SIZES))
 def test_the_presets_of_gpus_fit_them(name, kind):
-    config, machine = preset(name, kind, model=LLAMA), Machine(BYTES[name], True, 0)
+    config, machine = preset(name, kind, model=LLAMA), Machine(BYTES[name], "GPU memory", 0)
     assert predict(config, problems=360, runs=3, machine=machine).total < 0.95 * SIZES[name]
 
 
@@ -216,7 +216,7 @@ def test_svs_holds_one_arms_seeds_and_a_part_of_a_large_group():
 
 def with_free(monkeypatch, free: float, gpu: bool = True) -> None:
     """The check sees a machine with so many bytes free."""
-    monkeypatch.setattr(memory, "here", lambda: Machine(2 if gpu else 4, gpu, int(free)))
+    monkeypatch.setattr(memory, "here", lambda: Machine(2 if gpu else 4, "GPU memory" if gpu else "memory", int(free)))
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_where_no_fewer_completions_help_other_ways_are_named(config, free, gpu,
 
 def test_main_memory_refuses_only_what_is_certain(monkeypatch):
     config = preset("nano", SoarConfig)
-    found = predict(config, machine=Machine(4, False, 0))
+    found = predict(config, machine=Machine(4, "memory", 0))
     with_free(monkeypatch, (found.certain + found.total) / 2, gpu=False)
     memory.check_memory(config)
     with_free(monkeypatch, found.certain - 1, gpu=False)

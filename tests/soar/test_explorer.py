@@ -148,7 +148,7 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     main = ["base", "hard_only", "pq", "grounded_t"]
     assert shown.visible() == {"view", "students", "seeds", "k"} and charts(shown.page)
     assert shown.controls["students"].value == (*main,)  # of the arms there are; the sweep is not among the first
-    assert len({look(arm).colour for arm in explorer.FIRST}) == len(explorer.FIRST)
+    assert len({look(arm)["colour"] for arm in explorer.FIRST}) == len(explorer.FIRST)
     assert shown.drawn == [f"{name(arm)} (2)" for arm in main]
     assert shown.table == [
         ["arm", "students", "rollouts each", "pass@1 (%)", "pass@4 (%)"], *(row(arm, both, [1, 4]) for arm in main),

@@ -52,7 +52,7 @@ def test_every_method_is_measured_on_both_kinds_of_problems(run):
 def test_nothing_is_learnt_from_hard_test_and_only_the_pool_has_easier_problems(run):
     out, _ = run
     hard, pool = (hard_sets(out / name) for name in methods.PROBLEMS)
-    assert hard[1] == pool[1] and not overlap(pool[0], pool[1]).shared
+    assert hard[1] == pool[1] and not overlap(pool[0], pool[1])[0]
     assert pool[0][: len(hard[0])] == hard[0] and len(pool[0]) == len(hard[0]) + SIZES.easier
 
 

@@ -15,7 +15,7 @@ import pytest
 from soar_lib.verifier import integrals, workers
 from soar_lib.verifier.answers import MAX_EXPONENT, read, understood
 from soar_lib.verifier.spelling import boxed_answer, boxes, clean
-from soar_lib.verifier.verify import VERDICTS, check, check_many, decide, equal, extract_boxed, parses, verdict_counts
+from soar_lib.verifier.verify import VERDICTS, check, check_many, decide, equal, extract_boxed, parses
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HANG = r"\boxed{\dfrac{5^{(5^{(5^{(5^5)})}-4)}-5}{16}}"
@@ -244,7 +244,7 @@ def test_every_gold_answer_is_right_against_itself(name):
     values = [row["final_answer"] if "final_answer" in row else [row["answer"]] for row in rows]
     golds = [answer for answers in values for answer in answers]
     verdicts = check_many([(gold, boxed(gold)) for gold in golds])
-    assert verdict_counts(verdicts) == {"right": len(golds), "wrong": 0, "unparsed": 0, "timeout": 0}
+    assert verdicts == ["right"] * len(golds)
 
 
 @needs_data
@@ -303,7 +303,7 @@ HOSTILE = [
 def test_hostile_text_gets_a_verdict(answer):
     assert decide("5", answer) in (False, None) and decide(answer, "5") in (False, None)
     assert decide("5", answer) is None or check("5", boxed(answer)) in ("wrong", "unparsed")
-    assert integrals.judge("2*x", answer, deadline=0.5).verdict in VERDICTS
+    assert integrals.judge("2*x", answer, deadline=0.5)[0] in VERDICTS
 
 
 def test_reading_never_raises():
@@ -318,7 +318,7 @@ def test_reading_never_raises():
         assert understood(read(clean(text))) in (True, False, None)
         assert boxed_answer(text) is None or "boxed" in text
         found = integrals.exactly("2*x", text)
-        assert found is None or found.verdict in VERDICTS
+        assert found is None or found[0] in VERDICTS
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,6 @@ def test_check_many_keeps_order_and_repetitions():
     pairs = [root, ("1", HANG), ("3", "no box"), root, ("2", "\\boxed{3}")]
     verdicts = check_many(pairs, deadline=1.0)
     assert verdicts == ["right", "timeout", "unparsed", "right", "wrong"]
-    assert verdict_counts(verdicts) == {"right": 2, "wrong": 1, "unparsed": 1, "timeout": 1}
     assert check_many([]) == []
 
 
