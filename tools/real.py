@@ -80,6 +80,11 @@ class Agreement:
     unjudged: int
 
 
+def is_so(verdict: quality.Verdict, measure: str) -> bool:
+    """Whether a verdict counts for a measure of `quality.MEASURES`."""
+    return verdict.well_posed if measure == "well_posed" else verdict.label == measure
+
+
 def agreement(
     reference: Sequence[quality.Verdict], other: Sequence[quality.Verdict], measure: str = "label"
 ) -> Agreement:
@@ -90,7 +95,7 @@ def agreement(
         raise ValueError(f"measure {measure!r}: must be label or one of {', '.join(quality.MEASURES)}")
     names = quality.LABELS if measure == "label" else ("no", "yes")
     both = [pair for pair in zip(reference, other) if all(verdict.judged for verdict in pair)]
-    said = [[v.label if measure == "label" else names[quality.is_so(v, measure)] for v in pair] for pair in both]
+    said = [[v.label if measure == "label" else names[is_so(v, measure)] for v in pair] for pair in both]
     frame, kappa = pd.DataFrame(said, columns=["reference", "other"]), math.nan
     counts = pd.crosstab(frame["reference"], frame["other"]).reindex(index=names, columns=names, fill_value=0)
     if len({*frame["reference"], *frame["other"]}) > 1:  # else chance alone gives full agreement

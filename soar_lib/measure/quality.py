@@ -188,14 +188,10 @@ def summary(arms: Mapping[str, Sequence[Sequence[Verdict]]], judge: str, seed: i
         judged = [kept for run in runs if (kept := [verdict for verdict in run if verdict.judged])]
         n = sum(map(len, judged))
         for measure in MEASURES:
-            shares = _percent([[is_so(verdict, measure) for verdict in run] for run in judged], seed)
+            said = [[v.well_posed if measure == "well_posed" else v.label == measure for v in run] for run in judged]
+            shares = _percent(said, seed)
             rows.append([arm, judge, measure, *shares, n, sum(map(len, runs)) - n, len(judged)])
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def is_so(verdict: Verdict, measure: str) -> bool:
-    """Whether a verdict counts for a measure of `MEASURES`."""
-    return verdict.well_posed if measure == "well_posed" else verdict.label == measure
 
 
 def _percent(runs: list[list[bool]], seed: int) -> tuple[float, float, float]:

@@ -29,7 +29,7 @@ GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|xi|rho|sigma|tau|phi|
 TOKEN = re.compile(
     r"\s*(?:(?P<number>[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+(?:\.\d*)?|\.\d+)"
     rf"|(?P<letter>\\(?:{GREEK})(?![a-zA-Z])|\\?[a-zA-Z](?![a-zA-Z]))"
-    r"|\\?(?P<word>[a-zA-Z]{2,})|(?P<sign>[-+*/^!_(){}\[\]|.]))"
+    r"|\\?(?P<word>[a-zA-Z]{2,})|(?P<sign>[-+*/^!_(){}\[\]|.])|(?P<other>.))"
 )
 CLOSING = {"(": ")", "[": "]", "{": "}", "|": "|"}
 FUNCTION_NAMES = "fghFGHPQTW"  # letters that before a bracket are functions, not factors
@@ -159,14 +159,11 @@ def read(text: str, loose: bool = False) -> Formula:
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
-    text = re.sub(r"\\(?:[lr]?vert|mid)(?![a-zA-Z])", "|", text).rstrip()
-    tokens, position = [], 0
-    while position < len(text):
-        match = TOKEN.match(text, position)
-        if not match:
-            raise Unreadable(f"{text[position : position + 10]!r} is outside the whitelist")
+    text, tokens = re.sub(r"\\(?:[lr]?vert|mid)(?![a-zA-Z])", "|", text).rstrip(), []
+    for match in TOKEN.finditer(text):
+        if match.lastgroup == "other":
+            raise Unreadable(f"{text[match.start() : match.start() + 10]!r} is outside the whitelist")
         tokens += _split(match.lastgroup, match.group(match.lastgroup))
-        position = match.end()
     return [*tokens, ("end", "")]
 
 

@@ -14,7 +14,7 @@ from soar_lib.measure.quality import Verdict, exact, exact_verdict, summary
 from soar_lib.nano import world, world2
 from soar_lib.records import SyntheticProblem
 from tools import documents
-from tools.real import agreement
+from tools.real import agreement, is_so
 
 SUM = "State the final answer to the following arithmetic problem: "
 LEGS = "Now, how many legs are there in total if you have "
@@ -204,7 +204,7 @@ def test_agreement_counts_pairs_and_matches_scikit_learns_kappa():
     theirs = cohen_kappa_score([a.label for a, _ in both], [b.label for _, b in both])
     assert found.kappa == pytest.approx(theirs) and 0.3 < found.kappa < 0.9
     for measure in quality.MEASURES:
-        columns = list(zip(*[[quality.is_so(v, measure) for v in pair] for pair in both]))
+        columns = list(zip(*[[is_so(v, measure) for v in pair] for pair in both]))
         assert agreement(left, right, measure).kappa == pytest.approx(cohen_kappa_score(*columns))
 
 

@@ -294,4 +294,4 @@ def test_this_machine_says_what_it_has():
     assert machine.free > 10**8
     said, phase = meter.describe_memory(config), predict(config).phase.name
     assert said.startswith(f"at most {memory.size(predict(config).total)} of ") and f" free ({phase}: " in said
-    assert machine.gpu == torch.cuda.is_available()
+    assert (machine.kind == "GPU memory") == torch.cuda.is_available()
