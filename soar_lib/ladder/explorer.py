@@ -148,17 +148,13 @@ def ttrl_page(run: LadderFolder, arm: str, seed: int, problem: str) -> Page:
     tree = ["No usable variant: nothing was trained."]
     if len(kept):
         tree = ["Its usable variants:", figures.tree(kept, run.questions[problem])]
-    return [run.asked(problem), figures.one_problem(own), _solved(run, seed, problem), *tree]
-
-
-def _solved(run: LadderFolder, seed: int, problem: str) -> pd.DataFrame:
     names, arms = {HARD_TEST: "samples", ANY_STEP: "probes at any step"}, ("base", "ladder", *TTRL_ARMS)
-    rows = [
+    solved = [
         {"arm": name(s.arm), "measured on": names[s.set], "right": f"{s.c} of {s.n}", "completions spent": s.rollouts}
         for s in run.scores
         if (s.run, s.problem) == (f"seed{seed}", problem) and s.set in names and s.arm in arms
     ]
-    return pd.DataFrame(rows)
+    return [run.asked(problem), figures.one_problem(own), pd.DataFrame(solved), *tree]
 
 
 def ladder_explorer(folder: str | Path) -> Explorer:

@@ -261,15 +261,6 @@ def row_size(counts: Sequence[float]) -> dict:
     return {"size": (9.0, 1.1 + 0.5 * len(counts) + 0.32 * sum(counts)), "heights": [count + 0.5 for count in counts]}
 
 
-def save(chart: Chart, name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
-    """Write figures/<name>.png and the table behind it, figures/data/<name>.csv; returns the picture's path."""
-    path = Path(root) / f"{name}.png"
-    save_table(name, data, root)
-    # Without the software's version in it, the same numbers give the same file.
-    chart.static().savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
-    return path
-
-
 def save_table(name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
     """Write figures/data/<name>.csv; returns its path."""
     path = Path(root) / "data" / f"{name}.csv"
@@ -282,4 +273,7 @@ def save_all(tables: Tables, root: str | Path = ROOT) -> list[Path]:
     """Write every table, and its picture where it has one; returns the pictures' paths."""
     for table, (data, _) in tables.items():
         save_table(table, data, root)
-    return [save(draw(data), table, data, root) for table, (data, draw) in tables.items() if draw]
+    drawn = {Path(root) / f"{table}.png": draw(data) for table, (data, draw) in tables.items() if draw}
+    for path, chart in drawn.items():  # without the software's version in it, the same numbers give the same file
+        chart.static().savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
+    return [*drawn]

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 import reasoning_gym
 
 from soar_lib.nano import antiderivatives, legs, world2
-from soar_lib.nano.world2 import held_out
 from soar_lib.records import Problem
 
 MAX_DEPTH = 12
@@ -154,12 +153,7 @@ def question(family: str, depth: int, index: int) -> str | None:
 
 def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
     """A random question of this family and depth, from the held-out eighth or from the rest."""
-    for _ in range(100_000):
-        text = question(family, depth, rng.randrange(FAMILIES[family].items))
-        if text is not None and held_out(text) == held:
-            return text
-    kind = "held-out" if held else "other"
-    raise ValueError(f"{family} at depth {depth} has no {kind} question; take a larger depth")
+    return world2.drawn(lambda: question(family, depth, rng.randrange(FAMILIES[family].items)), held)
 
 
 understand, answer_of = (functools.partial(part, families=FAMILIES) for part in (world2.understand, world2.answer_of))

@@ -121,15 +121,15 @@ def row(rng: random.Random, length: int) -> str:
 
 def draw_words(rng: random.Random, names: Sequence[str], length: int, held: bool) -> str:
     """A question that asks for these skills on a row of so many letters, held out or not."""
-    return _drawn(lambda: skills.write([row(rng, length), *names]), held)
+    return drawn(lambda: skills.write([row(rng, length), *names]), held)
 
 
 def draw_item(rng: random.Random, family: str, depth: int, held: bool | None = None) -> str:
     """A question of reasoning-gym's `family` with so many terms or animals; held None: either."""
-    return _drawn(lambda: _item(family, depth, rng.randrange(ITEMS[family])), held)
+    return drawn(lambda: _item(family, depth, rng.randrange(ITEMS[family])), held)
 
 
-def _drawn(make: Callable[[], str | None], held: bool | None) -> str:
+def drawn(make: Callable[[], str | None], held: bool | None) -> str:
     for _ in range(100_000):
         text = make()
         if text and held in (None, held_out(text)):

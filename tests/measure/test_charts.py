@@ -122,7 +122,7 @@ def test_a_widget_is_redrawn_in_place_where_it_can_be_and_tells_what_is_picked()
 
 def test_saved_csv_is_what_was_drawn_and_reads_back_equal(tmp_path):
     data = pd.DataFrame({"arm": ["pq"], "mean": [0.25]})
-    path = charts.save(WHOLE, "drawn", data, tmp_path)
+    (path,) = charts.save_all({"drawn": (data, lambda data: WHOLE)}, tmp_path)
     assert path == tmp_path / "drawn.png" and path.read_bytes().startswith(b"\x89PNG")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "data" / "drawn.csv"), data)
 
