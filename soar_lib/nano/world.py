@@ -193,8 +193,7 @@ def pool(name: str = "nano", seed: int = 0, size: int = 300) -> list[Problem]:
         family = [*families][len(problems) % len(families)]
         depth = rng.choice(families[family])
         text = draw(family, depth, rng, held=True)
-        if text in seen:
-            continue
-        seen.add(text)
-        problems.append(Problem(f"{name}/{seed}/{len(problems)}", text, answer_of(text), name, family, depth))
+        if text not in seen:
+            seen.add(text)
+            problems.append(Problem(f"{name}/{seed}/{len(problems)}", text, answer_of(text), name, family, depth))
     return problems
