@@ -33,7 +33,7 @@ AttentionInterface.register(NAME, attend)
 
 @contextmanager
 def shared_prompts(model):
-    """Let `model` run with a `layout`; its former attention comes back at the end."""
+    """Inside, `model` takes the keyword `layout` in its forward; its former attention comes back at the end."""
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
@@ -89,7 +89,7 @@ class Decoding:
         )
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Go on with these rows only, in this order (a row may be named twice)."""
+        """Drop all rows but these and put them in this order (a row may be named twice)."""
         alive, owner = torch.unique(self.owner[rows], return_inverse=True)
         for cache in (self.keys, self.values):
             for layer, tensor in cache.items():

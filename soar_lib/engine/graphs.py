@@ -55,7 +55,7 @@ def recordable(tensor: torch.Tensor) -> bool:
 
 
 def by_hand(step: Callable[[], object]) -> None:
-    """Run on a stream of its own, as CUDA asks before a recording."""
+    """Run the step once on a side stream: CUDA asks for a run like this before it records."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -64,8 +64,8 @@ def by_hand(step: Callable[[], object]) -> None:
 
 
 def record(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """The step as a CUDA graph with memory of its own. Raises ConfigError for a model that waits for the CPU in
-    between."""
+    """Record the step as a CUDA graph with its own memory, and return a function that replays it. Raises ConfigError
+    for a model that waits for the CPU inside a step."""
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph):

@@ -117,13 +117,13 @@ class Adapters:
 
 
 def stack(parts: list[Adapters]) -> Adapters:
-    """One population of all the parts' slots, in order (a copy)."""
+    """The slots of all the parts in one Adapters, in order; tensors are copied."""
     states = [part.state_dict() for part in parts]
     return parts[0].load({key: torch.cat([state[key] for state in states]) for key in states[0]})
 
 
 class Population:
-    """The adapters in use; `assign` says anew which slot each batch row belongs to."""
+    """What `use` yields: the active adapters. `assign(rows)` changes which slot each row of the batch belongs to."""
 
     def __init__(self, layers: dict[str, StackedLinear], adapters: Adapters, rows: torch.Tensor, dtype: torch.dtype):
         self.layers, self.adapters = layers, adapters
@@ -213,7 +213,7 @@ def _thin(y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, co
 
 
 def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str) -> None:
-    """Write one slot as a PEFT LoRA folder (adapter_config.json, adapter_model.safetensors)."""
+    """Write one slot as a LoRA folder that PEFT loads (adapter_config.json, adapter_model.safetensors)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
@@ -231,8 +231,8 @@ def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str)
 
 
 def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
-    """Read a PEFT LoRA folder as one slot on `model`. Raises LoadError: another kind, more than one rank, other
-    layers."""
+    """Read a PEFT LoRA folder as Adapters of one slot on `model`. Raises LoadError for another kind of adapter, one
+    with several ranks, or one of other layers."""
     folder = Path(folder)
     try:
         config = read_json(folder / "adapter_config.json", r=int, lora_alpha=float, base_model_name_or_path=str | None)
@@ -262,7 +262,7 @@ def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
 
 
 def load_start(folder: Path, base_name: str, model: nn.Module) -> Adapters:
-    """The adapter that a run begins with, its setting `start`. Raises ConfigError where it is another model's."""
+    """The adapter in `folder`, a run's setting `start`, on `model`. Raises ConfigError where it is another model's."""
     try:
         found = load_peft(folder, model)
     except LoadError as error:
@@ -277,8 +277,8 @@ def load_start(folder: Path, base_name: str, model: nn.Module) -> Adapters:
 
 
 def begin(base, settings, draw: torch.Generator) -> Adapters:
-    """The one slot that a policy begins with: `base.start`, else the base itself, with A drawn from `draw`; `settings`
-    has rank and alpha. Raises ConfigError where those of `base.start` differ."""
+    """Adapters of one slot with which a policy begins: a copy of `base.start`, or else ones that change nothing, with
+    A drawn from `draw`. Raises ConfigError where rank or alpha of `base.start` differ from those of `settings`."""
     if base.start is None:
         return Adapters.create(base.model, 1, settings.rank, settings.alpha, draw)
     if (base.start.rank, base.start.alpha) != (settings.rank, settings.alpha):

@@ -38,13 +38,13 @@ class Samples:
         return len(self.slots)
 
     def select(self, rows: torch.Tensor | list[int]) -> "Samples":
-        """These rows, in this order (LongTensor, list of ints, or boolean mask)."""
+        """The samples of some rows, in the order given: a LongTensor, a list of ints, or a boolean mask."""
         rows = torch.as_tensor(rows, device=self.slots.device)
         return Samples(*(getattr(self, item.name)[rows] for item in fields(self)))
 
 
 def concatenate(parts: list[Samples]) -> Samples:
-    """All rows of the parts, in order, padded to the widest."""
+    """One Samples with the rows of all parts, in order, padded to the widest."""
     prompt = max(part.prompt.shape[1] for part in parts)
     completion = max(part.completion.shape[1] for part in parts)
 
@@ -58,7 +58,7 @@ def concatenate(parts: list[Samples]) -> Samples:
 
 
 def decode(base: Base, samples: Samples) -> list[str]:
-    """The completions as text; see `Base.texts`."""
+    """The N completions as text, without special tokens, with the <think> that a prompt may have opened."""
     lengths = samples.mask.sum(1).tolist()
     ids = [row[:length] for row, length in zip(samples.completion.tolist(), lengths, strict=True)]
     return base.texts(ids)
@@ -68,8 +68,8 @@ def complete(
     base: Base, adapters: Adapters | None, asked: Sequence[list[dict]], slots: list[int], group: int,
     keys: Sequence[Key] | None, draw: Draw,
 ) -> Samples:  # fmt: skip
-    """`sample` of chat messages, each different conversation encoded once. Every key gives the numbers of as many
-    completions, in order; None decodes greedily."""
+    """Sample `group` completions of each conversation in `asked`, as `sample` does of token ids. The completions are
+    divided evenly, in order, among `keys`, from which their random numbers are derived; None decodes greedily."""
     known = {str(messages): messages for messages in asked}
     ids = {name: base.encode(messages) for name, messages in known.items()}
     shape = (len(asked) * group // len(keys or [0]), draw.max_new_tokens)
@@ -78,7 +78,7 @@ def complete(
 
 
 def cut_off(base: Base, samples: Samples) -> torch.Tensor:
-    """True [N] for each completion that was cut off: its last token is none that ends one."""
+    """A boolean [N]: which completions were cut off at their limit, so that their last token is no end token."""
     last = samples.completion.gather(1, (samples.mask.sum(1, keepdim=True) - 1).clamp(min=0))[:, 0]
     return torch.isin(last, torch.tensor(base.stop, device=last.device), invert=True)
 
@@ -88,9 +88,9 @@ def sample(
     base: Base, adapters: Adapters | None, prompts: list[list[int]], slots: list[int], group: int,
     uniforms: torch.Tensor | None, draw: Draw,
 ) -> Samples:  # fmt: skip
-    """`group` completions of each prompt from adapter `slots[i]` (adapters None: the untrained model). Rows i * group
-    to (i + 1) * group - 1 belong to prompt i. `uniforms`: [len(prompts) * group, draw.max_new_tokens] in [0, 1), None:
-    greedy."""
+    """Sample `group` completions of each prompt; those of prompt i come from adapter `slots[i]` (adapters None: the
+    untrained model) and are rows i * group to (i + 1) * group - 1. The random numbers in [0, 1) are `uniforms`
+    [len(prompts) * group, draw.max_new_tokens]; None decodes greedily."""
     _check(adapters, prompts, slots, group, uniforms, draw)
     if adapters is None:
         adapters, slots = base.start, [0] * len(slots)

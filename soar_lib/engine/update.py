@@ -94,7 +94,7 @@ def make_learner(
     adapters: Adapters, settings: OptimiserSettings, steps: int, reference: Adapters | None = None,
     state: dict[str, torch.Tensor] | None = None,
 ) -> Learner:  # fmt: skip
-    """A learner with a fresh optimiser, or one in the state that `optimizer_tensors` gave."""
+    """A learner of `steps` steps with a fresh optimiser, or one in the `state` that `optimizer_tensors` gave."""
     parameters = adapters.parameters()
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay
@@ -133,7 +133,7 @@ def update(
     base: Base, learner: Learner, samples: Samples, advantage: torch.Tensor, step: int, temperature: float = 1.0,
     normalisation: str = "sequence",
 ) -> dict[str, torch.Tensor]:  # fmt: skip
-    """Step `step` of every slot, on its own rows of `samples`, which were drawn at `temperature`; `advantage` is [N].
+    """Take step `step` (from 0) of each slot on its rows of `samples`, drawn at `temperature`, with `advantage` [N].
     Returns tensors [S]: `grad_norm` before clipping, `kl` (mean k3 per token, 0 where off) and `learning_rate`."""
     adapters, optimizer, settings = learner.adapters, learner.optimizer, learner.settings
     optimizer.zero_grad(set_to_none=False)
@@ -164,7 +164,7 @@ def update(
 
 
 def clip_per_adapter(adapters: Adapters, limit: float) -> torch.Tensor:
-    """torch's clip_grad_norm_ on each slot alone; returns the norms [S] before."""
+    """Clip each slot's gradient to the norm `limit`, as torch's clip_grad_norm_ does; returns the norms [S] before."""
     grads = [parameter.grad for parameter in adapters.parameters()]
     norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads]).norm(dim=0)
     factor = (limit / (norms + 1e-6)).clamp(max=1.0)

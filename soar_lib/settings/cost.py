@@ -13,7 +13,7 @@ Part = tuple[BaseSettings, int, int]  # settings, problems as for `cost`, and SO
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a model was on one machine, learning included."""
+    """How fast a model was in a timed run on one machine, its learning included."""
 
     tokens_per_second: float
     tokens_per_rollout: float  # how long completions really are, on average
@@ -85,7 +85,7 @@ def describe(predicted: Cost, model: str) -> str:
 
 
 def duration(hours: float) -> str:
-    """A time given in hours, in the unit that people would use."""
+    """A time in hours as text, in the unit that suits its length."""
     if hours < 1 / 30:
         return f"{hours * 3600:.0f} seconds"
     return f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:,.1f} hours"

@@ -41,7 +41,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a phase by what holds them: weights, adapters, (random) numbers, which no shorter completion makes
+    """What a phase holds, in bytes: weights, adapters, (random) numbers, which no shorter completion makes
     smaller, a cache of keys and values, logits and activations."""
 
     phase: Phase
@@ -61,7 +61,7 @@ class Memory:
 
 
 def here() -> Machine:
-    """How this machine would hold a base, and what a new program can have of it."""
+    """This machine: how it would hold a base, and the bytes that a new program can have."""
     gpu, free = torch.cuda.is_available(), psutil.virtual_memory().available
     if gpu:  # what torch has reserved it gives again
         free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
@@ -120,12 +120,12 @@ def weight_bytes(shape: Shape, number: int, four_bit: bool) -> int:
 
 
 def adapter_bytes(shape: Shape, rank: int) -> int:
-    """One adapter: A and B of every layer, float32."""
+    """Bytes of one adapter: A and B of every linear layer in float32."""
     return 4 * rank * shape.linears
 
 
 def sampling_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
-    """While prompts are read or completions written, whichever is more."""
+    """Bytes by part of a phase that samples, at its peak: while prompts are read, or while completions are written."""
     token = 2 * number * shape.layers * shape.keys  # keys and values
     read, written = phase.prompts * (phase.prompt - 1), phase.rows * -(-phase.tokens // BLOCK) * BLOCK
     layer = number * (4 * shape.hidden + max(4 * shape.intermediate, 7 * shape.wide))  # of one token
@@ -140,7 +140,7 @@ def sampling_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
 
 
 def learning_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
-    """One micro-batch, forward and backward."""
+    """Bytes by part of a phase that learns, for the forward and the backward pass of one micro-batch."""
     rows, prompts, columns, wide = phase.rows, phase.prompts, phase.prompt + phase.tokens, shape.wide
     packed = rows * phase.tokens + prompts * phase.prompt
     each = 8 * shape.hidden + number * (2 * shape.hidden + 3 * wide + 4 * shape.intermediate)
@@ -155,8 +155,8 @@ def learning_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
 
 
 def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Machine | None = None) -> Memory:
-    """The largest phase of a command, on this machine where none is named; `problems` and `runs` as for `BaseSettings`.
-    Raises ConfigError where there is no prediction."""
+    """The memory of a command's largest phase, on this machine where none is named; `problems` in its pool or test set,
+    `runs` SOAR runs under an evaluation. Raises ConfigError where there is no prediction."""
     other = "student.trainer = 'trl'" if by_trl(config) else "backend = 'vllm', which holds the weights twice"
     if by_trl(config) or config.backend == "vllm":
         raise ConfigError(f"memory not predicted: not worked out for {other}")
@@ -193,7 +193,7 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
 
 
 def size(count: float) -> str:
-    """Bytes for people.
+    """A number of bytes as text, in GB or MB.
 
     >>> size(61_540_000_000), size(3_200_000)
     ('61.5 GB', '3 MB')

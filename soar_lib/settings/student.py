@@ -23,7 +23,7 @@ PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a 
 
 @cache
 def table() -> dict[str, dict[str, dict[str, Any]]]:
-    """presets.toml: by command and preset, the settings that differ from the defaults."""
+    """The presets by command and name (presets.toml): the settings that differ from the defaults."""
     return tomllib.loads(Path(__file__).with_name("presets.toml").read_text(encoding="utf-8"))
 
 
@@ -62,7 +62,7 @@ PROMPT = 300  # tokens assumed of a prompt; a question of MATH under a chat temp
 
 @dataclass(frozen=True)
 class OptimiserSettings:
-    """One AdamW and one policy-gradient loss; teacher and students differ in these values only."""
+    """Settings of AdamW and of the policy-gradient loss; teacher and students differ in these values only."""
 
     learning_rate: float = 1e-5  # Table 3. Stated for what looks like full fine-tuning; LoRA usually wants 10x
     schedule: str = "cosine"  # Table 3 "cosine"; horizon open: the run's own number of steps
@@ -145,7 +145,7 @@ class Phase:
 
     @staticmethod
     def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int) -> "Phase":
-        """`rows` completions, `group` of each prompt, `at_once` of them together."""
+        """A phase that samples `rows` completions, `group` of each prompt, at most `at_once` of them together."""
         rows = min(rows, at_once)
         return Phase(name, ranks, rows, max(1, rows // group), tokens)
 
@@ -153,7 +153,7 @@ class Phase:
     def learning(
         name: str, ranks: int, rows: int, group: int, tokens: int, optimiser: OptimiserSettings, owner: str
     ) -> "Phase":
-        """A step on `rows` completions, `group` of each prompt; `owner` says whose optimiser it is: "student.", ..."""
+        """A phase that learns from `rows` completions, `group` of each prompt; `owner`: "student." or the like."""
         rows = min(rows, max(1, round(optimiser.max_tokens / tokens)))
         return Phase(name, ranks, rows, -(-rows // group), tokens, optimiser, f"{owner}optimiser.max_tokens")
 
@@ -239,7 +239,7 @@ class StudentSettings:
         return Draw(self.max_new_tokens, self.temperature, rows)
 
     def phases(self, count: int, kept: int, at_once: int) -> list[Phase]:
-        """`count` students in training beside adapters of `kept` ranks: reference, values, gradients, two moments."""
+        """The phases of training `count` students at once, beside other adapters whose ranks add up to `kept`."""
         ranks, rows = kept + 5 * count * self.rank, count * self.batch * self.group
         return [
             replace(Phase.sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
@@ -249,7 +249,7 @@ class StudentSettings:
 
 
 def by_trl(config: BaseSettings) -> bool:
-    """Whether TRL's trainers train the students, one after another."""
+    """Whether the settings have TRL's trainers train the students, one after another."""
     student = vars(config).get("student")
     return student is not None and student.trainer == "trl"
 

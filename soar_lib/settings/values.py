@@ -27,7 +27,7 @@ class LoadError(ValueError):
 
 
 def require(settings: Any, name: str, good: bool, rule: str) -> None:
-    """Raise ConfigError for the setting `name`, dotted where it is nested, unless it is good."""
+    """Raise ConfigError for the setting `name`, dotted where nested, unless `good`; `rule` says what it must be."""
     if not good:
         raise ConfigError(f"{name} = {attrgetter(name)(settings)!r}: must be {rule}")
 
@@ -89,7 +89,7 @@ def folder_of(start: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's first line for a message of one line; its kind, where it says nothing."""
+    """The first line of an error's message, or the name of its class where the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
 
 
@@ -133,7 +133,7 @@ def _typed(current: Any, value: Any, name: str) -> Any:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their dotted names.
+    """Nested dictionaries as one, with dotted names.
 
     >>> flat({"seed": 0, "student": {"steps": 3}})
     {'seed': 0, 'student.steps': 3}
@@ -177,7 +177,7 @@ def described(function: Callable) -> str:
 
 
 def label(setting: str) -> str:
-    """The short name of such a setting, for tables.
+    """The short name, for tables, of a setting that may be a function as `described` records it.
 
     >>> label("grounded"), label("__main__.shorter sha256:0123456789ab")
     ('grounded', 'shorter')

@@ -54,7 +54,7 @@ def understood(form: Form) -> bool | None:
 
 @functools.lru_cache(maxsize=50_000)
 def read(text: str) -> Form:
-    """The form of a cleaned text; units behind a number are dropped."""
+    """The form of a text that `spelling.clean` gave; units behind a number are dropped."""
     depths = itertools.accumulate((character in "([{") - (character in ")]}") for character in text)
     if len(text) > MAX_CHARACTERS or max(depths, default=0) > MAX_DEPTH:
         return Form("unclear", text)
@@ -194,13 +194,13 @@ def residue(formula: Formula, modulus: int = PRIME, at: dict[str, int] | None = 
 
 @functools.cache
 def point(name: str) -> int:
-    """The value of a letter."""
+    """The residue that stands for a letter, derived from its name; that of i squares to -1."""
     if name == "i":
         return pow(2, (PRIME - 1) // 4, PRIME)  # 2 is no square modulo this prime, so this squares to -1
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=32).digest()) % PRIME
 
 
 def slope(formula: Formula, variable: str) -> int:
-    """The derivative's residue: (f(x + p) - f(x)) / p modulo p, since f(x + p) = f(x) + p f'(x) modulo p^2."""
+    """The derivative's residue modulo p: (f(x + p) - f(x)) / p modulo p, since f(x + p) = f(x) + p f'(x) modulo p^2."""
     near, here = (residue(formula, PRIME**2, {variable: point(variable) + step}) for step in (PRIME, 0))
     return (near - here) // PRIME % PRIME

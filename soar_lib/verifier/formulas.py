@@ -74,7 +74,7 @@ E = Formula("exp", (ONE,))
 
 
 def combine(head: str, parts: Sequence[Formula]) -> Formula:
-    """The sum or product, its rational terms or factors worked out as one in front."""
+    """The sum (head "+") or product ("*") of the parts, whose rational numbers are worked out as one in front."""
     flat = [inner for part in parts for inner in (part.parts if part.head == head else (part,))]
     numbers = [part.number for part in flat if part.head == "number"]
     if len(numbers) > 1 and sum(max(map(int.bit_length, n.as_integer_ratio())) for n in numbers) > MAX_BITS:
@@ -87,7 +87,7 @@ def combine(head: str, parts: Sequence[Formula]) -> Formula:
 
 
 def power(base: Formula, exponent: Formula) -> Formula:
-    """The power; one of rational numbers is a number where it stays small, `e^u` is read as exp."""
+    """base^exponent: worked out for rational numbers where it stays small, and exp(u) for e^u."""
     if base == E:
         return Formula("exp", (exponent,))
     if base.head == exponent.head == "number" and exponent.number.denominator == 1:
@@ -102,7 +102,7 @@ def divide(top: Formula, bottom: Formula) -> Formula:
 
 
 def counted(count: Callable[..., int], *of: Formula) -> Formula:
-    """A factorial or binomial."""
+    """The number that `count` (factorial, binomial) gives. Raises Unreadable unless all of `of` are small integers."""
     if any(part.head != "number" or part.number.denominator != 1 or not 0 <= part.number <= MAX_COUNTED for part in of):
         raise Unreadable("a factorial or binomial of no small integers")
     return constant(count(*(int(part.number) for part in of)))
@@ -131,7 +131,7 @@ class Cursor:
         return self.tokens[self.at - 1][1]
 
     def opens(self) -> bool:
-        """Whether a factor may begin here."""
+        """Whether a factor may begin at the cursor."""
         bracket = self.text in CLOSING and not (self.text == "|" and self.bars)
         return self.kind in ("number", "letter", "word") or bracket
 

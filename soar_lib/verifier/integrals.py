@@ -27,7 +27,7 @@ Judgement = tuple[str, str]  # a verdict (right, wrong, unparsed or timeout) wit
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
-    """Verdicts on (integrand, answer) pairs in their order; each distinct pair is decided once."""
+    """Verdicts (right, wrong, unparsed, timeout) on (integrand, answer) pairs in order; each is decided once."""
     asked = functools.partial(by_points, deadline=deadline)
     judged = workers.side_by_side(dict.fromkeys(pairs), exactly, asked, "integrals", progress)
     return [judged[pair][0] for pair in pairs]
@@ -43,13 +43,13 @@ def judge(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
 
 
 def by_points(integrand: str, answer: str, deadline: float = DEADLINE) -> Judgement:
-    """The worker's judgement on what can be read."""
+    """The judgement of a worker process, which compares derivative and integrand at points, in `deadline` seconds."""
     found = workers.ask([integrand, *_stated(integrand, answer)], deadline)
     return tuple(found or ("timeout", f"no judgement within {deadline:g} s"))
 
 
 def exactly(integrand: str, answer: str) -> Judgement | None:
-    """The judgement where no numbers are needed."""
+    """The judgement by exact arithmetic modulo a prime; None where only numbers at points can tell."""
     try:
         answer, variable = _stated(integrand, answer)
     except Unreadable as error:

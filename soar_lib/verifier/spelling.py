@@ -96,7 +96,7 @@ def _braced_fractions(text: str) -> str:
 
 
 def closing(text: str, opening: str, ending: str) -> int | None:
-    """Where the bracket closes with which a text begins; None where it does not."""
+    """The index at which the bracket closes that begins the text; None where it stays open."""
     depth = 0
     for match in re.finditer(r"\\.|[()\[\]{}]", text, re.DOTALL):
         depth += (match[0] in opening) - (match[0] in ending)

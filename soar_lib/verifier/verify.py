@@ -100,7 +100,7 @@ def decide(gold: str, answer: str) -> bool | None:
 
 
 def cleaned(gold: str, answer: str) -> tuple[str, str]:
-    """Both answers in one spelling."""
+    """Both answers in one spelling, as `spelling.clean` has it; e is a power of ten unless both use it as a letter."""
     left, right = clean(gold), clean(answer)
     if LETTER_E.search(left) and LETTER_E.search(right):
         return left, right
@@ -114,7 +114,7 @@ def _decimal_comma(a: str, b: str) -> bool:
 
 
 def same(gold: Form, answer: Form) -> bool | None:
-    """Whether two forms state the same; None where unknown."""
+    """Whether two forms of answers state the same; None where only computer algebra can tell."""
     if gold == answer and gold.kind != "malformed":
         return True
     if "malformed" in (gold.kind, answer.kind):

@@ -79,7 +79,7 @@ def read(text: str) -> tuple:
 
 
 def equal_values(left: tuple, right: tuple) -> bool | None:
-    """Equality by value: of constants, or of expressions at real points; None where there is no value."""
+    """Whether two readings have equal values, as constants or at real points; None where there is no value."""
     if not (left and right and all(isinstance(side[0], Expr) and not side[0].is_Matrix for side in (left, right))):
         return None
     a, b = left[0], right[0]

@@ -35,7 +35,7 @@ GRACE = 60  # seconds beyond, after which the parent ends a worker that cannot e
 
 
 class Worker:
-    """One process; `ask` answers a question or ends the process."""
+    """One process that answers questions; one that takes too long or too much memory ends it."""
 
     def __init__(self):
         command = [sys.executable, "-P", "-c", START]
