@@ -66,6 +66,10 @@ def test_the_plans_times_are_the_measured_ones():
     minutes = pd.read_csv(FOLDER / "../../figures/data/notebooks.csv").set_index("notebook")["minutes"]
     rows = re.findall(r"\]\((?:\.\./)?(\w+\.ipynb)\) \| ([\d.]+) minutes \|$", CLASS, re.MULTILINE)
     assert len(rows) == 3 and {name: stated for name, stated in rows if f"{minutes[name]:.1f}" != stated} == {}
+    pair = r"Notebooks? (\d)(?: \w+ (\d))?.* \| ([\d.]+)(?: \w+ ([\d.]+))? minutes"
+    week = re.findall(rf"^\| \d \| {pair} \|$", CLASS, re.MULTILINE)
+    stated = {number: time for *numbers, one, two in week for number, time in zip(numbers, (one, two)) if number}
+    assert stated == {name[1]: f"{minutes[name]:.1f}" for name in minutes.index if re.match("0[1-6]", name)}
 
 
 def test_the_clock_of_the_plans_cells_is_the_measured_one_and_fits_into_the_plan():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 
 import pandas as pd
 
@@ -47,12 +48,12 @@ class LadderFolder:
 
     def listed(self, problems: Sequence[str]) -> list[tuple[str, str]]:
         """The problems by their names in a list: number and start of the question."""
-        starts = [self.questions[one].partition("∫")[2] or self.questions[one] for one in problems]
-        return [(f"{one.rpartition('/')[2]}: {start.strip()[:40]}", one) for one, start in zip(problems, starts)]
+        starts = {one: self.questions[one].rpartition("∫")[2] for one in problems}
+        return [(shorten(f"{one.rpartition('/')[2]}: {starts[one]}", 48, placeholder=" …"), one) for one in starts]
 
     def asked(self, root: str) -> str:
-        part = "Test problem" if root in self.tests else "Problem to learn from"
-        return f"{part} {root}: {self.questions[root]}"
+        part = "a test problem" if root in self.tests else "to learn from"
+        return f"Problem {root.rpartition('/')[2]}, {part}: {self.questions[root]}"
 
 
 def read(folder: str | Path) -> LadderFolder:
@@ -76,15 +77,17 @@ def said(row: dict, questions: dict[str, str]) -> str:
     """All that is known of a variant, in lines."""
     persona = f", as {row['persona']}" if row["persona"] else ""
     suggested = f"; suggested: {', '.join(row['suggestions'])}" if len(row["suggestions"]) else ""
-    lines = [f"level {row['level']}: {row['question'] or 'nothing that can be read'}", fate(row)]
-    lines += [f"solved before {row['before']}, after {row['after']}"] if row["before"] or row["after"] else []
-    lines += [f"asked for: {row['effect']}, at temperature {row['temperature']:g}{persona}{suggested}"]
-    lines += [f"nearest test problem, at {row['distance']:.2f}: {questions[row['nearest']]}"] if row["nearest"] else []
-    return "\n".join(lines)
+    solved = f"samples right before LADDER: {row['before']}, after: {row['after']}" if row["before"] else ""
+    near = row["nearest"] and f"nearest test problem, at distance {row['distance']:.2f}: {questions[row['nearest']]}"
+    asked = f"asked for: {row['effect']}, at temperature {row['temperature']:g}{persona}{suggested}"
+    first = f"level {row['level']}: {row['question'] or 'nothing that can be read'}"
+    return "\n".join(filter(None, [first, fate(row), solved, asked, near]))
 
 
 def fate(row: dict) -> str:
-    return row["rejected"] if row["fate"] in ("repeats", "unsolvable") else FATE_LOOKS[row["fate"]][0]
+    """What became of a variant, with the reason where there is one."""
+    reason = row["rejected"].partition(" ")[2] if row["fate"] in ("repeats", "unsolvable") else ""
+    return f"{FATE_LOOKS[row['fate']][0]}{reason and ': '}{reason}"
 
 
 def tree_page(run: LadderFolder, tree: str, seed: int, root: str, shown: str = "all") -> Page:
@@ -117,9 +120,9 @@ def picked(run: LadderFolder, keys: list, tree: str, seed: int, root: str) -> Pa
     rows = own[own["id"].isin(keys) | own["parent"].isin(keys)]
     asked = {**run.questions, **dict(zip(own["id"], own["question"], strict=True))}
     shown = rows.assign(written=rows["parent"].map(asked), became=[fate(row) for row in rows.to_dict("records")])
-    columns = {"level": "level", "question": "question", "became": "what became of it", "written": "written from",
-               "before": "solved before", "after": "after", "distance": "distance"}  # fmt: skip
-    return ["The picked variants and their children:", shown[list(columns)].rename(columns=columns).round(2)]
+    columns = ["id", "level", "question", "became", "written", "before", "after", "distance"]
+    names = {"id": "variant", "became": "what became of it", "written": "written from", "before": "right before"}
+    return ["The picked variants and their children:", shown[columns].rename(columns=names).round(2)]
 
 
 def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> Page:
@@ -180,12 +183,7 @@ def _trees(run: LadderFolder) -> Explorer:
     seed, shown = widgets.choice("seed", range(run.seeds)), widgets.choice("variants", list(SHOWN))
 
     def prepare() -> None:
-        options = tuple(run.listed(run.roots(tree.value)))
-        if root.options != options:
-            root.options = options
+        root.options = tuple(run.listed(run.roots(tree.value)))
 
-    def detail(keys: list, shown: str, **chosen: object) -> Page:
-        return picked(run, keys, **chosen)
-
-    controls = {"tree": tree, "seed": seed, "root": root, "shown": shown}
-    return widgets.explorer(controls, partial(tree_page, run), prepare, detail)
+    every = {"tree": tree, "seed": seed, "root": root, "shown": shown}
+    return widgets.explorer(every, partial(tree_page, run), prepare, lambda keys, shown, **kw: picked(run, keys, **kw))

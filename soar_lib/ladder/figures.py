@@ -38,7 +38,8 @@ def levels(data: pd.DataFrame) -> Chart:
     for index, (arm, part) in enumerate(data.groupby("arm", sort=False)):
         x = part["level"] + 0.05 * (2 * index - 1)  # beside each other, so that intervals do not hide one another
         ends = {end: 100 * part[end] for end in ("low", "high")}
-        marks.append(arm_mark(arm, x, 100 * part["mean"], name=TIMES[arm], **ends))
+        said = [f"{TIMES[arm]}\nlevel {r.level}: {percent(r.mean, r.low, r.high)} % right" for r in part.itertuples()]
+        marks.append(arm_mark(arm, x, 100 * part["mean"], name=TIMES[arm], hover=said, **ends))
     ticks = {level: f"{level}\n({count})" for level, count in data.groupby("level")["problems"].max().items()}
     axes = {"x": "level of the variant (variants)", "y": "right answers (%)", "ylim": (0, 102), "ticks": ticks}
     return Chart([Panel(marks, **axes, title="Accuracy on the trees' variants, 95 % intervals")])

@@ -71,12 +71,12 @@ def tfidf(shortest: int = 1, longest: int = 4) -> Embedding:
     def encode(texts: Sequence[str]) -> csr_matrix:
         return TfidfVectorizer(analyzer="char", ngram_range=(shortest, longest), lowercase=False).fit_transform(texts)
 
-    return Embedding(f"tfidf char {shortest}-{longest}", encode)
+    return Embedding(f"character n-grams ({shortest} to {longest})", encode)
 
 
 def hidden_states(base: Base, rows: int = 64) -> Embedding:
     """The base's last hidden states, averaged over a text's tokens; `rows` texts at a time."""
-    return Embedding(f"{base.name} mean hidden state", lambda texts: _mean_hidden(base, texts, rows))
+    return Embedding(f"mean hidden state of {base.name}", lambda texts: _mean_hidden(base, texts, rows))
 
 
 @torch.no_grad()

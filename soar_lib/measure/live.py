@@ -21,7 +21,7 @@ SYMBOLS = {
     "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x",
     "*": "star", "|": "line-ns",
 }  # fmt: skip
-PIXELS = 92  # per inch of a chart
+PIXELS = 90  # per inch of a chart: a wide one then fits into a tab
 
 
 class Figure(go.FigureWidget):
@@ -126,7 +126,7 @@ def _band(mark: Mark) -> list[go.Scatter]:
     known = [row for row in zip(mark.x, mark.low, mark.high) if np.isfinite(row[1:]).all()]
     x, low, high = map(list, zip(*known)) if known else ([], [], [])
     fill = f"rgba{(*hex_to_rgb(mark.colour), 0.15)}"
-    look = {"fill": "toself", "fillcolor": fill, "line": {"width": 0}, "mode": "lines", "hoverinfo": "skip"}
+    look = {"fill": "toself", "fillcolor": fill, "line_width": 0, "mode": "lines", "hoverinfo": "skip", "zorder": -1}
     return [go.Scatter(x=x + x[::-1], y=high + low[::-1], legendgroup=mark.name, showlegend=False, **look)]
 
 

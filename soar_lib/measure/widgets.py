@@ -102,8 +102,8 @@ def html(part: pd.DataFrame | str) -> str:
         return f"<p>{escape(part)}</p>"
     with pd.option_context("display.max_colwidth", None):
         table = part.to_html(index=False, border=0, justify="left", na_rep="")
-    look = "max-height: 25em; overflow: auto; line-height: 1.4; text-align: left; border-spacing: 0.8em 0.1em"
-    return f'<div style="{look}">{table}</div>'
+    spaced = table.replace("<table", '<table style="border-collapse: separate; border-spacing: 1em 0"', 1)
+    return f'<div style="max-height: 25em; overflow: auto; line-height: 1.4">{spaced}</div>'
 
 
 def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:

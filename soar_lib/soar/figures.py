@@ -116,7 +116,7 @@ def vendi_by_round(data: pd.DataFrame) -> Chart:
     sweep = data["arm"].map(lambda arm: ARMS[arm].sweep)
     panels = [
         plots.mean_curve(part, "round", "vendi", label=_score(part),
-                         title=f"{embedding}; {_sizes(part)} problems of each round; mean and ± 1 SD over seeds")
+                         title=f"{embedding}; {_sizes(part)} problems of each round\nmean and ± 1 SD over seeds")
         for (embedding, _), part in data.groupby(["embedding", sweep], sort=False)
     ]  # fmt: skip
     return Chart(panels, size=(9.0, 1.2 + 3.2 * len(panels)))
@@ -132,7 +132,7 @@ def vendi_by_arm(data: pd.DataFrame) -> Chart:
             said = [f"{name(arm)}, seed {row.seed}: {row.vendi:.2f}" for row in own.itertuples()]
             marks += [arm_mark(arm, own["vendi"], [place] * len(own), name="", line="", opacity=0.4, hover=said)]
             marks += [arm_mark(arm, [own["vendi"].mean()], [place], name="", line="", size=9)]
-        title = f"{embedding}; {_sizes(part)} problems of each seed; faint: seeds, full: their mean"
+        title = f"{embedding}; {_sizes(part)} problems of each seed\nfaint: seeds, full: their mean"
         panels.append(Panel(marks, _score(part), "arm", title, xlim=(0, None), rows=list(map(name, arms))))
     return Chart(panels, size=(9.0, 0.6 + len(panels) * (1.2 + 0.3 * len(arms))), legend="")
 
@@ -174,7 +174,7 @@ def vendi_against_gain(data: pd.DataFrame) -> Chart:
     panels = []
     for embedding, part in data.groupby("embedding", sort=False):
         marks = [_data_sets(arm, own) for arm, own in part.groupby("arm", sort=False)]
-        title = f"{embedding}; Spearman's rho {_rho(part)}, within rounds {_rho(within_rounds(part))}"
+        title = f"{embedding}\nSpearman's rho {_rho(part)}\nwithin rounds {_rho(within_rounds(part))}"
         label = f"{_score(part)} of a data set of {' or '.join(map(str, part['n'].unique()))} problems"
         panels.append(Panel(marks, label, "gain in accuracy (points)", title))
     return Chart(panels, size=(9.0, 1.2 + 3.4 * len(panels)), shared="x", heading="arm: rho")

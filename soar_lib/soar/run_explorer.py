@@ -107,7 +107,7 @@ def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] |
     controls = {
         "embedding": widgets.choice("embedding", list(embeddings)),
         "q": widgets.choice("q", [("0.5", 0.5), ("1", 1.0), ("2", 2.0), ("infinity", float("inf"))]),
-        "window": widgets.slider("rounds", 1, min(10, last)),
+        "window": widgets.slider("pool rounds", 1, min(10, last)),
         "size": widgets.slider("problems", 2, max(least, 2) * 2, max(least, 2)),
         "arms": widgets.several("arms", arms, shown, rows=min(6, max(1, len(arms)))),
     }

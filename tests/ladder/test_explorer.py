@@ -94,19 +94,19 @@ def test_problems_to_choose_from_are_those_of_the_kind_of_tree(folder):
 
 def test_pointing_at_a_variant_says_all_that_is_known_of_it(run):
     said, chart, _, counts = ladder_views.tree_page(run, "ladder", 0, "p")
-    assert said == "Problem to learn from p: Find ∫ p & <more> dx"
+    assert said == "Problem p, to learn from: Find ∫ p & <more> dx"
     assert counts.astype(str).values.tolist()[0][:4] == ["1", "3", "2", "1"] and counts.iloc[0, -1] == "0.50"
     known = {key: text for mark in chart.panels[0].marks[1:] for key, text in zip(mark.keys, mark.hover, strict=True)}
     assert {*known} == {"p", *"abcdefg"} and known["p"] == "Find ∫ p & <more> dx"
-    solved = [re.findall(r"solved before (\d of \d), after (\d of \d)", known[one]) for one in "ade"]
+    solved = [re.findall(r"samples right before LADDER: (\d of \d), after: (\d of \d)", known[one]) for one in "ade"]
     assert solved == [[("2 of 4", "4 of 4")], [("0 of 4", "2 of 4")], [("0 of 4", "4 of 4")]]
     every = "\n".join(known.values())
-    assert "repeats a" in every and "nothing that can be read" in every and "unsolvable: letters" in every
-    assert "is a test problem" in every and "no question" in every
+    assert "repeats another: a" in every and "cannot be checked: letters" in every
+    assert all(words in every for words in ("nothing that can be read", "is a test problem", "no question"))
     (_, chart, *_) = ladder_views.tree_page(run, "one_level", 0, "p")
     hover = chart.panels[0].marks[-1].hover[0]
-    assert "nearest test problem, at 0.25: Find ∫ t1 &" in hover and "at temperature 0.8" in hover
-    assert "solved before" not in hover
+    assert "nearest test problem, at distance 0.25: Find ∫ t1 &" in hover and "at temperature 0.8" in hover
+    assert "before LADDER" not in hover
 
 
 def test_picked_variants_are_listed_with_their_children(run):
@@ -127,7 +127,7 @@ def test_what_is_shown_keeps_the_parents(run):
 def test_text_of_models_is_escaped(run):
     _, chart, *_ = ladder_views.tree_page(run, "ttrl", 0, "t0")
     texts = "\n".join(text for trace in live.figure(chart).data for text in trace.hovertext or ())
-    assert "&lt;b&gt;∫ 5 dx&lt;/b&gt;" in texts and "<b>" not in texts and "unsolvable: &lt;i&gt;" in texts
+    assert "&lt;b&gt;∫ 5 dx&lt;/b&gt;" in texts and "<b>" not in texts and "cannot be checked: &lt;i&gt;" in texts
     assert "as Emmy; suggested: swap it" in texts
 
 

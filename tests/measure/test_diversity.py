@@ -193,13 +193,13 @@ def test_hidden_states_are_the_mean_over_a_texts_own_tokens():
         with torch.no_grad():
             alone = base.model.base_model(input_ids=ids).last_hidden_state[0].mean(0)
         assert vector == pytest.approx(alone.numpy(), abs=1e-5)
-    assert diversity.hidden_states(base).name == "tiny mean hidden state"
+    assert diversity.hidden_states(base).name == "mean hidden state of tiny"
     assert np.allclose(diversity.hidden_states(base, rows=1).encode(texts), found, atol=1e-5)
 
 
 def test_hidden_states_serve_the_tables():
     table = diversity.per_arm({"a": problems(words(6) + words(6))}, diversity.hidden_states(tiny.base()))
-    assert 1 < table["vendi"].item() <= 6 + 1e-6 and table["embedding"].item() == "tiny mean hidden state"
+    assert 1 < table["vendi"].item() <= 6 + 1e-6 and table["embedding"].item() == "mean hidden state of tiny"
 
 
 def test_tfidf_sees_characters_and_case():

@@ -96,7 +96,7 @@ def test_gain_table_scores_each_data_set_alone():
     assert table["vendi"].tolist() == pytest.approx([4, 1, 2])
     assert set(table["n"]) == {4} and set(table["embedding"]) == {"axes"} and set(table["q"]) == {1}
     default = diversity_plots.vendi_gain_table(data, q=2)
-    assert set(default["embedding"]) == {"tfidf char 1-4"} and set(default["q"]) == {2}
+    assert set(default["embedding"]) == {"character n-grams (1 to 4)"} and set(default["q"]) == {2}
     with pytest.raises(ValueError, match="data sets of grounded: 4; n_half: 2 problems do not compare"):
         diversity_plots.vendi_gain_table(data, AXES, arms=("grounded", "n_half"))
     assert diversity_plots.vendi_gain_table(data, arms=()).columns.tolist() == diversity_plots.GAIN_COLUMNS
@@ -126,7 +126,7 @@ def test_vendi_against_gain_draws_the_table_and_names_rho_and_n():
     drawn = series(panel)
     assert list(drawn) == ["grounded reward: -0.50 (n = 3)", "two turns: undefined (n = 3)"]
     assert next(iter(drawn.values())) == pytest.approx(np.array([[1, 30], [2, 31], [5, 10]]))
-    assert "axes; Spearman's rho " in panel.title and "(n = 6)" in panel.title
+    assert "axes\nSpearman's rho " in panel.title and "(n = 6)" in panel.title
     assert panel.x == "Vendi Score (q = 1) of a data set of 4 problems"
     assert "seed 0, round 1, data set 0" in panel.marks[0].hover[0]
     assert_labelled(chart)

@@ -119,7 +119,7 @@ def test_points_keep_the_problems_and_name_the_map():
     pd.testing.assert_frame_equal(data[study_tables.PROBLEMS], problems.reset_index(drop=True))
     same = data.groupby("question")[["x", "y"]].nunique()  # both arms of seed 0 wrote 0 + 0 to 5 + 0
     assert (same == 1).all().all() and len(same) == 15
-    assert set(data["projection"]) == {"t-SNE of tfidf char 1-4, from 15 of 15 different questions"}
+    assert set(data["projection"]) == {"t-SNE of character n-grams (1 to 4), from 15 of 15 different questions"}
     assert data["trust"].nunique() == 1 and 0.5 < data["trust"].iloc[0] <= 1
     assert data["written"].tolist() == [9] * 9 + [6] * 12
 
