@@ -148,6 +148,12 @@ def test_make_targets_exist():
     assert {"demo", "lab", "test"} <= set(named) and all(f"\n{target}:" in makefile for target in named)
 
 
+def test_the_demos_time_is_the_one_measured():
+    found = re.findall(r"(\d+) minutes on 2 cores", README)
+    page = (ROOT / "notebooks" / "troubleshooting.md").read_text()
+    assert found == re.findall(r"`make demo` then takes (\d+) minutes on two idle cores", page) and len(found) == 1
+
+
 def test_the_examples_run_one_after_the_other(tmp_path, monkeypatch):
     """Data, model, rewards and method of the reader's own, as the guide has them."""
     examples = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
