@@ -190,6 +190,8 @@ def _bad_cell(column: "pd.Series", hint: Any) -> str:
     """The first cell of a column that is not as its hint says, with its line; else ""."""
     import pandas as pd
 
+    if column.empty:
+        return ": has no rows"
     numbers = pd.to_numeric(column, errors="coerce")
     good = numbers.notna() | column.isna() if isinstance(hint, TYPES) else column.isin(list(hint))
     good = column.notna() if hint is str else numbers % 1 == 0 if hint is int else good

@@ -8,6 +8,8 @@ can be mounted, and writes figures/data/faults.csv.
 import os
 import shlex
 import shutil
+from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import killer
@@ -84,6 +86,31 @@ def test_a_derived_table_that_is_gone_is_made_anew(line, tmp_path, monkeypatch, 
         table.unlink()
         assert play(filled, tmp_path) == 0
         assert killer.different(Path("whole"), Path("run")) == []
+
+
+@pytest.mark.parametrize("command", ["evaluate", "ladder"])  # which read a finished run without loading the model
+def test_each_file_of_a_finished_run_that_is_gone_or_cut_is_named_or_made_anew(
+    line, tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.chdir(tmp_path)
+    filled = line(command)
+    assert play(filled, tmp_path) == 0
+    os.rename("run", "whole")
+    found = [path for path in Path("whole").rglob("*") if path.is_file() and path.suffix != ".safetensors"]
+    ends = Counter()
+    for path, cut in product(found, (False, True)):  # tensors of a finished run are no longer read
+        shutil.copytree("whole", "run")
+        damaged = "run" / path.relative_to("whole")
+        content = damaged.read_bytes()
+        damaged.write_bytes(content[: len(content) // 2]) if cut else damaged.unlink()
+        capsys.readouterr()
+        status, said = play(filled, tmp_path), capsys.readouterr().err.splitlines()
+        assert status in (0, 2), path
+        named = status == 2 and said[-1].startswith("soar_lib: run") and "Traceback" not in said[-1]
+        assert named or killer.different(Path("whole"), Path("run")) == [], (path, cut, said)
+        ends[status] += 1
+        shutil.rmtree("run")
+    assert ends[2] > 10 and ends[0] > 2
 
 
 @pytest.mark.slow

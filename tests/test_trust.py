@@ -230,6 +230,12 @@ def test_a_damaged_table_is_named(tmp_path, content, message):
         files.read_table(path, "run", "seed", advice="do this")
 
 
+def test_a_table_of_which_the_header_alone_is_left_is_named(tmp_path):
+    (tmp_path / "sources.csv").write_text("run,seed\n")
+    with pytest.raises(files.RunError, match="sources.csv: has no rows; do this"):
+        files.read_table(tmp_path / "sources.csv", "run", advice="do this", seed=int)
+
+
 def test_settings_that_no_longer_are_any_are_named(run):
     files.write_json(run / "config.json", files.read_json(run / "config.json") | {"rounds": "many"})
     with pytest.raises(files.RunError, match="config.json: rounds = 'many': must be of type int"):

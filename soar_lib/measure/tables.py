@@ -70,12 +70,9 @@ def gap_rows(found: pd.DataFrame) -> pd.DataFrame:
 
 def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
     """`claims.COLUMNS` as text: claim, ours with its 95 % interval, the paper's, seeds, verdict; a dash: no number."""
-    rows = [
-        [
-            row.claim,
-            "–" if pd.isna(row.ours) else signed(row.ours, row.low, row.high, 3 if "entropy" in row.claim else 1),
-            "–" if pd.isna(row.paper) else f"{row.paper:.1f}", row.seeds, row.verdict,
-        ]
-        for row in found.itertuples(index=False)
-    ]  # fmt: skip
+    rows = [[
+        row.claim,
+        "–" if pd.isna(row.ours) else signed(row.ours, row.low, row.high, 3 if "entropy" in row.claim else 1),
+        "–" if pd.isna(row.paper) else f"{row.paper:.1f}", row.seeds, row.verdict,
+    ] for row in found.itertuples(index=False)]  # fmt: skip
     return pd.DataFrame(rows, columns=["claim", "ours", "paper", "seeds", "verdict"])
