@@ -1,5 +1,8 @@
 """Charts in a real browser: pointing, the legend, zooming, selecting, a slider; a model's text stays text; no error."""
 
+import re
+import time
+
 import browser
 import nbformat
 import pytest
@@ -29,18 +32,27 @@ def detail(keys, number):
 widgets.explorer({{"number": widgets.slider("n", 1, 5, 2)}}, page, detail=detail)"""
 REAL = """from soar_lib.soar.explorer import ablation_explorer
 from soar_lib.ladder.explorer import ladder_explorer
+from soar_lib.soar import report
+from soar_lib.soar.question_map import question_map
+from soar_lib.soar.run_explorer import vendi_explorer
 from soar_lib.svs.explorer import svs_explorer
 REFERENCE = "../runs/reference/"
 """
+EXPLORERS = {
+    "ablations": 'ablation_explorer(REFERENCE + "study")',
+    "vendi": 'vendi_explorer(report.problems(REFERENCE + "study"))',
+    "map": 'question_map(REFERENCE + "study", most=50)',
+    "ladder": 'ladder_explorer(REFERENCE + "ladder")',
+    "svs": 'svs_explorer(REFERENCE + "svs")',
+}
+LISTED = re.compile("picked")
 POINTS = ".scatterlayer .trace path.point"
 
 
 @pytest.fixture(scope="module")
 def notebook(chromium, lab, pictures):  # noqa: F811
     """A page with a chart by hand, and the explorers of the committed runs, all run."""
-    explorers = ('ablation_explorer(REFERENCE + "study")', 'ladder_explorer(REFERENCE + "ladder")',
-                 'svs_explorer(REFERENCE + "svs")')  # fmt: skip
-    cells = [nbformat.v4.new_code_cell(source) for source in (PAGE, REAL, *explorers)]
+    cells = [nbformat.v4.new_code_cell(source) for source in (PAGE, REAL, *EXPLORERS.values())]
     file = lab.folder / "notebooks" / "charts.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=read(LESSONS[0]).metadata), file)
     with browser.opened(chromium, lab, file, pictures) as page:
@@ -58,12 +70,17 @@ def widget(notebook):
 
 
 def point_at(widget, number: int) -> str:
-    """Move the mouse onto a point; what is said of it."""
+    """Move the mouse onto a point until something is said of it, since a page that takes its shape moves it away."""
+    point, label = (widget.locator(one) for one in (POINTS, ".hoverlayer .hovertext"))
+    point, label = point.filter(visible=True).nth(number), label.first
     widget.page.mouse.move(5, 5)
-    box = widget.locator(POINTS).filter(visible=True).nth(number).bounding_box()
-    widget.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
-    label = widget.locator(".hoverlayer .hovertext").first
-    label.wait_for()
+    label.wait_for(state="hidden")
+    deadline = time.monotonic() + browser.SECONDS
+    while not label.is_visible() and time.monotonic() < deadline:
+        point.scroll_into_view_if_needed()
+        box = point.bounding_box()
+        widget.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=4)
+        widget.page.wait_for_timeout(500)
     return label.text_content()
 
 
@@ -124,10 +141,17 @@ def test_dragging_zooms(widget):
     )
 
 
-@pytest.mark.parametrize("place", [1, 2, 3])
-def test_explorers_of_the_committed_runs_say_what_is_pointed_at(notebook, pictures, place):  # noqa: F811
-    explorer = browser.widgets(notebook.page)[place]
-    browser.picture(explorer, pictures / f"charts.explorer{place}.png")
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_explorers_of_the_committed_runs_say_what_is_pointed_at(notebook, pictures, name):  # noqa: F811
+    explorer = browser.widgets(notebook.page)[1 + [*EXPLORERS].index(name)]
+    browser.picture(explorer, pictures / f"charts.{name}.png")
     explorer.locator(POINTS).first.wait_for()
-    assert point_at(explorer, explorer.locator(POINTS).filter(visible=True).count() // 2)
+    last = explorer.locator(POINTS).filter(visible=True).count() - 1
+    assert point_at(explorer, last)
     assert explorer.locator(".legendtoggle").count() > 1
+    if name in ("map", "ladder", "svs"):  # those that list what is picked
+        assert explorer.get_by_text(LISTED).count() == 0
+        notebook.page.mouse.down()
+        notebook.page.mouse.up()
+        explorer.get_by_text(LISTED).first.wait_for()
+        browser.picture(explorer, pictures / f"charts.{name}.picked.png")
