@@ -6,8 +6,8 @@
     world_arms.csv     pass@k on hard test
     world_claims.csv   the five claims that were named before the runs, and the paper's as far as the study has them
 
-plain_*.csv are the same of the prior without decoys (model nano2-plain, four runs of the arms `intrinsic` and
-`no_promotion`). Expected before it was run: training on progress pays here too, and disagreement, which finds no decoys
+plain_*.csv would be the same of the prior without decoys (model nano2-plain, arms `intrinsic` and `no_promotion`), a
+study that has not been run. Expected of it: training on progress pays there too, and disagreement, which finds no decoys
 to fall for, pays no worse.
 """
 
