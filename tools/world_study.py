@@ -7,8 +7,8 @@
     world_claims.csv   the five claims that were named before the runs, and the paper's as far as the study has them
 
 plain_*.csv would be the same of the prior without decoys (model nano2-plain, arms `intrinsic` and `no_promotion`), a
-study that has not been run. Expected of it: training on progress pays there too, and disagreement, which finds no decoys
-to fall for, pays no worse.
+study that has not been run. Expected of it: training on progress pays there too, and disagreement, which finds no
+decoys to fall for, pays no worse.
 """
 
 from functools import partial
