@@ -1,5 +1,5 @@
-"""A figure, said once: marks in panels. `Chart.static` draws it on paper by matplotlib, `live.figure` on a screen by
-plotly, so that what a reader explores and what a page shows without a kernel are the same data.
+"""One description of a figure: marks in panels. `Chart.static` draws it on paper with matplotlib, `live.figure` on a
+screen with plotly, so that what a reader explores and what a page shows without a kernel are the same data.
 
 Lengths are in matplotlib's units: sizes of figures in inches, of markers (their diameter) and lines in points.
 """
@@ -54,7 +54,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """Marks on their axes. `rows` name the whole numbers of y, from above; `ticks` some places on x."""
+    """Marks on their axes. `rows` are labels for y = 0, 1, 2, ... from the top down, `ticks` labels for places on x."""
 
     marks: Sequence[Mark]
     x: str = ""
@@ -71,7 +71,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels row by row. `shared` axes ("x", "y", "xy") have one scale; the legend: "side", "top" or ""."""
+    """Panels row by row. Axes in `shared` ("x", "y", "xy") have one scale. `legend` is "side", "top" or "" (none)."""
 
     panels: Sequence[Panel]
     columns: int = 1
@@ -84,6 +84,7 @@ class Chart:
 
     @property
     def rows(self) -> int:
+        """How many rows of panels there are."""
         return -(-len(self.panels) // self.columns)
 
     def static(self) -> Figure:
@@ -118,12 +119,13 @@ class Chart:
         return "x" in self.shared and place + self.columns < len(self.panels)
 
     def labelled(self, place: int) -> Panel:
-        """A panel without the labels of axes that are named below it or left of it."""
+        """The panel at `place`, without labels of axes that another panel below it or left of it names."""
         panel = self.panels[place]
         named_left = "y" in self.shared and place % self.columns > 0
         return replace(panel, x="" if self.x_below(place) else panel.x, y="" if named_left else panel.y)
 
     def png(self) -> bytes:
+        """The chart as a PNG picture of 100 dots per inch."""
         self.static().savefig(content := io.BytesIO(), format="png", dpi=100, bbox_inches="tight")
         return content.getvalue()
 
@@ -191,7 +193,7 @@ def _draw_line(axes: Axes, mark: Mark, look: dict) -> None:
 
 
 def whiskers(mark: Mark) -> np.ndarray:
-    """How far the ends [2, N] of a mark's intervals lie from its points."""
+    """Distances [2, N] from a mark's points down to the low and up to the high ends of its intervals, at least 0."""
     middle = np.asarray(mark.x if mark.ends == "x" else mark.y, float)
     return np.maximum(0, [middle - np.asarray(mark.low, float), np.asarray(mark.high, float) - middle])
 
@@ -206,19 +208,19 @@ def _legend(figure: Figure, chart: Chart, entries: Mapping[str, object]) -> None
 
 
 def arm_mark(arm: str, x: Sequence, y: Sequence, **more) -> Mark:
-    """A series of an arm, with its name and its look."""
+    """A mark for an arm, with the arm's name, colour, marker and line; `more` are other fields of `Mark`."""
     return replace(Mark(x, y, name(arm), **look(arm), size=4.5), **more)
 
 
 def paper(x: Sequence, y: Sequence) -> Mark:
-    """The paper's numbers, as hollow diamonds."""
+    """A mark for the paper's numbers: hollow diamonds."""
     return Mark(x, y, "paper (another model, other problems)", marker="D", size=7, hollow=True)
 
 
 def bands(frame: pd.DataFrame, x: str, y: str, factor: float = 1, limits: tuple[float, float] | None = None,
           ends: Sequence[str] = ("low", "high")) -> list[Mark]:  # fmt: skip
-    """One line per arm with a band between the columns `ends`, or of one sd on each side where the table has one, cut
-    at `limits` in the unit that `factor` gives."""
+    """One line per arm: column `y` times `factor` over column `x`. The band around it is one SD on each side where the
+    table has a column sd, else it lies between the columns `ends`; `limits`, in the units drawn, cut it off."""
     marks = []
     for arm, part in frame.groupby("arm", sort=False):
         middle = factor * part[y]
@@ -231,8 +233,8 @@ def bands(frame: pd.DataFrame, x: str, y: str, factor: float = 1, limits: tuple[
 
 
 def estimates(data: pd.DataFrame, lone: int = 1) -> list[Mark]:
-    """One row per row of the table from above: the mean with its 95 % interval in percent, in its arm's look (none for
-    at most `lone` seeds: how much seeds differ is unknown), and the paper's where there is a column paper."""
+    """One mark per row of the table, from the top: mean and 95 % interval in percent, in its arm's look. Rows of at
+    most `lone` seeds have no interval: how much seeds differ is unknown. A column paper adds its numbers."""
     marks = []
     for place, row in enumerate(data.itertuples()):
         low, high = (100 * row.low, 100 * row.high) if row.seeds > lone else (np.nan, np.nan)
@@ -244,8 +246,8 @@ def estimates(data: pd.DataFrame, lone: int = 1) -> list[Mark]:
 
 
 def stacked(shares: pd.DataFrame, looks: Mapping[str, tuple[str, str]], least: float = 4.0, **more) -> list[Mark]:
-    """A bar of shares in percent for each row of the table, at its index, one column after another; shares from `least`
-    on say their number. `looks` has the name and the colour of each column."""
+    """One bar of shares in percent per row of the table, at the row's index, one column after another. Shares from
+    `least` on show their number. `looks` maps columns to names and colours; `more` are other fields of `Mark`."""
     ends, marks = shares[list(looks)].cumsum(axis=1), []
     for column, (label, colour) in looks.items():
         share = shares[column]
@@ -257,12 +259,12 @@ def stacked(shares: pd.DataFrame, looks: Mapping[str, tuple[str, str]], least: f
 
 
 def row_size(counts: Sequence[float]) -> dict:
-    """Size and heights of panels one under another whose rows are this many."""
+    """`size` and `heights` of a Chart in one column, from the number of rows in each of its panels."""
     return {"size": (9.0, 1.1 + 0.5 * len(counts) + 0.32 * sum(counts)), "heights": [count + 0.5 for count in counts]}
 
 
 def save_table(name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
-    """Write figures/data/<name>.csv; returns its path."""
+    """Write <root>/data/<name>.csv; returns its path."""
     path = Path(root) / "data" / f"{name}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     data.to_csv(path, index=False, lineterminator="\n")
@@ -270,7 +272,7 @@ def save_table(name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
 
 
 def save_all(tables: Tables, root: str | Path = ROOT) -> list[Path]:
-    """Write every table, and its picture where it has one; returns the pictures' paths."""
+    """Write every table as CSV, and as PNG where it has a picture; returns the paths of the pictures."""
     for table, (data, _) in tables.items():
         save_table(table, data, root)
     drawn = {Path(root) / f"{table}.png": draw(data) for table, (data, draw) in tables.items() if draw}

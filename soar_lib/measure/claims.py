@@ -1,13 +1,12 @@
 """Claims against what was measured: our number, its interval, the paper's number and a verdict.
 
-The rule (`verdict`) is fixed before any run. Every claim is a number that the paper says lies above a null value, or,
-where it says that something has *no* effect, a small number. A gain that is certain but below the margin is not worth
-its cost, so then a claim of no effect holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help and 9.3 a
-clear one (Table 4).
+The rule (`verdict`) is fixed before any run. A claim says of a number that it lies above a null value or, where
+something is to have *no* effect, that it is small. A certain gain below the margin is not worth its cost: then a claim
+of no effect holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help, 9.3 a clear one (Table 4).
 
 At most five claims of a method are primary: they were named before the runs, and are decided where p, corrected by
-Holm's rule for testing all of them, lies below 0.05 as well. The others explore, and nothing corrects them. A measure
-with a test of its own (the spread) is decided where that test agrees with the interval.
+Holm's rule for testing all of them, lies below 0.05 as well. The others are exploratory, and not corrected. A claim
+whose measure has a test of its own (the spread) is decided where that test agrees with the interval.
 """
 
 import math
@@ -36,9 +35,9 @@ MARGIN = 5.0  # points of pass@k below which a gain counts as none
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its 95 % interval, how many runs (teacher seeds) of each arm it rests on, the two-sided p of no
-    difference by the interval's rule (or by the measure's own test) and by the sign-flip test, and whether it rests on
-    hardly any success (`passk.Comparison`)."""
+    """A number with its 95 % interval and the number of runs (teacher seeds) of each arm behind it. `p` is the
+    two-sided p of no difference, by the interval's rule or the measure's own test; `sign_flip` is that of the sign-flip
+    test. `floor`: there is hardly any success to measure (`passk.Comparison`)."""
 
     ours: float = math.nan
     low: float = math.nan
@@ -51,8 +50,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a method measured: its run folder, scores (their runs named by seed), the k of pass@k, and what the words in
-    braces in claims.toml stand for in this run."""
+    """What a method measured: its run folder, its scores (runs named by seed), the k of pass@k, and in `named` the
+    values for this run of the words in braces in claims.toml."""
 
     folder: Path
     scores: list[Score]
@@ -60,6 +59,7 @@ class Measured:
     named: Mapping[str, int | str] = field(default_factory=dict)
 
     def arms(self, set: str = HARD_TEST) -> list[str]:
+        """The arms that have scores on the problems of `set`."""
         return list(dict.fromkeys(score.arm for score in self.scores if score.set == set))
 
 
@@ -80,10 +80,10 @@ class Claim:
 
 
 def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False, p: float = math.nan) -> str:
-    """The verdict: "holds" where the 95 % interval lies above `null`, "does not hold" where below; "undecided" where
-    it contains it, p >= 0.05 or there are fewer than three seeds; "at the floor" where hardly anything succeeds. With
-    `no_effect`: holds where the interval stays below `null` + 5 points, else does not hold where it lies above `null`.
-    `p` (NaN: none) is that of a test that must agree, for a primary claim corrected.
+    """The verdict: "holds" where the 95 % interval lies above `null`, "does not hold" where it lies below; "undecided"
+    where it contains `null`, where p >= 0.05 or for fewer than three seeds; "at the floor" where hardly anything
+    succeeds. A claim of `no_effect` holds where the interval stays below `null` + 5 points; else it does not hold where
+    the interval lies above `null`. `p` (NaN: none) is of a test that must agree, corrected for a primary claim.
 
     >>> verdict(Estimate(3, 1, 5, 5)), verdict(Estimate(3, -1, 7, 5)), verdict(Estimate(-3, -5, -1, 5))
     ('holds', 'undecided', 'does not hold')
@@ -104,8 +104,8 @@ def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False, p: f
 
 
 def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
-    """One row per claim with the columns `COLUMNS`; `holm` is empty but for primary claims. A claim about arms that
-    were not measured stays in the table, with no numbers, 0 seeds and undecided."""
+    """One row per claim with the columns `COLUMNS`; `holm` is NaN except for primary claims. A claim about arms that
+    were not measured stays in the table: undecided, without numbers, with 0 seeds."""
     rows, estimates = [], [claim.measure(measured) for claim in claims]
     tested = [i for i, claim in enumerate(claims) if claim.primary and not math.isnan(estimates[i].p)]
     corrected = dict(zip(tested, holm([estimates[i].p for i in tested])))
@@ -119,9 +119,9 @@ def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
 def gain(
     arm: str, other: str, measured: Measured, set: str = HARD_TEST, other_set: str = "", k: int | str = 0
 ) -> Estimate:
-    """pass@k of `arm` minus that of `other`, in points, paired by run, student and problem; k 0: that of `measured`, a
-    word: what it names. `other` is measured on `other_set`, by default the same. No numbers where one was not measured,
-    or with fewer than k samples."""
+    """pass@k of `arm` minus that of `other`, in points, paired by run, student and problem. `k` is a number, a word in
+    `measured.named`, or 0 for `measured.k`. `other` is measured on `other_set`, by default on `set`. The estimate has
+    no numbers where an arm was not measured or has fewer than k samples."""
     sets, k = {arm: set, other: other_set or set}, measured.named.get(k, k) or measured.k
     scores = [replace(score, set=HARD_TEST) for score in measured.scores if sets.get(score.arm) == score.set]
     drawn = {score.arm: score.n for score in scores}
@@ -133,8 +133,8 @@ def gain(
 
 
 def listed(method: str, *measures: Callable[..., Estimate]) -> tuple[Claim, ...]:
-    """A method's claims, as claims.toml lists them; `measures` are those beside `gain` that they name, functions of
-    what a claim is `of` and of what was measured."""
+    """The claims of a method in claims.toml. Each names `gain` or one of `measures`: a function that takes what the
+    claim is `of`, then the `Measured`."""
     known, found = {function.__name__: function for function in (gain, *measures)}, []
     for row in map(dict, _CLAIMS[method]):
         more = {key: row.pop(key) for key in ("set", "other_set", "k") if key in row}
@@ -144,12 +144,12 @@ def listed(method: str, *measures: Callable[..., Estimate]) -> tuple[Claim, ...]
 
 
 def published(method: str, arm: str, metric: str) -> float:
-    """The paper's number, a fraction of 1, NaN where it has none (paper.toml)."""
+    """The paper's number for an arm and a metric, a fraction of 1 (paper.toml); NaN where the paper gives none."""
     return _PAPERS[method].get(arm, {}).get(metric, math.nan)
 
 
 def over_seeds(values: Sequence[float], difference: bool = True) -> Estimate:
-    """The mean of one number per seed with its interval (none for a lone seed) and, for differences, its tests."""
+    """The mean of one number per seed with its 95 % interval (NaN for a lone seed) and, for differences, both p."""
     if len(values) < 2:
         return Estimate(*values, seeds=len(values))
     found = bootstrap([np.array([[value]]) for value in values])

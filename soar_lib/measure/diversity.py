@@ -50,7 +50,7 @@ class Embedding:
 
 @dataclass(frozen=True)
 class DiversitySettings:
-    """What a table's numbers depend on beside problems and embedding."""
+    """What a table's numbers depend on beside problems and embedding. Raises ConfigError for a value out of range."""
 
     q: float = 1.0  # order of the Vendi Score; math.inf weighs the most common kind alone
     size: int = 128  # problems in a subsample (Table 1)
@@ -66,7 +66,7 @@ class DiversitySettings:
 
 
 def tfidf(shortest: int = 1, longest: int = 4) -> Embedding:
-    """Character n-grams of these lengths, weighted by TF-IDF over the texts given; case and spaces count."""
+    """The embedding by character n-grams of these lengths, weighted by TF-IDF over the texts; case and spaces count."""
 
     def encode(texts: Sequence[str]) -> csr_matrix:
         return TfidfVectorizer(analyzer="char", ngram_range=(shortest, longest), lowercase=False).fit_transform(texts)
@@ -75,7 +75,7 @@ def tfidf(shortest: int = 1, longest: int = 4) -> Embedding:
 
 
 def hidden_states(base: Base, rows: int = 64) -> Embedding:
-    """The base's last hidden states, averaged over a text's tokens; `rows` texts at a time."""
+    """The embedding by the base's last hidden states, averaged over a text's tokens; `rows` texts at a time."""
     return Embedding(f"mean hidden state of {base.name}", lambda texts: _mean_hidden(base, texts, rows))
 
 
@@ -99,8 +99,8 @@ def _mean_hidden(base: Base, texts: Sequence[str], rows: int) -> np.ndarray:
 
 
 def sentence_model(name: str, device: str | None = None, rows: int = 32) -> Embedding:
-    """A sentence-embedding model, a local folder or a Hub id; no repository's code is run, and no pickle read. Raises
-    ConfigError where sentence-transformers is not installed."""
+    """The embedding by a sentence-embedding model, from a local folder or by its Hub id; it runs no code of a
+    repository and reads no pickle. Raises ConfigError where sentence-transformers is not installed."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -151,8 +151,8 @@ def near_duplicates(vectors: Vectors, near: float = 0.9) -> float:
 
 
 def subsamples(count: int, size: int, draws: int, *key: int | str) -> list[list[int]]:
-    """`draws` subsets of range(count), each of `size` different numbers in ascending order; the whole set once where it
-    has no more. Draw i depends on (key, i) alone."""
+    """`draws` subsets of range(count), each of `size` different numbers in ascending order; where count <= size, the
+    whole range, once. Draw i depends on (key, i) alone."""
     if count <= size:
         return [list(range(count))]
     orders = (torch.randperm(count, generator=generator(*key, draw)) for draw in range(draws))
@@ -177,7 +177,7 @@ def _units(vectors: Vectors) -> Vectors:
 
 def per_arm(groups: Mapping[Hashable, Sequence[SyntheticProblem]], embed: Embedding,
             settings: DiversitySettings = DiversitySettings()) -> pd.DataFrame:  # fmt: skip
-    """One row per group in the order given: arm with its name, then `COLUMNS` (Table 1)."""
+    """One row per group, in order: arm, then `COLUMNS` (Table 1). Raises ValueError for a group of fewer than two."""
     for label, problems in groups.items():
         if len(problems) < 2:
             raise ValueError(f"arm {label}: has {len(problems)} problems; diversity needs 2, leave it out")

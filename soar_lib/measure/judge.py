@@ -1,10 +1,9 @@
 """A language model as judge of written problems (SOAR section C.4; the paper's judge is Claude-4.5-Sonnet).
 
-`judge(problems, ask)` is all: `ask` is any function from chat messages to the reply's text. Two are made here: `model`
-for a loaded base (greedy), `endpoint` for any server that speaks OpenAI's chat completions. The content of the prompt
-(judge.md) is the paper's, the words are ours. A reply ends in one JSON object of four fields; any other, or one that
-contradicts itself, is `unjudged` with the reason. The paper reports no validation of its judge; where verdicts are
-exact (`quality.exact`), one can be measured.
+`judge(problems, ask)` takes any function `ask` from chat messages to the reply's text. Two are made here: `model` for a
+loaded base (greedy), `endpoint` for any server that speaks OpenAI's chat completions. The prompt (judge.md) has the
+paper's content in our words. A reply ends in one JSON object of four fields; any other, or one that contradicts itself,
+is `unjudged` with the reason. The paper reports no validation of its judge; exact verdicts (`quality.exact`) allow one.
 """
 
 import json
@@ -47,8 +46,8 @@ class NoReply(JudgeError):
 
 
 def judge(problems: Sequence[SyntheticProblem | Problem], ask: Ask, workers: int = 1) -> list[Verdict]:
-    """Verdicts in the order of the problems; `workers` problems are asked about at a time. A reply that cannot be read,
-    and a `NoReply`, is `unjudged`; any other error of `ask` ends the judging."""
+    """Verdicts in the order of the problems; `ask` is called for `workers` problems at a time. A problem whose reply
+    cannot be read, or for which `ask` raises `NoReply`, is `unjudged`; any other error of `ask` ends the judging."""
     failed = Event()  # asking costs: after an error nobody is asked any more
 
     def one(problem: SyntheticProblem | Problem) -> Verdict:
@@ -67,7 +66,7 @@ def judge(problems: Sequence[SyntheticProblem | Problem], ask: Ask, workers: int
 
 
 def messages(question: str, answer: str) -> list[dict]:
-    """What a judge is asked about one problem."""
+    """The chat messages that ask a judge about one problem."""
     before, _, after = PROMPT.partition("{question}")
     return [{"role": "user", "content": before + question + after.replace("{answer}", answer)}]
 
@@ -106,12 +105,12 @@ def _fault(found: object) -> str | None:
 
 
 def model(base: Base, max_new_tokens: int = 2048) -> Ask:
-    """`ask` for a base loaded with soar_lib.engine.base.load: greedy, one question at a time."""
+    """The `ask` of `judge` by a base loaded with `engine.base.load`: greedy, one question at a time."""
     return lambda asked: replies(base, [asked], max_new_tokens)[0]
 
 
 def judge_of(base: Base, max_new_tokens: int = 512) -> Judge:
-    """The judge of what teachers on this base write: exact for the embedded worlds' models, else the base itself."""
+    """The judge of what teachers on this base write: `quality.exact` for models of embedded worlds, else the base."""
     if base.name in SHIPPED:
         return exact
     return partial(judge, ask=model(base, max_new_tokens))
@@ -124,11 +123,11 @@ def replies(base: Base, asked: Sequence[list[dict]], max_new_tokens: int, rows: 
 
 def endpoint(model: str | None = None, url: str | None = None, key: str | None = None, timeout: float = 120.0,
              retries: int = 3, pause: float = 1.0, **options) -> Ask:  # fmt: skip
-    """`ask` for a server that speaks OpenAI's chat completions, at `url` (such as https://host/v1). What is not given
-    is taken from OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY (a server of one's own needs no key). `timeout` is in
-    seconds of silence; a failure that can pass is tried again up to `retries` times, after `pause` seconds, then twice
-    as long. `options` join the request (temperature is 0 unless given). Raises ConfigError; the function raises NoReply
-    and JudgeError."""
+    """The `ask` of `judge` by a server that speaks OpenAI's chat completions, at `url` (such as https://host/v1).
+    Model, url and key default to OPENAI_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY (your own server may need no key). A
+    try ends after `timeout` seconds of silence. A failure that may pass is tried again up to `retries` times, first
+    after `pause` seconds, then each time after twice as long. `options` join the request (temperature is 0 unless
+    given). Raises ConfigError; `ask` raises NoReply and JudgeError."""
     model = model or os.environ.get("OPENAI_MODEL")
     url = (url or os.environ.get("OPENAI_BASE_URL", "")).rstrip("/")
     key = key or os.environ.get("OPENAI_API_KEY")

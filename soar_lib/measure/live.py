@@ -32,7 +32,7 @@ class Figure(go.FigureWidget):
 
 
 def plain(text: object, width: int = 90) -> str:
-    """Text that plotly shows as it is, broken into lines.
+    """Text as HTML that plotly shows as it is, broken into lines of at most `width` characters.
 
     >>> plain("<script>1</script> $x$")
     '&lt;script&gt;1&lt;/script&gt; &#36;x&#36;'

@@ -37,7 +37,7 @@ def by_completions(found: pd.DataFrame) -> Chart:
 
 
 def method_rows(found: pd.DataFrame) -> pd.DataFrame:
-    """As text: each method at its end on each kind of problems, the best first."""
+    """The end of each method on each kind of problems as a table of text, the best pass@32 first."""
     last = [places(found, column).groupby(["problems", "method"]).last() for column in ("pass@32", "pass@1")]
     both = last[0].join(last[1], rsuffix="_1").sort_values(["problems", "mean"], ascending=[True, False])
     rows = [

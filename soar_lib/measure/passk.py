@@ -26,10 +26,10 @@ LEAST_CELLS, LEAST_RATE = 10, 0.02  # a comparison with fewer successes, or with
 
 @dataclass(frozen=True)
 class Comparison:
-    """pass@k of `arm` minus that of `other` on the same problems, with its 95 % interval, its two-sided p, and that of
-    the sign-flip test over runs beside it; `runs` counts the SOAR runs that both stand on, and the rollouts are the
-    mean numbers of completions that trained a student. At the `floor` there are too few successes to compare: fewer
-    than `LEAST_CELLS` pairs of a student and a problem it has solved, or both arms below `LEAST_RATE`."""
+    """pass@k of `arm` minus that of `other` on the same problems, with its 95 % interval, its two-sided p, and the p of
+    the sign-flip test over runs. `runs` counts the SOAR runs that have both arms; the rollouts are the mean numbers of
+    completions that trained a student. `floor`: too few successes to compare, that is fewer than `LEAST_CELLS` pairs of
+    a student and a problem it has solved, or both arms below `LEAST_RATE`."""
 
     arm: str
     other: str
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def read_scores(folders: Iterable[str | Path]) -> list[Score]:
-    """The scores that evaluations' run folders hold; runs are named by both folders, since two may bear one name."""
+    """The scores in evaluations' run folders; runs are renamed "folder: run", since two may bear one name."""
     read = ((folder.name, read_records(folder / "scores.jsonl", Score)) for folder in map(Path, folders))
     return [replace(score, run=f"{name}: {score.run}") for name, scores in read for score in scores]
 
@@ -72,7 +72,7 @@ def table(
 ) -> pd.DataFrame:
     """pass@k of each arm (in the order of `arms`; None: all, as they come) with its 95 % interval; columns `COLUMNS`,
     fractions. `seeds` counts the students measured, `rollouts` is the mean number of completions that trained one. Arms
-    without scores on the problems of `set` have no row."""
+    without scores on `set` have no row. Raises ValueError where a student lacks a problem or k is above the samples."""
     frame = _frame(scores, set)
     rows = []
     for arm in frame["arm"].unique() if arms is None else arms:
@@ -111,7 +111,7 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
 
 
 def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: str = HARD_TEST) -> pd.DataFrame:
-    """Each arm minus the other on what both have (`compare`): arm, other, k, mean, low, high (fractions), p, seeds."""
+    """Each arm minus `other`, by `compare`: columns arm, other, k, mean, low, high (fractions), p (text), seeds."""
     rows, scores = [], list(scores)
     for arm in arms:
         c = compare(scores, arm, other, k, set=set)
@@ -120,7 +120,7 @@ def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: 
 
 
 def p_text(p: float) -> str:
-    """A p-value for readers, who learn nothing from its third digit; a lone run (NaN) has none.
+    """A p-value as text with two decimals; NaN stands for a lone run, which has none.
 
     >>> p_text(0.0312), p_text(0.00003), p_text(float("nan"))
     ('p = 0.03', 'p < 0.01', 'one run')

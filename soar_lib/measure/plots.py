@@ -38,25 +38,25 @@ def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, border: float 
 
 
 def averaged(smoothing: int = 1) -> str:
-    """What a figure of `means` says of them."""
+    """The title of a figure of `means`: what its lines and bands show."""
     return "Mean over seeds, band: ± 1 SD over seeds" + (f"; moving average of {smoothing}" if smoothing > 1 else "")
 
 
 def curve(frame: pd.DataFrame, x: str, y: str, border: float | None = None, title: str = "", label: str = "") -> Panel:
-    """One line per arm of a table of `means`, with a band of one SD over seeds on each side, the axes as `QUANTITIES`
-    has them (or y's `label`); a line stands at `border`."""
+    """One line per arm of a table of `means`, with a band of one SD over seeds on each side. `QUANTITIES` names the
+    axes (`label` renames y); a vertical line at `border` shows where two phases meet."""
     known, factor, limits = QUANTITIES.get(y, (y, 1, None))
     rules = [("x", border - 0.5, "phases meet")] if border else []
     return Panel(bands(frame, x, y, factor, limits), QUANTITIES.get(x, (x,))[0], label or known, title, rules=rules)
 
 
 def mean_curve(data: pd.DataFrame, x: str, y: str, title: str = "", label: str = "", **more) -> Panel:
-    """The curve of the means of `data`, with `more` of `means`: smoothing, border."""
+    """The panel that `curve` draws of the means of `data`; `more` are arguments of `means`: smoothing, border."""
     return curve(means(data, x, y, **more), x, y, more.get("border"), title, label)
 
 
 def curves(data: pd.DataFrame, x: str, columns: str | Sequence[str], smoothing: int = 1, **more) -> Chart:
-    """A panel for each column over x, one line per arm; `smoothing` and `more` as for `means`."""
+    """A panel for each column over x, one line per arm; `smoothing` is that of `means`, `more` goes to `mean_curve`."""
     columns = [columns] if isinstance(columns, str) else columns
     titles = [averaged(smoothing)] + [""] * (len(columns) - 1)
     panels = [mean_curve(data, x, y, title, smoothing=smoothing, **more) for y, title in zip(columns, titles)]
@@ -64,7 +64,7 @@ def curves(data: pd.DataFrame, x: str, columns: str | Sequence[str], smoothing: 
 
 
 def pass_at_k(data: pd.DataFrame, where: str = "hard test", seeds: str = "students") -> Chart:
-    """pass@k of each arm with its interval; the columns of `passk.COLUMNS`, whose seeds count `seeds`."""
+    """pass@k of each arm with its interval; `data` has `passk.COLUMNS`, `seeds` says what its seeds count."""
     marks, arms = [], data.groupby("arm", sort=False)
     for index, (arm, part) in enumerate(arms):
         # Markers of one k stand beside each other, so that intervals do not hide one another.
@@ -82,8 +82,8 @@ def pass_at_k(data: pd.DataFrame, where: str = "hard test", seeds: str = "studen
 
 
 def arms(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
-    """pass@k of every arm at one k (None: the largest), one row each, in the order of `measure.names.STUDENTS`; the
-    columns `passk.COLUMNS`. A lone teacher's has no interval. Raises ValueError where nothing was measured at k."""
+    """pass@k of every arm at one k (None: the largest), one row each, in the order of `measure.names.STUDENTS`; `data`
+    has `passk.COLUMNS`. Arms of one or two students have no interval. Raises ValueError where k was not measured."""
     part = data[data["k"] == (data["k"].max() if k is None else k)].drop(columns="paper", errors="ignore")
     if part.empty:
         measured = ", ".join(map(str, sorted(data["k"].unique()))) or "none"
@@ -97,7 +97,7 @@ def arms(data: pd.DataFrame, k: int | None = None, where: str = "") -> Chart:
 
 
 def gaps(data: pd.DataFrame, other: str, where: str = "hard test") -> Chart:
-    """Arms minus another arm, paired, one row each: the table of `passk.gaps`."""
+    """Arms minus the arm `other`, paired, one row each; `data` is a table of `passk.gaps`."""
     rows = [f"{name(row.arm)} ({row.seeds} seed{'s' * (row.seeds > 1)})" for row in data.itertuples()]
     label = f"points of pass@{data['k'].iloc[0]} on {where} above {name(other)}"
     title = f"Gap to {name(other)} on the same problems and seeds, 95 % intervals"
@@ -106,9 +106,9 @@ def gaps(data: pd.DataFrame, other: str, where: str = "hard test") -> Chart:
 
 
 def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Chart:
-    """The table of claims (`claims.COLUMNS`), one row each: our number with its interval in the verdict's colour, the
-    paper's as a hollow diamond, and as a bar what the interval must clear for the claim to hold; one of no effect has a
-    second bar, above which the interval refutes it. `of` are the claims of the rows; others count as points above 0."""
+    """A table of claims (`claims.COLUMNS`), one row each: our number and interval in the verdict's colour, the paper's
+    as a hollow diamond, and a bar that the interval must clear for the claim to hold; an interval above the second bar
+    refutes a claim of no effect. `of` are the claims of the rows; other rows count as points above 0."""
     known = [_known(text, of) for text in claims["claim"]]
     data = claims.assign(
         bound=[claim.null + MARGIN * claim.no_effect for claim in known],
@@ -150,7 +150,7 @@ def _claims(part: pd.DataFrame) -> list[Mark]:
 
 
 def filtering_table(*folders: str | Path) -> pd.DataFrame:
-    """Problems and how many were never solved, by topic and level (0: the source states none), of filter runs."""
+    """Problems and how many were never solved (hard), by topic and level (0: none stated), of filter runs."""
     from soar_lib.problems.filtering import read_outcomes  # it waits for the engine
 
     outcomes = pd.DataFrame([outcome for folder in folders for outcome in read_outcomes(Path(folder))])

@@ -3,7 +3,8 @@ r"""How good the written problems are, by the paper's taxonomy (SOAR section C.4
 Each problem gets one label. Well posed: `correct`, `arithmetic` or `logic` (the answer is wrong). Not well posed:
 `ill_posed` or `ambiguous` (something is missing). `unjudged`: no verdict; never a share of anything, but counted.
 
-`exact` judges the embedded worlds' problems without a model. There it is exact that a problem is
+`exact` judges the embedded worlds' problems without a model (`measure.judge` judges any problem by a language model).
+It decides exactly whether a problem is
 
 - well posed: a family reads the question; correct: the verifier finds the answer equal to the family's own;
 - ambiguous: nobody can know the answer, or text was lost and a family of the first world reads the question again with
@@ -17,8 +18,6 @@ logic is a rule, tried in this order, and `reason` says which case held:
 2. logic: the answer is right for another reading of the data, with one item left out or taken twice, in reverse order,
    or sorted in the other direction;
 3. arithmetic: any other value.
-
-`soar_lib.measure.judge` judges problems of any kind by a language model.
 """
 
 import functools
@@ -50,7 +49,7 @@ COLUMNS = ["arm", "judge", "measure", "percent", "low", "high", "n", "unjudged",
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge says of one problem: a label of `LABELS` or `UNJUDGED`, the judge's own answer if any, and why."""
+    """A judge's verdict on one problem: a label of `LABELS` or `UNJUDGED`, the judge's own answer if any, and why."""
 
     label: str
     answer: str | None = None
@@ -77,13 +76,13 @@ Judge = Callable[[Sequence[SyntheticProblem]], list[Verdict]]  # problems -> the
 
 
 def exact(problems: Sequence[SyntheticProblem | Problem]) -> list[Verdict]:
-    """Exact verdicts on problems of the embedded world; on other problems everything is ill-posed."""
+    """Exact verdicts on problems of the embedded worlds; a problem of any other kind counts as ill-posed."""
     return [exact_verdict(problem.question, problem.answer) for problem in problems]
 
 
 @functools.lru_cache(maxsize=100_000)
 def exact_verdict(question: str, answer: str) -> Verdict:
-    r"""The verdict on one question and its answer, the content of the box.
+    r"""The exact verdict on one question of the embedded worlds and its answer, which is the content of its box.
 
     >>> sums = "State the final answer to the following arithmetic problem: "
     >>> [exact_verdict(sums + q, a).label for q, a in (("42 + 9 =", "51"), ("42 + 9 =", "41"), ("42 +", "51"))]
@@ -208,7 +207,7 @@ def equal_size_sets(
 ) -> dict[str, list[SyntheticProblem]]:
     """Two sets of one size for the claim that structure matters more than correctness (SOAR section C.5):
     `correct_only`, and as many `well_posed` problems, drawn without replacement from the random `key`, in the order
-    written. None where both would be of one kind. The paper compared 82 with 144 problems, which
+    written. Empty where no well-posed problem is correct, or all are. The paper compared 82 with 144 problems, which
     confounds size with correctness."""
     correct = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.correct]
     posed = [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.well_posed]

@@ -15,7 +15,7 @@ def name(arm: str) -> str:
 
 
 def percent(mean: float, low: float, high: float) -> str:
-    """Fractions as percent, mean and interval, which a lone run of one problem has not.
+    """Fractions as percent: the mean and its interval, which is NaN for a lone run of one problem.
 
     >>> percent(0.1234, 0.1, 0.15), percent(0.5, float("nan"), float("nan"))
     ('12.3 (10.0–15.0)', '50.0 (one run)')
@@ -24,7 +24,7 @@ def percent(mean: float, low: float, high: float) -> str:
 
 
 def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
-    """A mean with its interval, which a lone seed has not; both may be negative.
+    """A mean and its interval, left out where it is NaN (a lone seed); both may be negative.
 
     >>> signed(1.25, -0.5, 3), signed(2, float("nan"), float("nan"), 3)
     ('1.2 (-0.5 to 3.0)', '2.000')
@@ -34,7 +34,7 @@ def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
 
 
 def plus_minus(mean: float, sd: float, digits: int = 1) -> str:
-    """A mean and its standard deviation, NaN for a lone value.
+    """A mean and its standard deviation, left out where it is NaN (a lone value).
 
     >>> plus_minus(1.5, 0.25), plus_minus(1.5, float("nan"), 2)
     ('1.5 ± 0.2', '1.50')
@@ -43,7 +43,7 @@ def plus_minus(mean: float, sd: float, digits: int = 1) -> str:
 
 
 def score_rows(found: pd.DataFrame, seeds: str = "students") -> pd.DataFrame:
-    """`passk.COLUMNS` as text: one row per arm, pass@k in percent with intervals; `seeds` is what its seeds count."""
+    """A table with `passk.COLUMNS` as text: a row per arm, pass@k in percent; `seeds` says what its seeds count."""
     rows = []
     for arm, part in found.groupby("arm", sort=False):
         cells = {f"pass@{row.k} (%)": percent(row.mean, row.low, row.high) for row in part.itertuples(index=False)}
@@ -59,7 +59,7 @@ def mean_rows(frame: pd.DataFrame, y: str, label: str, factor: float = 1, digits
 
 
 def gap_rows(found: pd.DataFrame) -> pd.DataFrame:
-    """The table of `passk.gaps` as text."""
+    """A table of `passk.gaps` as text: arm minus arm, points with 95 % interval, p, seeds."""
     rows = [
         {"arm": f"{name(r.arm)} minus {name(r.other)}", f"pass@{r.k}, points": gap, "p": r.p, "seeds": r.seeds}
         for r in found.itertuples(index=False)
@@ -69,7 +69,7 @@ def gap_rows(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def claim_rows(found: pd.DataFrame) -> pd.DataFrame:
-    """`claims.COLUMNS` as text: claim, ours with its 95 % interval, the paper's, seeds, verdict; a dash: no number."""
+    """A table with `claims.COLUMNS` as text: claim, ours with interval, the paper's, seeds, verdict; dash: none."""
     rows = [[
         row.claim,
         "–" if pd.isna(row.ours) else signed(row.ours, row.low, row.high, 3 if "entropy" in row.claim else 1),

@@ -26,7 +26,7 @@ LATEX = str.maketrans({"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", 
 
 
 class Explorer(ipywidgets.VBox):
-    """Widgets, and `page`, which says what they show now: all that a reader without a kernel sees."""
+    """Widgets, and a function `page` that gives what they show now: all that a reader without a kernel sees."""
 
     def __init__(self, children: Sequence[ipywidgets.Widget], page: Callable[[], Page]) -> None:
         super().__init__(children)
@@ -37,7 +37,7 @@ class Explorer(ipywidgets.VBox):
 
 
 def on_paper(page: Page) -> dict[str, str]:
-    """What a notebook shows of a page without a kernel, by MIME type."""
+    """A page without a kernel, by MIME type: its first chart as a picture, or else its text and tables as HTML."""
     if charts := [part for part in page if isinstance(part, Chart)]:
         return {"image/png": base64.b64encode(charts[0].png()).decode()}
     return {"text/html": f'<div class="tex2jax_ignore mathjax_ignore">{"".join(map(html, page))}</div>'}
@@ -91,7 +91,7 @@ def fill(box: ipywidgets.Box, page: Page, picked: Callable[[list], None] | None 
 
 
 def tabs(pages: Mapping[str, Explorer]) -> Explorer:
-    """Explorers by their titles, one to be seen at a time."""
+    """Explorers under tabs with their titles, one visible at a time."""
     tab = ipywidgets.Tab([*pages.values()], titles=tuple(pages))
     return Explorer([tab], lambda: [*pages.values()][tab.selected_index or 0].page())
 
@@ -107,7 +107,7 @@ def html(part: pd.DataFrame | str) -> str:
 
 
 def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
-    """One of the options, which are values or (name, value); wide enough for the longest of them and the arrow."""
+    """A drop-down list of options, values or (name, value), wide enough for the longest of them and the arrow."""
     longest = max(len(str(option[0] if isinstance(option, tuple) else option)) for option in [*options, ""])
     look = {"width": f"calc({longest}ch + 130px)", "max_width": "100%"}
     return ipywidgets.Dropdown(options=options, description=description, layout=look)
@@ -115,45 +115,46 @@ def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
 
 def several(description: str, options: Sequence[tuple], first: Sequence = (), rows: int = 10,
             **look) -> ipywidgets.SelectMultiple:  # fmt: skip
-    """Several of (name, value), at first those of `first` that there are, or else all."""
+    """A list of (name, value) to choose several from; those in `first` are chosen at the start, or else all."""
     values = [value for _, value in options]
     chosen = [value for value in values if value in first] or values
     return ipywidgets.SelectMultiple(options=options, value=chosen, description=description, rows=rows, **look)
 
 
 def value_of(control: ipywidgets.Widget) -> object:
-    """A control's value; what is chosen of several in the order in which it is listed."""
+    """A control's value; for a control that chooses several, a tuple in the order in which they are listed."""
     many = isinstance(control, ipywidgets.SelectMultiple)
     return tuple(value for _, value in control.options if value in control.value) if many else control.value
 
 
 def slider(description: str, first: int, last: int, value: int | None = None, step: int = 1) -> ipywidgets.IntSlider:
-    """A whole number, told once the slider rests."""
+    """A slider over whole numbers, which reports its value once it rests."""
     look = {"description": description, "continuous_update": False}
     return ipywidgets.IntSlider(first if value is None else value, first, max(first, last), step, **look)
 
 
 def span(first: int, last: int) -> ipywidgets.IntRangeSlider:
-    """The first and the last round to show."""
+    """A slider over the first and the last round to show."""
     look = {"description": "rounds", "continuous_update": False}
     return ipywidgets.IntRangeSlider(value=(first, last), min=first, max=last, **look)
 
 
 def reach(rounds: ipywidgets.IntRangeSlider, last: int) -> None:
-    """Let a slider of rounds end at the last round that there is; where that is another than before, all are chosen."""
+    """Move the end of a slider of rounds to the last round that there is; if it moves, all rounds are chosen."""
     if rounds.max != (last := max(last, rounds.min)):
         rounds.max = last
         rounds.value = (rounds.min, last)
 
 
 def show_only(controls: Controls, applying: Sequence[str]) -> None:
+    """Show the controls named in `applying` and hide the others."""
     for key, control in controls.items():
         control.layout.display = None if key in applying else "none"
 
 
 def save_buttons(folder: Path, shown: Callable[[], tuple]) -> tuple[list[ipywidgets.Button], ipywidgets.HTML]:
-    """Buttons that write what `shown` gives (file stem, table, how it becomes text) to `folder`, the table as CSV, its
-    text as LaTeX; and where they say what they did."""
+    """Buttons that write to `folder` what `shown` gives (file stem, table, function from table to text): the table as
+    CSV, its text as LaTeX; and the widget that says what they did."""
     said = ipywidgets.HTML()
     buttons = [ipywidgets.Button(description=f"Export {kind}") for kind in ("CSV", "LaTeX")]
     for button, ending in zip(buttons, ("csv", "tex"), strict=True):
@@ -205,7 +206,7 @@ def problem_browser(folder: str | Path) -> Explorer:
 
 
 def problem_table(problem: Problem, outcome: Any, of: int) -> pd.DataFrame:
-    """One problem with its answer and the verdicts of its samples."""
+    """One problem with its answer and the verdicts of its samples (`outcome`); `of` problems can be chosen from."""
     verdicts = ", ".join(f"{getattr(outcome, kind)} {kind}" for kind in ("right", "wrong", "unparsed", "timeout"))
     level = "" if problem.level is None else f", level {problem.level}"
     rows = [("topic", f"{name(problem.topic)}{level}"), ("question", problem.question), ("answer", problem.answer)]

@@ -1,0 +1,1 @@
+"""Problem sets: loading, prompts, what counts as right, how alike questions are, and fail@k filtering."""

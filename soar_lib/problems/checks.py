@@ -1,9 +1,8 @@
-r"""What counts as right, as an argument: a problem's reference answer, or the integral that its question states.
+"""Two ways to tell a right response: by the problem's reference answer, or by the integral that the question states.
 
-With "answer", the default, a response is held against the reference answer (`verify`). With "integral" its boxed
-antiderivative is differentiated and compared with the integrand (`integrals`, loaded with the first of them), so nobody
-need know an answer: that is how LADDER rewards variants that a model has made up (3.1.3).
-"""
+With "answer", the default, a response is compared with the reference answer (`verifier.verify`). With "integral" its
+boxed antiderivative is differentiated and compared with the integrand (`verifier.integrals`), so nobody need know an
+answer: that is how LADDER (section 3.1.3) rewards variants that a model has made up."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +15,9 @@ from soar_lib.verifier import verify
 
 @dataclass(frozen=True)
 class Check:
-    """`reference(problem)` is what responses are held against, and `verdicts` judges (reference, response) pairs:
-    right, wrong, unparsed or timeout. `unsolvable(question)` says why no response to a question could be shown right,
-    "" where one could, as far as that can be told."""
+    """A rule for what is right. `reference(problem)` gives what responses are compared with, or raises LoadError.
+    `verdicts` judges (reference, response) pairs: "right", "wrong", "unparsed" or "timeout". `unsolvable(question)`
+    says why no response could be shown to be right; "" where no reason is known."""
 
     reference: Callable[[Problem], str]
     verdicts: Callable[[Sequence[tuple[str, str]]], list[str]]
@@ -56,7 +55,7 @@ def _no_integral(question: str) -> str:
 
 
 def with_references(problems: Sequence[Problem], check: Check) -> list[Problem]:
-    """The problems with `check`'s references in the answers' place, where a student's reward is given them."""
+    """Copies of the problems with `check.reference` in place of the answer. A student's reward takes it from there."""
     return [replace(problem, answer=check.reference(problem)) for problem in problems]
 
 

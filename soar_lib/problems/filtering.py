@@ -1,8 +1,8 @@
 """fail@k: keep the problems that a model never solves in k samples, and split them in two (SOAR section B.5).
 
-The student's prompt, temperature 1, k = 128; a problem is hard if none of its k samples is right, and the hard ones are
-cut at random into hard train and hard test. One right sample settles a problem, so samples are drawn in growing
-batches and a settled problem draws no more. Sample j of a problem depends on (seed, problem, j) alone, never on how the
+Samples answer the student's prompt (temperature 1, k = 128). A problem is hard if none of its k samples is right; hard
+ones are cut at random into hard train and hard test. A problem with one right sample is settled and draws no more, so
+samples are drawn in growing batches. Sample j of a problem depends on (seed, problem, j) alone, never on how the
 batches are cut: the hard set is the one that drawing all k would give.
 
 A filter run's folder holds samples.jsonl (what was drawn, the state to resume from), outcomes.jsonl (one line per
@@ -43,7 +43,7 @@ Batch = list[tuple[Problem, int]]  # problems and the numbers of their samples
 
 @dataclass(frozen=True)
 class Outcome:
-    """What filtering found out about one problem: samples drawn, by verdict, and how many were cut off."""
+    """The result of filtering for one problem: its samples by verdict, and how many were cut off at max_new_tokens."""
 
     id: str
     topic: str
@@ -56,6 +56,7 @@ class Outcome:
 
     @property
     def samples(self) -> int:
+        """How many samples were drawn."""
         return self.right + self.wrong + self.unparsed + self.timeout
 
     @property
@@ -85,12 +86,12 @@ class Filtered:
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """Samples by verdict over all problems."""
+    """How many samples have each verdict, over all problems."""
     return {name: sum(getattr(outcome, name) for outcome in outcomes) for name in VERDICTS}
 
 
 def doubling(k: int) -> list[int]:
-    """Batch sizes 1, 1, 2, 4, ... that add up to k: never more than twice the samples that a problem needs.
+    """Batch sizes 1, 1, 2, 4, ... that add up to k, so that no problem draws more than twice the samples it needs.
 
     >>> doubling(128), doubling(11)
     ([1, 1, 2, 4, 8, 16, 32, 64], [1, 1, 2, 4, 3])
@@ -105,10 +106,10 @@ def fail_at_k(
     base: Base, problems: Sequence[Problem], config: FilterConfig, sizes: Sequence[int] | None = None,
     log: Path | None = None, progress: bool = True,
 ) -> list[Outcome]:  # fmt: skip
-    """Outcomes of the problems in their order; hard ones had `config.k` samples and none right. `sizes` are the growing
-    batches of each problem, adding up to k (default: `doubling`); at most `config.rows` completions are sampled
-    together. With `log`, which belongs to one pool and config, what has been drawn is kept there and not drawn again.
-    """
+    """One outcome per problem, in order; a hard problem has `config.k` samples and none right. `sizes` are the batches
+    in which each problem is sampled (default: `doubling`); at most `config.rows` completions are sampled together.
+    `log`, a JSONL file of this pool and config alone, keeps what has been drawn, so that it is not drawn again. Raises
+    ValueError unless `sizes` add up to k and all ids differ."""
     k, sizes = config.k, doubling(config.k) if sizes is None else list(sizes)
     if sum(sizes) != k or len({problem.id for problem in problems}) != len(problems):
         raise ValueError(f"sizes {sizes} must add up to k = {k}, and the problems' ids must differ")
@@ -142,8 +143,7 @@ def _show(bar: tqdm, drawn: Drawn, k: int) -> None:
 
 def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], rows: int) -> Iterator[Batch]:
     """Batches of at most `rows` samples; `drawn` grows between them. All unsolved problems get their j-th share before
-    any gets the next, so batches stay full to the end.
-    """
+    any gets the next, so batches stay full to the end."""
     for stop in accumulate(sizes):
         while True:
             unsolved = (problem for problem in problems if not drawn[problem.id]["right"])
@@ -185,9 +185,9 @@ def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tupl
 def run(
     config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True, base: Base | None = None
 ) -> Filtered:
-    """Filter a pool into a run folder, or go on with the run that is there; a finished one is only read. `base` saves
-    loading `config.model` again. Raises RunError (the folder) and LoadError (the pool) before anything is written.
-    """
+    """Filter a pool into a run folder. With `resume`, continue the run that is there; a finished one is only read.
+    `base` saves loading `config.model` again. Before anything is written, raises RunError (the folder), LoadError (the
+    pool) and ConfigError (model or memory)."""
     folder = Path(folder)
     runs.check_folder(folder, resume, config)
     if all((folder / f"{name}.jsonl").is_file() for name in ENDS):
@@ -222,7 +222,7 @@ def _pool(config: FilterConfig, folder: Path) -> tuple[list[Problem], dict[str, 
 
 
 def read_filtered(folder: str | Path) -> Filtered:
-    """A finished filter run."""
+    """A finished filter run. Raises RunError for missing or damaged files, LoadError for a changed hard set."""
     folder = Path(folder)
     train, test = (files.read_problems(folder, f"hard_{part}") for part in ("train", "test"))
     check_hard(folder / "outcomes.jsonl", [*train, *test])
@@ -230,15 +230,14 @@ def read_filtered(folder: str | Path) -> Filtered:
 
 
 def read_outcomes(folder: Path) -> list[Outcome]:
-    """What a filter run found out about each problem of its pool, in the pool's order."""
+    """The outcome of each problem of a filter run, in the order of its pool. Raises RunError for a damaged file."""
     rows = files.read_jsonl(folder / "outcomes.jsonl", Outcome, hard=bool | None, **VERDICTS)
     return [Outcome(**{name: value for name, value in row.items() if name != "hard"}) for row in rows]
 
 
 def solved_problems(folder: str | Path) -> list[Problem]:
-    """The pool's problems that the model solved at least once, in the pool's order. Raises LoadError where `folder` is
-    no finished filter run, or its pool is no longer what it was.
-    """
+    """The problems of a filter run's pool that the model solved at least once, in the order of the pool. Raises
+    LoadError where `folder` holds no finished filter run, or where the pool has changed since."""
     folder = Path(folder)
     if not (folder / "outcomes.jsonl").is_file():
         raise LoadError(f"{folder}: holds no finished filter run (no outcomes.jsonl); finish it with --resume first")

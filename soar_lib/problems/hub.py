@@ -20,7 +20,7 @@ from soar_lib.settings.values import first_line
 
 @dataclass(frozen=True)
 class HubSet:
-    """Where a benchmark lives and what it holds."""
+    """The file of one benchmark: where it is published, at which revision, and what it must hold."""
 
     repository: str  # a dataset on the Hub; with https://, a repository elsewhere
     revision: str
@@ -35,14 +35,14 @@ SETS = {name: HubSet(**row) for name, row in _TABLE.items()}
 
 
 def find(name: str) -> HubSet | None:
-    """The set of a name as `load` takes it, at the revision it names; None where there is none."""
+    """The set with this name (a key of `SETS`, or KEY@REVISION), at the revision named; None for an unknown key."""
     key, _, revision = name.partition("@")
     return replace(SETS[key], revision=revision or SETS[key].revision) if key in SETS else None
 
 
 def load(name: str) -> list[Problem]:
-    """The problems of a set, in the order of its file; `name` is a key of `SETS`, with @REVISION for another than the
-    pinned. Raises LoadError: an unknown name, no network and no copy, other records than the known ones."""
+    """The problems of a set, in the order of its file; `name` is a key of `SETS`, KEY@REVISION for an unpinned
+    revision. Raises LoadError: an unknown name, no network and no copy, other records than the pinned ones."""
     key, _, revision = name.partition("@")
     home = find(name)
     if home is None:
@@ -54,8 +54,8 @@ def load(name: str) -> list[Problem]:
 
 
 def checksum(problems: Sequence[Problem]) -> str:
-    """sha256 of the problems as JSONL of question and answer, sorted: the same for every copy of a set, whatever its
-    order, its numbering and its file format."""
+    """The sha256 of the questions and answers as sorted lines of JSONL. It is the same for every copy of a set,
+    whatever its order, numbering and file format."""
     lines = (json.dumps({"question": p.question, "answer": p.answer}, ensure_ascii=False) + "\n" for p in problems)
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 

@@ -2,8 +2,7 @@
 
 The form of an integral is that of its integrand: a polynomial's terms in order, otherwise the formula with sums and
 products sorted. So `∫ 2*x + x**2 dx` in one wording is `\\int x^2 + 2x \\, dx` in another. Any other question is its
-text without spaces, dollar signs and the stop at its end (`overlap` also drops signs, between which and none
-there is a difference here).
+text without spaces, dollar signs and the full stop at its end. Signs count here, unlike in `overlap`.
 """
 
 import re
@@ -26,7 +25,7 @@ Polynomial = dict[int, Fraction]  # exponent (negative ones too) -> coefficient,
 
 @lru_cache(maxsize=100_000)
 def canonical(question: str) -> str:
-    r"""The canonical form of a question.
+    r"""The canonical form of a question: an integral's integrand in a fixed order, else its text without spaces.
 
     >>> canonical("Compute: ∫ 2*x + x**2 dx") == canonical(r"Find $\int t^2 + 2t \, dt$.")
     True
@@ -51,7 +50,7 @@ def _text(formula: Formula, variable: str) -> str:
 
 
 def polynomial(formula: Formula, variable: str) -> Polynomial | None:
-    """The formula as a polynomial; None where it is none, or one with too many terms.
+    """The formula as a polynomial in `variable`; None where it is none, or too large to multiply out.
 
     >>> polynomial(read("(x - 1)**2/3"), "x") == {0: Fraction(1, 3), 1: Fraction(-2, 3), 2: Fraction(1, 3)}
     True
@@ -97,7 +96,7 @@ def _raised(base: Polynomial, exponent: Polynomial) -> Polynomial | None:
 
 
 def distance(first: str, second: str) -> float:
-    """Jaccard distance of two canonical forms: 1 minus the share of their pieces of three characters that both have.
+    """Jaccard distance of two canonical forms: 1 minus the share of pieces of three characters that are in both.
 
     >>> distance("abcd", "abcd"), distance("abcd", "bcde"), distance("abc", "xyz")
     (0.0, 0.6666666666666667, 1.0)
@@ -119,6 +118,7 @@ class Known:
 
     @staticmethod
     def of(problems: Sequence[Problem]) -> "Known":
+        """These problems by form; where two have one form, the later one stands."""
         return Known({canonical(problem.question): problem.id for problem in problems})
 
     def nearest(self, question: str) -> tuple[str, float]:
@@ -130,10 +130,9 @@ class Known:
 
 
 def overlap(first: Sequence[Problem], second: Sequence[Problem]) -> tuple[dict[str, str], int]:
-    """The exact-text overlap of two sets: the id in the second set of each problem of the first whose words, numbers
-    and letters are those of one in the second, by its own id, and how many of them agree up to white space. Publishers
-    differ by spacing, dollar signs and punctuation; case is kept, as names of points differ by it.
-    """
+    """Problems of `first` that are in `second` too: (ids in `first` -> ids in `second`, how many agree up to white
+    space). Two questions match when their letters, digits and case agree. Publishers differ by spacing, dollar signs
+    and punctuation; case counts because names of points differ by it."""
     known, shared, identical = defaultdict(list), {}, 0
     for problem in second:
         known[re.sub(r"\W+", "", problem.question)].append(problem)

@@ -22,13 +22,13 @@ GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
 def load(name: str | Path, *, seed: int = 0, size: int | None = None, **parameters) -> list[Problem]:
-    """The problems of a JSONL file, of a benchmark in its public home ("hub:math_test"; hub.toml lists them), of the
-    embedded world ("nano"; "nano-transfer", the family that no pool holds; "nano-integrals", its integrals alone) or of
-    a reasoning-gym family ("rg:chain_sum").
+    """The problems of a JSONL file, of a published benchmark ("hub:math_test"; hub.toml lists them), of an embedded
+    world ("nano"; "nano-transfer", the family that no pool holds; "nano-integrals", its integrals alone; more in
+    `EMBEDDED` and `SECOND`) or of a reasoning-gym family ("rg:chain_sum").
 
     A file or benchmark gives all rows in order, or `size` of them drawn under `seed`. A family, named with or without
-    "rg:", takes generator `parameters` (`min_terms=3`); its item i depends on `seed + i` alone. Raises LoadError.
-    """
+    "rg:", takes generator `parameters` (`min_terms=3`); its item i depends on `seed + i` alone. Raises LoadError for an
+    unknown name, a malformed row, a wrong parameter or a size that is not to be had."""
     name = str(name)
     is_family = name.startswith("rg:") or name in DATASETS
     if size is not None and size < 1:
@@ -61,9 +61,9 @@ def _draw(problems: list[Problem], size: int | None, seed: int, name: str) -> li
 
 
 def load_family(family: str, seed: int, size: int, **parameters) -> list[Problem]:
-    """Items `seed .. seed + size - 1` of a reasoning-gym family; where it accepts several right answers, the reference
-    is the generator's own. Raises LoadError.
-    """
+    """Items `seed .. seed + size - 1` of a reasoning-gym family; `parameters` go to its generator. Where several
+    answers are right, the reference is the generator's own. Raises LoadError for a family that is unknown, cannot be
+    drawn again or has no reference answers, and for wrong parameters."""
     if family not in DATASETS:
         raise LoadError(f"rg:{family}: no such reasoning-gym family{suggest(family, DATASETS)}")
     if family in UNSEEDED:

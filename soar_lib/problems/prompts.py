@@ -19,7 +19,7 @@ TRANSFORMATIONS = {name: tuple(part["transformations"]) for name, part in _TEXTS
 
 
 def student_messages(question: str) -> list[dict]:
-    """The solving prompt, the same in filtering, inner loop and evaluation (SOAR B.3)."""
+    """The prompt to solve `question`, the same in filtering, inner loop and evaluation (SOAR B.3)."""
     return [{"role": "user", "content": f"{SOLVE}\n{question}"}]
 
 

@@ -34,6 +34,7 @@ TYPES = {"context": (str,), "unit": (str,)} | dict.fromkeys(("id", "unique_id", 
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the known names most like it, or else what to give."""
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(close)}?" if close else "; give the path of a JSONL file or a family's name"
 
@@ -65,8 +66,8 @@ def check_hard(outcomes: Path, problems: Iterable[Problem]) -> None:
 
 
 def problems_of(rows: Iterable[tuple[int, dict]], source: str, place: str) -> list[Problem]:
-    """The problems of numbered rows, in order. Raises LoadError with `place`, number and field at the first malformed
-    row."""
+    """The problems of (number, row) pairs, in order; `source` is where they come from, such as "math_test". Raises
+    LoadError with `place`, number and field for the first malformed row."""
     problems, lines = [], {}
     for number, row in rows:
         try:
@@ -86,7 +87,7 @@ def problems_of(rows: Iterable[tuple[int, dict]], source: str, place: str) -> li
 
 
 def read_rows(path: Path) -> list[tuple[int, dict]]:
-    """(line number, object) of each line that is not blank."""
+    """(line number, object) of each line of a JSONL file that is not blank. Raises LoadError with file and line."""
     try:
         if path.exists() and not (path.is_file() and path.stat().st_size <= LARGEST):  # a pipe would never end
             raise LoadError(f"{path}: cannot be read as UTF-8 text (no file of at most {LARGEST:,} bytes)")
@@ -108,7 +109,7 @@ def _row(place: str, line: str) -> dict:
 
 
 def problem_of(row: dict, source: str = "") -> Problem:
-    """One row of any known shape as a Problem. Raises LoadError naming the field."""
+    """A row of a benchmark file, of any known format, as a Problem. Raises LoadError naming the field."""
     own = row.keys() == {field.name for field in fields(Problem)}  # a Problem that was written out, by a filter run say
     for name, kinds in TYPES.items():
         if row.get(name) is not None and not isinstance(row[name], kinds):
@@ -167,7 +168,7 @@ def answer_of(row: dict) -> str:
 
 
 def plain(value: object, field: str) -> str:
-    """Text as it is, a number as people write it: 27.0 is 27."""
+    """An answer as text: of GSM8K's what follows ####, a number as people write it (27.0 is 27). Raises LoadError."""
     if isinstance(value, str):
         return value.rpartition("####")[2].strip()  # GSM8K: the worked solution comes first
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
