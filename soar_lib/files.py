@@ -48,7 +48,7 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: a rename is on disk once its folder is."""
+    """Write the names in a folder to disk (fsync): only then does a renamed file survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -65,7 +65,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, kind: type = dict, **needed: type) -> Any:
-    """The object (or list) in a JSON file. Raises RunError where it is damaged or lacks a `needed` name of its type."""
+    """The object (or list) in a JSON file. Raises RunError where it is damaged or lacks a field of `needed`."""
     return _parsed(path, text_of(path), str(path), kind, needed)
 
 
@@ -93,8 +93,8 @@ def append_jsonl(path: Path, records: Iterable[dict]) -> None:
 
 
 def read_jsonl(path: Path, kind: type | None = None, **more: Any) -> list[dict]:
-    """The rows of a JSONL file, none where there is no file yet; those of records with what they have left out. Raises
-    RunError with the line that is not JSON, or no record of `kind` with `more` fields (`records.fault`)."""
+    """The rows of a JSONL file, none where there is no file yet; with `kind`, defaults fill what a row leaves out.
+    Raises RunError naming the line that is not JSON, or no record of `kind` with `more` fields (`records.fault`)."""
     rows, given = [], layout(kind)[1] if kind else {}
     for number, line in enumerate(text_of(path).split("\n"), 1):
         if line:
@@ -106,12 +106,12 @@ def read_jsonl(path: Path, kind: type | None = None, **more: Any) -> list[dict]:
 
 
 def read_records(path: Path, kind: type[T], **more: Any) -> list[T]:
-    """The rows of a JSONL file as records of one kind, which `read_jsonl` checks."""
+    """The rows of a JSONL file as records of `kind`, none without a file. Raises RunError where a row is damaged."""
     return [record(kind, row) for row in read_jsonl(path, kind, **more)]
 
 
 def read_record(path: Path, kind: type[T], part: str = "") -> T:
-    """The object in a JSON file, or its `part` of that name, as a record of one kind. Raises RunError."""
+    """The object in a JSON file, or its field `part`, as a record of `kind`. Raises RunError where it is damaged."""
     values = read_json(path, **{part: dict} if part else {})
     row = values[part] if part else values
     if wrong := fault(kind, row):
@@ -129,7 +129,7 @@ def read_config(folder: str | Path, kind: type[T]) -> T:
 
 
 def setting(folder: str | Path, name: str, kind: type[T]) -> T:
-    """One setting that a run began with, `a.b` of a group. Raises RunError where its config.json has none such."""
+    """One setting that a run began with (`group.name` in a group). Raises RunError: missing, or not of type `kind`."""
     path = Path(folder) / "config.json"
     if fits(value := flat(read_json(path)).get(name), kind):
         return value
@@ -137,7 +137,7 @@ def setting(folder: str | Path, name: str, kind: type[T]) -> T:
 
 
 def append_csv(path: Path, rows: Sequence[dict]) -> None:
-    """Add rows to a CSV file, all of them at once; the first row ever gives the header."""
+    """Add rows to a CSV file, all of them at once; a new file takes its header from the first row."""
     if not rows:
         return
     old, buffer = text_of(path), io.StringIO()
@@ -151,7 +151,7 @@ def append_csv(path: Path, rows: Sequence[dict]) -> None:
 
 
 def read_problems(folder: Path, name: str) -> list[Problem]:
-    """A set of problems that a run began with, by its name (`records`). Raises RunError where it is missing."""
+    """The problems of a run folder's NAME.jsonl. Raises RunError where the file is missing or damaged."""
     path = folder / f"{name}.jsonl"
     if not path.is_file():
         raise RunError(f"{path}: is missing; {LOST}")
@@ -164,14 +164,14 @@ def write_problems(folder: Path, sets: Mapping[str, Iterable[Problem]]) -> None:
 
 
 def write_tables(folder: Path, tables: "Mapping[str, pd.DataFrame]") -> None:
-    """Each table as NAME.csv, in order: the last one's presence says that all are there."""
+    """Write each table as NAME.csv, in order, so that the last one's presence says that all are there."""
     for name, table in tables.items():
         write_text_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
 def read_table(path: Path, *columns: str, advice: str = LOST, **more: Any) -> "pd.DataFrame":
-    """A CSV table that has these columns and `more`, whose cells are of a type (a float's may be empty, of float | None
-    all the column may be missing) or one of some values. Raises RunError with file, line, cause and `advice`."""
+    """A CSV table with the given columns and those in `more`, by type (float: cells may be empty; float | None: the
+    column may be missing too) or allowed values. Raises RunError with file, line, cause and `advice`."""
     import pandas as pd
 
     try:
@@ -201,7 +201,7 @@ def _bad_cell(column: "pd.Series", hint: Any) -> str:
 
 
 def stored(path: Path) -> Path:
-    """The file, or NAME.gz in its place: `gzip` may pack the long logs of a finished run."""
+    """The file's path, or that of NAME.gz in its place: `gzip` may pack the long logs of a finished run."""
     packed = path.with_name(f"{path.name}.gz")
     return packed if packed.exists() and not path.exists() else path
 
@@ -223,7 +223,7 @@ def digest(text: str) -> str:
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, dict], dict[str, Any]]:
-    """(tensors by name, state) of a folder that `Run.commit` wrote."""
+    """Read (tensors by name, state) from a folder that `Run.commit` wrote. Raises RunError where it is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load  # here, so that the command line's checks need not wait for torch
 
@@ -237,7 +237,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, dict], dict[str, Any]]:
 
 
 def write_checkpoint(folder: Path, tensors: Mapping[str, dict], state: dict) -> None:
-    """A checkpoint's folder, which appears whole or not at all."""
+    """Write tensors and state into a checkpoint's folder, which appears whole or not at all."""
     from safetensors.torch import save
 
     temporary = folder.with_name(folder.name + ".tmp")
@@ -258,10 +258,10 @@ _held: dict[Path, Any] = {}  # the open lock files of this process, by folder
 
 
 def lock(folder: Path, probe: bool = False) -> None:
-    """Take the run folder for this process, or with `probe` see that no other has it. Raises RunError that says who.
+    """Take the run folder for this process, or with `probe` check that no other has it. Raises RunError naming who has.
 
     The lock is the kernel's (flock, on network file systems a lock of their server): it ends with the process, however
-    that ends. A file system without locks is used without.
+    that ends. Where the file system has no locks, it warns and goes on.
     """
     path, key = folder / ".lock", folder.resolve()
     if key in _held or (probe and not path.exists()):
@@ -290,7 +290,7 @@ def lock(folder: Path, probe: bool = False) -> None:
 
 
 def holding(run: Callable[..., T]) -> Callable[..., T]:
-    """Let go of the run folders that a function has opened, however it ends."""
+    """Decorate a function so that it lets go of the run folders it has locked, however it ends."""
 
     @functools.wraps(run)
     def released(*args: Any, **kwargs: Any) -> T:

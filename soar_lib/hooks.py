@@ -1,5 +1,5 @@
-"""What a caller hooks into a run (progress bars, TensorBoard, Weights & Biases or Trackio), and the loop of stages that
-tells it.
+"""What a caller hooks into a run (progress bars, TensorBoard, Weights & Biases or Trackio), and the loop over a run's
+stages that calls them.
 
 The run folder stays the truth: a logger is told rows of metrics.csv once they count, and decides nothing. A row belongs
 to a curve named by who it is about (`student/0/1`, `hard/pq/0/2`), and its place there is how many rows of that name
@@ -42,9 +42,9 @@ def check_logger(name: "str | Log | None") -> None:
 
 @contextmanager
 def opened(name: str | Log | None, folder: str | Path, settings: dict[str, Any]) -> Iterator[Log | None]:
-    """The logger of a run folder, None without a name; a function is the logger itself. TensorBoard's files go into
-    FOLDER/tensorboard. The other two have a project "soar-lib" with a run named by the last two parts of the folder's
-    path, which a resumed run goes on with; key or offline mode come from the environment. Raises ConfigError."""
+    """The logger of a run folder: None without a name, a function as it is. TensorBoard writes into FOLDER/tensorboard.
+    Weights & Biases and Trackio get a project "soar-lib" with a run named by the last two parts of the folder's path,
+    which a resumed run continues; key or offline mode come from the environment. Raises ConfigError."""
     check_logger(name)
     if not isinstance(name, str):
         yield name
@@ -68,7 +68,7 @@ def opened(name: str | Log | None, folder: str | Path, settings: dict[str, Any])
 
 
 def curve_name(row: dict) -> str:
-    """Whom a row of metrics.csv is about.
+    """The name of the curve that a row of metrics.csv belongs to: whom the row is about.
 
     >>> curve_name({"round": 3, "policy": "student", "dataset": 0, "repeat": 1, "step": 9, "reward": 10.0})
     'student/0/1'
@@ -121,7 +121,7 @@ def _tracker(name: str, folder: Path, settings: dict[str, Any]) -> tuple[Write, 
 @dataclass(frozen=True)
 class Hooks:
     """What a caller hooks into a run: progress bars, a logger (of `LOGGERS`, or a function), who hears lines of text,
-    who trains SOAR's students (a `student.train.InnerLoop`; None: here)."""
+    who trains SOAR's students (a `student.train.InnerLoop`; None: this process)."""
 
     progress: bool = True
     log: str | Log | None = None
@@ -139,7 +139,7 @@ Stage = Callable[[], Commit]
 def run_stages(
     this: Run, stages: Sequence[Stage], hooks: Hooks, title: str, unit: str = "stage", note: Callable[[], dict] = dict
 ) -> None:
-    """Do the stages of a run that are left, each ended by the commit it returns; the bar shows what `note` says."""
+    """Do the stages of a run that are left and commit what each returns; the progress bar shows what `note` returns."""
     bar = tqdm(total=len(stages), initial=this.round, desc=title, unit=unit, disable=not hooks.progress)
     with bar, opened(hooks.log, this.folder, read_json(this.folder / "config.json")) as this.log:
         for stage in stages[this.round :]:

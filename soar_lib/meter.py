@@ -1,7 +1,7 @@
-"""What a run will cost and what it really cost: wall time, completions, tokens and peak memory, said and kept.
+"""What a run will cost and what it has cost: wall time, completions, tokens and peak memory.
 
-Kept in the run folder's cost.json, apart from the files that a resumed run reproduces bit for bit. Sessions add up, and
-what a session has cost is written every minute: one that is killed loses no more than that.
+Both stand in the run folder's cost.json, apart from the files that a resumed run reproduces bit for bit. Sessions add
+up, and the file is written every minute: a session that is killed loses no more than its last minute.
 """
 
 import resource
@@ -29,10 +29,10 @@ TOO_MANY = 1 / 3  # of all completions cut off at their limit
 
 @contextmanager
 def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
-    """Measure what happens inside and add it to the run folder's cost.json, beside `predicted` (plain values, those of
-    the first session). A session that drew nothing, or has no run folder, adds nothing. Peak memory is the GPU's where
-    there is one, as torch allocates it; else what the process grew by. What the actors of a cluster drew counts, their
-    memory does not."""
+    """Measure what happens inside the `with` block and add it to the run folder's cost.json, beside `predicted` (values
+    by the fields of `Predicted`; the first session's stay). A session that drew nothing, or has no run folder, adds
+    nothing. Peak memory is what torch allocated on the GPU, or without one what the process grew by. Completions of a
+    cluster's actors count, their memory does not."""
     began, before, path = time.perf_counter(), _start(), Path(folder) / "cost.json"
     kept = None
 
@@ -55,7 +55,7 @@ def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What cost.json says of the prediction, None where unknown."""
+    """What a run was predicted to cost, as its cost.json has it; None where unknown."""
 
     rollouts: int | None = None  # the teacher's too
     tokens: int | None = None  # at most
@@ -64,7 +64,7 @@ class Predicted:
 
 
 def read_cost(path: Path) -> tuple[Meter, Predicted]:
-    """What a cost.json holds, measured and predicted. Raises RunError."""
+    """The measured and the predicted cost in a cost.json. Raises RunError where the file is missing or damaged."""
     return read_record(path, Meter, "measured"), read_record(path, Predicted, "predicted")
 
 
@@ -91,8 +91,8 @@ def _peak() -> int:
 
 
 def report(folder: str | Path) -> str:
-    """The lines that a command ends in: what was measured, what was predicted in brackets, and what each limit of
-    tokens cut off; "" without a cost.json."""
+    """The lines that a command prints at its end: what was measured, in brackets what was predicted, and what each
+    limit of tokens cut off; "" without a cost.json. Raises RunError where it is damaged."""
     path = Path(folder) / "cost.json"
     if not path.is_file():
         return ""
@@ -121,7 +121,7 @@ def _cut_lines(found: Meter, folder: Path) -> Iterator[str]:
 
 
 def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> str:
-    """The predicted peak as part of a line, or why there is none; arguments as for `predict`."""
+    """The predicted peak of memory as part of a line, or why there is none; arguments of `settings.memory.predict`."""
     machine = here()
     try:
         found = predict(config, problems, runs, machine)
@@ -131,7 +131,7 @@ def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> s
 
 
 def predicted(*parts: Part) -> dict[str, Any]:
-    """`Predicted` as plain values."""
+    """The predicted cost of all parts (memory: of the largest part), as plain values by the fields of `Predicted`."""
     whole, peaks = total(parts), [0]
     for part in parts:
         with suppress(ConfigError):

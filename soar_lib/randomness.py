@@ -32,7 +32,7 @@ def uniforms(shape: tuple[int, ...], *key: int | str) -> torch.Tensor:
 def choose_tokens(
     logits: torch.Tensor, uniforms: torch.Tensor | None, temperature: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens [N] and their log-probabilities [N] from logits [N, V]: inverse CDF, or the most likely for None."""
+    """Tokens [N], log-probabilities [N] of logits [N, V]: by inverse CDF of uniforms [N], or for None the likeliest."""
     if temperature != 1.0:
         logits = logits.float() / temperature
     probability = torch.softmax(logits, -1, dtype=torch.float32)

@@ -1,7 +1,7 @@
-"""What travels between the rooms: problems, synthetic problems, rounds and scores, how completions are drawn, and how
-many were.
+"""Records that pass between the parts of the package: problems, synthetic problems, rounds and scores, how completions
+are drawn, and how many were.
 
-Every record is a frozen dataclass of plain values, so that it is one line of JSON in a run folder
+All but `Meter` are frozen dataclasses of plain values, so that each is one line of JSON in a run folder
 (`dataclasses.asdict`) and equal records are equal lines.
 """
 
@@ -26,7 +26,7 @@ TYPES = type | UnionType | GenericAlias  # of a field; anything else holds the v
 @dataclass(frozen=True)
 class Draw:
     """How completions are drawn: at most `max_new_tokens` tokens each, at a temperature, and no more than `rows` of
-    them in memory at a time, which changes speed only."""
+    them in memory at a time, which changes speed, and results by rounding only."""
 
     max_new_tokens: int
     temperature: float = 1.0
@@ -49,7 +49,7 @@ class Problem:
 @dataclass(frozen=True)
 class SyntheticProblem:
     """A question-answer pair written by the teacher (SOAR sections 3.2 and B.1). `dataset` is k of X_k in its round and
-    `reward` that data set's mean gain R_k; None outside the outer loop (the Grounded-T arm)."""
+    `reward` that data set's mean gain R_k; outside the outer loop (the Grounded-T arm) both and `round` are None."""
 
     id: str
     question: str
@@ -91,8 +91,8 @@ class Score:
 
 
 def fault(kind: type, row: Mapping[str, Any], more: Mapping[str, Any] = MappingProxyType({})) -> str | None:
-    """What keeps a row of JSON from being a record of this kind with `more` fields, each of a type or one of some
-    values: one that is missing, unknown or of another type; else None.
+    """Why a row of JSON is no record of `kind`, in words: its first field that is unknown, of a wrong type or missing;
+    None where it is one. `more` adds fields, each with a type or the values that it may have.
 
     >>> fault(Problem, {"id": "1", "question": "1 + 1", "answer": 2})
     "field 'answer' must be of type str, found 2"
@@ -110,22 +110,22 @@ def fault(kind: type, row: Mapping[str, Any], more: Mapping[str, Any] = MappingP
 
 @cache
 def layout(kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The types of a record's fields by name, and what those are that may be left out."""
+    """The types of a record's fields, and the defaults of those that may be left out, both by the field's name."""
     given = {item.name: item.default for item in fields(kind) if item.default is not MISSING}
     given |= {item.name: item.default_factory() for item in fields(kind) if item.default_factory is not MISSING}
     return get_type_hints(kind), given
 
 
 def named(hint: Any) -> str:
-    """What a field must be, in words."""
+    """What a field must be, in words: its type, or its possible values."""
     if not isinstance(hint, TYPES):
         return f"one of {', '.join(map(str, hint)):.80}"
     return f"of type {hint.__name__ if isinstance(hint, type) else hint}"
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a JSON value is of this type, lists standing for tuples and integers for floats too, or is one of the
-    values that `hint` holds."""
+    """Whether a JSON value has the type `hint`, or is one of the values that `hint` holds. A list stands for a tuple,
+    and an integer may stand for a float."""
     if type(value) is hint:
         return True
     if not isinstance(hint, TYPES):
@@ -144,7 +144,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def record(kind: type, row: Mapping[str, Any]) -> Any:
-    """The record of a row, lists as tuples."""
+    """The record of `kind` that a row of JSON, which `fault` has checked, describes; its lists become tuples."""
     return kind(**{name: _tuples(value) for name, value in row.items()})
 
 
@@ -154,8 +154,8 @@ def _tuples(value: Any) -> Any:
 
 @dataclass
 class Meter:
-    """What has been drawn, sessions and wall time, and the highest peak of memory (bytes). `cut` says by limit
-    (max_new_tokens, as text) how many completions had that limit and how many of them it cut off."""
+    """What was drawn: completions, tokens, seconds and sessions that it took, and the highest peak of memory (bytes).
+    `cut` holds for each limit (max_new_tokens, as text) how many completions had it and how many of them it cut off."""
 
     rollouts: int = 0
     tokens: int = 0
@@ -169,7 +169,7 @@ _running: ContextVar[tuple[Meter, Callable[[Meter], None]] | None] = ContextVar(
 
 
 def count(rollouts: int, tokens: int, cut: dict[str, list[int]]) -> None:
-    """Add completions, their tokens and what their limits cut off to the meter that runs, if one does."""
+    """Add completions, their tokens and what their limits cut off (as in `Meter.cut`) to the present meter, if any."""
     if running := _running.get():
         meter, told = running
         meter.rollouts += rollouts
@@ -179,7 +179,7 @@ def count(rollouts: int, tokens: int, cut: dict[str, list[int]]) -> None:
 
 
 def add_cut(*parts: dict[str, list[int]]) -> dict[str, list[int]]:
-    """`Meter.cut` of all the parts together.
+    """The sum of several `Meter.cut`, limit by limit.
 
     >>> add_cut({"64": [10, 2]}, {"64": [5, 1], "128": [3, 0]})
     {'64': [15, 3], '128': [3, 0]}
@@ -190,7 +190,7 @@ def add_cut(*parts: dict[str, list[int]]) -> dict[str, list[int]]:
 
 @contextmanager
 def counting(told: Callable[[Meter], None] = lambda meter: None) -> Iterator[Meter]:
-    """A meter of its own for what is drawn inside, as one session; `told` is called each time it has grown."""
+    """A new meter for what is drawn inside the `with` block, as one session; `told(meter)` is called as it grows."""
     meter = Meter(sessions=1)
     token = _running.set((meter, told))
     try:

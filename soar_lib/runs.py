@@ -39,8 +39,8 @@ VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-v
 
 
 def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
-    """Raise `RunError` where a run could not begin or go on in `folder` (with `config`: under these settings), or
-    another process is at work there; touches nothing but the lock of a killed process."""
+    """Raise `RunError` where no run can begin in `folder`, or with `resume` go on there (with `config`: under these
+    settings), or another process is at work there; removes a killed process's lock and touches nothing else."""
     folder = Path(folder)
     try:
         begun = (folder / "config.json").is_file()
@@ -63,7 +63,7 @@ def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
 
 
 def versions() -> dict[str, str]:
-    """What a result depends on beside the settings; a library that is absent is "absent"."""
+    """Versions of Python and libraries, and the kind of machine, on which results depend; "absent": not installed."""
     found = {"python": platform.python_version(), "machine": platform.machine()} | dict.fromkeys(VERSIONED, "absent")
     for name in VERSIONED:
         with suppress(PackageNotFoundError):
@@ -73,7 +73,7 @@ def versions() -> dict[str, str]:
 
 @dataclass
 class Run:
-    """An open run folder: the last round that counts (0: none yet), and who is told the metrics of each."""
+    """An open run folder: its path, the last round that counts (0: none yet), and who is told the rounds' metrics."""
 
     folder: Path
     round: int = 0
@@ -85,7 +85,7 @@ class Run:
 
     def commit(self, tensors: dict[str, dict], state: dict[str, Any], **records: Sequence[dict]) -> None:
         """End a round: `tensors` maps a name to a dictionary of tensors, `state` is JSON, and `records` are rows for
-        the logs, by name (`LOGS`). Counts wholly or not at all."""
+        the logs, by name (`LOGS`). The round counts wholly or not at all."""
         if not self.round and not self.checkpoint.exists():
             files.write_checkpoint(self.checkpoint, {}, {"round": 0, "logs": {}, "sums": {}, "state": {}})
         for name, rows in records.items():
@@ -114,8 +114,8 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
 
 
 def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
-    """Begin a run, or with `resume` go on with the one that is there (or begin, if there is none). Raises `RunError`: a
-    folder in use or not writable, or settings that differ from those the run began with."""
+    """Begin a run, or with `resume` go on with the one that is there (or begin, if there is none). Raises `RunError`
+    where the folder is in use or not writable, or the run in it began with other settings."""
     folder = Path(folder)
     check_folder(folder, resume)
     try:
@@ -145,8 +145,8 @@ def check_arms(folder: Path, config: Any) -> tuple[str, ...]:
 
 
 def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
-    """Begin a run whose settings name its `arms`, or go on with it and add those it lacks, in the order of `known`.
-    Raises `RunError` as `open_run`."""
+    """Begin a run whose settings name its `arms`, or go on with it and add the arms that it lacks, in the order of
+    `known`. Raises `RunError` where the folder is in use or not writable, or settings differ in more than `arms`."""
     began = check_arms(folder, config)
     if not began:
         open_run(folder, config)
@@ -175,8 +175,8 @@ def _create(folder: Path, config: Any) -> None:
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """The settings as config.json holds them: `dtype`, `backend` and `revision` as they are here, `start` with the hash
-    of the adapter's weights, so that another model or adapter in the same folder is noticed."""
+    """The settings as config.json holds them: `dtype`, `backend` and `revision` as chosen on this machine, `start` with
+    a hash of the adapter's weights, so that a resumed run notices another model or adapter."""
 
     def pinned(values: dict) -> dict:
         found = {name: pinned(value) if isinstance(value, dict) else value for name, value in values.items()}
@@ -215,7 +215,7 @@ def _check_settings(folder: Path, config: Any, apart: str = "") -> None:
 
 
 def kind_of(values: Mapping[str, Any]) -> str:
-    """Which command's settings these are.
+    """The name of the command whose settings these are, or "another kind".
 
     >>> kind_of({"k": 128, "train_fraction": 0.5})
     'filter'
@@ -253,8 +253,8 @@ def _reopen(folder: Path) -> Run:
 
 
 def counted(folder: Path) -> tuple[int, dict[str, int]]:
-    """The last round that counts, and how long each JSONL file and metrics.csv were then; nothing without checkpoints.
-    Raises RunError where one is shorter now, or its text another."""
+    """The last round that counts, and the length of each JSONL file and metrics.csv at its end, in characters; (0, {})
+    without checkpoints. Raises RunError where a file is shorter now, or its text has changed."""
     last = latest_checkpoint(folder)
     if last is None:
         return 0, {}

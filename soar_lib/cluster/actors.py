@@ -42,15 +42,15 @@ Work = Callable[..., Any]  # (base, adapters, tell, *arguments) -> result; `tell
 
 
 class Holder:
-    """What an actor is: it holds the base, and what its present work has told so far. The constructor does not load the
-    base, since Ray keeps no more than the text of its errors."""
+    """A Ray actor: it holds the base, and what its present work has told so far. `begin` loads the base, since Ray
+    keeps no more of a constructor's errors than their text."""
 
     def __init__(self, config: BaseSettings, device: str, threads: int):
         self.settings, self.threads, self.base = (config, device), threads, None
         self.loading, self.told = Lock(), []
 
     def begin(self) -> str:
-        """Load the base once; returns where this is. As many threads as the driver, because their number rounds."""
+        """Load the base once, with the driver's number of threads, which affects rounding; returns process and host."""
         import ray
 
         with self.loading:
@@ -60,7 +60,7 @@ class Holder:
         return f"pid {os.getpid()} on {ray.util.get_node_ip_address()}"
 
     def work(self, function: Work, adapters: Adapters | None, arguments: tuple) -> tuple[Any, int, int]:
-        """The function's result, and how many completions and tokens it drew."""
+        """Call the function; returns its result, how many completions and tokens it drew, and what limits cut off."""
         try:
             with counting() as counted:
                 adapters = adapters and adapters.to(self.base.device)
@@ -71,7 +71,7 @@ class Holder:
             torch.cuda.empty_cache()  # the driver's turn on a GPU that it shares
 
     def heard(self) -> list:
-        """What the present work has told; answered while it goes on."""
+        """What the present work has told so far; answered while that goes on."""
         return self.told
 
 
@@ -79,10 +79,10 @@ class Holder:
 def opened(
     address: str, config: BaseSettings, students: int, count: int | None = None, say: Callable[[str], None] = print
 ) -> Iterator[list]:
-    """Actors for `students` at most, each with the base of `config`, for as long as this lasts. `address` is HOST:PORT
-    of a cluster that this machine belongs to, or "auto": the cluster that runs here, else one of our own on this
-    machine. `count` as in `choose_count`; `say` is told where they are. Raises ConfigError, and RunError where actors
-    do not start."""
+    """Actors, at most one per student, each with the base of `config`, while the `with` block lasts. `address` is
+    HOST:PORT of a cluster that this machine belongs to, or "auto": the cluster that runs here, else a new one on this
+    machine. `count` is the number asked for (`choose_count`); `say` is told where the actors are. Raises ConfigError,
+    and RunError where actors do not start."""
     check_address(address)
     device, threads = choose_device(None, config.backend, config.four_bit), torch.get_num_threads()
     config = replace(config, revision=revision(config.model, config.revision))  # the actors' too
@@ -215,8 +215,8 @@ def _result(call: Any, seconds: float | None = None) -> tuple[Any, Exception | N
 
 
 def on(cluster: Sequence) -> InnerLoop:
-    """The inner loop on what `opened` yields, whose base must be the one that its functions are given. Rewards and
-    checks must be picklable by cloudpickle; a step is watched once all actors have taken it, its students not."""
+    """The inner loop on the actors of `opened`; they must hold the base that its functions are given. Rewards and
+    checks must pickle (cloudpickle). `watch` sees a step once all actors have taken it, with None for its students."""
 
     def train(
         base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,

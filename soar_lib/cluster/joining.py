@@ -1,4 +1,4 @@
-"""Which Ray cluster, and how many actors on it: what is asked before they begin."""
+"""Which Ray cluster to join, and how many actors to start there: the checks before they begin."""
 
 import importlib.util
 import logging
@@ -31,7 +31,7 @@ def check_address(address: str) -> None:
 
 
 def choose_count(resources: dict[str, float], gpu: bool, asked: int | None, students: int, threads: int) -> int:
-    """How many actors: `asked`, else one per GPU, or without GPUs one per `threads` CPUs; at most one per student.
+    """How many actors: `asked`, else one per GPU or per `threads` CPUs; at most one per student. Raises ConfigError.
 
     >>> choose_count({"CPU": 16.0, "GPU": 4.0}, True, None, 16, 8), choose_count({"CPU": 16.0}, False, None, 16, 4)
     (4, 4)
@@ -54,8 +54,8 @@ def choose_count(resources: dict[str, float], gpu: bool, asked: int | None, stud
 
 
 def connect(address: str, **local) -> None:
-    """Join the cluster, or with "auto" and where none runs begin one, which takes `ray.init`'s options in `local`.
-    Raises ConfigError."""
+    """Join the cluster at `address`; with "auto", where none runs, start one with `ray.init`'s options in `local`.
+    Raises ConfigError where Ray does not start or join."""
     import ray
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what later versions do anyhow

@@ -45,7 +45,7 @@ def model_repository(
     run: str | Path, folder: str | Path, adapter: str = "promoted_student", licence: str = "", base_model: str = ""
 ) -> Path:
     """Write an adapter of a finished SOAR run ("promoted_student" or "teacher"), in PEFT format with a model card, into
-    `folder`; returns it. `licence`, by the Hub's name for it, may be left out for the presets' bases alone;
+    `folder`; returns it. `licence`, by the Hub's name for it, may be left out only for the presets' bases;
     `base_model` is the Hub id of a base that the run took from a local folder. Raises RunError (no finished run, nobody
     promoted, a folder with other things in it) and ConfigError."""
     if adapter not in ADAPTERS:
@@ -81,7 +81,7 @@ def model_repository(
 def questions_repository(run: str | Path, folder: str | Path, licence: str = "", against: Sequence[str] = ()) -> Path:
     """Write what the teacher of a finished SOAR run wrote into `folder`, with data set card and contamination report;
     returns it. The report looks for the questions in the run's hard test set and in the sets `against`, each named as
-    `problems.load` takes it. Raises as `model_repository`, and LoadError."""
+    `problems.load` takes it. Raises RunError, ConfigError and LoadError."""
     result, config = soar.read_result(run), files.read_config(run, SoarConfig)
     written, best = files.read_records(Path(run) / "problems.jsonl", SyntheticProblem), soar.promotion_questions(run)
     parts = {name: rows for name, rows in (("problems", written), ("promotion_questions", best)) if rows}
@@ -99,9 +99,9 @@ def questions_repository(run: str | Path, folder: str | Path, licence: str = "",
 
 
 def hard_repository(filtered: str | Path, folder: str | Path, licence: str = "", against: Sequence[str] = ()) -> Path:
-    """Write hard train and hard test of a finished filter run into `folder`, with data set card and contamination
-    report; returns it. `licence` is the pool's, which may be left out where problems/hub.toml or the package states it.
-    Raises as `questions_repository`."""
+    """Write hard train and hard test of a finished filter run into `folder`, with data set card and a report of overlap
+    with each other and with the sets `against`; returns it. `licence` is the pool's; it may be left out where
+    problems/hub.toml or the package states it. Raises RunError, ConfigError and LoadError."""
     train, test = hard_sets(filtered)
     config = files.read_config(filtered, FilterConfig)
     pool = config.problems
@@ -125,8 +125,8 @@ def contamination(
     published: Sequence[Problem | SyntheticProblem], others: Mapping[str, Sequence[Problem]]
 ) -> list[dict]:
     """For each other set, which published questions stand in it: `shared` holds the pairs (id here, id there) of
-    questions with the same words, numbers and letters, or of one canonical form (`problems.likeness`); `identical` of
-    them agree up to white space."""
+    questions with the same words, numbers and letters, or of one canonical form (`problems.likeness`); `identical`
+    counts those that agree up to white space."""
     report = []
     for name, problems in others.items():
         (same, identical), known = overlap(published, problems), Known.of(problems).forms
@@ -169,7 +169,7 @@ def _card(template: str, data: CardData, config: SoarConfig | FilterConfig, **va
 
 
 def named(name: str) -> str:
-    """A model or a set as others know it: a name or Hub id as it is, the last part of a path.
+    """A model or a set as others know it: a name or Hub id as it is, of a path the last part.
 
     >>> named("meta-llama/Llama-3.2-3B-Instruct"), named("hub:math_test"), named("/data/mine.jsonl")
     ('meta-llama/Llama-3.2-3B-Instruct', 'hub:math_test', 'mine.jsonl')
@@ -196,7 +196,7 @@ def _write(folder: str | Path, contents: dict[str, Any]) -> Path:
 def push(folder: str | Path, repository: str, kind: str, private: bool = True, overlapping: bool = False) -> str:
     """Push a folder that was built here to the Hub as `repository` (owner/name), a "model" or a "dataset"; returns its
     address. Uses the token of `hf auth login` or HF_TOKEN. Raises ConfigError (the kind or the name), and RunError:
-    another kind of folder, questions that stand in the hard test set (pushed with `overlapping`), a repository that is
+    another kind of folder, questions that stand in the hard test set (`overlapping` allows them), a repository that is
     public already though `private` was asked for, no token, no network, or a refusal by the Hub; nothing is uploaded
     then."""
     folder = Path(folder)

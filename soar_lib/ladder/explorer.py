@@ -24,8 +24,8 @@ NO_TREE = "No variant was asked for there: this run has no such tree."
 
 @dataclass(frozen=True)
 class LadderFolder:
-    """A LADDER run's folder, read once. `variants`: `report.read_variants` with before and after (right ones of the
-    samples, as text) and said; `probes`: `report.probes`; `known` keeps `report.levels` of each choice of seeds."""
+    """A LADDER run's folder, read once. `variants` is `report.read_variants` with columns of text added: before and
+    after (right samples), said (a description); `probes` is `report.probes`; `known` keeps `report.levels` by seeds."""
 
     variants: pd.DataFrame
     questions: dict[str, str]  # by Problem.id
@@ -47,7 +47,7 @@ class LadderFolder:
         return own.loc[own["tree"] == tree, "root"].drop_duplicates().tolist()
 
     def listed(self, problems: Sequence[str]) -> list[tuple[str, str]]:
-        """The problems by their names in a list: number and start of the question."""
+        """Choices for a list, (text, id): a problem's number and the start of its question."""
         starts = {one: self.questions[one].rpartition("∫")[2] for one in problems}
         return [(shorten(f"{one.rpartition('/')[2]}: {starts[one]}", 48, placeholder=" …"), one) for one in starts]
 
@@ -57,7 +57,7 @@ class LadderFolder:
 
 
 def read(folder: str | Path) -> LadderFolder:
-    """A finished run. Raises RunError where the folder holds none."""
+    """Read a finished LADDER run. Raises RunError where the folder holds none."""
     folder = Path(folder)
     if not (folder / "ladder.csv").is_file():
         raise RunError(f"{folder}: holds no finished LADDER run (no ladder.csv); run it or go on with it first")
@@ -74,7 +74,7 @@ def read(folder: str | Path) -> LadderFolder:
 
 
 def said(row: dict, questions: dict[str, str]) -> str:
-    """All that is known of a variant, in lines."""
+    """All that is known of a variant (a row of `LadderFolder.variants`), in lines of text."""
     persona = f", as {row['persona']}" if row["persona"] else ""
     suggested = f"; suggested: {', '.join(row['suggestions'])}" if len(row["suggestions"]) else ""
     solved = f"samples right before LADDER: {row['before']}, after: {row['after']}" if row["before"] else ""
@@ -91,7 +91,7 @@ def fate(row: dict) -> str:
 
 
 def tree_page(run: LadderFolder, tree: str, seed: int, root: str, shown: str = "all") -> Page:
-    """One tree: drawn, and counted by level; `shown` is one of `SHOWN`, and parents stay."""
+    """One tree: drawn, and counted by level. `shown`, a key of `SHOWN`, picks variants by fate; their parents stay."""
     own = run.of(tree, seed, root)
     if own.empty:
         return [NO_TREE]
@@ -106,7 +106,7 @@ def tree_page(run: LadderFolder, tree: str, seed: int, root: str, shown: str = "
 
 
 def with_parents(variants: pd.DataFrame, fates: Sequence[str]) -> pd.DataFrame:
-    """The variants of one tree that met such a fate, and all above them."""
+    """The variants of one tree whose fate is one of `fates`, and all those above them."""
     kept = {*variants.loc[variants["fate"].isin(fates), "id"]}
     for one, parent in zip(variants["id"][::-1], variants["parent"][::-1], strict=True):  # children first
         if one in kept:
@@ -115,7 +115,7 @@ def with_parents(variants: pd.DataFrame, fates: Sequence[str]) -> pd.DataFrame:
 
 
 def picked(run: LadderFolder, keys: list, tree: str, seed: int, root: str) -> Page:
-    """The picked variants of a tree with what they were written from and their children."""
+    """The picked variants of a tree (`keys`: their ids) and their children, with what each was written from."""
     own = run.of(tree, seed, root)
     rows = own[own["id"].isin(keys) | own["parent"].isin(keys)]
     asked = {**run.questions, **dict(zip(own["id"], own["question"], strict=True))}
@@ -126,7 +126,7 @@ def picked(run: LadderFolder, keys: list, tree: str, seed: int, root: str) -> Pa
 
 
 def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> Page:
-    """Accuracy by level, before and after, and what became of the variants of a kind of tree, of the chosen seeds."""
+    """Of the chosen seeds: accuracy by level, before and after LADDER, and what became of a kind of tree's variants."""
     if not seeds:
         return ["Choose at least one seed."]
     chosen, key = run.variants[run.variants["seed"].isin(seeds)], tuple(sorted(seeds))

@@ -12,8 +12,8 @@ from soar_lib.measure.tables import name, percent
 
 
 def rows(data: pd.DataFrame) -> pd.DataFrame:
-    """`ladder.report.table` as text: ours with its 95 % interval, the paper's (a dash: it has none), completions
-    for one test problem and for all."""
+    """`ladder.report.table` as text: our number with its 95 % interval, the paper's (a dash where it has none), and the
+    completions for one test problem and for all."""
     found = [
         [
             name(row.arm), row.metric, percent(row.mean, row.low, row.high),
@@ -33,7 +33,7 @@ def arms(data: pd.DataFrame) -> Chart:
 
 
 def levels(data: pd.DataFrame) -> Chart:
-    """Accuracy on the variants by level, before and after, with 95 % intervals; `ladder.report.levels`."""
+    """Accuracy on the variants by level, before and after LADDER, with 95 % intervals, from `ladder.report.levels`."""
     marks = []
     for index, (arm, part) in enumerate(data.groupby("arm", sort=False)):
         x = part["level"] + 0.05 * (2 * index - 1)  # beside each other, so that intervals do not hide one another
@@ -46,7 +46,7 @@ def levels(data: pd.DataFrame) -> Chart:
 
 
 def variants(data: pd.DataFrame) -> Chart:
-    """What became of the variants, a bar for each kind of tree and level; `ladder.report.trees`."""
+    """What became of the variants, a bar for each kind of tree and level, from `ladder.report.trees`."""
     counts = data[list(FATE_LOOKS)].reset_index(drop=True)
     names = [f"{TREES[row.tree]}, level {row.level} ({row.prompts:,})" for row in data.itertuples()]
     marks = stacked(100 * counts.div(counts.sum(axis=1), axis=0), FATE_LOOKS)
@@ -55,7 +55,7 @@ def variants(data: pd.DataFrame) -> Chart:
 
 
 def ttrl(data: pd.DataFrame) -> Chart:
-    """`ladder.report.ttrl`: right probes after each step, test problems solved so far, the reward on the variants."""
+    """Right probes after each step, test problems solved so far, reward on the variants, from `ladder.report.ttrl`."""
     x, reward = "step of TTRL (0: before the first)", data.groupby("arm", sort=False)
     right = bands(data, "step", "right", 100, SHARE)
     solved = bands(data, "step", "solved", 100, SHARE, ("solved_low", "solved_high"))
@@ -69,14 +69,14 @@ def ttrl(data: pd.DataFrame) -> Chart:
 
 
 def curves(metrics: pd.DataFrame, smoothing: int = 5) -> Chart:
-    """The share of answers with the top reward along the steps, one line per arm; rows of the run's metrics.csv."""
+    """The share of answers with the top reward along the steps, one line per arm, from rows of a run's metrics.csv."""
     return plots.curves(metrics, "step", "top_reward", smoothing=smoothing)
 
 
 def tree(data: pd.DataFrame, root: str = "the problem") -> Chart:
     """The tree of one problem from left to right: each variant in the colour of what became of it, the root in black.
-    `data` has the columns id, parent, level and fate (a key of `FATE_LOOKS`), parents before their children, and may
-    have said: what pointing at a variant says. Picking a variant gives its id."""
+    `data` has the columns id, parent, level and fate (a key of `FATE_LOOKS`), parents before their children, and
+    perhaps said, the text shown on pointing at a variant. Picking a variant gives its id."""
     heights, top = _places(data), data["parent"].iloc[0]
     points = {node: (level, heights[node]) for node, level in zip(data["id"], data["level"], strict=True)}
     points |= {node: (0, height) for node, height in heights.items() if node not in points}
@@ -113,7 +113,7 @@ def _places(data: pd.DataFrame) -> dict[str, float]:
 
 
 def one_problem(data: pd.DataFrame) -> Chart:
-    """TTRL on one test problem: right probes above, the reward below, over its rows of `ladder.report.probes`."""
+    """TTRL on one test problem: right probes above, the reward below, from its rows of `ladder.report.probes`."""
     x, share = "step of TTRL (0: before the first)", 100 * data["right"] / data["probes"]
     colours = [COLOURS[2] if right else COLOURS[4] for right in data["right"]]
     said = [f"step {row.step}: {row.right} of {row.probes} probes right" for row in data.itertuples()]

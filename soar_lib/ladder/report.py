@@ -1,10 +1,10 @@
 """A LADDER run's folder as tables: the paper's numbers beside ours, its claims with verdicts, the trees, the levels.
 
-Each seed is a run with one student: intervals are those of `passk` over seeds and problems. pass@k is at the number of
-samples that TTRL spends on a test problem, or that LADDER and TTRL spend (LADDER's training divided by the test
-problems): the same samples without learning. TTRL's "any step" is the paper's success, a right answer at any time
-during training, chosen by the verifier as pass@k is. The paper's numbers are those of Llama-3.2-3B-Instruct on its 100
-integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee.
+Each seed is a run with one student: intervals are those of `passk` over seeds and problems. pass@k takes as many
+samples as TTRL spends on a test problem, or as LADDER and TTRL spend (LADDER's training divided by the number of test
+problems): what they give without learning. TTRL's "any step" is the paper's success, a right answer at any time during
+training, which only a verifier can pick out, as with pass@k. The paper's numbers are those of Llama-3.2-3B-Instruct on
+its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee.
 """
 
 import math
@@ -37,7 +37,7 @@ STEPS = ["arm", "step", "problems", "right", "low", "high", "solved", "solved_lo
 
 
 def write(folder: str | Path) -> pd.DataFrame:
-    """Write the run's tables anew, ladder.csv last; returns that one."""
+    """Write the tables of a LADDER run into its folder, ladder.csv last; returns that table."""
     variants, scores = read_variants(folder), read_scores(folder)
     tables = {"variants": trees(variants), "levels": levels(variants, scores)}
     tables |= {"claims": claims(folder), "ladder": table(folder)}
@@ -46,15 +46,15 @@ def write(folder: str | Path) -> pd.DataFrame:
 
 
 def read_scores(folder: str | Path) -> list[Score]:
-    """The scores of one run, its runs named by their seed."""
+    """The scores of one LADDER run; `Score.run` is seed0, seed1, ... Raises RunError where scores.jsonl is damaged."""
     runs = [f"seed{seed}" for seed in range(setting(folder, "seeds", int))]
     return read_records(Path(folder) / "scores.jsonl", Score, run=runs)
 
 
 def table(folder: str | Path) -> pd.DataFrame:
-    """Columns `COLUMNS`, arms in the order of `LADDER_ARMS`, fractions with 95 % intervals. `rollouts` are the
-    completions that made the measured student: variants, rollouts and, for any step, the answers that were tried; of
-    the vote (maj@n) its samples. `in_sum` are those for all test problems: TTRL and the vote spend theirs on each."""
+    """ladder.csv: a row per arm and metric, columns `COLUMNS`; mean, low and high (95 %) are fractions. `rollouts`
+    counts the completions behind one measured student: variants, rollouts and, for any step, the answers tried; for the
+    vote (maj@n) its samples. `in_sum` counts those for all test problems: TTRL and the vote spend theirs on each."""
     scores, rows, tested = read_scores(folder), [], settings(folder)[2]
     for arm in LADDER_ARMS:
         mine = [score for score in scores if score.arm == arm]
@@ -92,7 +92,7 @@ def settings(folder: str | Path) -> tuple[LadderConfig, int, int]:
 
 
 def outcomes(scores: Sequence[Score]) -> list[Score]:
-    """Whether any sample was right, as one sample: of hard test under the set `SOLVED`, of any step under its own."""
+    """One sample per score: whether any of its samples was right. Hard test becomes the set `SOLVED`."""
     named = {HARD_TEST: SOLVED, ANY_STEP: ANY_STEP}
     return [replace(s, n=1, c=int(s.c > 0), set=named[s.set]) for s in scores if s.set in named]
 
@@ -101,7 +101,7 @@ CLAIMS = listed("ladder")
 
 
 def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
-    """One row per claim with the columns of `claims.COLUMNS`; those about arms that were not run stay, undecided."""
+    """One row per claim, columns `measure.claims.COLUMNS`; claims about arms that were not run stay, undecided."""
     scores = read_scores(folder)
     sampled = [score for score in scores if score.set == HARD_TEST]
     peers = {"base": "k", "ladder": "k"} | {score.arm: score.n for score in sampled}
@@ -109,7 +109,7 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
 
 
 def read_variants(folder: str | Path) -> pd.DataFrame:
-    """Every variant of one run, columns `WRITTEN`; what became of it is one of `FATES`."""
+    """Every variant of one run, columns `WRITTEN`; fate is a value of `FATES`. Raises RunError for a damaged row."""
     known = [problem.id for name in (HARD_TRAIN, HARD_TEST) for problem in read_problems(Path(folder), name)]
     rows = read_lines(Path(folder), root=known, nearest=["", *known])
     fates = [FATES.get(row["rejected"].partition(" ")[0], "") for row in rows]
@@ -133,8 +133,8 @@ def trees(variants: pd.DataFrame) -> pd.DataFrame:
 
 
 def levels(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
-    """Accuracy on the usable variants of the trees by level, before and after: columns arm (base, ladder), level,
-    problems (all seeds), mean, low, high, of the scores on `VARIANTS`."""
+    """Accuracy on the usable variants of LADDER's trees by level, before and after it: columns arm (base, ladder),
+    level, problems (of all seeds), mean, low, high (fractions, 95 %). Raises RunError for unknown variants."""
     own = variants[variants["tree"] == "ladder"]
     level = {(f"seed{row.seed}", row.id): row.level for row in own.itertuples()}
     scores = [score for score in scores if score.set == VARIANTS]
@@ -150,7 +150,7 @@ def levels(variants: pd.DataFrame, scores: Sequence[Score]) -> pd.DataFrame:
 
 def probes(folder: str | Path) -> pd.DataFrame:
     """TTRL's probes, columns `PROBES`: for each arm, seed, test problem and step (0: before the first) how many of the
-    `probes` answers were right, and that step's mean reward (NaN for step 0, the only one without usable variants)."""
+    `probes` answers were right, and its mean reward (NaN at step 0, the only step of a problem without variants)."""
     folder = Path(folder)
     count = settings(folder)[0].probes
     metrics = read_table(folder / "metrics.csv", "problem", arm=str, seed=int, step=int, probe=float, reward=float)

@@ -13,7 +13,7 @@ CORRECT, READABLE = 1.0, 0.05  # accuracy and format, as LADDER's released code 
 
 
 def accuracy_and_format(verdicts: Sequence[str]) -> list[float]:
-    """LADDER's reward of each verdict: nothing for an answer that cannot be read.
+    """LADDER's reward of each verdict (3.1.3): accuracy and format; 0 for an answer that cannot be read.
 
     >>> accuracy_and_format(["right", "wrong", "timeout", "unparsed"])
     [1.05, 0.05, 0.05, 0.0]
@@ -27,8 +27,8 @@ def verified_rewards(check: Check) -> StudentReward:
 
 
 def majority(answers: Sequence[str | None]) -> tuple[str, float]:
-    """The most frequent answer (the content of a box, None where there is none), in its first spelling and the first of
-    equals, and its share of all: what self-consistency takes for right. ("", 0.0) where no answer was given.
+    """The most frequent answer and its share of all: what self-consistency takes for right; ("", 0.0) where there is no
+    answer. An answer is the content of a box, or None; its first spelling is returned, and ties go to the first answer.
 
     >>> majority(["2x", "x", "2 x", None]), majority([None, None])
     (('2x', 0.5), ('', 0.0))
@@ -44,8 +44,8 @@ def majority(answers: Sequence[str | None]) -> tuple[str, float]:
 
 
 def majority_right(check: Check, problems: Sequence[Problem], responses: Sequence[str]) -> list[bool]:
-    r"""Whether the majority's answer to each problem, whose responses follow each other, is right: maj@n, and how often
-    the label is right that `majority_rewards` pays for.
+    r"""maj@n: whether the majority's answer to each problem, the label that `majority_rewards` pays for, is right.
+    Every problem has equally many responses, one after the other.
 
     >>> from soar_lib.problems.checks import ANSWER
     >>> asked = [Problem("a", "1 + 1", "2"), Problem("b", "2 + 1", "3")]
@@ -61,8 +61,8 @@ def majority_right(check: Check, problems: Sequence[Problem], responses: Sequenc
 
 def majority_rewards(responses: Sequence[str], group: int) -> list[float]:
     r"""The reward of the other method named TTRL (arXiv 2504.16084): 1 for the answer that most of a problem's `group`
-    responses give, which follow each other, else 0. No reference and no verifier; what only computer algebra could find
-    equal earns nothing, since a group of long answers holds many pairs.
+    responses give, which follow each other, else 0. It needs no reference and no verifier. Answers that only computer
+    algebra could find equal count as different, since a group of long answers holds many pairs to compare.
 
     >>> majority_rewards([r"\boxed{2}", r"\boxed{2}", r"\boxed{3}", "2", r"\boxed{5}", "no"], 3)
     [1.0, 1.0, 0.0, 0.0, 1.0, 0.0]

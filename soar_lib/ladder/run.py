@@ -2,7 +2,7 @@
 
 Trees of variants grow from a few hard problems (Algorithm 1, `variants`), students learn from all variants together by
 GRPO with a verifier's reward (`student`), and then each test problem may get a tree and a student of its own (`ttrl`).
-The model comes from one filter run: what it never solves in k samples, cut into problems to learn from and to test on.
+A filter run gives the hard problems, which the model never solves in k samples: some to learn from, others to test on.
 
     base           no training
     originals      RL on the hard problems themselves
@@ -53,8 +53,8 @@ Records = dict[str, list[dict]]  # rows for each log
 
 @dataclass
 class Climb:
-    """What the stages of a run share. `students` are those of all seeds of `RL_ARMS` that the last stage left, if any;
-    all else is from the settings and the folder, so an interrupted stage can be done again."""
+    """What the stages of a run share. `students` are the trained ones of `RL_ARMS` and all seeds, as the last stage
+    left them; all else is from the settings and the folder, so an interrupted stage can be done again."""
 
     config: LadderConfig
     base: Base
@@ -80,9 +80,8 @@ class Climb:
 def run(
     config: LadderConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
-    """Run LADDER with its controls into a folder, or go on with the run that is there; one whose tables are made is
-    only read. `base` saves loading `config.model` again. Raises ConfigError, LoadError and RunError before anything is
-    written."""
+    """Run LADDER with its controls into a folder, or go on with the run that is there; a finished one is only checked.
+    `base` saves loading `config.model` again. Raises ConfigError, LoadError and RunError before anything is written."""
     folder = Path(folder)
     runs.check_folder(folder, resume, config)
     train, test = problems(config, folder)
@@ -106,9 +105,9 @@ def run(
 
 
 def problems(config: LadderConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:
-    """The hard problems to learn from and to test on: those that the run in `folder` began with, else of the filter run
-    that the settings name, drawn at random. One to learn from that is a test problem in other words or notation is left
-    out (of the published lists two in ten are). Raises ConfigError and LoadError."""
+    """The hard problems to learn from and to test on: those that the run in `folder` began with, else random ones of
+    the filter run that the settings name. A problem that restates a test problem is not learnt from (in the published
+    lists two in ten do). Raises ConfigError and LoadError."""
     if (folder / f"{HARD_TRAIN}.jsonl").is_file():
         return files.read_problems(folder, HARD_TRAIN), files.read_problems(folder, HARD_TEST)
     if not config.problems:
@@ -135,7 +134,7 @@ def _some(found: list[Problem], name: str, config: LadderConfig) -> list[Problem
 
 
 def plan(config: LadderConfig, test: Sequence[Problem]) -> list[Callable[[Climb], Records]]:
-    """What a run does between two commits: grow the trees, train, vote, tune at test time, measure."""
+    """The stages of a run, each ended by a commit: grow the trees, train, vote, tune at test time, measure."""
     tuned = list(product([arm for arm in TTRL_ARMS if arm in config.arms], range(config.seeds), test))
     size = config.together or len(tuned) or 1
     found: list[Callable[[Climb], Records]] = [grow]
@@ -151,7 +150,7 @@ def plan(config: LadderConfig, test: Sequence[Problem]) -> list[Callable[[Climb]
 
 
 def grow(climb: Climb) -> Records:
-    """All variants: of the trees, of the trees of one level, and of each test problem's own tree."""
+    """Write all variants: of LADDER's trees, of the trees of one level, and of each test problem's own tree."""
     config, known, rows = climb.config, Known.of(climb.test), []
     trees = [arm for arm in ("one_level", "ladder") if arm in config.arms]
     trees += ["ttrl"] if set(config.arms) & set(TTRL_ARMS) else []
@@ -163,7 +162,7 @@ def grow(climb: Climb) -> Records:
 
 
 def train(climb: Climb) -> Records:
-    """RL on originals, one level and trees, all seeds as one population."""
+    """RL of the arms originals, one_level and ladder, all seeds as one population. Raises RunError without variants."""
     arms, check, sets = [arm for arm in RL_ARMS[:-1] if arm in climb.config.arms], CHECKS[climb.config.check], {}
     for arm, seed in product(arms, range(climb.config.seeds)):
         own = climb.train if arm == "originals" else variants.usable(variants.read(climb.folder, arm, seed))
@@ -177,7 +176,7 @@ def train(climb: Climb) -> Records:
 
 
 def vote(climb: Climb) -> Records:
-    """RL on the test problems for the majority's answer; nothing knows theirs."""
+    """RL on the test problems, paid for the majority's answer; their reference answers are not used."""
     sets = {("majority", seed): climb.test for seed in range(climb.config.seeds)}
     return _learn(climb, sets, lambda golds, responses: majority_rewards(responses, climb.config.student.group))
 
@@ -198,7 +197,7 @@ def _learn(climb: Climb, sets: dict[tuple[str, int], list[Problem]], reward: Stu
 
 
 def tune(climb: Climb, part: list[tuple[str, int, Problem]]) -> Records:
-    """TTRL of some test problems, each of an arm and a seed; their students are thrown away."""
+    """TTRL for each (arm, seed, test problem) of `part`; the students are thrown away."""
     config, tests = climb.config, [test for _, _, test in part]
     trees = {seed: variants.read(climb.folder, "ttrl", seed) for seed in {seed for _, seed, _ in part}}
     spent = {(arm, seed): _spent(climb, arm, seed) for arm, seed in {(arm, seed) for arm, seed, _ in part}}
@@ -222,14 +221,14 @@ def tune(climb: Climb, part: list[tuple[str, int, Problem]]) -> Records:
 
 
 def score(climb: Climb, arm: str) -> Records:
-    """The samples of an arm's students on the test problems, and whether the answer that most samples of the base give
-    is right: the label that the vote learns from."""
+    """Score an arm's students on the test problems; of the base also the answer that most samples give, the label that
+    the vote learns from."""
     count, seeds = climb.config.draws(arm, len(climb.train), len(climb.test)), range(climb.config.seeds)
     return {"scores": [row for seed in seeds for row in _sampled(climb, arm, seed, climb.test, count)]}
 
 
 def score_variants(climb: Climb) -> Records:
-    """How well the trees' variants are solved before and after, for the accuracy at each level."""
+    """Score base and LADDER on the usable variants of LADDER's trees, for the accuracy at each level."""
     scores = []
     for seed in range(climb.config.seeds):
         asked = variants.usable(variants.read(climb.folder, "ladder", seed))

@@ -117,7 +117,7 @@ class LadderConfig(BaseSettings, command="ladder"):
         return replace(self, variants=flat)
 
     def spread_samples(self, originals: int, tested: int) -> int:
-        """Completions that one LADDER student takes at most, for each test problem, rounded up."""
+        """The most completions that one LADDER student takes, per test problem (`tested`), rounded up."""
         return -(-(originals * self.written + self.student.rollouts) // tested)
 
     def draws(self, arm: str, originals: int, tested: int) -> int:
@@ -129,7 +129,7 @@ class LadderConfig(BaseSettings, command="ladder"):
         return max(self.samples, min(wanted, self.most_samples))
 
     def counts(self, problems: int = 0) -> Cost:
-        """All arms and seeds at most: every tree as large as it can be and every variant usable."""
+        """The cost of all arms and seeds at most: every tree as large as it can be and every variant usable."""
         arms, student, variants, tested = set(self.arms), self.student, self.variants, problems
         originals, tuned = self.originals or tested, len(arms & set(TTRL_ARMS)) * tested
         written = self.written * (originals * len(arms & {"one_level", "ladder"}) + tested * bool(tuned))
@@ -143,8 +143,8 @@ class LadderConfig(BaseSettings, command="ladder"):
         return Cost(rollouts + written, 0, tokens, most_rollouts=rollouts + written)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
-        """Trees, students, their copies at test time, and scores, for which one problem can have more samples than
-        rows."""
+        """The phases of a run that hold memory: trees, students, their copies at test time, and scores, for which one
+        problem can have more samples than `rows`."""
         student, arms, variants, tested = self.student, set(self.arms), self.variants, max(1, self.tested or problems)
         originals, trained = self.originals or tested, self.seeds * len(arms - {"base", *TTRL_ARMS})
         asked = max(originals, tested) * variants.prompts * (variants.parents if variants.depth > 1 else 1)

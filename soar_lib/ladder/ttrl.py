@@ -25,8 +25,8 @@ from soar_lib.student.train import Lesson, Watch
 
 @dataclass
 class Tuned:
-    """What became of each slot: right ones of the samples after the last step, right probes before the first step and
-    after each, and the rows of `student.train` for the slots in `trained`."""
+    """What became of each slot: `right`, of the samples after the last step, and `probes`, the right ones before the
+    first step and after each. `history` has the rows of `student.train` for the slots in `trained`."""
 
     right: list[int]
     probes: list[list[int]]
@@ -37,7 +37,7 @@ class Tuned:
 def tune(
     base: Base, start: Adapters, lessons: Sequence[Lesson], tests: Sequence[Problem], config: LadderConfig, watch: Watch
 ) -> Tuned:
-    """Train slot s of `start` on lessons[s], the variants of tests[s]; `start` stays as it is."""
+    """Train slot s of `start` on lessons[s], the variants of tests[s] (Algorithm 2); `start` stays as it is."""
     able, check, history = [slot for slot, lesson in enumerate(lessons) if lesson.problems], CHECKS[config.check], []
     asked = [(test, lesson.key) for test, lesson in zip(tests, lessons, strict=True)]
     probes = [[right] for right in _right(base, start, asked, config, config.probes, "probe", 0)]

@@ -6,9 +6,9 @@ once, by its canonical form (`problems.likeness`), and never where it is a test 
 marked unsolvable and gets no children. Rejected ones stay in the list with the reason.
 
 The paper gives neither branching nor what becomes of unsolvable variants, about 8 % by its symbolic system. Here one is
-unsolvable where its integral cannot be read or compared; whether an elementary antiderivative exists is not asked, it
-simply earns no reward. Without a verifier (check = "answer") a variant's answer is the most frequent one of `votes`
-samples of the untrained model, where that is frequent enough: self-consistency in the verifier's place.
+unsolvable where its integral cannot be read or compared; whether an elementary antiderivative exists is not asked: a
+variant without one earns no reward. Without a verifier (check = "answer") a variant's answer is the most frequent one
+of `votes` samples of the untrained model, where that is frequent enough: self-consistency in the verifier's place.
 """
 
 from collections import defaultdict
@@ -92,12 +92,12 @@ def drawn(variants: Sequence[Variant], config: LadderConfig) -> int:
 
 
 def to_rows(variants: Sequence[Variant], tree: str, seed: int) -> list[dict]:
-    """Lines of problems.jsonl: which kind of tree they are of, and the variants."""
+    """The variants as rows of problems.jsonl, each with its kind of tree and its seed."""
     return [{"tree": tree, "seed": seed, **asdict(variant)} for variant in variants]
 
 
 def read(folder: Path, tree: str, seed: int) -> list[Variant]:
-    """The variants of one kind of tree, as a run's problems.jsonl has them."""
+    """The variants of one kind of tree and one seed in a run's problems.jsonl. Raises RunError where it is damaged."""
     return [*_read(folder, (folder / "problems.jsonl").stat().st_mtime_ns).get((tree, seed), [])]
 
 
@@ -111,7 +111,7 @@ def _read(folder: Path, written: int) -> dict[tuple[str, int], list[Variant]]:
 
 
 def read_lines(folder: Path, **more: Any) -> list[dict]:
-    """All lines of problems.jsonl; `more` as for `files.read_jsonl`."""
+    """All rows of a run's problems.jsonl, checked; `more` names the types or values of fields (`files.read_jsonl`)."""
     return read_jsonl(folder / "problems.jsonl", Variant, tree=str, seed=int, **more)
 
 

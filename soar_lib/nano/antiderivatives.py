@@ -53,14 +53,14 @@ def write(content: list) -> str:
 
 
 def solve(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
-    """Term by term; a slip raises the power and forgets to divide by it."""
+    """Integrate term by term: ("", answer). At the steps in `slips` (from 1) it forgets to divide by the new power."""
     terms = enumerate(content[1:], 1)
     integrated = [(c if step in slips else c / (power + 1), power + 1) for step, (c, power) in terms]
     return "", polynomial(integrated) + " + C"
 
 
 def stated(generator, index: int) -> str | None:
-    """The first line of the generator's item, None where two of its terms have the same power and merge."""
+    """The question of the generator's item `index`, None where two of its terms have the same power and merge."""
     rng, config = random.Random(generator.seed + index), generator.config
     count = rng.randint(config.min_terms, config.max_terms)
     rng.choice(config.symbols)

@@ -1,4 +1,4 @@
-"""Word problems about the legs of animals, as reasoning-gym's `leg_counting` states them; content: (count, animal)."""
+"""Word problems about the legs of animals, as reasoning-gym's `leg_counting` states them; a herd: [(count, animal)]."""
 
 import re
 from collections.abc import Callable, Collection
@@ -10,12 +10,12 @@ _LEGS = re.compile(re.escape(LEGS) + r"(\d+ [a-z ]+(?:, \d+ [a-z ]+)*)\?")
 
 
 def reading(pattern: re.Pattern, content: Callable[[re.Match], list]) -> Callable[[str], list | None]:
-    """What reads a question that a pattern matches as a whole, and nothing else."""
+    """A parser: the content of a question that `pattern` matches as a whole, None for any other text."""
     return lambda question: content(match) if (match := pattern.fullmatch(question)) else None
 
 
 def parse(question: str) -> list | None:
-    """The herd, None where the text is no such question."""
+    """The herd of a question, [(count, animal), ...]; None where the text is no such question."""
     match = _LEGS.fullmatch(question)
     if not match:
         return None
@@ -25,14 +25,14 @@ def parse(question: str) -> list | None:
 
 
 def write(herd: list) -> str:
-    """The question about a herd."""
+    """The question about a herd, [(count, animal), ...]."""
     return LEGS + ", ".join(f"{count} {name}{'s' if count > 1 else ''}" for count, name in herd) + "?"
 
 
 def running_sum(terms: list, slips: Collection[int] = ()) -> tuple[str, str]:
-    """`42-25=17+73=90`: each partial result is the left operand of the next step.
+    """(`42-25=17+73=90`, `90`) for 42, -25, 73: each partial result is the left operand of the next step.
 
-    A slip forgets a carry (10 too few) or counts a subtraction's first number (1 too many): the two never cancel soon.
+    A slip at a step (from 1) makes a sum 10 too small (a lost carry) or a difference 1 too large; a few never cancel.
     """
     total, text = terms[0], str(terms[0])
     for step, term in enumerate(terms[1:], 1):

@@ -2,9 +2,9 @@
 
 `Take the letters house and write them backward, then move the first one to the end.` A problem's content is the letters
 and the names of its skills in order. A worked solution has a line for each skill, and the last line's letters are the
-answer. Before each letter stands a sign: of care, or of haste, and then the letter is the skill's usual mistake, the
-same wrong one whoever makes it. The next letter is written as if nothing had happened. Each skill has two signs of its
-own, which no other uses: so care is learnt skill by skill, and of one skill for short and for long rows alike.
+answer. A sign of care or of haste stands before each letter; after haste the letter is wrong, always by the skill's
+usual mistake. The next letter is written as if nothing had happened. Each skill has two signs of its own, which no
+other uses: so care is learnt skill by skill, and of one skill for short and for long rows alike.
 """
 
 import re
@@ -34,7 +34,7 @@ class Skill:
 
 
 def moved(word: str, places: int) -> str:
-    """Every letter so many places on in the alphabet, from z to a.
+    """Move every letter `places` on in the alphabet, from z to a.
 
     >>> moved("zoo", 3)
     'crr'
@@ -57,19 +57,19 @@ _QUESTION = re.compile(rf"{START}([a-z]{{2,{LONGEST}}}) and ({_CLAUSE}){_THEN}{_
 
 
 def parse(question: str) -> list | None:
-    """[word, skill, ...], None where the text is no such question."""
+    """The content [letters, skill, ...] of a question, None where the text is no such question."""
     match = _QUESTION.fullmatch(question)
     return [match[1], *(_BY_CLAUSE[clause].name for clause in match.groups()[1:] if clause)] if match else None
 
 
 def write(content: list) -> str:
-    """The question of a content."""
+    """The question with the content [letters, skill, ...]."""
     clauses = (link + SKILLS[name].clause for link, name in zip(LINKS, content[1:]))
     return f"{START}{content[0]}{''.join(clauses)}."
 
 
 def solve(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
-    r"""(worked lines, answer), with the usual mistake at the given steps; a later line works on what stands there.
+    r"""(worked lines, answer), with the skills' usual mistakes at the steps in `slips` (from 1); later lines keep them.
 
     >>> solve(["dog", "backward", "shift"], slips=(5,))
     ('backward: <g<o<d\nshift: >j)s>g', '\\text{jsg}')
@@ -85,5 +85,5 @@ def solve(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
 
 
 def steps(content: list) -> int:
-    """Letters that a solution writes before its answer."""
+    """The number of steps of a solution: the letters that it writes before its answer."""
     return len(content[0]) * (len(content) - 1)

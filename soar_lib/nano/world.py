@@ -29,7 +29,7 @@ ITEMS_PER_DEPTH = 200_000  # generator items that a family draws from at each de
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of problem; `parse`, `write` and `solve` share the family's content, a list."""
+    """One kind of problem; `parse`, `write` and `solve` exchange the content of a question, a list."""
 
     name: str  # reasoning-gym's name
     topic: str
@@ -152,7 +152,7 @@ def question(family: str, depth: int, index: int) -> str | None:
 
 
 def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
-    """A random question of this family and depth, from the held-out eighth or from the rest."""
+    """A random question of this family and depth, held out (`held`) or not. Raises ValueError where none is found."""
     return world2.drawn(lambda: question(family, depth, rng.randrange(FAMILIES[family].items)), held)
 
 

@@ -1,6 +1,6 @@
 """The second embedded world ("nano2"), made to show whether training the teacher pays.
 
-Its assumptions are gates of tools/gates.py, measured in figures/data/world_gates.csv.
+Its assumptions are checked by tools/gates.py, with the measurements in figures/data/world_gates.csv.
 
 - Five skills on rows of letters (skills.py). Before each letter a solver decides between care and haste, and every
   other time it is haste, in short rows and in long ones. The signs of care and haste are each skill's own, no document
@@ -44,7 +44,7 @@ ITEMS = {"leg_counting": 200_000, "simple_integration": 40_000}  # generator ite
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of text that this world understands; its functions share the family's content, a list."""
+    """One kind of text that this world understands; its functions exchange the content of a text, a list."""
 
     name: str
     parse: Callable[[str], list | None]  # question -> content, None if the text is not a well-posed question
@@ -107,25 +107,25 @@ def held_out(text: str) -> bool:
 
 @functools.cache
 def words(length: int) -> tuple[str, ...]:
-    """The words of so many letters in reasoning-gym's list, which begins at three: of two, their beginnings."""
+    """The words of `length` letters in reasoning-gym's list; for two letters, which it lacks, the words' beginnings."""
     known = reasoning_gym.create_dataset("spell_backward", size=1, min_word_len=3, max_word_len=WORD).words
     known = known if length > 2 else [word[:2] for word in known]
     return tuple(dict.fromkeys(word for word in known if re.fullmatch(f"[a-z]{{{length}}}", word)))
 
 
 def row(rng: random.Random, length: int) -> str:
-    """A word of so many letters, or two words written as one."""
+    """A row of `length` letters: one word, or above WORD letters two words written as one."""
     parts = [length] if length <= WORD else [length - length // 2, length // 2]
     return "".join(rng.choice(words(part)) for part in parts)
 
 
 def draw_words(rng: random.Random, names: Sequence[str], length: int, held: bool) -> str:
-    """A question that asks for these skills on a row of so many letters, held out or not."""
+    """A question that asks for the skills `names` on a row of `length` letters, held out (`held`) or not."""
     return drawn(lambda: skills.write([row(rng, length), *names]), held)
 
 
 def draw_item(rng: random.Random, family: str, depth: int, held: bool | None = None) -> str:
-    """A question of reasoning-gym's `family` with so many terms or animals; held None: either."""
+    """A question of reasoning-gym's `family` with `depth` terms or animals, held out or not (`held`; None: either)."""
     return drawn(lambda: _item(family, depth, rng.randrange(ITEMS[family])), held)
 
 
@@ -177,7 +177,7 @@ INTEGRALS = {"nano2-integrals": (9,), "nano2-other": (2, 3, 4)}  # terms
 
 
 def pool(name: str = "nano2", seed: int = 0, size: int = 300, held: bool = True) -> list[Problem]:
-    """`size` distinct problems of a pool, by default held-out ones: kinds in turn, lengths at random."""
+    """`size` distinct problems of one of `POOLS` or `INTEGRALS`, by default held out: kinds in turn, random lengths."""
     rng, problems, seen = random.Random(f"{name} {seed}"), [], set()
     while len(problems) < size:
         topic, text = _next(name, len(problems), rng, held)

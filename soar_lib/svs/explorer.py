@@ -26,7 +26,7 @@ KIND_COLOURS = dict(zip(report.KINDS, (COLOURS[2], COLOURS[1], COLOURS[4], COLOU
 
 @dataclass(frozen=True)
 class SvsFolder:
-    """An SvS folder, read once: `report.table`, `steps` and `by_kind`, its judge, and the group of each arm."""
+    """An SvS folder, read once: `report.table`, `report.steps`, `report.by_kind`, its judge, and the arms' `group`."""
 
     numbers: pd.DataFrame
     steps: pd.DataFrame
@@ -36,7 +36,7 @@ class SvsFolder:
 
 
 def read(folder: str | Path) -> SvsFolder:
-    """Everything of an SvS folder that is finished. Raises RunError where it is none."""
+    """Read the finished arms of an SvS folder. Raises RunError where `folder` is none."""
     report.read(folder)
     path = Path(folder) / "svs.csv"  # intervals take a while, and the run has computed them
     typed = {"arm": str, "metric": str} | dict.fromkeys(report.COLUMNS[2:], float)
@@ -61,13 +61,13 @@ def variants_page(run: SvsFolder, arm: str, seed: int | str, only: str = "") -> 
 
 
 def paid(own: pd.DataFrame) -> list[int]:
-    """The fewest and the most right solutions of a rewarded variant."""
+    """The fewest and the most right solutions of a rewarded variant; [0, 0] where none was rewarded."""
     right = own.loc[own["reward"] > 0, "right"]
     return [int(right.min()), int(right.max())] if len(right) else [0, 0]
 
 
 def variants_chart(own: pd.DataFrame, group: int) -> Chart:
-    """Variants by step and right solutions (-1: not solved at all, since dropped before), kinds beside each other."""
+    """Variants by step and right solutions of `group` (-1: dropped before they were solved), kinds side by side."""
     marks, solved = [], own["right"].fillna(-1).astype(int)
     for place, (kind, colour) in enumerate(KIND_COLOURS.items()):
         groups = own[own["kind"] == kind].groupby(["step", solved])
@@ -94,13 +94,13 @@ def _quoted(part: pd.DataFrame, most: int = 3) -> str:
 
 
 def picked(run: SvsFolder, keys: list) -> Page:
-    """The variants of the circles that were picked, whose keys are row labels."""
+    """The variants of the picked circles, whose keys are row labels of `SvsFolder.written`."""
     rows = run.written.loc[sorted({*chain(*keys)})]
     return [f"Variants picked: {len(rows)}", variant_rows(rows, run)]
 
 
 def variant_rows(own: pd.DataFrame, run: SvsFolder) -> pd.DataFrame:
-    """The variants as text; right counts the solutions with the original's answer, seeds and variants count from 1."""
+    """The variants as text: right counts solutions with the original's answer; seed and variant are numbered from 1."""
     rows = [
         {
             "step": row.step, "original": row.original, "answer": row.answer, "seed": row.number + 1,
@@ -115,7 +115,7 @@ def variant_rows(own: pd.DataFrame, run: SvsFolder) -> pd.DataFrame:
 
 
 def judged(question: str, answer: str, judge: AnswerJudge | None) -> str:
-    """What the exact judge says of a variant: valid is one whose own answer is the original's."""
+    """What the exact judge says of a variant, in words: "valid" where the variant's own answer is the original's."""
     if not question:
         return "unreadable"
     if judge is None:

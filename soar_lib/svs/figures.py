@@ -21,8 +21,8 @@ MEASURES = TABLE["svs_shares"]
 
 
 def along(data: pd.DataFrame, y: str, smoothing: int = 1) -> pd.DataFrame:
-    """The mean over seeds of each arm after each update where y was measured, of `svs.report.steps`: columns arm, step,
-    rollouts (mean over seeds), y, sd, seeds; smoothing is that of `plots.means`."""
+    """The mean of `y` over seeds, for each arm and each update where it was measured, from `svs.report.steps`: columns
+    arm, step, rollouts (mean over seeds), y, sd, seeds; `smoothing` as in `measure.plots.means`."""
     known = data.dropna(subset=[y])
     spent = known.groupby(["arm", "step"])["rollouts"].mean()
     frame = means(known, "step", y, smoothing).join(spent, on=["arm", "step"])
@@ -40,8 +40,8 @@ def curve(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> Chart:
 
 
 def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS) -> Chart:
-    """Entropy and the share of solved problems, on the test problems, against the completions drawn, and one against
-    the other: each arm's way from the untrained model; `svs.report.steps`."""
+    """Entropy on the test problems and the share of them that is solved, each against the completions drawn, and one
+    against the other: each arm's way from the untrained model. `data` is `svs.report.steps`."""
     chosen = data[data["arm"].isin(arms)]
     found = {y: along(chosen, y) for y in ("test_entropy", "test_pass_n")}
     both = found["test_entropy"].merge(found["test_pass_n"], on=["arm", "step"])
@@ -75,7 +75,7 @@ def rows(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def shares(data: pd.DataFrame) -> Chart:
-    """Shares of the written problems along the steps, a panel for each known of `MEASURES`; `svs.report.variants`."""
+    """Shares of the written problems along the steps, a panel for each known measure, from `svs.report.variants`."""
     known = [measure for measure in MEASURES if data[measure].notna().any()]
     panels = [
         Panel(bands(means(data, "step", measure), "step", measure, 100, SHARE), "first step", "share (%)",

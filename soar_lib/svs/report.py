@@ -1,7 +1,7 @@
 """SvS's tables from its folder: numbers per arm beside the paper's, curves, the variants, and claims with verdicts.
 
-Claims on entropy are of that on the test problems, where all arms compare, before training (arm base) and after it;
-curves.csv has it on each step's own problems, as the paper's Fig. 5. Validity is judged where the training problems are
+Claims on entropy use the test problems, where all arms compare, before training (arm base) and after it; curves.csv has
+the entropy on each step's own problems, as the paper's Fig. 5 does. Validity is judged where the training problems are
 the embedded world's, whose questions have one exact answer: a variant is valid where that is the original's.
 """
 
@@ -52,7 +52,7 @@ def finished(folder: str | Path) -> list[str]:
 
 
 def curves(folder: str | Path) -> pd.DataFrame:
-    """Every step of every seed: arm, then the columns of the arms' metrics.csv (`svs.step.play`)."""
+    """A row per finished arm, seed and step: the column arm, then those of the arm's metrics.csv (`svs.step.play`)."""
     paths = {arm: Path(folder) / arm / "metrics.csv" for arm in finished(folder)}
     typed = {"seed": int, "step": int, "rollouts": int, "accuracy": float, "entropy": float}
     parts = {arm: files.read_table(path, **typed) for arm, path in paths.items() if files.text_of(path)}
@@ -105,13 +105,13 @@ def written(folder: str | Path) -> pd.DataFrame:
 
 
 def exact_judge(folder: str | Path) -> AnswerJudge | None:
-    """The judge of the world that the training problems are of, None where it is unknown."""
+    """The exact judge of variants where the training problems are an embedded world's, else None."""
     train = files.read_problems(Path(folder), TRAIN)
     return exact_verdict if train and all(topic(problem.question) for problem in train) else None
 
 
 def by_kind(folder: str | Path) -> pd.DataFrame:
-    """What was written, with a column kind, one of `KINDS`."""
+    """Every problem that the finished arms wrote (`written`), with a further column kind, one of `KINDS`."""
     frame, judge = written(folder), exact_judge(folder)
 
     def kind(row: tuple) -> str:
@@ -125,9 +125,9 @@ def by_kind(folder: str | Path) -> pd.DataFrame:
 
 
 def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
-    """Shares of the written problems by arm, seed and `width` steps: columns arm, seed, step (the first of them),
-    written, `SHARES`; valid is of the readable ones, as valid_new (no near duplicate besides) is, and both are empty
-    where nobody can judge it."""
+    """Shares of the written problems by arm, seed and block of `width` steps: columns arm, seed, step (the block's
+    first), written (their number) and `SHARES`. valid and valid_new (valid, and no near duplicate) are shares of the
+    readable ones, and NaN where nobody can judge them."""
     frame = by_kind(folder)
     shares = {
         "readable": frame["kind"] != UNREADABLE, "valid": frame["kind"].map({NEW: 1, NEAR: 1, INVALID: 0}),
@@ -141,8 +141,8 @@ def variants(folder: str | Path, width: int = 1) -> pd.DataFrame:
 
 
 def kinds(folder: str | Path) -> pd.DataFrame:
-    """What each arm wrote, by `KINDS`: arm, kind, variants, share (of the arm's), rewarded (share of the kind's). Near
-    duplicates are those of the original or of an earlier variant of it in that step."""
+    """What each arm wrote, by kind: columns arm, kind (`KINDS`), variants (their number), share (of the arm's) and
+    rewarded (share of the kind's). A near duplicate repeats the original or an earlier variant of it in that step."""
     frame = by_kind(folder)
     groups = frame.assign(rewarded=frame["reward"] > 0).groupby(["arm", "kind"], sort=False)["rewarded"]
     found = groups.agg(variants="size", rewarded="mean").astype({"rewarded": float}).reset_index()
@@ -164,7 +164,7 @@ def entropy_left(arm: str, other: str, measured: Measured) -> Estimate:
 
 
 def share(arm: str, measure: str, measured: Measured) -> Estimate:
-    """A share of an arm's variants over all steps, in percent; one of `SHARES`."""
+    """The share of an arm's variants over all steps that `measure` (of `SHARES`) names, in percent; mean over seeds."""
     return _share(variants(measured.folder), arm, measure, 100)
 
 

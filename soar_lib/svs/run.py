@@ -62,7 +62,7 @@ def run(
 
 
 def sized(config: SvsConfig, sets: Sets) -> SvsConfig:
-    """The settings with the numbers of problems that there are, for predictions."""
+    """The settings with the actual sizes of the measured sets, for predictions of cost."""
     return replace(config, **{f"{name}_size": len(sets[name]) for name in SETS})
 
 
@@ -127,7 +127,7 @@ def train_arm(
 
 
 def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase: Rephrase | None = None) -> ArmRun:
-    """The arm as the last step that counts left it; untrained slots are all alike."""
+    """The arm as its last committed step left it; untrained slots are alike. Raises RunError for changed problems."""
     draw = generator(config.seed, "svs", "adapter")
     adapters = begin(base, config, draw).select([0] * config.seeds)
     tensors, state = this.load() if this.round else ({"adapters": adapters.state_dict(), "optimizer": {}}, {})
@@ -142,7 +142,7 @@ def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase
 
 
 def batch_sizes(config: SvsConfig, svs: Path) -> list[list[int]]:
-    """How many problems each slot solves in each step; with a budget, from what the arm `svs` spent (its folder)."""
+    """How many problems each slot solves in each step; with a budget, by what the arm in the folder `svs` spent."""
     plain = [config.batch] * config.seeds
     if config.budget == "steps":
         return [plain] * config.steps

@@ -30,7 +30,7 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class GuardSettings:
-    """What the paper leaves to the accuracy bands alone; all off by default."""
+    """Guards and limits beyond the accuracy bands, which are all that the paper has; all off by default."""
 
     leaks: bool = False  # a variant that gives its answer or a hint away is not solved and earns 0
     duplicates: bool = False  # nor is a near duplicate of the original or of an earlier variant of it in this step
@@ -126,12 +126,12 @@ class SvsConfig(BaseSettings, command="svs"):
         return _band(self.reward_low, self.reward_high, self.group)
 
     def of_arm(self, name: str) -> "SvsConfig":
-        """The settings of one arm's run."""
+        """The settings of one arm's run, by its name in `SVS_ARMS`."""
         return change(self, SVS_ARMS[name] | {"arms": (name,)})
 
     def counts(self, problems: int = 0) -> Cost:
-        """All arms and seeds, as if every number of right solutions were equally likely; the tokens are those of a run
-        in which every problem has the most seeds."""
+        """The cost of all arms and seeds, if every number of right solutions is equally likely; the tokens are at most
+        those of a run in which every problem has the most seeds."""
         rollouts = most = 0
         for name in self.arms:
             arm = self.of_arm(name)
@@ -145,8 +145,8 @@ class SvsConfig(BaseSettings, command="svs"):
         return Cost(round(rollouts), 0, most * self.max_new_tokens, most_rollouts=round(rollouts))
 
     def beyond(self) -> tuple[float, int]:
-        """Completions of a problem after its first `group`: (on average where all counts are equally likely, at
-        most)."""
+        """Completions of a problem beyond its first `group`: the mean, if every number of right solutions is equally
+        likely, and the maximum."""
         counts = [min(count, self.guards.solutions or self.group) for count in self.seed_counts]
         each = {
             "variants": [count * self.variants * (1 + self.group) for count in counts],
@@ -156,8 +156,8 @@ class SvsConfig(BaseSettings, command="svs"):
         return sum(each) / (self.group + 1), max(each, default=0)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
-        """One arm's seeds at a time; a step has the completions of `counts`, on average, and prompts hold a whole
-        solution, as those for writing do."""
+        """The phases of a run that hold memory, one arm's seeds at a time. A step has the completions of `counts`, on
+        average; every prompt counts as if it held a whole solution, as those for writing do."""
         ranks, tokens = 4 * self.seeds * self.rank, self.max_new_tokens
         rows = self.seeds * round(self.batch * (self.group + self.beyond()[0]))
         found = [

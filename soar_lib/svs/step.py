@@ -33,7 +33,7 @@ KINDS = ORIGINAL, SYNTHESIS, FURTHER = "original", "synthesis", "further"  # OQA
 
 @dataclass(frozen=True)
 class Group:
-    """Completions of one prompt, the rows `start` and following of the step's samples."""
+    """Completions of one prompt: as many rows as `rewards`, from row `start` of the step's samples on."""
 
     kind: str
     slot: int
@@ -62,7 +62,7 @@ class Rollouts:
         return concatenate([part for part in parts if part is not None])
 
     def groups(self) -> list[Group]:
-        """Rows are numbered as in `samples`."""
+        """The completions grouped by prompt, with their rewards; rows are numbered as in `samples`."""
         size = len(self.written) // max(1, len(self.writers))
         pay = [[v.reward for v in self.written[i * size : (i + 1) * size]] for i in range(len(self.writers))]
         parts = [(ORIGINAL, self.solved.tasks, self.solved.right)]
@@ -95,9 +95,9 @@ def truncate(groups: list[Group], rows: int, key: Key) -> list[Group]:
 def play(
     base: Base, learner: Learner, batches: Batches, config: SvsConfig, step: int, rephrase: Rephrase | None = None
 ) -> tuple[list[dict], list[VariationalProblem]]:
-    """Algorithm 1 lines 4 to 28 for every slot, in place. Returns a row of measures per slot and the variants.
-    `entropy` is the mean of minus log-probability over the tokens of solutions of originals, in nats: unbiased, per
-    token."""
+    """One step for every slot, in place (SvS Algorithm 1, lines 4 to 28). Returns a row of measures per slot and the
+    variants. `entropy` is minus the mean log-probability of the tokens in solutions of originals, in nats per token: an
+    unbiased estimate."""
     drawn = rollouts(base, learner.adapters, batches, config, step, rephrase)
     groups = drawn.groups()
     learned = [group for slot, seed in enumerate(batches) for group in _learned(groups, slot, config, (seed, step))]

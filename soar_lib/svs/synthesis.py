@@ -28,7 +28,7 @@ Rephrase = Callable[[Problem, int, Key], list[str]]  # (problem, count, random k
 
 @dataclass(frozen=True)
 class Task:
-    """A problem for one slot; its completions follow from `key`: seed of the run, step, place in the batch, ..."""
+    """A problem for one slot; `key` gives its random numbers: seed of the run, step, place in the batch, ..."""
 
     slot: int
     problem: Problem
@@ -47,14 +47,14 @@ class Solved:
 
 @dataclass(frozen=True)
 class Seed:
-    """A correct solution of an under-performing problem."""
+    """A correct solution of an under-performing problem, from which variants are written."""
 
     task: Task
     number: int  # of the solution among the problem's
     solution: str
 
     def further(self, question: str, index: int) -> Task:
-        """Question `index` that stands for the seed's problem, to be solved against its answer."""
+        """The task of solving another wording of the seed's problem, number `index`, against the same answer."""
         problem, key = replace(self.task.problem, question=question), (*self.task.key, "further", self.number, index)
         return Task(self.task.slot, problem, key)
 
@@ -110,8 +110,8 @@ def seeds(solved: Solved, config: SvsConfig) -> list[Seed]:
 def synthesise(
     base: Base, adapters: Adapters, found: list[Seed], config: SvsConfig, step: int
 ) -> tuple[list[Seed], Samples | None, list[VariationalProblem]]:
-    """`config.variants` problems from each solution whose prompt fits; returns those seeds, the completions, and the
-    variants as read, each from its own completion (Algorithm 1 lines 14 to 16)."""
+    """Write `config.variants` problems from each solution whose prompt fits. Returns those seeds, the completions, and
+    one variant from each completion (Algorithm 1 lines 14 to 16)."""
     found = [seed for seed in found if _fits(base, reconstruct_messages(seed.solution), config)]
     if not found:
         return [], None, []
@@ -134,7 +134,7 @@ def _fits(base: Base, messages: list[dict], config: SvsConfig) -> bool:
 def judge(
     base: Base, seed: Seed, index: int, question: str | None, earlier: list[str], config: SvsConfig, step: int
 ) -> VariationalProblem:
-    """A variant as it was read, with what the guards note about it; `earlier` are the original's other variants."""
+    """The record of a variant just read, with what the guards note; `earlier` are its original's variants before it."""
     original, guards, run = seed.task.problem, config.guards, int(seed.task.key[0])
     asked = original.id, original.question, original.answer
     written = VariationalProblem(step, run, *asked, seed.number, index, question)
@@ -150,15 +150,15 @@ def judge(
 
 
 def variant_tasks(writers: list[Seed], written: list[VariationalProblem]) -> list[Task]:
-    """What is solved of the variants, of which each seed wrote as many; the answer is the original's."""
+    """The tasks of solving the undropped variants against the original's answer; each seed wrote equally many."""
     owners = [seed for seed in writers for _ in range(len(written) // len(writers))]
     pairs = zip(owners, written, strict=True)
     return [seed.further(variant.question, variant.index) for seed, variant in pairs if not variant.dropped]
 
 
 def paid(written: list[VariationalProblem], again: Solved, config: SvsConfig) -> list[VariationalProblem]:
-    """The variants with how many solvers gave the original answer, and their rewards; `again` solved those that were
-    not dropped."""
+    """The variants with how many of their solutions give the original's answer, and their rewards; `again` holds the
+    solutions of those that were not dropped."""
     places = [place for place, variant in enumerate(written) if not variant.dropped]
     agreed = dict(zip(places, map(sum, again.right), strict=True))
     return [
@@ -168,7 +168,7 @@ def paid(written: list[VariationalProblem], again: Solved, config: SvsConfig) ->
 
 
 def synthesis_reward(right: int | None, paid: range) -> float:
-    """1 for a variant that some but not most solvers answer as the original, else 0, also where nobody could try.
+    """1 where `right`, how many solvers gave the original's answer, is in `paid`; else 0, also for None (nobody tried).
 
     >>> [synthesis_reward(right, range(1, 6)) for right in (None, 0, 1, 5, 6)]
     [0.0, 0.0, 1.0, 1.0, 0.0]
@@ -177,8 +177,8 @@ def synthesis_reward(right: int | None, paid: range) -> float:
 
 
 def leak(question: str, answer: str, solution: str, original: str) -> str:
-    r"""What a variant `question` gives away: "answer" (the answer stands in it, or a box does), "hint" (HINT tokens in
-    a row are the solution's), or "" for nothing, as what stands in the `original` question too.
+    r"""What a variant `question` gives away: "answer" (it states the answer, or has a box), "hint" (HINT tokens in a
+    row are the solution's), or "" for nothing. What the `original` question gives away as well does not count.
 
     >>> leak("Double 21, which is 42.", "42", "21+21=42", "What is 21 + 21?")
     'answer'
@@ -209,7 +209,7 @@ def _runs(text: str) -> set[tuple[str, ...]]:
 
 
 def near_duplicate(first: str, second: str, similarity: float = 0.8) -> bool:
-    """The same numbers, as often, in any order, and at least `similarity` of all words in common (Jaccard).
+    """Whether two texts have the same numbers, as often, and at least `similarity` of all words in common (Jaccard).
 
     >>> near_duplicate("Add 3 and 4.", "add 4 and 3"), near_duplicate("Add 3 and 4.", "Add 3 and 5.")
     (True, False)
@@ -221,8 +221,8 @@ def near_duplicate(first: str, second: str, similarity: float = 0.8) -> bool:
 
 
 def other_tasks(found: list[Seed], config: SvsConfig, rephrase: Rephrase | None) -> list[Task]:
-    """What the controls solve further: each under-performing problem once more, or for each of its correct solutions
-    as many rephrasings of it as SvS would write variants."""
+    """What the controls solve besides the originals: each under-performing problem once more, or for each of its
+    correct solutions as many rephrasings of the problem as SvS would write variants."""
     if config.further == "originals":
         return [replace(task, key=(*task.key, "again")) for task in dict.fromkeys(seed.task for seed in found)]
     if config.further == "nothing":
@@ -233,8 +233,8 @@ def other_tasks(found: list[Seed], config: SvsConfig, rephrase: Rephrase | None)
 
 
 def rephraser(name: str, problems: Sequence[Problem]) -> Rephrase:
-    """The function that words `problems` otherwise, each with the same answer, by a JSONL file with `id` (of the
-    problem) and `question`, drawn with replacement. Raises LoadError where it cannot be read or lacks a problem."""
+    """A function that draws other wordings of `problems`, with the same answers, from a JSONL file with `id` (of the
+    problem) and `question`, with replacement. Raises LoadError where it cannot be read or lacks a problem."""
     known = defaultdict(list)
     for number, row in read_rows(Path(name)):
         if not (isinstance(row.get("id"), str) and isinstance(row.get("question"), str)):
