@@ -24,7 +24,6 @@ from soar_lib.records import HARD_TEST, TRANSFER, Score
 from soar_lib.soar import claims, question_map
 from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
-from soar_lib.soar.study import ARMS
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
 from tools.structure import chart as structure
@@ -90,7 +89,7 @@ def _written(folder: Path) -> Tables:
         "diversity_arms": (study_tables.diversity_table(sampled), study_plots.vendi_by_arm),
         "diversity_gain": (study_plots.vendi_gain_table(problems), study_plots.vendi_against_gain),
         "quality_nano": (study_tables.quality_by_arm(sampled), _quality_bars),
-        "quality_rounds": (study_tables.quality_by_round(problems), _quality_by_round),
+        "quality_rounds": (study_tables.quality_by_round(problems), study_plots.quality_by_round),
         "question_map": (mapped, question_map_on_paper),
     }
 
@@ -99,11 +98,6 @@ def _quality_bars(data: pd.DataFrame) -> Chart:
     """Ours beside the paper's Table 7, where it is at hand."""
     path = ROOT / "data" / "quality_paper.csv"
     return study_plots.quality_bars(data, pd.read_csv(path) if path.exists() else None)
-
-
-def _quality_by_round(data: pd.DataFrame) -> Chart:
-    """Well-posed and correct problems along the rounds; sweeps are left out."""
-    return plots.curves(data[~data["arm"].map(lambda arm: ARMS[arm].sweep)], "round", ("well_posed", "correct"))
 
 
 def question_map_on_paper(data: pd.DataFrame, by: str = "round") -> Chart:
@@ -174,8 +168,7 @@ def _line(place: int) -> dict[str, str]:
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
 RUNS: dict[str, Callable[[Path], Tables]] = {
-    "study": of_study, "study2": of_world, "study2_plain": partial(of_world, prefix="plain"), "ladder": of_ladder,
-    "svs": of_svs, "real": of_real,
+    "study": of_study, "study2": of_world, "ladder": of_ladder, "svs": of_svs, "real": of_real,
 }  # fmt: skip
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
 FROM_TABLES: dict[str, Draw] = {

@@ -6,9 +6,8 @@
     world_arms.csv     pass@k on hard test
     world_claims.csv   the five claims that were named before the runs, and the paper's as far as the study has them
 
-plain_*.csv would be the same of the prior without decoys (model nano2-plain, arms `intrinsic` and `no_promotion`), a
-study that has not been run. Expected of it: training on progress pays there too, and disagreement, which finds no
-decoys to fall for, pays no worse.
+The same study on the prior without decoys (model nano2-plain) has not been run. Expected of it: training on progress
+pays there too, and disagreement, which finds no decoys to fall for, pays no worse.
 """
 
 from functools import partial
@@ -29,17 +28,16 @@ TEACHERS = {"untrained": "untrained", "intrinsic": "paid by disagreement", "no_p
 SHARES = {"useful": mix.USEFUL, "decoy": "decoy"}
 
 
-def of_world(folder: str | Path, prefix: str = "world") -> Tables:
-    """Every figure and table of the study, by names that begin with `prefix`. Raises RunError where the folder holds
-    none."""
+def of_world(folder: str | Path) -> Tables:
+    """Every figure and table of the study. Raises RunError where the folder holds none."""
     folder, scores = Path(folder), claims.read_study(folder).scores
     ks = setting(folder, "evaluate.ks", list[int])
     found = claims.claims(folder)
     return {
-        f"{prefix}_rounds": (rounds(folder), by_round),
-        f"{prefix}_values": (values(folder), by_value),
-        f"{prefix}_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
-        f"{prefix}_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
+        "world_rounds": (rounds(folder), by_round),
+        "world_values": (values(folder), by_value),
+        "world_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
+        "world_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
     }
 
 

@@ -145,6 +145,11 @@ def _sizes(part: pd.DataFrame) -> str:
     return " or ".join(map(str, sorted(part["size"].unique())))
 
 
+def quality_by_round(data: pd.DataFrame) -> Chart:
+    """Well-posed and correct problems along the rounds, of `soar.report.quality_by_round`; sweeps are left out."""
+    return plots.curves(data[~data["arm"].map(lambda arm: ARMS[arm].sweep)], "round", ("well_posed", "correct"))
+
+
 def vendi_gain_table(
     problems: pd.DataFrame, embed: Embedding | None = None, arms: tuple[str, ...] = GAINING, q: float = 1.0
 ) -> pd.DataFrame:

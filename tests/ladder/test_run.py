@@ -267,7 +267,7 @@ def test_settings_of_the_base_reach_the_filter_run_and_the_loader(tmp_path, monk
 def test_a_run_from_before_a_setting_goes_on_with_its_default(finished, place, tmp_path):
     shutil.copytree(finished, tmp_path / "run")
     values = files.read_json(tmp_path / "run" / "config.json")
-    for name in ("backend", "dtype", "four_bit", "remote_code"):
+    for name in ("backend", "dtype", "four_bit", "remote_code", "revision"):
         del values[name]
     del values["student"]["trainer"]
     files.write_json(tmp_path / "run" / "config.json", values)

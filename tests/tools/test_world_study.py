@@ -1,12 +1,14 @@
 """The second world's study as tables, from planted run folders."""
 
 import json
+from dataclasses import asdict
 
 import pandas as pd
 import pytest
 
 from soar_lib import files
 from soar_lib.nano import world2
+from soar_lib.records import SyntheticProblem
 from tools import world_study
 from tools.gates_students import stones
 
@@ -24,7 +26,7 @@ def folder(tmp_path_factory):
             good = stones(f"{arm} {number}", world2.NAMES, count)
             decoys = [(f"{world2.GUESS}abc{world2.ASKED}", "3")] * (4 - count)
             problems = [(p.question, p.answer) for p in good] + decoys
-            rows += [{"round": number, "dataset": 0, "reward": 0.1, "question": q, "answer": a} for q, a in problems]
+            rows += [asdict(SyntheticProblem("x", q, a, "", number, 0, 0.1)) for q, a in problems]
             rounds.append({
                 "round": number, "rewards": [[0.1 * number]], "mean_reward": 0.1 * number, "moving_average": 0.1,
                 "baseline_accuracy": 0.0, "promoted": False,
