@@ -26,8 +26,12 @@ ROOT = Path(__file__).parents[1]
 SECONDS = 300  # for whatever must happen in the end; a busy machine is slow, not wrong
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TRACEBACK = b"Traceback (most recent call last)"
-# No news and no question about them: the notice covers the page and asks the network.
-SETTINGS = {"apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}
+# No news and no question about them: the notice covers the page and asks the network. All cells are in the page at once:
+# else the last ones come when the browser has time, and plots out of sight are not drawn.
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
 
 WIDGET = ".jp-Cell-outputArea > .jp-OutputArea-child > .jp-OutputArea-output:has(.jupyter-widgets)"
 SLIDER, CHOICE = ".noUi-handle", "select"
@@ -56,8 +60,9 @@ SHOWN = """async widget => {
     if (!figures.length) return {text: copy.textContent};
     return tables.length ? {figures: figures.join(), tables: tables.join()} : {figures: figures.join()};
 }"""
-FINISHED = """() => {
+FINISHED = """cells => {
     const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.textContent);
+    if (prompts.length < cells) return false;
     return prompts.some(text => /[0-9]/.test(text)) && !prompts.some(text => text.includes('*'));
 }"""
 
@@ -185,8 +190,9 @@ def _end_kernels(page: "Page", lab: Lab) -> None:
 
 def run_all(notebook: Opened) -> nbformat.NotebookNode:
     """Run all cells from the menu, save, and return the saved notebook."""
+    cells = [cell for cell in nbformat.read(notebook.file, as_version=4).cells if cell.cell_type == "code"]
     _choose(notebook.page, "Run", "Run All Cells")
-    notebook.page.wait_for_function(FINISHED)
+    notebook.page.wait_for_function(FINISHED, arg=len(cells))
     before, deadline = notebook.file.stat().st_mtime_ns, time.monotonic() + SECONDS
     _choose(notebook.page, "File", "Save Notebook")
     notebook.page.locator(".lm-TabBar-tab.jp-mod-current.jp-mod-dirty").wait_for(state="detached")

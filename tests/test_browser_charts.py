@@ -141,8 +141,7 @@ def test_dragging_zooms(widget):
     )
 
 
-# The Vendi explorer is shown without errors, but its points did not appear within five minutes: not yet understood.
-@pytest.mark.parametrize("name", [name for name in EXPLORERS if name != "vendi"])
+@pytest.mark.parametrize("name", EXPLORERS)
 def test_explorers_of_the_committed_runs_say_what_is_pointed_at(notebook, pictures, name):  # noqa: F811
     explorer = browser.widgets(notebook.page)[1 + [*EXPLORERS].index(name)]
     browser.picture(explorer, pictures / f"charts.{name}.png")

@@ -8,6 +8,7 @@ and the interval a bootstrap over SOAR runs (teacher seeds), students within a r
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 
@@ -51,6 +52,7 @@ def read_scores(folders: Iterable[str | Path]) -> list[Score]:
     return [replace(score, run=f"{name}: {score.run}") for name, scores in read for score in scores]
 
 
+@cache
 def pass_at_k(n: int, c: int, k: int) -> float:
     """The probability that at least one of k samples is right, estimated without bias from c right ones of n.
 
@@ -129,8 +131,8 @@ def p_text(p: float) -> str:
 
 
 def _frame(scores: Iterable[Score], set: str) -> pd.DataFrame:
-    frame = pd.DataFrame(list(scores), columns=[field.name for field in fields(Score)])
-    return frame[frame["set"] == set]
+    own = [score for score in scores if score.set == set]  # column by column: pandas takes seconds for the records
+    return pd.DataFrame({field.name: [getattr(score, field.name) for score in own] for field in fields(Score)})
 
 
 def _matrices(part: pd.DataFrame, k: int) -> tuple[list[np.ndarray], list[tuple[str, ...]]]:
