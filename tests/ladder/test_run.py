@@ -29,7 +29,7 @@ from soar_lib.student.train import Lesson
 SMALL = {
     "check": "answer", "samples": 4, "most_samples": 16, "seeds": 2, "variant_samples": 2, "together": 3,
     "ttrl_steps": 3, "ttrl_batch": 2, "originals": 0, "tested": 0,
-    "variants.depth": 2, "variants.prompts": 6, "variants.parents": 2, "variants.max_new_tokens": 12,
+    "variants.depth": 2, "variants.prompts": 24, "variants.parents": 2, "variants.max_new_tokens": 12,
     "variants.votes": 4, "variants.agreement": 0.25,
     "student.steps": 3, "student.batch": 2, "student.group": 4, "student.max_new_tokens": 6, "student.rank": 4,
     "student.alpha": 8.0, "student.optimiser.learning_rate": 1e-2, "student.optimiser.kl": 0.01,
