@@ -102,7 +102,7 @@ def fault(kind: type, row: Mapping[str, Any], more: Mapping[str, Any] = MappingP
     for name, value in row.items():
         if name not in hints:
             return f"field {name!r} is unknown"
-        if not fits(value, hints[name]):
+        if type(value) is not hints[name] and not fits(value, hints[name]):
             return f"field {name!r} must be {named(hints[name])}, found {value!r:.40}"
     needed = [name for name in hints if (not fits(None, more[name]) if name in more else name not in given)]
     return next((f"field {name!r} is missing" for name in needed if name not in row), None)

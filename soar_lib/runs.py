@@ -202,8 +202,7 @@ def check_same(folder: Path, config: Any) -> None:
 
 
 def _check_settings(folder: Path, config: Any, apart: str = "") -> None:
-    """Raise `RunError` where the run in `folder` is another command's, or began with settings that differ in more than
-    `apart`."""
+    """Raise `RunError` where the run there is another command's, or began with settings that differ beside `apart`."""
     began, now = read_json(folder / "config.json"), json.loads(json.dumps(recorded(config)))
     kinds = [kind_of(values) for values in (began, now)]
     if kinds[0] != kinds[1]:

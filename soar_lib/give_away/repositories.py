@@ -197,8 +197,7 @@ def push(folder: str | Path, repository: str, kind: str, private: bool = True, o
     """Push a folder that was built here to the Hub as `repository` (owner/name), a "model" or a "dataset"; returns its
     address. Uses the token of `hf auth login` or HF_TOKEN. Raises ConfigError (the kind or the name), and RunError:
     another kind of folder, questions that stand in the hard test set (`overlapping` allows them), a repository that is
-    public already though `private` was asked for, no token, no network, or a refusal by the Hub; nothing is uploaded
-    then."""
+    public already though `private` was asked for, no token, no network, or a refusal by the Hub."""
     folder = Path(folder)
     if kind not in ("model", "dataset"):
         raise ConfigError(f"kind = {kind!r}: must be 'model' or 'dataset'")

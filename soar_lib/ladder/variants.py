@@ -60,8 +60,7 @@ def grow(
     base: Base, roots: Sequence[Problem], config: LadderConfig, key: Key, known: Known, apart: bool = False
 ) -> list[Variant]:
     """The trees of all roots, level by level, written by the untrained model; `known` are the test problems. Without
-    `apart` a variant counts once in all trees together, with it once in each: then a tree depends on its root and `key`
-    alone."""
+    `apart` a variant counts once in all trees together, with it once in each: a tree is then its root's and `key`'s."""
     settings, grown, everywhere = config.variants, [], {}
     numbers = {root.id: count() for root in roots}
     seen = {root.id: {} if apart else everywhere for root in roots}

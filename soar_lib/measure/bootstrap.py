@@ -12,10 +12,11 @@ mean over two crossed kinds of units, runs and problems (the two-way clustered v
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL, DRAWS = 0.95, 4000
 
@@ -34,13 +35,12 @@ class Spread:
         if self.lone:
             return math.nan, math.nan
         tail = (1 - level) / 2
-        stretch = stats.t.ppf(tail, self.freedom) / stats.norm.ppf(tail)
+        stretch = special.stdtrit(self.freedom, tail) / special.ndtri(tail)
         low, high = stretch * np.quantile(self.deviations, [tail, 1 - tail])
         return float(self.mean + low), float(self.mean + high)
 
     def p_value(self, null: float = 0.0) -> float:
-        """Two-sided: 1 minus the level at which the interval just reaches `null`, so p < 0.05 where the 95 % interval
-        excludes it."""
+        """Two-sided: 1 minus the level whose interval just reaches `null`: p < 0.05 where that of 95 % does not."""
         if self.lone:
             return math.nan
         if not self.deviations.any():
@@ -99,22 +99,31 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 def _draws(runs: Sequence[np.ndarray], sets: list[Hashable], seed: int, draws: int) -> np.ndarray:
     """[draws] means of resampled runs, students and problems."""
-    rng = np.random.default_rng(seed)
-    weights = {name: _shares(rng, runs[sets.index(name)].shape[1], draws) for name in dict.fromkeys(sets)}
+    problems, places = _taken(tuple(values.shape for values in runs), tuple(map(sets.index, sets)), seed, draws)
     means = np.zeros(draws)
-    for _ in range(len(runs)):
-        # Each place of a draw holds one run, taken at random; its students are taken anew for this place.
-        taken = rng.integers(len(runs), size=draws)
-        for index, values in enumerate(runs):
-            rows = taken == index
-            students = _shares(rng, values.shape[0], draws)[rows]
-            means[rows] += (students @ values * weights[sets[index]][rows]).sum(1) / len(runs)
+    for index, rows, students in places:
+        count, size = map(np.float64, runs[index].shape)
+        means[rows] += (students / count @ runs[index] * (problems[index][rows] / size)).sum(1) / len(runs)
     return means
 
 
-def _shares(rng: np.random.Generator, size: int, draws: int) -> np.ndarray:
-    """[draws, size]: how often each of `size` items is in a sample of that size with replacement, as a share."""
-    return rng.multinomial(size, np.full(size, 1 / size), size=draws) / size
+@lru_cache(maxsize=4)  # alike for all arms and k of one shape
+def _taken(shapes: tuple[tuple[int, int], ...], sets: tuple[int, ...], seed: int, draws: int) -> tuple[list, list]:
+    """(for each run how often a draw takes each problem; places of runs). Each place of a draw holds one run, taken at
+    random; its students are taken anew for this place: (run, the draws that hold it, how often they take each)."""
+    rng = np.random.default_rng(seed)
+    problems = {own: _counts(rng, shapes[own][1], draws) for own in dict.fromkeys(sets)}
+    places = [
+        (index, rows := np.flatnonzero(taken == index), _counts(rng, students, draws)[rows])
+        for taken in (rng.integers(len(shapes), size=draws) for _ in shapes)
+        for index, (students, _) in enumerate(shapes)
+    ]
+    return [problems[own] for own in sets], places
+
+
+def _counts(rng: np.random.Generator, size: int, draws: int) -> np.ndarray:
+    """[draws, size]: how often each of `size` items is in a sample of that size with replacement."""
+    return rng.multinomial(size, np.full(size, 1 / size), size=draws).astype(np.min_scalar_type(size))
 
 
 def _variance(runs: Sequence[np.ndarray], sets: list[Hashable]) -> tuple[float, float]:

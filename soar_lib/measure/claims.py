@@ -123,11 +123,11 @@ def gain(
     `measured.named`, or 0 for `measured.k`. `other` is measured on `other_set`, by default on `set`. The estimate has
     no numbers where an arm was not measured or has fewer than k samples."""
     sets, k = {arm: set, other: other_set or set}, measured.named.get(k, k) or measured.k
-    scores = [replace(score, set=HARD_TEST) for score in measured.scores if sets.get(score.arm) == score.set]
+    scores = [score for score in measured.scores if sets.get(score.arm) == score.set]
     drawn = {score.arm: score.n for score in scores}
     if len(drawn) < 2 or min(drawn.values()) < k:
         return Estimate()
-    found = compare(scores, *sets, k)
+    found = compare([score if score.set == set else replace(score, set=set) for score in scores], *sets, k, set=set)
     points = (100 * value for value in (found.difference, found.low, found.high))
     return Estimate(*points, found.runs, found.p, found.sign_flip, found.floor)
 

@@ -91,7 +91,7 @@ def table(
 def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0, set: str = HARD_TEST) -> Comparison:
     """The paired test of two arms: same runs, student numbers and problems, so what they share cancels. Raises
     ValueError where they share no run, or were measured on other problems or with other students."""
-    frame = _frame(scores, set)
+    frame = _frame((score for score in scores if score.arm in (arm, other)), set)
     both = [frame[frame["arm"] == name] for name in (arm, other)]
     common = {*both[0]["run"]} & {*both[1]["run"]}
     if not common:
@@ -140,9 +140,9 @@ def _matrices(part: pd.DataFrame, k: int) -> tuple[list[np.ndarray], list[tuple[
     means [students, kinds] and the kinds, since problems of a kind are learned together."""
     values, sets = [], []
     kinds = part.drop_duplicates("problem").set_index("problem")["kind"]
-    for run, rows in part.groupby("run", sort=True):
-        estimates = rows.assign(value=[pass_at_k(n, c, k) for n, c in zip(rows["n"], rows["c"], strict=True)])
-        matrix = estimates.pivot(index="student", columns="problem", values="value")
+    estimates = part.assign(value=[pass_at_k(n, c, k) for n, c in zip(part["n"], part["c"], strict=True)])
+    for run, rows in estimates.groupby("run", sort=True):
+        matrix = rows.pivot(index="student", columns="problem", values="value")
         if matrix.isna().any(axis=None):
             raise ValueError(f"{run}: not every student was measured on every problem; resume the evaluation")
         if kinds.all() and kinds.nunique() >= KINDS:

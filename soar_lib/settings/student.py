@@ -100,8 +100,7 @@ def precision(model: str, dtype: str = "auto", gpu: bool | None = None) -> str:
 
 
 def loader(backend: str) -> str:
-    """The library that loads a base: `backend`, or for "auto" Unsloth where it is installed beside a GPU, else
-    transformers."""
+    """The library that loads a base: `backend`; for "auto" Unsloth if installed beside a GPU, else transformers."""
     if backend != "auto":
         return backend
     import torch  # as above

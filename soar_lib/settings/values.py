@@ -187,8 +187,7 @@ def label(setting: str) -> str:
 
 def chosen(config: Any, field: str, given: str | Callable | None, table: Mapping[str, str]) -> tuple[Any, Callable]:
     """(settings that record it, the function): `given`, a name of `table` or a function, else what `config` names.
-    `table` maps a name to "module:function". Raises ConfigError where the settings record a function that is not
-    given."""
+    `table` maps a name to "module:function". Raises ConfigError where the settings' function is not given."""
     if callable(given):
         return dataclasses.replace(config, **{field: described(given)}), given
     config = config if given is None else dataclasses.replace(config, **{field: given})

@@ -5,7 +5,7 @@ comparable across arms, since all share one filter run, so arms are compared pai
 """
 
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from soar_lib.files import RunError, read_json, read_jsonl, read_records, read_table, setting
+from soar_lib.files import RunError, read_json, read_jsonl, read_table, setting
 from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Estimate, Measured, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
@@ -30,8 +30,8 @@ def read_study(folder: str | Path) -> Measured:
     for path in evaluations(folder):
         sources = read_table(path / "sources.csv", run=str, seed=int)
         seeds = dict(zip(sources["run"], sources["seed"], strict=True))
-        for score in read_records(path / "scores.jsonl", Score, run=seeds):
-            score = replace(score, run=f"seed{seeds[score.run]}")
+        for row in read_jsonl(path / "scores.jsonl", Score, run=seeds):
+            score = Score(**row | {"run": f"seed{seeds[row['run']]}"})
             scores[score.arm, score.run, score.student, score.problem, score.set] = score
     return Measured(folder, [*scores.values()], max(setting(folder, "evaluate.ks", list[int])))
 
@@ -119,8 +119,7 @@ VALUES = measures.listed("values", value_gain)
 
 
 def claims(folder: str | Path) -> pd.DataFrame:
-    """The table of `measure.claims.judged`: `CLAIMS`, and `VALUES` where the study valued its teachers. Raises
-    RunError."""
+    """`measure.claims.judged` of `CLAIMS`, and of `VALUES` where the study valued its teachers. Raises RunError."""
     study = read_study(folder)
     valued = read_json(study.folder / "config.json").get("value_sets", 0)
     return measures.judged(study, (*CLAIMS, *VALUES) if valued else CLAIMS)

@@ -153,8 +153,7 @@ def _commit(evaluation: Evaluation, students: Adapters | None, **records: list[d
 
 
 def _students(evaluation: Evaluation) -> Adapters | None:
-    """The population as the last stage left it. The same student number starts alike in every arm, so that arms differ
-    in data alone."""
+    """The population as the last stage left it. A student number starts alike in all arms: they differ in data."""
     if not evaluation.trained:
         return None
     base, settings, seed = evaluation.base, evaluation.config.student, evaluation.config.seed

@@ -20,9 +20,7 @@ from soar_lib.soar import claims
 from soar_lib.soar.arms import row_name
 from soar_lib.soar.settings import SoarConfig
 
-ROUNDS = [
-    "arm", "seed", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted",
-]  # fmt: skip
+ROUNDS = ["arm", "seed", "round", "mean_reward", "lowest", "highest", "moving_average", "baseline_accuracy", "promoted"]
 CURVE = ["reward", "top_reward", "length", "signal", "grad_norm"]
 PROBLEMS = ["arm", "seed", "round", "dataset", "question", "answer", "reward", "topic", "label"]
 SAMPLED = ["arm", "seed", "question", "answer", "topic", "label"]

@@ -37,9 +37,7 @@ class TeacherSettings:
 # Named rewards, a line each: what a name stands for ("module:function"). Functions have the call form of
 # soar/rewards.py's `TeacherReward` and of student/train.py's `StudentReward`.
 TEACHER_REWARDS = {name: f"soar_lib.soar.rewards:{name}" for name in ("grounded", "intrinsic")}
-STUDENT_REWARDS = {
-    "soar": "soar_lib.soar.rewards:student_rewards", "right": "soar_lib.soar.rewards:right_rewards",
-}  # fmt: skip
+STUDENT_REWARDS = {"soar": "soar_lib.soar.rewards:student_rewards", "right": "soar_lib.soar.rewards:right_rewards"}
 UNTRAINED = ("intrinsic",)  # of the teacher's: train no student, so that nobody can be promoted, and cost less
 
 

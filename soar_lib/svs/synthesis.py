@@ -62,8 +62,7 @@ class Seed:
 @dataclass(frozen=True)
 class VariationalProblem:
     """A problem written from a seed, in short a variant: a line of problems.jsonl. `dropped` says why it was not
-    solved: "unreadable" (no question), "long", "leak" or "duplicate"; the last two are noted also where no guard acts
-    on them."""
+    solved: "unreadable" (no question), "long", "leak" or "duplicate"; the last two are noted without a guard too."""
 
     step: int
     seed: int

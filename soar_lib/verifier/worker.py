@@ -92,8 +92,7 @@ def equal_values(left: tuple, right: tuple) -> bool | None:
 
 
 def close(a: Expr, b: Expr) -> bool | None:
-    """Equal to DIGITS relative to their size, decimals as the fractions they are written as; None unless both are real
-    numbers."""
+    """Equal to DIGITS relative to their size, decimals as exact fractions; None unless both are real numbers."""
     digits = DECIMAL_DIGITS if a.has(Float) or b.has(Float) else DIGITS
     exact = [side.replace(lambda part: isinstance(part, Float), lambda part: Rational(str(part))) for side in (a, b)]
     left, right = (side.doit().evalf(DIGITS + 10) for side in exact)
