@@ -17,8 +17,9 @@ problems of four and five letters (`pool`), whose answers are known too.
 
 The teachers `grounded` and `intrinsic` are those of the committed study. Completions count that were drawn on the way
 to the measured student, of whatever policy: of teachers, of students that were thrown away, for rewards, of variants
-and votes; not those by which we measure. All students learn at the rate that tools/tune.py chose, with LoRA of one
-rank; each method keeps its own loss. The budget is what SvS spends: `rlvr` spends as much, and `ladder` no more.
+and votes; not those by which we measure. All measured students learn at the rate that tools/tune.py chose, with LoRA
+of one rank; each method keeps its own loss. There is no common budget: `rlvr` spends what SvS does and `ladder` no
+more, teachers what their rounds take.
 
 `python -m tools.methods --out runs/methods2` makes all runs, or goes on with them, and writes figures/data/methods.csv
 (and of LADDER's trees methods_labels.csv). The claims of `CLAIMS` were named before the runs. A method is held against

@@ -13,9 +13,9 @@ A filter run gives the hard problems, which the model never solves in k samples:
     majority       RL on the test problems, for the answer that most samples give: the other method named TTRL (Zuo et
                    al. 2025, arXiv 2504.16084), which needs no verifier
 
-All that are trained but TTRL take the same number of rollouts. Students of all arms and seeds train as one population;
-seed s starts alike in every arm and has trees of its own, so seeds are whole repetitions on one set of problems. The
-folder (`runs`) also holds hard_train.jsonl and hard_test.jsonl; `report.write` adds its tables.
+All that are trained but TTRL take equal steps; variants cost more. Students of all arms and seeds train as one
+population; seed s starts alike in every arm and has trees of its own, so seeds are whole repetitions on one set of
+problems. The folder (`runs`) also holds hard_train.jsonl and hard_test.jsonl; `report.write` adds its tables.
 """
 
 from collections.abc import Callable, Sequence

@@ -219,8 +219,8 @@ def paper(x: Sequence, y: Sequence) -> Mark:
 
 def bands(frame: pd.DataFrame, x: str, y: str, factor: float = 1, limits: tuple[float, float] | None = None,
           ends: Sequence[str] = ("low", "high")) -> list[Mark]:  # fmt: skip
-    """One line per arm: column `y` times `factor` over column `x`. The band around it is one SD on each side where the
-    table has a column sd, else it lies between the columns `ends`; `limits`, in the units drawn, cut it off."""
+    """One line per arm: column `y` times `factor` over column `x`. The band around it, at a lone point whiskers, is one
+    SD on each side where the table has a column sd, else between the columns `ends`; `limits`, as drawn, cut it off."""
     marks = []
     for arm, part in frame.groupby("arm", sort=False):
         middle = factor * part[y]
@@ -228,7 +228,7 @@ def bands(frame: pd.DataFrame, x: str, y: str, factor: float = 1, limits: tuple[
         low, high = (middle - spread, middle + spread) if "sd" in part else (factor * part[end] for end in ends)
         if limits:
             low, high = low.clip(*limits), high.clip(*limits)
-        marks.append(arm_mark(arm, part[x], middle, low=low, high=high, ends="band"))
+        marks.append(arm_mark(arm, part[x], middle, low=low, high=high, ends="band" if len(part) > 1 else "y"))
     return marks
 
 

@@ -29,10 +29,10 @@ def places(found: pd.DataFrame, column: str = "pass@32") -> pd.DataFrame:
 def by_completions(found: pd.DataFrame) -> Chart:
     """pass@32 of each method along its way with 95 % intervals, a panel for each kind of problems."""
     label, way, panels = "pass@32 on hard test (%)", "completions on the way to the student (logarithmic)", []
-    shown = places(found).query("completions > 0").rename(columns={"method": "arm"})
-    for problems, title in PROBLEMS.items():
-        marks = bands(shown[shown["problems"] == problems], "completions", "mean", 100)
-        panels.append(Panel(marks, way, label, f"Learns from {title}", ylim=(-2, 102), ticks=TICKS, log=True))
+    for problems, own in places(found).rename(columns={"method": "arm"}).groupby("problems"):
+        title, base = f"Learns from {PROBLEMS[problems]}", 100 * own.query("completions == 0")["mean"].mean()
+        axes = {"ylim": (-2, 102), "ticks": TICKS, "log": True, "rules": [("y", base, name("base"))]}
+        panels.append(Panel(bands(own.query("completions > 0"), "completions", "mean", 100), way, label, title, **axes))
     return Chart(panels, 2, (10.0, 5.2), shared="xy", legend="top", note="mean over seeds and 95 % interval")
 
 

@@ -103,6 +103,12 @@ def test_the_tables_claims_and_chart_are_those_of_the_rows(run):
     assert {mark.name for mark in left.marks} == {mark.name for mark in right.marks}
 
 
+def test_a_lone_point_has_whiskers_and_the_untrained_model_is_a_line():
+    left, right = shown.by_completions(pd.read_csv(methods.ROOT / "data" / "methods.csv")).panels
+    ends = {len(mark.x) == 1: mark.ends for mark in [*left.marks, *right.marks]}
+    assert ends == {True: "y", False: "band"} and [name for _, _, name in left.rules] == ["Base (no training)"]
+
+
 def test_the_majoritys_share_is_that_of_the_answers(base):
     asked = [f"{world2.LAST}house?", f"{world2.GUESS}house{world2.ASKED}"]
     known, guessed = rivals.agreement(base, None, asked, 16, Draw(24, rows=64), (0, "test"))
