@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 test: env  ## run the tests
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 demo: env  ## run the whole method on the shipped model, on CPU
 	$(BIN)/python -m soar_lib demo --resume

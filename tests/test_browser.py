@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from execute import STILL, WIDGET
 
-from tests.test_notebooks import FOLDER, LESSONS, code_cells, read
+from tests.lessons import FOLDER, LESSONS, code_cells, read
 
 # What code that shows a widget names.
 MADE = re.compile(r"\bipywidgets\b|(_explorer|_browser|\bquestion_map|live_timeline)\(")

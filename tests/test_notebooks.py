@@ -1,7 +1,6 @@
-"""Notebooks: rules that a reader relies on, and each one runs from a fresh kernel on the smoke preset."""
+"""Notebooks: rules that a reader relies on."""
 
 import ast
-import json
 import os
 import re
 import subprocess
@@ -13,38 +12,21 @@ import execute
 import nbformat
 import pandas as pd
 import pytest
-import tiny
 import torch
-from execute import WIDGET, strip
 from IPython.core.inputtransformer2 import TransformerManager
-from nbclient import NotebookClient
 
 import soar_lib
 from soar_lib import files, runs
 from soar_lib.engine.lora import stack
 from soar_lib.hooks import Hooks
+from tests.lessons import FOLDER, LESSONS, NAMES, ROOT, SOLUTIONS, code_cells, read
 
-ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "notebooks"
-NAMES = sorted(
-    str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
-)
-LESSONS = [name for name in NAMES if "/" not in name]
-SOLUTIONS = [name for name in NAMES if name.startswith("solutions/")]
 INSTALL = re.compile(r"""\b(pip3?|uv|conda|mamba|apt|apt-get|npm)([\s"',]+(-\S+|pip))*[\s"',]+(add|install)\b""")
 ABSOLUTE = re.compile(
     r"(?<![\w.~])/(home|root|work|tmp|usr|Users|opt|content|kaggle|mnt|media|srv|var|private)/|\b[A-Z]:[\\/]+Users\b"
 )
 ONE_ROUND = "import soar_lib as soar\n"  # opens the one long cell: a round of SOAR from its parts
 PARTS = ["What you will learn", "Setup", "A small example by hand", "What can go wrong", "Exercises"]
-
-
-def read(name: str) -> nbformat.NotebookNode:
-    return nbformat.read(FOLDER / name, as_version=4)
-
-
-def code_cells(name: str) -> list[nbformat.NotebookNode]:
-    return [cell for cell in read(name).cells if cell.cell_type == "code"]
 
 
 def test_every_lesson_has_its_solutions():
@@ -112,77 +94,6 @@ def test_an_install_is_recognised(source):
 def test_an_absolute_path_is_recognised(path):
     assert ABSOLUTE.search(path)
     assert not any(map(ABSOLUTE.search, ["../runs/tmp/x", "~/work/x", "https://a.org/home/x", r"\\boxed{1}/usr"]))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_runs_twice_in_one_fresh_kernel_on_the_smoke_preset(name, site, monkeypatch):
-    """All cells from top to bottom, and once more, as a reader does who changed something. Under every widget that
-    is a cell's result stands what a reader without a kernel sees."""
-    monkeypatch.setenv("SOAR_PRESET", "smoke")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = read(name)
-    notebook.cells += [nbformat.from_dict(cell) for cell in read(name).cells]
-    for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell{number}"
-    place = (site / "notebooks" / name).parent
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(place)}}).execute()
-    results = [o["data"]["text/plain"] for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
-    checks = [text for text in results if re.search(r"^'\w+: (right|not written yet)'$", text)]
-    expected = "right" if name.startswith("solutions/") else "not written yet"
-    assert len(checks) == (0 if name.startswith("teaching/") else 6) and all(expected in text for text in checks)
-    outputs = [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "execute_result"]
-    widgets = [output.data for output in outputs if WIDGET in output.data]
-    assert all({"image/png", "text/html"} & {*data} for data in widgets)
-    strip(notebook)
-    assert WIDGET not in nbformat.writes(notebook) and "(a widget" not in nbformat.writes(notebook)
-
-
-@pytest.fixture(scope="session")
-def elsewhere(tmp_path_factory):
-    """A workplace beside a random Llama with a tokenizer of its own, and files of sums: nothing there is shipped."""
-    home, pairs = tmp_path_factory.mktemp("elsewhere"), [(a, b) for a in range(5) for b in range(5)]
-    for file, more in (("sums", ""), ("longer", "+1")):
-        rows = [{"question": f"{a}+{b}{more}", "answer": str(a + b + len(more) // 2)} for a, b in pairs]
-        (home / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    tiny.writer(home / "tiny")
-    execute.workplace(home / "site")
-    return home
-
-
-SUMS = {"problems": "sums.jsonl", "size": 0}
-STUDY = {"filter.problems": "sums.jsonl", "filter.size": 0, "transfer.problems": "longer.jsonl", "transfer.size": 0}
-ELSEWHERE = {  # by notebook: the problems that its settings cell names, and what it says of those it cannot know
-    "01_filtering.ipynb": (SUMS, ""),
-    "02_soar_training.ipynb": (SUMS, ""),
-    "03_ablations.ipynb": (STUDY, ""),
-    "04_diversity.ipynb": (STUDY, ""),  # goes on with the study of notebook 3
-    "05_ladder.ipynb": (
-        {"pool": "sums.jsonl", "pool_size": 0, "variants.votes": 2, "variants.prompts": 6},
-        "a variant is checked by the answer that most samples give",
-    ),
-    "06_svs.ipynb": (SUMS | {"test": "longer.jsonl", "hard": "longer.jsonl"}, ""),
-}
-
-
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_it_runs_on_a_model_and_problems_that_are_not_the_shipped_ones(name, elsewhere, monkeypatch):
-    """A random Llama and sums, from a folder and files that the settings cell names."""
-    monkeypatch.setenv("SOAR_PRESET", "smoke")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    named, said = ELSEWHERE[name]
-    pool = {key: str(elsewhere / value) if str(value).endswith(".jsonl") else value for key, value in named.items()}
-    notebook = read(name)
-    setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    line, model = "BASE, POOL = {}, {}", {"model": str(elsewhere / "tiny")}
-    assert setup.source.count(line) == 1
-    setup.source = setup.source.replace(line, f"BASE, POOL = {model!r}, {pool!r}")
-    NotebookClient(
-        notebook, timeout=600, resources={"metadata": {"path": str(elsewhere / "site" / "notebooks")}}
-    ).execute()
-    texts = [o.text for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream"]
-    assert any(said in text for text in texts)
-    settings = "".join(path.read_text() for path in (elsewhere / "site" / "runs").glob("smoke*/**/config.json"))
-    assert str(elsewhere / "tiny") in settings and "nano" not in settings
 
 
 @pytest.mark.parametrize("name", NAMES)
