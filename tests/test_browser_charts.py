@@ -46,7 +46,7 @@ EXPLORERS = {
     "svs": 'svs_explorer(REFERENCE + "svs")',
 }
 LISTED = re.compile("picked")
-POINTS = ".scatterlayer .trace path.point"
+POINTS = ".trace path.point"
 
 
 @pytest.fixture(scope="module")
