@@ -141,7 +141,7 @@ def _address(process: subprocess.Popen, home: Path) -> str:
 @contextmanager
 def opened(browser: "Browser", lab: Lab, file: Path, pictures: Path) -> Iterator[Opened]:
     """The page of a notebook below the lab's folder, with its kernel ready; leaves a picture and the console's text."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    context = browser.new_context(viewport={"width": 1280, "height": 1700})
     context.set_default_timeout(1000 * SECONDS)
     page = context.new_page()
     notebook = Opened(page, file)
