@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[1]
 SECONDS = 300  # for whatever must happen in the end; a busy machine is slow, not wrong
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 TRACEBACK = b"Traceback (most recent call last)"
-# No news and no question about them: the notice covers the page and asks the network. All cells are in the page at once:
-# else the last ones come when the browser has time, and plots out of sight are not drawn.
+# No news and no question about them: the notice covers the page and asks the network. All cells are in the page at
+# once: else the last ones come when the browser has time, and plots out of sight are not drawn.
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},

@@ -15,8 +15,7 @@ A filter run gives the hard problems, which the model never solves in k samples:
 
 All that are trained but TTRL take the same number of rollouts. Students of all arms and seeds train as one population;
 seed s starts alike in every arm and has trees of its own, so seeds are whole repetitions on one set of problems. The
-folder (`runs`) also holds hard_train.jsonl and hard_test.jsonl; `report.write` adds its tables.
-"""
+folder (`runs`) also holds hard_train.jsonl and hard_test.jsonl; `report.write` adds its tables."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -65,6 +64,7 @@ class Climb:
     students: Adapters | None = None
 
     def key(self, *parts: int | str) -> tuple[int | str, ...]:
+        """The random key of `parts` in this run."""
         return self.config.seed, "ladder", *parts
 
     def fresh(self, seed: int) -> Adapters:
@@ -72,6 +72,7 @@ class Climb:
         return begin(self.base, self.config.student, generator(*self.key("start", seed)))
 
     def student(self, arm: str, seed: int) -> Adapters:
+        """A trained arm's student (one slot) of this seed."""
         arms = [name for name in RL_ARMS if name in self.config.arms]
         return self.students.select([arms.index(arm) * self.config.seeds + seed])
 
