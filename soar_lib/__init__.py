@@ -13,8 +13,7 @@ The parts, in the order in which a run uses them (`soar_lib.PRIMITIVES` lists wh
 
 The folders: `problems` and `verifier` (questions, and what counts as right), `engine` (one frozen base, many adapters),
 `student`, then one folder per method (`soar`, `ladder`, `svs`, each with settings, run, report, figures, explorer),
-and `measure`, which reads run folders and trains nothing.
-"""
+and `measure`, which reads run folders and trains nothing."""
 
 import importlib
 import os

@@ -57,10 +57,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text_atomic(path: Path, text: str) -> None:
+    """Write a text in UTF-8 to a file, whole or not at all."""
     write_bytes_atomic(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all; NaN and infinities raise ValueError."""
     write_text_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -84,6 +86,7 @@ def _parsed(path: Path, text: str, place: str, kind: type, needed: Mapping[str, 
 
 
 def jsonl(records: Iterable[dict]) -> str:
+    """The records as text, one JSON object per line; NaN and infinities raise ValueError."""
     return "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
 
 
@@ -159,6 +162,7 @@ def read_problems(folder: Path, name: str) -> list[Problem]:
 
 
 def write_problems(folder: Path, sets: Mapping[str, Iterable[Problem]]) -> None:
+    """Write each set of problems as NAME.jsonl into a folder."""
     for name, problems in sets.items():
         write_text_atomic(folder / f"{name}.jsonl", jsonl(map(asdict, problems)))
 
@@ -207,6 +211,7 @@ def stored(path: Path) -> Path:
 
 
 def text_of(path: Path) -> str:
+    """The text of a file or its packed NAME.gz, empty where there is neither. Raises RunError where it is damaged."""
     path = stored(path)
     try:
         content = path.read_bytes() if path.exists() else b""
@@ -216,6 +221,7 @@ def text_of(path: Path) -> str:
 
 
 def digest(text: str) -> str:
+    """The first 12 hexadecimal digits of a text's SHA-256."""
     return sha256(text.encode()).hexdigest()[:12]
 
 
@@ -261,8 +267,7 @@ def lock(folder: Path, probe: bool = False) -> None:
     """Take the run folder for this process, or with `probe` check that no other has it. Raises RunError naming who has.
 
     The lock is the kernel's (flock, on network file systems a lock of their server): it ends with the process, however
-    that ends. Where the file system has no locks, it warns and goes on.
-    """
+    that ends. Where the file system has no locks, it warns and goes on."""
     path, key = folder / ".lock", folder.resolve()
     if key in _held or (probe and not path.exists()):
         return

@@ -3,8 +3,7 @@ stages that calls them.
 
 The run folder stays the truth: a logger is told rows of metrics.csv once they count, and decides nothing. A row belongs
 to a curve named by who it is about (`student/0/1`, `hard/pq/0/2`), and its place there is how many rows of that name
-metrics.csv holds before it, so a resumed run goes on where its curves stopped.
-"""
+metrics.csv holds before it, so a resumed run goes on where its curves stopped."""
 
 import csv
 import hashlib

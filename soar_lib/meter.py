@@ -1,8 +1,7 @@
 """What a run will cost and what it has cost: wall time, completions, tokens and peak memory.
 
 Both stand in the run folder's cost.json, apart from the files that a resumed run reproduces bit for bit. Sessions add
-up, and the file is written every minute: a session that is killed loses no more than its last minute.
-"""
+up, and the file is written every minute: a session that is killed loses no more than its last minute."""
 
 import resource
 import sys

@@ -1,8 +1,7 @@
 """Random numbers as arguments: every draw comes from a generator named by what it is for.
 
 A key such as (seed, "inner", round, student, step) gives the same numbers in every run, alone or beside others,
-so one student, one step or one sample can be replayed by itself.
-"""
+so one student, one step or one sample can be replayed by itself."""
 
 import hashlib
 

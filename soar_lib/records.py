@@ -2,8 +2,7 @@
 are drawn, and how many were.
 
 All but `Meter` are frozen dataclasses of plain values, so that each is one line of JSON in a run folder
-(`dataclasses.asdict`) and equal records are equal lines.
-"""
+(`dataclasses.asdict`) and equal records are equal lines."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -7,8 +7,7 @@
 Every file is replaced whole (temporary file, fsync, rename, fsync of the folder), so a reader never sees half a line.
 A round counts once its checkpoint is renamed into place; `state.json` remembers length and hash of each log and set of
 problems, and `open_run` cuts what a killed round wrote beyond it. Before the first line there is round 0, so that lines
-without a checkpoint are a loss. Randomness comes from keys: no generator state needs saving.
-"""
+without a checkpoint are a loss. Randomness comes from keys: no generator state needs saving."""
 
 import errno
 import json
@@ -81,6 +80,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
+        """The folder of the last round's checkpoint."""
         return self.folder / "checkpoint" / f"round_{self.round:04d}"
 
     def commit(self, tensors: dict[str, dict], state: dict[str, Any], **records: Sequence[dict]) -> None:
@@ -130,6 +130,7 @@ def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
 
 
 def unwritable(folder: Path, error: OSError) -> RunError:
+    """The error that says why a folder cannot be written, and what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     advice = "make room, and the same command with --resume goes on" if full else "choose another folder"
     return RunError(f"{folder}: cannot be written ({error.strerror}); {advice}")

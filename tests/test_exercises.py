@@ -12,13 +12,17 @@ from exercises import EXERCISES, HINTS, check
 
 from soar_lib.engine.lora import Adapters
 from soar_lib.engine.update import advantages
+from soar_lib.files import read_jsonl
 from soar_lib.ladder import report as ladder_report
 from soar_lib.ladder.settings import VariantSettings
-from soar_lib.measure import claims, diversity
-from soar_lib.records import ANY_STEP, Score
+from soar_lib.measure import bootstrap, diversity
+from soar_lib.records import ANY_STEP, Round, Score
+from soar_lib.settings.student import preset
 from soar_lib.soar import rewards
+from soar_lib.soar.settings import SoarConfig
 
-SOLUTIONS = Path(__file__).parents[1] / "notebooks" / "solutions"
+ROOT = Path(__file__).parents[1]
+SOLUTIONS = ROOT / "notebooks" / "solutions"
 CASES = {name: [arguments for arguments, _ in pairs] for name, pairs in EXERCISES.items()}
 
 
@@ -51,9 +55,17 @@ def test_the_solution_passes_and_a_spoiled_one_fails(name):
     assert wrong.startswith(f"{name}: for ") and wrong.endswith(f"found 'no'. {HINTS[name]}")
 
 
-def test_promotion_is_the_librarys():
-    for case in CASES["promoted"]:
-        assert ANSWERS["promoted"](*case) == rewards.promote(*case)
+def test_promotions_are_the_librarys_and_those_of_a_committed_run():
+    rows = read_jsonl(ROOT / "runs" / "reference" / "study" / "grounded" / "seed0" / "rounds.jsonl", Round)
+    run = [row["mean_reward"] for row in rows], 3, preset("nano", SoarConfig).threshold
+    assert ANSWERS["promotions"](*run)[0] == [row["round"] for row in rows if row["promoted"]] != []
+    for history, *rule in [*CASES["promotions"], run]:
+        ends, start, anew = range(1, len(history) + 1), 0, 0
+        for end in ends:
+            if rewards.promote(history[start:end], *rule):
+                start, anew = end, anew + 1
+        found = [end for end in ends if rewards.promote(history[:end], *rule)]
+        assert ANSWERS["promotions"](history, *rule) == (found, anew)
 
 
 def test_samples_drawn_agree_with_a_simulation():
@@ -64,10 +76,10 @@ def test_samples_drawn_agree_with_a_simulation():
     assert ANSWERS["samples"](rate, k) == pytest.approx(drawn.mean().item(), rel=0.01)
 
 
-def test_the_verdict_is_the_rule_of_the_claims():
-    for low, high, null in CASES["verdict"]:
-        estimate = claims.Estimate((low + high) / 2, low, high, claims.LEAST_SEEDS)
-        assert ANSWERS["verdict"](low, high, null) == claims.verdict(estimate, null)
+def test_the_claims_that_survive_are_those_of_holms_correction():
+    for ps, level in CASES["surviving"]:
+        corrected = dict(zip(ps, bootstrap.holm([*ps.values()])))
+        assert ANSWERS["surviving"](ps, level) == sorted((name for name in ps if corrected[name] <= level), key=ps.get)
 
 
 def test_the_largest_rank_is_that_of_the_engines_adapters():

@@ -107,12 +107,33 @@ def test_a_part_by_name_is_there_and_documented(name):
     assert len(part.__doc__) > 40 and name in dir(soar_lib)
 
 
+def public(node: ast.AST, path: str) -> list[tuple[str, ast.AST]]:
+    """(path, node) of the classes, functions and methods below `node` whose paths have no leading underscore."""
+    kinds, found = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, []
+    for child in ast.iter_child_nodes(node):
+        own = isinstance(child, kinds)
+        if own and not child.name.startswith("_"):
+            found += [(f"{path}.{child.name}", child)]
+            found += public(child, f"{path}.{child.name}") if isinstance(child, ast.ClassDef) else []
+        elif not own:
+            found += public(child, path)
+    return found
+
+
+def test_every_public_class_function_and_method_has_a_docstring():
+    every = [pair for name, tree in MODULES.items() for pair in public(tree, name)]
+    assert len(every) > 500 and [path for path, node in every if not ast.get_docstring(node)] == []
+    found = public(ast.parse("if 1:\n class A:\n  def b(self): 0\n  def _c(self): 0\nclass _D:\n def e(self): 0"), "m")
+    assert [path for path, _ in found] == ["m.A", "m.A.b"]
+
+
 def test_no_docstring_leans_on_its_neighbour():
     """`help` shows one at a time. A file without docstrings of functions would pass, hence the count."""
     kinds = ast.FunctionDef | ast.ClassDef
     every = [(name, node) for name, tree in MODULES.items() for node in ast.walk(tree) if isinstance(node, kinds)]
     said = [(f"{name}.{node.name}", text) for name, node in every if (text := ast.get_docstring(node))]
-    leaning = re.compile(r"(The same[;,.]|As above|See |Ditto)|.*\b(rule|function|class) (above|below)\b", re.DOTALL)
+    alone = r"(The same[;,.]|As above|See |Ditto)|.*(\b(rule|function|class) (above|below)\b|\b(as of|otherwise as) `)"
+    leaning = re.compile(alone, re.DOTALL)
     assert len(said) > 500 and [name for name, text in said if leaning.match(text)] == []
 
 
@@ -137,4 +158,4 @@ def test_no_function_takes_more_than_seven_arguments():
 def test_files_are_short_and_the_whole_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES}
     assert {name: count for name, count in lines.items() if count > 320} == {}
-    assert sum(lines.values()) <= 15_491  # may only fall; the second embedded world costs 396 until the first one goes
+    assert sum(lines.values()) <= 15_481  # may only fall; the second embedded world costs 396 until the first one goes

@@ -1,8 +1,7 @@
 """The command line, for long runs from a terminal: `python -m soar_lib COMMAND`, where arguments.HELP lists them.
 
 Arguments are checked before anything heavy is imported or written, so a mistake costs one line and exit status 2.
-An interrupted run goes on with the same command and --resume.
-"""
+An interrupted run goes on with the same command and --resume."""
 
 import argparse
 import contextlib

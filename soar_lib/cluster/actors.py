@@ -7,8 +7,7 @@ works. Ray is imported only where it is asked for.
 
 A student's random numbers come from its own key (`student.train`), so it is the same in a slice as in the whole;
 batches of another size round differently, as with `rows`. The shares of top rewards, which compare all students of a
-step, are put together from the slices.
-"""
+step, are put together from the slices."""
 
 import os
 from collections import Counter, deque

@@ -4,8 +4,7 @@ Completions of one prompt share its keys and values, in sampling (`Decoding`) an
 object travels through the model's forward as the keyword argument `layout`; each attention layer hands it queries, keys
 and values after the rotary embedding and gets the result back. The modules of the model are its own, so the numbers are
 those of its ordinary forward up to rounding. Models whose attention has more than that (sliding windows, soft-capped
-scores, sinks) are refused with a clear error.
-"""
+scores, sinks) are refused with a clear error."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,6 +48,7 @@ class Prefill:
         self.keys, self.values = {}, {}
 
     def attend(self, layer, query, key, value, scale):
+        """The attention [U, P, H, d] of the prompts in one layer, whose keys and values are kept."""
         self.keys[layer], self.values[layer] = key, value
         return _causal(query, key, value, scale).transpose(1, 2).contiguous()
 
@@ -129,6 +129,7 @@ class Decoding:
         self.column += 1
 
     def attend(self, layer, query, key, value, scale):
+        """The attention [R, 1, H, d] of each row's new token to its prompt and to its own tokens, in one layer."""
         keys = self._append(self.keys, layer, key)
         values = self._append(self.values, layer, value)
         shape, heads = query.shape, keys.shape[1]
@@ -176,6 +177,7 @@ class Packed:
         self.real, self.taken = real[:, None, None], taken[:, None, None]  # cells and places that hold a token
 
     def attend(self, layer, query, key, value, scale):
+        """The attention [N, L, H, d] of all tokens in one layer: completions see their prompt and themselves."""
         grids = [self._grids(x) for x in (query, key, value)]
         (prompt_query, prompt_key, prompt_value), *completions = zip(*grids, strict=True)
         outputs = [_causal(prompt_query, prompt_key, prompt_value, scale)]

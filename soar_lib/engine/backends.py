@@ -10,8 +10,7 @@ Llama and its kin by functions that know nothing of `attention.py`, and `check_l
 runs on a CPU from 2026.10.9 on, by transformers underneath, for trying out; on a GPU this path was never run by us.
 
 bitsandbytes, Unsloth and vLLM are imported only where they are asked for. Weights are read from safetensors alone, and
-code from a model's repository is run only with `remote_code`. All that a user can mend is a ConfigError of one line.
-"""
+code from a model's repository is run only with `remote_code`. All that a user can mend is a ConfigError of one line."""
 
 import importlib.util
 import os

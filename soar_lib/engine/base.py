@@ -1,8 +1,7 @@
 """The base model: one frozen causal language model with its tokenizer, under every policy of a run.
 
 Only here is it known which model a name means: "nano" and its like are shipped in the package, any other name is a
-local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py.
-"""
+local folder or a Hub id. How it is read, and what can go wrong then, is in backends.py."""
 
 import re
 import warnings
@@ -72,7 +71,8 @@ class Base:
 
 
 def load(name: str, device: str | torch.device | None = None, **settings: Any) -> Base:
-    """The frozen model of a name, with further `BaseSettings`; otherwise as `load_for`."""
+    """The frozen model of a name (a shipped one, a folder or a Hub id), with further `BaseSettings`, on `device` (None:
+    the first GPU, else the CPU). Raises FileNotFoundError for a missing folder, ConfigError for what cannot be used."""
     return load_for(BaseSettings(name, **settings), device)
 
 

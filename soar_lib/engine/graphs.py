@@ -3,8 +3,7 @@
 Python takes ten times as long to launch a step's thousand kernels as a GPU to run them. A CUDA graph launches them at
 once, on the same memory each time: so token and position are copied into fixed tensors, `attention.Decoding` writes at
 a column that lies on the device, and the step is recorded anew when rows have left or buffers have grown, both in
-larger strides than without (BLOCK, SHRINK). On a CPU the step runs on the same fixed tensors, unrecorded.
-"""
+larger strides than without (BLOCK, SHRINK). On a CPU the step runs on the same fixed tensors, unrecorded."""
 
 from collections.abc import Callable
 
@@ -32,7 +31,7 @@ class Recorded:
         if self.layout.prepare() or self.replay is None or len(token) != len(self.token):
             self.replay = None  # frees the former recording's memory
             self.token, self.position = token.clone(), position.clone()
-            self.replay = self._record() if recordable(token) else self._step
+            self.replay = self._record() if _recordable(token) else self._step
         self.token.copy_(token)
         self.position.copy_(position)
         logits = self.replay()
@@ -50,7 +49,7 @@ class Recorded:
         return record(self._step)
 
 
-def recordable(tensor: torch.Tensor) -> bool:
+def _recordable(tensor: torch.Tensor) -> bool:
     return tensor.is_cuda
 
 

@@ -7,8 +7,7 @@ that logits are computed for them alone. Attention finds the sequences again by 
 Logits are never more than LOGITS entries at once (a Llama 3 vocabulary has 128,256): beyond that the head is applied in
 parts, each of which is formed again in the backward pass. `checkpointing` keeps of each layer its input only and
 computes the rest again (gradient checkpointing, Chen et al. 2016, arXiv 1604.06174): a third more time, about a tenth
-of the activations.
-"""
+of the activations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +31,7 @@ _again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # n
 
 
 @dataclass(frozen=True)
-class Packing:
+class _Packing:
     slots: torch.Tensor  # [B] the slot of each packed row
     ids: torch.Tensor  # [B, L] tokens; rows with fewer are padded at the end
     positions: torch.Tensor  # [B, L] each token's position in its own sequence
@@ -41,7 +40,7 @@ class Packing:
     layout: Packed
 
 
-def pack(samples: Samples) -> Packing:
+def pack(samples: Samples) -> _Packing:
     """Lay out all tokens of `samples`; every step is a tensor operation, none a loop over rows."""
     slots, row = torch.unique(samples.slots, return_inverse=True)
     prompts, lengths, home, owner = _distinct_prompts(samples, row)
@@ -70,7 +69,7 @@ def pack(samples: Samples) -> Packing:
     layout = Packed(prompt_place, lengths, place, inputs, owner, ids.numel())
     follow = start[:, None] + torch.arange(samples.mask.shape[1] - 1, device=row.device)
     predictor = torch.cat([last[owner][:, None], follow], 1) + row[:, None] * keep
-    return Packing(slots, ids, positions, torch.arange(keep, device=row.device), predictor, layout)
+    return _Packing(slots, ids, positions, torch.arange(keep, device=row.device), predictor, layout)
 
 
 def _distinct_prompts(samples: Samples, row: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -133,7 +132,7 @@ def _checkpointed(model: torch.nn.Module, wanted: bool) -> Iterator[None]:
             layer.gradient_checkpointing, layer.training = was, training
 
 
-def _logprobs(model: torch.nn.Module, packing: Packing, samples: Samples, temperature: float) -> torch.Tensor:
+def _logprobs(model: torch.nn.Module, packing: _Packing, samples: Samples, temperature: float) -> torch.Tensor:
     inputs = dict(input_ids=packing.ids, position_ids=packing.positions, layout=packing.layout, use_cache=False)
     real = samples.mask.bool()
     place, token = packing.predictor[real], samples.completion[real]

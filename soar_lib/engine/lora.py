@@ -4,8 +4,7 @@ A policy is a slot of stacked tensors A[S, r, in] and B[S, out, r] for every lin
 a batch belong to slots; inside `use(model, adapters, rows)` each linear layer computes x W^T + (alpha / r) x A^T B^T
 with its own row's A and B, all rows in one batched product. Where S copies of the base's linear weights are small
 (MERGE_LIMIT), W + (alpha / r) B A is formed once per `use` instead: thin products of rank r cost a CPU as much as the
-base itself. Larger and quantised bases take the thin products.
-"""
+base itself. Larger and quantised bases take the thin products."""
 
 import json
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ class StackedLinear(nn.Module):
         self.active = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer of x, with the deltas of the adapters that are active."""
         return self.base(x) if self.active is None else self.active(x)
 
 
@@ -80,13 +80,16 @@ class Adapters:
 
     @property
     def size(self) -> int:
+        """The number S of adapters."""
         return len(next(iter(self.a.values())))
 
     @property
     def scale(self) -> float:
+        """The factor alpha / rank of the product of A and B."""
         return self.alpha / self.rank
 
     def parameters(self) -> list[torch.Tensor]:
+        """All tensors that train: every A, then every B."""
         return [*self.a.values(), *self.b.values()]
 
     def select(self, indices: list[int]) -> "Adapters":
@@ -145,6 +148,7 @@ class Population:
         return (torch.baddbmm(frozen, b, a, alpha=self.adapters.scale).to(base.weight.dtype),)
 
     def assign(self, rows: torch.Tensor) -> None:
+        """Give each row of the batch its slot, one of those that were given at the start."""
         slots, counts = torch.unique(rows, return_counts=True)
         subset = None if torch.equal(slots, self.slots) else torch.searchsorted(self.slots, slots)
         order = torch.argsort(rows, stable=True) if (rows[1:] < rows[:-1]).any() else None

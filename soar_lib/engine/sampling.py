@@ -2,8 +2,7 @@
 
 Each distinct prompt is computed once, and finished rows leave the batch. A token is drawn by inverse CDF from the row's
 own uniform numbers, so a completion depends on its policy, its prompt and its numbers, never on its neighbours. With
-the back end "vllm" all this is vLLM's part (vllm.py).
-"""
+the back end "vllm" all this is vLLM's part (vllm.py)."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

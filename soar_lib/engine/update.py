@@ -13,8 +13,7 @@ of a group (Shao et al. 2024, arXiv 2402.03300). SOAR names RLOO and AdamW (Tabl
   at 1.0 (the trainers' usual values), so that a student learns the same alone and among others;
 - the cosine runs over the steps of the run it belongs to, warm-up included.
 
-Groups without advantage are left out where KL is off; the optimiser still steps for every slot, as a lone run would.
-"""
+Groups without advantage are left out where KL is off; the optimiser still steps for every slot, as a lone run would."""
 
 import math
 from collections.abc import Iterator

@@ -13,8 +13,7 @@ under one. Not as with the other back ends:
 - a prompt and its completion must fit into the context that the model was made for.
 
 An engine is built for a rank, a number of slots and a length, and anew where a call needs more. Tried on a CPU in
-float32, never on a GPU, and not with Ray, whose actors would start an engine each.
-"""
+float32, never on a GPU, and not with Ray, whose actors would start an engine each."""
 
 import gc
 import os
@@ -56,6 +55,7 @@ class Size:
     length: int = 0
 
     def grown(self, other: "Size") -> "Size":
+        """The smallest size that holds this one and `other`."""
         return Size(max(self.rank, other.rank), max(self.slots, other.slots), max(self.length, other.length))
 
 

@@ -7,8 +7,7 @@
 
 The cards (README.md) are templates, filled in with what the run itself knows. A data set also gets a contamination
 report, in the card and as contamination.json: which of its questions stand in the hard test set (then `push` refuses
-them unless told otherwise), or in a set that the caller names.
-"""
+them unless told otherwise), or in a set that the caller names."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -36,13 +36,16 @@ class LadderFolder:
     known: dict[tuple[int, ...], pd.DataFrame] = field(default_factory=dict)
 
     def of(self, tree: str, seed: int, root: str) -> pd.DataFrame:
+        """The variants of one problem in one seed's trees of a kind."""
         own = self.variants
         return own[(own["tree"] == tree) & (own["seed"] == seed) & (own["root"] == root)]
 
     def trees(self) -> list[tuple[str, str]]:
+        """Choices for a list, (text, name): the kinds of trees that the run has."""
         return [(TREES[tree], tree) for tree in TREES if tree in {*self.variants["tree"]}]
 
     def roots(self, tree: str) -> list[str]:
+        """Ids of the problems that trees of this kind begin with."""
         own = self.variants
         return own.loc[own["tree"] == tree, "root"].drop_duplicates().tolist()
 
@@ -52,6 +55,7 @@ class LadderFolder:
         return [(shorten(f"{one.rpartition('/')[2]}: {starts[one]}", 48, placeholder=" …"), one) for one in starts]
 
     def asked(self, root: str) -> str:
+        """A problem in a line: its number, what it is for, and its question."""
         part = "a test problem" if root in self.tests else "to learn from"
         return f"Problem {root.rpartition('/')[2]}, {part}: {self.questions[root]}"
 

@@ -4,8 +4,7 @@ Each seed is a run with one student: intervals are those of `passk` over seeds a
 samples as TTRL spends on a test problem, or as LADDER and TTRL spend (LADDER's training divided by the number of test
 problems): what they give without learning. TTRL's "any step" is the paper's success, a right answer at any time during
 training, which only a verifier can pick out, as with pass@k. The paper's numbers are those of Llama-3.2-3B-Instruct on
-its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee.
-"""
+its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee."""
 
 import math
 from collections import Counter

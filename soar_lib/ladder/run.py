@@ -65,6 +65,7 @@ class Climb:
     students: Adapters | None = None
 
     def key(self, *parts: int | str) -> tuple[int | str, ...]:
+        """The random key of `parts` in this run."""
         return self.config.seed, "ladder", *parts
 
     def fresh(self, seed: int) -> Adapters:
@@ -72,6 +73,7 @@ class Climb:
         return begin(self.base, self.config.student, generator(*self.key("start", seed)))
 
     def student(self, arm: str, seed: int) -> Adapters:
+        """A trained arm's student (one slot) of this seed."""
         arms = [name for name in RL_ARMS if name in self.config.arms]
         return self.students.select([arms.index(arm) * self.config.seeds + seed])
 

@@ -8,8 +8,7 @@ marked unsolvable and gets no children. Rejected ones stay in the list with the 
 The paper gives neither branching nor what becomes of unsolvable variants, about 8 % by its symbolic system. Here one is
 unsolvable where its integral cannot be read or compared; whether an elementary antiderivative exists is not asked: a
 variant without one earns no reward. Without a verifier (check = "answer") a variant's answer is the most frequent one
-of `votes` samples of the untrained model, where that is frequent enough: self-consistency in the verifier's place.
-"""
+of `votes` samples of the untrained model, where that is frequent enough: self-consistency in the verifier's place."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

@@ -6,8 +6,7 @@ handful of runs varies too little among its own resamples. So deviations from th
 mean over two crossed kinds of units, runs and problems (the two-way clustered variance of Cameron, Gelbach and Miller
 2011), and stretched from normal to Student's t quantiles, with Satterthwaite's degrees of freedom. Measured
 (tests/measure/test_bootstrap.py): with five runs a true null is rejected in about 5 % of experiments (with two in about
-10 %), where the plain percentile interval rejects between 0 and 16 %.
-"""
+10 %), where the plain percentile interval rejects between 0 and 16 %."""
 
 import math
 from collections.abc import Hashable, Sequence

@@ -1,8 +1,7 @@
 """One description of a figure: marks in panels. `Chart.static` draws it on paper with matplotlib, `live.figure` on a
 screen with plotly, so that what a reader explores and what a page shows without a kernel are the same data.
 
-Lengths are in matplotlib's units: sizes of figures in inches, of markers (their diameter) and lines in points.
-"""
+Lengths are in matplotlib's units: sizes of figures in inches, of markers (their diameter) and lines in points."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence

@@ -6,8 +6,7 @@ of no effect holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no h
 
 At most five claims of a method are primary: they were named before the runs, and are decided where p, corrected by
 Holm's rule for testing all of them, lies below 0.05 as well. The others are exploratory, and not corrected. A claim
-whose measure has a test of its own (the spread) is decided where that test agrees with the interval.
-"""
+whose measure has a test of its own (the spread) is decided where that test agrees with the interval."""
 
 import math
 import tomllib

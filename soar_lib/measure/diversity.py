@@ -10,8 +10,7 @@ that is less. A group of that size is scored whole, once, and its vendi_sd is Na
 
 A duplicate has an earlier problem in the subsample with the very same question, a near-duplicate one at a cosine of at
 least `near` between n-gram TF-IDF vectors, whatever the row's embedding: mean hidden states put all problems of one
-template close together. Both rates are means over the same subsamples.
-"""
+template close together. Both rates are means over the same subsamples."""
 
 import math
 import warnings

@@ -1,7 +1,6 @@
 """A `Chart` on a screen: a plotly figure to point at, zoom into and pick from, its legend switching arms on and off.
 
-plotly reads a few HTML tags, entities and, between dollar signs, TeX in any text; `plain` keeps a model's text text.
-"""
+plotly reads a few HTML tags, entities and, between dollar signs, TeX in any text; `plain` keeps a model's text text."""
 
 from collections.abc import Callable
 from html import escape

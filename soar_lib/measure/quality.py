@@ -17,8 +17,7 @@ logic is a rule, tried in this order, and `reason` says which case held:
 1. arithmetic: the right method with the family's usual slip at one step gives the answer;
 2. logic: the answer is right for another reading of the data, with one item left out or taken twice, in reverse order,
    or sorted in the other direction;
-3. arithmetic: any other value.
-"""
+3. arithmetic: any other value."""
 
 import functools
 import math
@@ -61,14 +60,17 @@ class Verdict:
 
     @property
     def well_posed(self) -> bool:
+        """Whether the question can be read and solved, whatever the answer."""
         return self.label in WELL_POSED
 
     @property
     def correct(self) -> bool:
+        """Whether the problem is well posed and its answer right."""
         return self.label == "correct"
 
     @property
     def judged(self) -> bool:
+        """Whether the judge came to a verdict."""
         return self.label != UNJUDGED
 
 

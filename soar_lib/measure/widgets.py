@@ -1,7 +1,6 @@
 """What the explorers share: controls above a page that follows them. They read run folders and train nothing. A page is
 a list of charts, tables and sentences, which a pure function makes of the controls' values; here it becomes widgets,
-and on paper (on GitHub) a picture. All text of a run is escaped.
-"""
+and on paper (on GitHub) a picture. All text of a run is escaped."""
 
 import base64
 from collections.abc import Callable, Mapping, Sequence

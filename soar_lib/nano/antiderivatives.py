@@ -2,8 +2,7 @@
 
 A question's content is its lead and its terms, (coefficient, power) in the order written. The generator makes its
 polynomials with sympy, a twentieth of a second for each; `stated` draws the same random numbers and writes the same
-text without it.
-"""
+text without it."""
 
 import random
 import re
@@ -19,6 +18,7 @@ _INTEGRAL = re.compile(rf"[A-Z][a-z ]+: ∫ (-?(?:{TERM})(?: [+-] (?:{TERM}))*) 
 
 
 def parse(question: str) -> list | None:
+    """The content of a question, None where the text is no such question."""
     match = _INTEGRAL.fullmatch(question)
     lead = next((lead for lead in LEADS if question.startswith(lead)), None)
     if not match or not lead:
@@ -49,6 +49,7 @@ def polynomial(terms: list) -> str:
 
 
 def write(content: list) -> str:
+    """The question with this content."""
     return f"{content[0]}{polynomial(content[1:])} dx"
 
 

@@ -4,8 +4,7 @@
 and the names of its skills in order. A worked solution has a line for each skill, and the last line's letters are the
 answer. A sign of care or of haste stands before each letter; after haste the letter is wrong, always by the skill's
 usual mistake. The next letter is written as if nothing had happened. Each skill has two signs of its own, which no
-other uses: so care is learnt skill by skill, and of one skill for short and for long rows alike.
-"""
+other uses: so care is learnt skill by skill, and of one skill for short and for long rows alike."""
 
 import re
 from collections.abc import Callable, Collection

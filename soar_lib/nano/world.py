@@ -8,8 +8,7 @@ answer is `solve`'s.
 A family is data: the generator's settings for each depth, and three functions on its content (a list of numbers or
 letters). `solve` can also make the family's usual mistake at chosen steps, as people do: a forgotten carry, a flipped
 remainder, two neighbours swapped, a coefficient not divided. Questions whose hash is 0 modulo 8 are held out: no
-pre-training document solves them (an easier variant may state one), and problem pools are drawn from them alone.
-"""
+pre-training document solves them (an easier variant may state one), and problem pools are drawn from them alone."""
 
 import functools
 import itertools
@@ -138,8 +137,7 @@ def question(family: str, depth: int, index: int) -> str | None:
     """The statement of reasoning-gym's item `index`, without its format instructions.
 
     None where the item is not of the form this world teaches: another base, like terms that merged, or a partial sum
-    below zero.
-    """
+    below zero."""
     shape, generator = FAMILIES[family], _generator(family, depth)
     integral = family == "simple_integration"
     text = antiderivatives.stated(generator, index) or "" if integral else generator[index]["question"]
@@ -186,8 +184,7 @@ POOLS: dict[str, dict[str, Sequence[int]]] = {
 def pool(name: str = "nano", seed: int = 0, size: int = 300) -> list[Problem]:
     """`size` distinct held-out problems of one of `POOLS`: families in turn, depths at random.
 
-    A family with few short questions fills up with long ones.
-    """
+    A family with few short questions fills up with long ones."""
     rng, problems, seen, families = random.Random(f"pool {seed}"), [], set(), POOLS[name]
     while len(problems) < size:
         family = [*families][len(problems) % len(families)]

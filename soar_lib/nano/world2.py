@@ -19,8 +19,7 @@ Its assumptions are checked by tools/gates.py, with the measurements in figures/
   above 0.
 
 Words are those of reasoning-gym's `spell_backward`; integrals and legs are its `simple_integration` and `leg_counting`.
-Questions whose hash is 0 modulo 8 are held out, as in the first world.
-"""
+Questions whose hash is 0 modulo 8 are held out, as in the first world."""
 
 import functools
 import random
@@ -130,6 +129,7 @@ def draw_item(rng: random.Random, family: str, depth: int, held: bool | None = N
 
 
 def drawn(make: Callable[[], str | None], held: bool | None) -> str:
+    """The first text of `make` that is held out or not (`held`; None: either). Raises ValueError where none comes."""
     for _ in range(100_000):
         text = make()
         if text and held in (None, held_out(text)):

@@ -6,8 +6,7 @@ samples are drawn in growing batches. Sample j of a problem depends on (seed, pr
 batches are cut: the hard set is the one that drawing all k would give.
 
 A filter run's folder holds samples.jsonl (what was drawn, the state to resume from), outcomes.jsonl (one line per
-problem), hard_train.jsonl and hard_test.jsonl (problems, as `problems.load` reads them).
-"""
+problem), hard_train.jsonl and hard_test.jsonl (problems, as `problems.load` reads them)."""
 
 import warnings
 from collections import Counter, defaultdict

@@ -3,8 +3,7 @@
 A set is one file at a pinned revision. It is downloaded once, into the cache of huggingface_hub or datasets, and read
 as a local copy of it would be (rows.py). Then the number of problems and, where it is known, their checksum are
 compared; so a run names its problems exactly. `hub:NAME@REVISION` takes another revision as it is. The sets overlap
-(`likeness.overlap`): HARP holds problems of MATH and all of AIME 2024.
-"""
+(`likeness.overlap`): HARP holds problems of MATH and all of AIME 2024."""
 
 import hashlib
 import json

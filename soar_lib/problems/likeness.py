@@ -2,8 +2,7 @@
 
 The form of an integral is that of its integrand: a polynomial's terms in order, otherwise the formula with sums and
 products sorted. So `∫ 2*x + x**2 dx` in one wording is `\\int x^2 + 2x \\, dx` in another. Any other question is its
-text without spaces, dollar signs and the full stop at its end. Signs count here, unlike in `overlap`.
-"""
+text without spaces, dollar signs and the full stop at its end. Signs count here, unlike in `overlap`."""
 
 import re
 from collections import defaultdict

@@ -11,8 +11,7 @@ are written; the fields of a row tell which is meant, so a new file with the sam
 - topic: `subfield`, `subject` or `type`; level: `level`.
 
 Every row becomes a problem or an error that names file, line and field. A reference answer becomes box content, one
-text that the verifier compares; several answers are joined by ", ".
-"""
+text that the verifier compares; several answers are joined by ", "."""
 
 import ast
 import difflib

@@ -3,8 +3,7 @@
 The peak is that of the largest of a run's phases (sampling, a learning step, ...), with every completion at its full
 length. Exact are weights (in 4 bits 0.516 byte per parameter of the linear layers), adapters (float32), keys and
 values. Logits and activations are those of Llama and Qwen2, within a tenth of what torch was seen to allocate on a CPU.
-Left out: CUDA's own memory (about 0.5 GB), merged or copied adapters, gaps between allocations.
-"""
+Left out: CUDA's own memory (about 0.5 GB), merged or copied adapters, gaps between allocations."""
 
 import functools
 import os
@@ -49,10 +48,12 @@ class Memory:
 
     @property
     def certain(self) -> int:
+        """Bytes that are held however short the completions are."""
         return sum(self.parts[name] for name in ("weights", "adapters", "numbers"))
 
     @property
     def total(self) -> int:
+        """Bytes of all parts together."""
         return sum(self.parts.values())
 
     def __str__(self) -> str:
@@ -115,6 +116,7 @@ def shape_of(config) -> Shape:
 
 
 def weight_bytes(shape: Shape, number: int, four_bit: bool) -> int:
+    """Bytes of a base's weights at `number` bytes each; with `four_bit` its linear layers take four bits."""
     quantised = shape.linear_weights if four_bit else 0
     return round((shape.parameters - quantised) * number + quantised * FOUR_BIT)
 

@@ -1,8 +1,7 @@
 """The settings that all methods share: the base, an optimiser, a student, and fail@k filtering.
 
 Each comment says where SOAR states a value (Table 3, sections B.2 to B.8), and where the paper is silent ("open") what
-we chose and why.
-"""
+we chose and why."""
 
 import json
 import os
@@ -293,8 +292,10 @@ class FilterConfig(BaseSettings, command="filter"):
         require(self, "train_fraction", 0 < self.train_fraction < 1, "between 0 and 1")
 
     def counts(self, problems: int = 0) -> Cost:
+        """The cost at most: k samples of each problem; a filter stops at the first right one."""
         rollouts = problems * self.k
         return Cost(rollouts, 0, rollouts * self.max_new_tokens, most_rollouts=rollouts)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        """The one phase of a filter run that holds memory: its samples."""
         return [Phase.sampling("sampling", 0, self.rows, 1, self.max_new_tokens, self.rows)]

@@ -16,8 +16,7 @@
 The paper's oracle takes real problems of another split. Ours, unless the settings name a set: the problems of the
 filtered pool that the untrained model solved at least once; sources.csv says how many there are. The paper compared
 correct with well-posed problems of PQ, in sets of unequal size; we take grounded_t's, of which every run has some, and
-equal sizes. A SOAR run that has no problems of a kind (nobody promoted, no wrong answer) has no such arm.
-"""
+equal sizes. A SOAR run that has no problems of a kind (nobody promoted, no wrong answer) has no such arm."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -77,6 +76,7 @@ class Entry:
     student: int
 
     def key(self, seed: int, purpose: str) -> tuple[int | str, ...]:
+        """The student's random key for one purpose."""
         return seed, "evaluate", purpose, self.arm, self.source, self.student
 
 

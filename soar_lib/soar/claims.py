@@ -1,8 +1,7 @@
 """SOAR's claims (measure/claims.toml) against a study's folder; the rule for a verdict is in measure/claims.py.
 
 Only run folders are read. A study holds one folder per arm with `evaluate/` in it; its SOAR runs of one seed are
-comparable across arms, since all share one filter run, so arms are compared pairwise by seed, student and problem.
-"""
+comparable across arms, since all share one filter run, so arms are compared pairwise by seed, student and problem."""
 
 import math
 from dataclasses import asdict, fields

@@ -7,8 +7,7 @@ last step is measured; test problems never choose anything.
 
 base, ps and self_answer are inference only: `students` inference seeds of one model. A table's `rollouts` trained the
 measured policy itself (for ps along its line of promotions); what the SOAR run spent on the arms' data is in
-sources.csv. Each arm is measured on hard test and on all hard problems of `transfer`, another filter run, if named.
-"""
+sources.csv. Each arm is measured on hard test and on all hard problems of `transfer`, another filter run, if named."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -57,10 +56,12 @@ class Evaluation:
 
     @property
     def trained(self) -> list[Entry]:
+        """The students that are trained, in order."""
         return [entry for entry in self.entries if entry.arm in TRAINED_ARMS]
 
     @property
     def written(self) -> list[dict]:
+        """The problems that the teachers wrote for the evaluation, row by row."""
         return files.read_jsonl(self.run.folder / "problems.jsonl", SyntheticProblem, **OWNER)
 
 

@@ -53,17 +53,21 @@ class StudyFolder:
 
     @property
     def students(self) -> list[str]:
+        """Arms whose students were measured or trained, in the order of the figures."""
         return ordered([*(arm for arm, _ in self.scores), *self.curves["arm"]])
 
     @property
     def teachers(self) -> list[str]:
+        """Arms of SOAR runs."""
         return list(dict.fromkeys(self.rounds["arm"]))
 
     @property
     def seeds(self) -> list[int]:
+        """All seeds, in order."""
         return sorted({*self.rounds["seed"], *self.curves["seed"]})
 
     def of(self, arm: str, set: str, seeds: Sequence[int]) -> list[Score]:
+        """An arm's scores on one set of problems, of these seeds."""
         runs = {f"seed{seed}" for seed in seeds}
         return [score for score in self.scores.get((arm, set), ()) if score.run in runs]
 

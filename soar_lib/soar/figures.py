@@ -1,7 +1,6 @@
 """Figures of SOAR's runs, of how teachers earned, and of what they write: its diversity (SOAR Table 1, appendix E) and
 its quality (Table 7). A table of `passk.table` or `soar.report` goes in and a `Chart` comes out; fractions of 1 are
-drawn as percent or points. Diversity tables of several embeddings may be put one under another: each gets its panel.
-"""
+drawn as percent or points. Diversity tables of several embeddings may be put one under another: each gets its panel."""
 
 import math
 import re

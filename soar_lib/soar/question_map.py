@@ -6,8 +6,7 @@ map are one circle, whose area is their number. Small circles lie on large ones,
 
 The projection is t-SNE (van der Maaten and Hinton 2008): neighbours on the map are neighbours in the embedding, but
 distances between groups far apart mean little. `trust` says how far the first half of that sentence holds. A projection
-onto principal components would keep distances, but lays half of the embedded world's families on one spot.
-"""
+onto principal components would keep distances, but lays half of the embedded world's families on one spot."""
 
 import math
 from collections import Counter
@@ -49,6 +48,7 @@ HOW = (
 
 
 def counted(count: int) -> str:
+    """A number of questions in words, "1 question" say."""
     return f"{count:,} question{'' if count == 1 else 's'}"
 
 

@@ -2,8 +2,7 @@
 
 `arm` is the study's own name of a group of SOAR runs (`study.ARMS`) in `rounds` and `problems`, and the evaluation's
 name of a kind of student (`measure.names.STUDENTS`) elsewhere; `seed` is the SOAR run's; rewards and accuracies are
-fractions of 1.
-"""
+fractions of 1."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -9,8 +9,7 @@ from an `OuterStep` to a `Measured`, goes to `run(..., teacher_reward=)`.
 Where the paper is silent: "the gold answer occurs in the answer text" is read as "in the content of the last box"; the
 moving average covers `window` rounds (Algorithm 1 writes t-m..t, one more), is not cleared by a promotion, and nobody
 is promoted before it is full; sampled accuracy gives every student of a round the same random numbers; the intrinsic
-reward compares with the teacher's own answer.
-"""
+reward compares with the teacher's own answer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -63,7 +62,8 @@ def right_rewards(golds: Sequence[str], responses: Sequence[str]) -> list[float]
 
 
 def grounded_gains(accuracies: Sequence[Sequence[float]], baseline: float) -> tuple[tuple[float, ...], ...]:
-    """R_kj: accuracy on Q_R of repeat j on data set k (g rows of r), minus the baseline student's (Algorithm 1).
+    """The gains R_kj (Algorithm 1): the accuracy of the student of repeat j on data set k (g rows of r), minus the
+    baseline student's, both on the reward set Q_R of hard problems.
 
     >>> grounded_gains([[0.25, 0.5], [0.0, 0.25]], 0.25)
     ((0.0, 0.25), (-0.25, 0.0))
@@ -82,7 +82,7 @@ def intrinsic_reward(success: float) -> float:
 
 
 def dataset_rewards(gains: Sequence[Sequence[float]]) -> list[float]:
-    """R_k, the mean of the r repeats, for each of the g data sets.
+    """The reward R_k of each of the g data sets: the mean gain of its r students.
 
     >>> dataset_rewards([[0.0, 0.5], [-0.25, 0.25]])
     [0.25, 0.0]

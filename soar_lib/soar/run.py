@@ -9,8 +9,7 @@ cosine runs over `rounds`; a run without promotion has no promoted student (PS) 
 
 Beside what every run has (`runs`), the folder of a finished one holds hard_train.jsonl and hard_test.jsonl, which it
 began with, promotion_questions.jsonl (PQ), adapters/teacher and adapters/promoted_student (PS) in PEFT format, and
-result.json.
-"""
+result.json."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace

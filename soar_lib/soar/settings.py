@@ -95,6 +95,7 @@ class SoarConfig(BaseSettings, command="soar"):
         return min(self.student.steps + self.extra_steps * promotions, self.max_steps)
 
     def counts(self, problems: int = 0) -> Cost:
+        """The cost of a run, with as many promotions as there can be where it says at most."""
         student, students = self.student, self.datasets * self.repeats
         training, written = students * student.rollouts, self.datasets * self.dataset_size
         measuring = (students + 1) * self.reward_set * max(1, self.reward_samples)
@@ -108,6 +109,7 @@ class SoarConfig(BaseSettings, command="soar"):
         return Cost(rollouts, samples, most * student.max_new_tokens + samples * longest, most_rollouts=most)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        """The phases of a run that hold memory: training students, measuring them, the teacher writing and learning."""
         student, teacher, tokens = self.student, self.teacher, self.student.max_new_tokens
         count, written = self.datasets * self.repeats, self.datasets * self.dataset_size
         kept = 4 * teacher.rank + student.rank * (1 + PROMOTIONS * self.promotion)  # the teacher's optimiser too
@@ -168,6 +170,7 @@ class EvaluateConfig(BaseSettings, command="evaluate"):
         require(self, "synthetic_steps", 0 <= self.synthetic_steps <= steps, f"between 0 and student.steps = {steps}")
 
     def counts(self, problems: int = 0) -> Cost:
+        """The cost of evaluating one SOAR run on so many test problems."""
         arms = set(self.arms)
         trained = len(arms & set(TRAINED_ARMS)) + (3 if "hard_only_x4" in arms else 0)
         rollouts = self.students * (trained * self.student.rollouts + len(arms) * problems * self.samples)
@@ -176,6 +179,7 @@ class EvaluateConfig(BaseSettings, command="evaluate"):
         return Cost(rollouts, samples, rollouts * self.student.max_new_tokens, most_rollouts=rollouts)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
+        """The phases of an evaluation of `runs` SOAR runs that hold memory: training the students, and their scores."""
         student, found = self.student, []
         everyone = runs * self.students * len(set(self.arms) & set(TRAINED_ARMS))
         kept = (everyone + 2 * runs) * student.rank  # of each run teacher and promoted student, as of that rank

@@ -13,8 +13,7 @@ set of transfer problems and one evaluation protocol. Its folder:
 
 Everything is a run folder that resumes by itself: finished ones are never touched, so a killed study goes on where it
 stopped, and arms may be added later. No test score chooses anything. Arms that decide claims run on `seeds` seeds,
-sweeps, which decide none, on `sweep_seeds`.
-"""
+sweeps, which decide none, on `sweep_seeds`."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,6 +84,7 @@ class StudyConfig:
         return [arm for name, arm in ARMS.items() if name in self.arms]
 
     def seeds_of(self, arm: StudyArm) -> range:
+        """The seeds on which an arm runs; sweeps have fewer."""
         return range(min(self.seeds, self.sweep_seeds) if arm.sweep else self.seeds)
 
 

@@ -5,8 +5,7 @@ penalty: leave-one-out advantages sum to zero, so the acceptance rate drops out 
 paper gives no cap on the drawing; we stop after `max_attempts` completions per problem wanted. With two turns (the
 ablation of D.3) the first turn's completion counts up to `</question>`, and in the second the teacher answers its own
 question under the student's prompt (the paper gives no other). Each turn is a row of samples that carries the data
-set's advantage; the mean over rows halves the loss against a sum over turns, which AdamW does not see.
-"""
+set's advantage; the mean over rows halves the loss against a sum over turns, which AdamW does not see."""
 
 from bisect import bisect_left
 from collections import Counter

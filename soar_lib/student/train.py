@@ -4,8 +4,7 @@ LADDER's RL is the same loop with group-standardised advantages (`StudentSetting
 is what its check compares with. TRL's trainers (trl.py) or a cluster (`cluster.actors`) can take its place. The order
 of a student's problems (a fresh permutation per epoch) and its uniform numbers come from its own key, so it is the same
 alone and among others. The KL reference, which the paper leaves open, is the adapter that the student starts from, so
-that after a promotion students stay close to the promoted baseline.
-"""
+that after a promotion students stay close to the promoted baseline."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,8 +62,7 @@ def train(
     max_new_tokens), sprayed (share of rollouts paid `CONTAINED`), signal (share of groups with unequal rewards),
     grad_norm, kl; and with numbers: learning_rate, top (that highest reward). With `settings.trainer` "trl" students
     learn one after another: then `rows` has no effect, and `watch` is given None for students. Raises ValueError where
-    the numbers of slots and lessons differ, ConfigError where TRL cannot be used here.
-    """
+    the numbers of slots and lessons differ, ConfigError where TRL cannot be used here."""
     if len(lessons) != adapters.size:
         raise ValueError(f"{adapters.size} students, {len(lessons)} lessons: must be equal")
     if settings.trainer == "trl":
@@ -158,8 +156,9 @@ def accuracy(
     base: Base, adapters: Adapters | None, problems: Sequence[Problem], draw: Draw, samples: int = 0,
     keys: Sequence[Key] | None = None, check: Check = ANSWER,
 ) -> torch.Tensor:  # fmt: skip
-    """Share of right answers [S, len(problems)] of each slot on each problem, with the student's prompt; `samples` and
-    `keys` as of `responses`, so that without samples the shares are 0 or 1."""
+    """Share of right answers [S, len(problems)] of each slot on each problem, with the student's prompt. `samples` 0
+    decodes greedily, so that shares are 0 or 1; otherwise that many samples are drawn per problem, row i with the key
+    keys[i]. One slot, or the base (`adapters` None), gives as many rows as there are keys."""
     texts = responses(base, adapters, problems, draw, samples, keys)
     per_row = max(1, samples) * len(problems)
     return shares(check, [*problems] * (len(texts) // per_row), texts).view(-1, len(problems))

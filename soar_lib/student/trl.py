@@ -16,8 +16,7 @@ same completions both move the adapter as `update.update` does, up to rounding. 
 - a 4-bit base: TRL keeps its adapter in bfloat16.
 
 A run is one process: several, as `accelerate launch` can start, would all write the same run folder, so they are
-refused. Bases by Unsloth were tried on CPU alone.
-"""
+refused. Bases by Unsloth were tried on CPU alone."""
 
 import copy
 import random

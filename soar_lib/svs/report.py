@@ -2,8 +2,7 @@
 
 Claims on entropy use the test problems, where all arms compare, before training (arm base) and after it; curves.csv has
 the entropy on each step's own problems, as the paper's Fig. 5 does. Validity is judged where the training problems are
-the embedded world's, whose questions have one exact answer: a variant is valid where that is the original's.
-"""
+the embedded world's, whose questions have one exact answer: a variant is valid where that is the original's."""
 
 import math
 import operator

@@ -11,8 +11,7 @@ a budget spend what `svs` spent, seed by seed or in the mean, so they come after
 
 A killed run goes on where it stopped, and arms may be added later. The last step is measured; no test score chooses
 anything. The paper samples its evaluation with top-p 0.7, our sampler draws from the whole distribution. Beside the
-entropy on each step's own problems, as the paper plots it, that on `test` is kept: there all arms and steps compare.
-"""
+entropy on each step's own problems, as the paper plots it, that on `test` is kept: there all arms and steps compare."""
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -98,6 +97,7 @@ class ArmRun:
 
     @property
     def seeds(self) -> range:
+        """The seeds of the arm, one per slot."""
         return range(self.config.seed, self.config.seed + self.config.seeds)
 
     @property

@@ -8,8 +8,7 @@ rewards make one GRPO update, token-mean and without KL, and are thrown away.
 Every completion has its own mask (the released trainer gives variants their seed's). One optimiser step per step
 whatever the number of rows, so the clip is idle (the released code takes several where there are more than 2,048 rows);
 a step without any signal still counts. Slots of the adapters are seeds of one arm; a slot's numbers come from its own
-key, so it is the same alone and among others. In controls `config.further` says what more is drawn.
-"""
+key, so it is the same alone and among others. In controls `config.further` says what more is drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ class Group:
 
     @property
     def rows(self) -> range:
+        """The group's rows in the step's samples."""
         return range(self.start, self.start + len(self.rewards))
 
 
@@ -58,6 +58,7 @@ class Rollouts:
     again: Solved
 
     def samples(self) -> Samples:
+        """All completions: of originals, of variants as they were written, and further solutions."""
         parts = (self.solved.samples, self.synthesis, self.again.samples)
         return concatenate([part for part in parts if part is not None])
 

@@ -2,8 +2,7 @@ r"""The rollouts of SvS: solutions, the problems written from correct ones, and 
 
 SvS Algorithm 1 lines 4 to 24. Every completion is read by itself: one without a question is no problem at all (the
 released code then takes the problem before it). The paper's only guard is the accuracy band. The guards here look at
-texts alone and err both ways; they note what they see, and act where a setting says so.
-"""
+texts alone and err both ways; they note what they see, and act where a setting says so."""
 
 import random
 import re

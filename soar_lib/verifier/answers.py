@@ -5,8 +5,7 @@ never fails: what this module does not understand is of kind "unclear" (computer
 is "malformed". Formulas are compared without computer algebra, as their values at one fixed pseudo-random point modulo
 a prime. Two rational expressions are equal exactly when these residues are; a chance coincidence has probability
 degree / 2^255. Numbers as large as 2^2009 stay exact and cheap. The prime is 1 modulo 4, so i is a square root of -1;
-pi and e are letters like any other. Roots and functions have no residue.
-"""
+pi and e are letters like any other. Roots and functions have no residue."""
 
 import functools
 import hashlib

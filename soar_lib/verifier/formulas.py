@@ -2,8 +2,7 @@ r"""The one reader of formulas: text in plain or LaTeX syntax becomes a tree, fo
 
 It is a whitelist: numbers, letters with short subscripts, `+ - * / ^ !`, brackets, `| |`, `\frac`, `\binom`,
 `\sqrt[n]{}`, pi, e and the functions in NAMES. Every other word or sign raises Unreadable. Nothing is ever evaluated by
-Python or sympy. The text has one spelling already (`spelling.clean`).
-"""
+Python or sympy. The text has one spelling already (`spelling.clean`)."""
 
 import math
 import re
@@ -62,14 +61,15 @@ def symbols(formula: Formula) -> frozenset[str]:
 
 
 def letters(formula: Formula) -> frozenset[str]:
+    """The formula's letters without pi and the exponential function."""
     return symbols(formula) - {"pi", "exp"}
 
 
-def constant(value: int | Fraction) -> Formula:
+def _constant(value: int | Fraction) -> Formula:
     return Formula("number", number=Fraction(value))
 
 
-ONE, MINUS = constant(1), constant(-1)
+ONE, MINUS = _constant(1), _constant(-1)
 E = Formula("exp", (ONE,))
 
 
@@ -81,9 +81,9 @@ def combine(head: str, parts: Sequence[Formula]) -> Formula:
         return Formula(head, tuple(flat))
     total, rest = sum(numbers) if head == "+" else math.prod(numbers), [p for p in flat if p.head != "number"]
     if not rest:
-        return constant(total)
+        return _constant(total)
     neutral = total == (head == "*")
-    return rest[0] if neutral and len(rest) == 1 else Formula(head, (*([] if neutral else [constant(total)]), *rest))
+    return rest[0] if neutral and len(rest) == 1 else Formula(head, (*([] if neutral else [_constant(total)]), *rest))
 
 
 def power(base: Formula, exponent: Formula) -> Formula:
@@ -93,11 +93,11 @@ def power(base: Formula, exponent: Formula) -> Formula:
     if base.head == exponent.head == "number" and exponent.number.denominator == 1:
         n, size = int(exponent.number), max(map(int.bit_length, base.number.as_integer_ratio()))
         if abs(n) * size <= MAX_BITS and (base.number or n > 0):
-            return constant(base.number**n)
+            return _constant(base.number**n)
     return Formula("^", (base, exponent))
 
 
-def divide(top: Formula, bottom: Formula) -> Formula:
+def _divide(top: Formula, bottom: Formula) -> Formula:
     return combine("*", (top, power(bottom, MINUS)))
 
 
@@ -105,11 +105,11 @@ def counted(count: Callable[..., int], *of: Formula) -> Formula:
     """The number that `count` (factorial, binomial) gives. Raises Unreadable unless all of `of` are small integers."""
     if any(part.head != "number" or part.number.denominator != 1 or not 0 <= part.number <= MAX_COUNTED for part in of):
         raise Unreadable("a factorial or binomial of no small integers")
-    return constant(count(*(int(part.number) for part in of)))
+    return _constant(count(*(int(part.number) for part in of)))
 
 
 @dataclass
-class Cursor:
+class _Cursor:
     """A position in the tokens of one text, how deep it is nested, and how many bars of `|x|` are open."""
 
     tokens: list[tuple[str, str]]
@@ -146,7 +146,7 @@ def read(text: str, loose: bool = False) -> Formula:
     """
     if len(text) > MAX_CHARACTERS:
         raise Unreadable(f"longer than {MAX_CHARACTERS} characters")
-    cursor = Cursor(_tokens(text), loose)
+    cursor = _Cursor(_tokens(text), loose)
     try:
         formula = _formula(cursor)
         if cursor.kind != "end":
@@ -178,7 +178,7 @@ def _split(kind: str, text: str) -> list[tuple[str, str]]:
     raise Unreadable(f"{text!r} is outside the whitelist")
 
 
-def _formula(cursor: Cursor, level: int = 0) -> Formula:
+def _formula(cursor: _Cursor, level: int = 0) -> Formula:
     """All that binds more tightly than `level`; exponents bind to the right, as in sympy."""
     cursor.depth += 1
     if cursor.depth > MAX_DEPTH:
@@ -195,12 +195,12 @@ def _formula(cursor: Cursor, level: int = 0) -> Formula:
             right = combine("*", (MINUS, right)) if sign == "-" else right
             left = combine("*" if sign == "*" else "+", (left, right))
         else:
-            left = counted(math.factorial, left) if sign == "!" else (divide if divided else power)(left, right)
+            left = counted(math.factorial, left) if sign == "!" else (_divide if divided else power)(left, right)
     cursor.depth -= 1
     return left
 
 
-def _beside(cursor: Cursor, left: Formula, divided: bool) -> Formula:
+def _beside(cursor: _Cursor, left: Formula, divided: bool) -> Formula:
     r"""`left` times the factor beside it, or a mixed number: `3\frac{5}{6}` is 23/6."""
     start, number = cursor.at, cursor.at > 0 and cursor.tokens[cursor.at - 1][0] == "number"
     if number and cursor.kind == "number":
@@ -212,10 +212,10 @@ def _beside(cursor: Cursor, left: Formula, divided: bool) -> Formula:
         return combine("*", (left, part))
     if start > 1 and cursor.tokens[start - 2][1] not in ("+", "-", *CLOSING) or left.number.denominator != 1:
         raise Unreadable("a mixed number inside a product")
-    return constant(left.number + (-part.number if left.number < 0 else part.number))
+    return _constant(left.number + (-part.number if left.number < 0 else part.number))
 
 
-def _atom(cursor: Cursor) -> Formula:
+def _atom(cursor: _Cursor) -> Formula:
     kind, text = cursor.kind, cursor.text
     if text in ("+", "-"):
         cursor.take()
@@ -226,11 +226,11 @@ def _atom(cursor: Cursor) -> Formula:
         return (_letter if kind == "letter" else _word)(cursor)
     if kind == "number" and cursor.tokens[cursor.at + 1][1] != "_":
         digits = cursor.take().rstrip(".").replace(",", "")
-        return constant(int(digits) if digits.isdecimal() else Fraction(digits))
+        return _constant(int(digits) if digits.isdecimal() else Fraction(digits))
     raise Unreadable("a subscript") if kind == "number" or text == "_" else Malformed(f"no operand before {text!r}")
 
 
-def _enclosed(cursor: Cursor, braces: bool = False) -> Formula:
+def _enclosed(cursor: _Cursor, braces: bool = False) -> Formula:
     if braces and cursor.text != "{":
         raise Unreadable("an argument without braces")
     bars, bracket = cursor.bars, cursor.take()
@@ -242,7 +242,7 @@ def _enclosed(cursor: Cursor, braces: bool = False) -> Formula:
     return Formula("abs", (formula,)) if bracket == "|" else formula
 
 
-def _letter(cursor: Cursor) -> Formula:
+def _letter(cursor: _Cursor) -> Formula:
     """A letter with an optional subscript of one number or letter."""
     name = cursor.take()
     if name in FUNCTION_NAMES and cursor.text == "(":
@@ -257,17 +257,17 @@ def _letter(cursor: Cursor) -> Formula:
     return Formula("letter", name=name)
 
 
-def _word(cursor: Cursor) -> Formula:
+def _word(cursor: _Cursor) -> Formula:
     r"""pi, e, a fraction, or a function: `sin(x)`, `\sin 2x`, `\sin^2 x`, `\sin^{-1}(x)`."""
     word, exponent = cursor.take(), ONE
     if word in ("pi", "e"):
         return Formula("pi") if word == "pi" else E
     if word in ("frac", "binom"):
         top, bottom = _enclosed(cursor, braces=True), _enclosed(cursor, braces=True)
-        return divide(top, bottom) if word == "frac" else counted(math.comb, top, bottom)
+        return _divide(top, bottom) if word == "frac" else counted(math.comb, top, bottom)
     if word == "sqrt" and cursor.text == "[":
         root = _enclosed(cursor)
-        return power(_enclosed(cursor, braces=True), divide(ONE, root))
+        return power(_enclosed(cursor, braces=True), _divide(ONE, root))
     name = NAMES[word]
     if cursor.text == "^":
         cursor.take()
@@ -278,7 +278,7 @@ def _word(cursor: Cursor) -> Formula:
     return formula if exponent == ONE else power(formula, exponent)
 
 
-def _argument(cursor: Cursor, name: str) -> Formula:
+def _argument(cursor: _Cursor, name: str) -> Formula:
     if cursor.text in CLOSING:
         return _enclosed(cursor)
     factors = []

@@ -5,8 +5,7 @@ in this process, by the derivative's residue (`answers`); everything else goes t
 (`worker`). The verdicts are those of `verify`. An answer that cannot be compared at 20 points of its domain is not
 shown right, hence wrong; unparsed is what is outside the whitelist, an unevaluated Integral for instance. The constant
 of integration may be left out or be a letter C, c, K or k, as in `C_1`, anywhere in the answer: log(C*x) is right for
-1/x, C*x is not.
-"""
+1/x, C*x is not."""
 
 import functools
 import re

@@ -1,8 +1,7 @@
 r"""The answer that a response states, what stands in its last \boxed{}, and one spelling for the many ways to write it.
 
 A box counts wherever it stands, in unfinished thinking too: `problems.prompts` asks for it as the last thing written.
-Text in, text out; `answers` tells what it means.
-"""
+Text in, text out; `answers` tells what it means."""
 
 import functools
 import re

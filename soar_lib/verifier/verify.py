@@ -8,8 +8,7 @@ ran out of time or memory: no reward either, but counted apart).
 What `same` decides must be sound: False is given only where both sides were understood, or where one side cannot be
 read by anybody. POLICY is a careful human grader's; beside it a decimal stands for a value that it is not equal to only
 with ten significant digits or more, `1000,99` is `1000.99`, and `1e3` and `4.2e-5` are powers of ten, unless both
-answers hold an e. Importing this module imports neither sympy nor Math-Verify; this process never does.
-"""
+answers hold an e. Importing this module imports neither sympy nor Math-Verify; this process never does."""
 
 import functools
 import re

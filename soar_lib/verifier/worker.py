@@ -11,8 +11,7 @@ derivative, from two values near by, is compared with the integrand point by poi
 are rounded, and to 10^-12 elsewhere. A value counts only where 25 digits give the same as 40, so a point where terms
 cancel or a pole is near decides nothing. Real antiderivatives are often written with complex values, log(x) for x < 0
 say. So the derivative alone is compared where it agrees, but only a real value of the answer can refute it: an answer
-is judged on its own real domain.
-"""
+is judged on its own real domain."""
 
 import copy
 import functools
@@ -55,6 +54,7 @@ MPMATH = {"abs": "fabs", "Si": "si", "Ci": "ci", "Ei": "ei"}  # names that diffe
 
 
 def answer(question: list[str]) -> bool | list[str]:
+    """The reply to [gold, answer] or [answer] is true or false, to [integrand, answer, variable] a verdict and why."""
     if len(question) == 3:
         return judge(*question)
     readings = [read(text) for text in question]
@@ -143,7 +143,7 @@ def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | Non
     return found[1] if all(abs(a - b) <= STABLE * abs(b) + NOTHING for a, b in zip(*found)) else None
 
 
-def real(number) -> bool:
+def _real(number) -> bool:
     return abs(mp.im(number)) <= STABLE * abs(number) + NOTHING
 
 
@@ -158,7 +158,7 @@ def samples(integrand: str, variable: str) -> Iterator[tuple]:
         else:
             x = rng.uniform(-1, 1) * SCALES[number // 2 % len(SCALES)]
         here = stable(formula, {variable: x}, variable)
-        if here and real(here[0]):
+        if here and _real(here[0]):
             found.append(x)
             yield x, mp.re(here[0])
 
@@ -192,7 +192,7 @@ def judge(integrand: str, answer: str, variable: str) -> tuple[str, str]:
         found = stable(formula, constants | {variable: x}, variable)
         if found and abs(found[1] - wanted) <= tolerance * (abs(wanted) + scale):
             agreed += 1
-        elif found and real(found[0]):
+        elif found and _real(found[0]):
             return "wrong", f"another derivative at {variable} = {x:.6g}"
         if agreed == POINTS:
             break

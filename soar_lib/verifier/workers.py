@@ -3,8 +3,7 @@
 A worker is a plain subprocess that speaks JSON lines over pipes, not a fork and not a `multiprocessing` child: so it
 works from threads and from notebooks, and inherits neither torch nor locks. It runs `worker.answer`. Its limits are the
 kernel's: timers of processor time and of the clock whose signals end the process, whatever it is doing, and an address
-space. It ends with its parent too, whose pipe closes.
-"""
+space. It ends with its parent too, whose pipe closes."""
 
 import contextlib
 import json
@@ -68,6 +67,7 @@ class Worker:
         return self.process.returncode
 
     def kill(self) -> None:
+        """End the process, and wait until it has ended."""
         self.process.kill()
         self.process.communicate()  # closes its pipes, and waits
 

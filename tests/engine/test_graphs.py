@@ -99,7 +99,7 @@ def test_a_recording_computes_all_that_changes_from_step_to_step(base, monkeypat
     adapters = tiny.adapters(base, 3)
     usual = sampling.sample(base, adapters, prompts(base), SLOTS, 8, numbers(40, 70), Draw(70))
     monkeypatch.setattr(recorded, "BLOCK", 16)
-    monkeypatch.setattr(recorded, "recordable", lambda tensor: True)
+    monkeypatch.setattr(recorded, "_recordable", lambda tensor: True)
     monkeypatch.setattr(recorded, "by_hand", lambda step: step())
     monkeypatch.setattr(recorded, "record", record)
     again = sampling.sample(replace(base, graphs=True), adapters, prompts(base), SLOTS, 8, numbers(40, 70), Draw(70))
