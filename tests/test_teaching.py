@@ -76,12 +76,33 @@ def test_the_clock_of_the_plans_cells_is_the_measured_one_and_fits_into_the_plan
     parts = pd.read_csv(FOLDER / "../../figures/data/notebook_sections.csv")
     rows = re.findall(r"^\| (\d+) to (\d+) \| \[(\w+\.ipynb)\]\(\S+\): (.+?) \| (.+) \|$", CLASS, re.MULTILINE)
     assert rows
+    slots: dict = {}
     for start, end, name, cells, stated in rows:
         titles = cells.split("; ")
         own = parts[(parts["notebook"].str.rpartition("/")[2] == name) & parts["section"].isin(titles)]
         processor, clock = own["processor_minutes"].sum(), own["minutes"].sum()
         assert len(own) == len(titles) and processor < int(end) - int(start)
         assert stated == f"{processor:.2f} | {clock:.2f} | {own['load'].max():.1f}"
+        slots[start, end] = slots.get((start, end), 0) + clock
+    plan = dict(re.findall(r"^\| (\d+–\d+) \| (.+) \|$", CLASS, re.MULTILINE))
+    slow = [f"{start}–{end}" for (start, end), clock in slots.items() if clock > int(end) - int(start)]
+    assert [slot for slot in slow if "before the class" not in plan[slot]] == []
+
+
+def test_every_timed_section_is_a_heading_of_its_notebook():
+    parts = pd.read_csv(FOLDER / "../../figures/data/notebook_sections.csv")
+    for name, timed in parts.groupby("notebook")["section"]:
+        cells = nbformat.read(FOLDER.parent / name, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        assert {*timed} - {*re.findall(r"^##? (.+)$", text, re.MULTILINE)} == set(), name
+
+
+def test_the_overview_shows_the_times_of_the_table():
+    cells = nbformat.read(FOLDER / "overview.ipynb", as_version=4).cells
+    shown = next(cell.outputs[0].data["text/plain"] for cell in cells if "notebooks.csv" in cell.source)
+    times = pd.read_csv(FOLDER / "../../figures/data/notebooks.csv").set_index("notebook")["minutes"]
+    found = dict(re.findall(r"^(\S+\.ipynb) +([\d.]+)", shown, re.MULTILINE))
+    assert found == {name: str(minutes) for name, minutes in times.items()}
 
 
 def test_the_plan_says_which_sections_are_not_timed():
