@@ -205,9 +205,13 @@ def _bad_cell(column: "pd.Series", hint: Any) -> str:
 
 
 def stored(path: Path) -> Path:
-    """The file's path, or that of NAME.gz in its place: `gzip` may pack the long logs of a finished run."""
+    """The file's path, or that of NAME.gz in its place: `gzip` may pack the long logs of a finished run. Raises
+    RunError for what is no regular file, as a pipe, which would never end."""
     packed = path.with_name(f"{path.name}.gz")
-    return packed if packed.exists() and not path.exists() else path
+    found = packed if packed.exists() and not path.exists() else path
+    if found.exists() and not found.is_file():
+        raise RunError(f"{found}: is no regular file; {LOST}")
+    return found
 
 
 def text_of(path: Path) -> str:
@@ -228,18 +232,23 @@ def digest(text: str) -> str:
 # ------------------------------------------------------------------ checkpoints
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, dict], dict[str, Any]]:
-    """Read (tensors by name, state) from a folder that `Run.commit` wrote. Raises RunError where it is damaged."""
+def load_checkpoint(folder: Path, *names: str, **needed: Any) -> tuple[dict[str, dict], dict[str, Any]]:
+    """Read (tensors by name, state) from a folder that `Run.commit` wrote. Raises RunError where it is damaged, has no
+    tensors of one of `names`, or a field of the state, `needed` with a type, is missing or of another one."""
     from safetensors import SafetensorError
     from safetensors.torch import load  # here, so that the command line's checks need not wait for torch
 
-    tensors, state = {}, read_json(folder / "state.json", state=dict)
-    for path in sorted({*folder.glob("*.safetensors"), *(folder / name for name in state.get("tensors", ()))}):
+    tensors, about = {}, read_json(folder / "state.json", state=dict, tensors=list[str] | None)
+    for path in sorted({*folder.glob("*.safetensors"), *(folder / name for name in about.get("tensors") or ())}):
         try:
-            tensors[path.stem] = load(path.read_bytes())
+            tensors[path.stem] = load(stored(path).read_bytes())
         except (SafetensorError, OSError) as error:
             raise RunError(f"{path}: cannot be read ({first_line(error)}); {LOST}") from None
-    return tensors, state["state"]
+    state = about["state"]
+    bad = [*({*names} - tensors.keys()), *(name for name, of in needed.items() if not fits(state.get(name), of))]
+    if bad:
+        raise RunError(f"{folder}: {bad[0]!r} is missing or not as a run writes it; {LOST}")
+    return tensors, state
 
 
 def write_checkpoint(folder: Path, tensors: Mapping[str, dict], state: dict) -> None:

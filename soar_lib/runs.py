@@ -102,9 +102,9 @@ class Run:
         if self.log is not None and records.get("metrics"):
             self.log(records["metrics"])
 
-    def load(self) -> tuple[dict[str, dict], dict[str, Any]]:
-        """The tensors and the state of the last round that counts."""
-        return files.load_checkpoint(self.checkpoint)
+    def load(self, *names: str, **needed: Any) -> tuple[dict[str, dict], dict[str, Any]]:
+        """The tensors and the state of the last round that counts; all else as `files.load_checkpoint`."""
+        return files.load_checkpoint(self.checkpoint, *names, **needed)
 
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
@@ -230,8 +230,8 @@ def _warn_of_versions(folder: Path) -> None:
 
 def _defaults(values: dict, given: dict, now: dict) -> dict:
     """`given`, with what it lacks taken from `values`, group by group, but dtype and revision from `now`."""
-    groups = {name: part for name, part in given.items() if isinstance(part, dict)}
-    inner = {name: _defaults(values.get(name, {}), part, now.get(name, {})) for name, part in groups.items()}
+    groups = [name for name, part in given.items() if isinstance(part, dict) and isinstance(values.get(name), dict)]
+    inner = {name: _defaults(values[name], given[name], now[name]) for name in groups}
     here = {name: now[name] for name in ("dtype", "revision") if name in now and not given.get(name)}
     return json.loads(json.dumps(values)) | given | inner | here
 
@@ -258,12 +258,12 @@ def counted(folder: Path) -> tuple[int, dict[str, int]]:
     last = latest_checkpoint(folder)
     if last is None:
         return 0, {}
-    state = read_json(last / "state.json", round=int, logs=dict)
+    state = read_json(last / "state.json", round=int, logs=dict[str, int], sums=dict[str, str] | None)
     for name, length in state["logs"].items():
         path, text = folder / name, text_of(folder / name)
         if len(text) < length:
             lost = f"has {len(text):,} characters where the last checkpoint counted {length:,}, so lines are lost"
             raise RunError(f"{path}: {lost if path.exists() else 'is missing'}; {LOST}")
-        if digest(text[:length]) != state.get("sums", {}).get(name, digest(text[:length])):
+        if digest(text[:length]) != (state.get("sums") or {}).get(name, digest(text[:length])):
             raise RunError(f"{path}: was changed since the last checkpoint; {LOST}")
     return state["round"], state["logs"]

@@ -78,13 +78,15 @@ def _models(place: Path) -> None:
     for name, whole in {"pointer": pointer, "cut": content[: len(content) // 2], "nonsense": b"{}"}.items():
         shutil.copytree(good, place / name)
         (place / name / weights).write_bytes(whole)
-    for name in ("pickled", "no_weights", "no_tokenizer", "untemplated", "remote_code"):
+    for name in ("piped", "pickled", "no_weights", "no_tokenizer", "untemplated", "remote_code"):
         shutil.copytree(good, place / name)
     (place / "pickled" / weights).rename(place / "pickled" / "pytorch_model.bin")
     (place / "no_weights" / weights).unlink()
     for path in (place / "no_tokenizer").glob("*token*"):
         path.unlink()
     (place / "untemplated" / "chat_template.jinja").unlink()
+    (place / "piped" / "config.json").unlink()
+    os.mkfifo(place / "piped" / "config.json")
     config = json.loads((place / "remote_code" / "config.json").read_text())
     config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model"}}
     (place / "remote_code" / "config.json").write_text(json.dumps(config))

@@ -1,6 +1,7 @@
 """Damage done to run folders, two processes on one, the wrong one, and a full disk: each costs one line that names the
 place, and no result."""
 
+import errno
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+import tiny
 
 from soar_lib import files, runs
 from soar_lib.cli import commands as cli
@@ -23,10 +26,13 @@ from soar_lib.problems import filtering
 from soar_lib.records import Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
 from soar_lib.settings.values import ConfigError
-from soar_lib.soar import claims, explorer, report, study
+from soar_lib.soar import claims, evaluate, explorer, report, study
+from soar_lib.soar import run as soar_run
+from soar_lib.soar.arms import Entry
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.svs import explorer as svs_explorer
 from soar_lib.svs import report as svs_report
+from soar_lib.svs import run as svs_run
 from soar_lib.svs.settings import SvsConfig
 
 ROOT = Path(__file__).parents[1]
@@ -84,6 +90,70 @@ def test_a_damaged_record_is_refused_by_name_and_nothing_is_touched(run, name, d
     named = str(run) if name == "config.json" and content is None else str(path)
     assert str(caught.value).startswith(named) and "\n" not in str(caught.value)
     assert contents(run) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"logs": {"rounds.jsonl": "x"}}, "'logs' is missing or not of type dict"),
+        ({"sums": [1]}, "'sums' is missing or not of type dict"),
+        ({"tensors": 7}, "'tensors' is missing or not of type list"),
+        ({"tensors": [7]}, "'tensors' is missing or not of type list"),
+        ({"state": {}}, "'history' is missing or not as a run writes it"),
+        ({"state": {"history": "x"}}, "'history' is missing or not as a run writes it"),
+    ],
+)
+def test_a_checkpoint_of_other_types_is_refused_by_name(run, changes, message):
+    files.write_json(run / STATE, files.read_json(run / STATE) | changes)
+    with pytest.raises(files.RunError, match=f"round_0002(/state.json)?: {message}.*; put it back"):
+        files.holding(runs.open_run)(run, SETTINGS, resume=True).load("teacher", history=list[float])
+
+
+BEGUN = {"history": [0.0], "sources": ["runs/done"], "shared": None, "entropy": None}
+RESTORED = {  # what each command asks of a checkpoint, and what goes on from it
+    "soar": ("baselines", lambda this: soar_run.restore(tiny.base(), SETTINGS, this)),
+    "evaluate": ("students", lambda this: evaluate._students(evaluation(this))),
+    "svs": ("adapters", lambda this: svs_run.restored(tiny.base(), KINDS["svs"], this, {})),
+}
+
+
+def evaluation(this: runs.Run) -> evaluate.Evaluation:
+    found = evaluate.Evaluation(KINDS["evaluate"], tiny.base(), [], [], this, None)
+    found.__dict__["entries"] = [Entry("hard_only", 0, 0)]
+    return found
+
+
+@pytest.mark.parametrize("kind", RESTORED)
+def test_a_checkpoint_without_what_a_command_needs_is_named(run, kind):
+    lacking, go_on = RESTORED[kind]
+    this = files.holding(runs.open_run)(run, SETTINGS, resume=True)
+    files.write_json(run / STATE, files.read_json(run / STATE) | {"state": BEGUN})
+    named = rf"round_0002: '({lacking}|optimi[sz]er)' is missing or not as a run writes it; put it back"
+    with pytest.raises(files.RunError, match=named):
+        go_on(this)
+
+
+OF_A_GROUP = [("model", "nano"), ("template", ["enable_thinking=false"]), ("seed", 0)]
+
+
+@pytest.mark.parametrize(("setting", "value"), OF_A_GROUP)
+def test_a_group_in_the_place_of_a_setting_is_refused_by_name(run, setting, value):
+    files.write_json(run / "config.json", files.read_json(run / "config.json") | {setting: {"x": 1}})
+    said = f"{setting}: None -> {value!r}; {setting}.x: 1 -> None"
+    with pytest.raises(files.RunError, match=re.escape(f"run: began with other settings ({said})")):
+        files.holding(runs.open_run)(run, SETTINGS, resume=True)
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "rounds.jsonl", STATE, "checkpoint/round_0002/teacher.safetensors"])
+def test_a_pipe_in_a_run_folder_is_refused_by_name(run, name):
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    for read in (lambda: files.read_table(run / "metrics.csv"), lambda: files.read_jsonl(run / "rounds.jsonl"),
+                 lambda: files.holding(runs.open_run)(run, SETTINGS, resume=True).load()):  # fmt: skip
+        with suppress(files.RunError):
+            read()
+    with pytest.raises(files.RunError, match=f"{name}: is no regular file; put it back"):
+        files.holding(runs.open_run)(run, SETTINGS, resume=True).load()
 
 
 @pytest.mark.parametrize("kind", [Problem, Score, Round, SyntheticProblem])
@@ -329,6 +399,31 @@ def test_a_second_process_is_refused_until_the_first_is_killed(run):
     assert contents(run).keys() == before.keys() - {".lock"}
 
 
+@pytest.mark.parametrize("command", KINDS)
+def test_no_command_goes_on_in_a_folder_that_another_process_holds(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    files.holding(runs.open_run)(tmp_path / "run", KINDS[command])
+    holder = "import pathlib; from soar_lib import files; files.lock(pathlib.Path('run')); print(flush=True); input()"
+    options = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    with subprocess.Popen([sys.executable, "-c", holder], **options) as other:
+        try:
+            assert other.stdout.readline() == b"\n"
+            before = contents(tmp_path)
+            done = ["--runs", "done"] if command == "evaluate" else []
+            assert cli.main([command, "--preset", "smoke", "--out", "run", "--resume", *done]) == 2
+        finally:
+            other.kill()
+    said = capsys.readouterr()
+    assert re.match(f"soar_lib: run: process {other.pid} on .* is at work in it; wait for its end", said.err)
+    assert said.err.count("\n") == 1 and said.out == "" and contents(tmp_path) == before
+
+
+def test_a_file_system_without_locks_is_warned_of(run, monkeypatch):
+    monkeypatch.setattr(files.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "No locks")))
+    with pytest.warns(UserWarning, match="run: no lock is to be had .No locks.; start no second process in it"):
+        assert files.holding(runs.open_run)(run, SETTINGS, resume=True).round == 2
+
+
 # ------------------------------------------------------------------ the wrong folder
 
 
@@ -395,9 +490,52 @@ def test_a_full_disk_is_said_with_the_folder_and_what_to_do(full):
     assert os.listdir(full) == ["filler"]
 
 
-@pytest.mark.parametrize(("number", "status", "word"), [(signal.SIGTERM, 143, "term"), (signal.SIGINT, 130, "inter")])
-def test_a_signal_ends_a_command_with_a_message_and_lets_the_folder_go(tmp_path, number, status, word):
-    command = [sys.executable, "-m", "soar_lib", "filter", "--preset", "smoke", "--out", "run", "--set", "k=4000"]
+FULL = "run: cannot be written (No space left on device); make room, and the same command with --resume goes on"
+SHORT = "; free some, and the same command with --resume goes on; or lower rows, in another folder"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), FULL),
+        (MemoryError(), f"out of memory (MemoryError){SHORT}"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"), f"can't allocate memory: 9){SHORT}"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to"), f"memory. Tried to){SHORT}"),
+    ],
+)
+def test_no_room_in_mid_run_is_one_line(tmp_path, monkeypatch, capsys, error, message):
+    monkeypatch.chdir(tmp_path)
+    append, calls = files.append_jsonl, []
+
+    def second_fails(*given) -> None:
+        calls.append(append(*given))
+        if len(calls) == 2:
+            raise error
+
+    monkeypatch.setattr(files, "append_jsonl", second_fails)
+    command = ["filter", "--preset", "smoke", "--out", "run"]
+    command += [word for value in ("size=4", "k=2", "rows=4", "max_new_tokens=4") for word in ("--set", value)]
+    assert cli.main(command) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("soar_lib: ") and said.endswith(message) and not Path("run", ".lock").exists()
+    monkeypatch.setattr(files, "append_jsonl", append)
+    assert cli.main([*command, "--resume"]) == 0
+
+
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
+    for error in (RuntimeError("a bug"), IndexError("a bug")):
+        monkeypatch.setitem(cli.COMMANDS, "soar", lambda arguments: (_ for _ in ()).throw(error))
+        with pytest.raises(type(error), match="a bug"):
+            cli.main(["soar"])
+
+
+SIGNALS = [("filter --set k=4000", signal.SIGTERM, 143, "term"), ("filter --set k=4000", signal.SIGINT, 130, "inter")]
+SIGNALS += [("svs --set steps=4000", signal.SIGTERM, 143, "term")]
+
+
+@pytest.mark.parametrize(("line", "number", "status", "word"), SIGNALS)
+def test_a_signal_ends_a_command_with_a_message_and_lets_the_folder_go(tmp_path, line, number, status, word):
+    command = [sys.executable, "-m", "soar_lib", *line.split(), "--preset", "smoke", "--out", "run"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     options = dict(cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in a shell's background would ignore it
@@ -419,7 +557,9 @@ def test_a_tilde_is_the_users_folder(monkeypatch, tmp_path):
     from soar_lib.cli.arguments import parser
 
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert parser().parse_args(["filter", "--out", "~/x"]).out == tmp_path / "x"
+    given = parser().parse_args(["filter", "--out", "~/x", "--problems=~/y"])
+    assert (given.out, given.problems) == (tmp_path / "x", str(tmp_path / "y"))
+    assert parser().parse_args(["filter", "--problems=./y"]).problems == "./y"
 
 
 # ------------------------------------------------------------------ absurd settings
@@ -444,12 +584,32 @@ def test_an_absurd_setting_is_refused_by_name_and_leaves_nothing(tmp_path, monke
     assert "must be" in output.err and output.out == "" and os.listdir() == []
 
 
-def test_a_step_whose_random_numbers_alone_do_not_fit_is_refused(tmp_path):
+LONG = {"student.max_new_tokens": 10**5}
+MANY = [
+    (SoarConfig, LONG | {"student.group": 10**5}, "batch, group"),
+    (SoarConfig, LONG | {"reward_samples": 10**6}, "reward_samples"),
+    (SoarConfig, LONG | {"intrinsic_samples": 10**6, "reward": "intrinsic", "promotion": False}, "intrinsic_samples"),
+    (FilterConfig, {"k": 10**5, "size": 10**5, "max_new_tokens": 10**5, "rows": 10**9}, "rows"),
+    (EvaluateConfig, LONG | {"samples": 10**5}, "samples"),
+    (LadderConfig, LONG | {"samples": 10**5}, "samples, most_samples"),
+    (SvsConfig, {"samples": 10**7, "max_new_tokens": 10**5}, "samples"),
+    (SvsConfig, {"hard_samples": 10**7, "max_new_tokens": 10**5}, "hard_samples"),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "named"), MANY)
+def test_random_numbers_that_alone_do_not_fit_are_refused(kind, changes, named):
     from soar_lib.settings.memory import check_memory
 
-    config = preset("smoke", SoarConfig, **{"student.group": 100_000, "student.max_new_tokens": 100_000})
-    with pytest.raises(ConfigError, match="nano does not fit: .*numbers .* lower the completions of a step"):
-        check_memory(config)
+    advice = re.escape(f"lower the completions drawn at a time ({named}) or max_new_tokens")
+    with pytest.raises(ConfigError, match=f"nano does not fit: .*{advice}"):
+        check_memory(preset("smoke", kind, **changes), 100)
+
+
+def test_a_filter_run_draws_at_a_time_no_more_than_its_problems_want():
+    from soar_lib.settings.memory import check_memory
+
+    check_memory(preset("smoke", FilterConfig, rows=10**9, max_new_tokens=1000), 100)
 
 
 def test_a_folder_that_could_not_be_made_leaves_no_half_of_one(tmp_path):

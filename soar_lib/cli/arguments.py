@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,8 @@ KINDS = {
 }  # fmt: skip
 _TEXTS = tomllib.loads(Path(__file__).with_name("help.toml").read_text(encoding="utf-8"))
 HELP, PROBLEMS, OPTIONS = (_TEXTS[part] for part in ("commands", "problems", "options"))
-TYPES = {"int": int, "path": lambda text: Path(text).expanduser()}  # `~` is the user's own folder
+# `~` is the user's own folder.
+TYPES = {"int": int, "path": lambda text: Path(text).expanduser(), "set": os.path.expanduser}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import re
 import signal
 import sys
 import threading
@@ -180,6 +181,8 @@ def _demo(arguments: argparse.Namespace) -> None:
     taught = configs["soar"] = dataclasses.replace(configs["soar"], problems=str(out / "filter"))
     for name in DEMO:
         runs.check_folder(out / name, arguments.resume, configs[name])
+    if strange := sorted(path.name for path in out.glob("[!.]*") if path.name not in (*DEMO, "figures")):
+        raise RunError(f"{out}: holds {strange[0]}, which no demo makes; choose another folder")
     _filtered(configs["filter"], out / "filter", arguments.resume)
     _taught(taught, out / "soar", arguments)
     table = _evaluated(configs["evaluate"], [out / "soar"], out / "evaluate", arguments)
@@ -198,6 +201,17 @@ COMMANDS = {
 }  # fmt: skip
 
 
+def _said(error: Exception, out: Path) -> str:
+    """What is said of an error that ends a command. Raises one that no user can mend."""
+    if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", str(error)):  # torch's too
+        advice = "free some, and the same command with --resume goes on; or lower rows, in another folder"
+        return f"out of memory ({first_line(error):.150}); {advice}"
+    if isinstance(error, RuntimeError) and not isinstance(error, RunError):
+        raise error
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return first_line(runs.unwritable(out, error) if full else error)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 2 for a mistake of the user's, 130 for an interrupt, 143 for SIGTERM."""
     arguments, ended = parser().parse_args(argv), []
@@ -213,10 +227,8 @@ def main(argv: list[str] | None = None) -> int:
         hooks.check_logger(vars(arguments).get("log"))
         check_ray(arguments)
         COMMANDS[arguments.command](arguments)
-    except (ConfigError, LoadError, RunError, OSError) as error:
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        error = runs.unwritable(arguments.out, error) if full else error
-        print(f"soar_lib: {first_line(error)}", file=sys.stderr)
+    except (ConfigError, LoadError, MemoryError, OSError, RuntimeError) as error:
+        print(f"soar_lib: {_said(error, arguments.out)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         how = "terminated" if ended else "interrupted"

@@ -159,8 +159,7 @@ class Decoding:
 class Packed:
     """Whole prompts and completions, packed without padding into rows [N, L] of tokens in any order. `prompts` [U, P]
     and `completions` [R, T] hold each token's place in the flattened N * L, right-padded; `lengths` [U] and `counts`
-    [R] say how many are real, `owner` [R] is the prompt of each completion. Completions of like length are attended
-    together. Differentiable."""
+    [R] say how many are real, `owner` [R] each one's prompt; those of like length go together. Differentiable."""
 
     def __init__(self, prompts, lengths, completions, counts, owner, places: int):
         self.prompt_shape = tuple(prompts.shape)

@@ -28,7 +28,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from soar_lib.engine.attention import Prefill, shared_prompts
 from soar_lib.engine.lora import TARGETS
 from soar_lib.settings.student import BaseSettings, loader
-from soar_lib.settings.values import ConfigError, first_line
+from soar_lib.settings.values import ConfigError, first_line, network
 
 POINTER = b"version https://git-lfs"  # how a file begins that Git LFS has left out
 CONTEXT = 4096  # tokens; Unsloth sizes its tables by it and lengthens them on demand
@@ -174,6 +174,7 @@ def _reason(name: str, error: BaseException) -> str:
             link = link.__cause__ or link.__context__
         return link is not None
 
+    text, check = str(error), "" if Path(name).expanduser().is_dir() else network()
     if came_of(GatedRepoError):
         page = f"https://huggingface.co/{name}"
         if get_token() is None:
@@ -182,8 +183,7 @@ def _reason(name: str, error: BaseException) -> str:
     if came_of(RepositoryNotFoundError):
         return "is not on the Hub, or private; check its name, and for a private one hf auth login or set HF_TOKEN"
     if came_of(LocalEntryNotFoundError, ConnectionError):
-        return "was not downloaded before, and the Hub cannot be reached; connect once, or name a local folder"
-    text = str(error)
+        return f"was not downloaded before, and the Hub cannot be reached; {check}connect once, or name a local folder"
     if came_of(SafetensorError):
         return f"its weights are cut off or damaged ({first_line(error)}); copy or download them again"
     if "model.safetensors" in text:
@@ -193,4 +193,4 @@ def _reason(name: str, error: BaseException) -> str:
         )
     if "trust_remote_code" in text:
         return "needs code from its repository, which is not run; set remote_code = true if you trust that code"
-    return f"cannot be loaded ({first_line(error)}); choose another model or the folder of one"
+    return f"cannot be loaded ({first_line(error)}); {check}choose another model or the folder of one"

@@ -49,8 +49,7 @@ class Base:
         return THINK if unfinished(prompt) else ""
 
     def texts(self, rows: list[list[int]]) -> list[str]:
-        """Completions' tokens as text, special ones skipped, with the <think> that their prompt opened. Warns where
-        most end inside a thought."""
+        """Completions as text without special tokens, with their prompt's <think>. Warns where most end inside it."""
         found = [self.begins + text for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
         if 2 * sum(map(unfinished, found)) > len(found):
             warnings.warn(f"most completions of {self.name} end inside <think>: their boxes earn nothing; {ADVICE}")
@@ -114,8 +113,7 @@ def load_for(config: BaseSettings, device: str | torch.device | None = None) -> 
 
 
 def _check_chat(base: Base) -> None:
-    """Raise ConfigError where the chat template fails or writes tokens unknown to the model; warn where it leaves the
-    question out."""
+    """Raise ConfigError where the chat template fails or writes unknown tokens; warn where it leaves questions out."""
     rows, advice = base.model.get_input_embeddings().num_embeddings, "choose another model, or mend its chat template"
     asked = [{"role": "user", "content": "What is 1 + 2?"}]
     try:

@@ -42,8 +42,7 @@ class Recorded:
         return self.logits(self.token, self.position)
 
     def _record(self) -> Callable[[], torch.Tensor]:
-        """Once by hand, as libraries allocate at their first call, and once recorded; both write what the first replay
-        writes again."""
+        """Once by hand, as libraries allocate at first, and once recorded; the first replay writes the same."""
         by_hand(self._step)
         self.layout.prepare()
         return record(self._step)

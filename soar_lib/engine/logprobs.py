@@ -73,8 +73,7 @@ def pack(samples: Samples) -> _Packing:
 
 
 def _distinct_prompts(samples: Samples, row: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The distinct (packed row, prompt) pairs: ids [U, P], padded right, lengths [U], packed rows [U], and each
-    completion's pair [N]."""
+    """Distinct (packed row, prompt) pairs: ids [U, P], padded right, lengths [U], rows [U]; completions' pairs [N]."""
     lengths = samples.prompt_mask.sum(1)
     pairs = torch.cat([row[:, None], lengths[:, None], samples.prompt * samples.prompt_mask], 1)
     pairs, owner = torch.unique(pairs, dim=0, return_inverse=True)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from soar_lib.files import RunError, read_json
+from soar_lib.files import RunError, read_json, stored
 from soar_lib.settings.values import ConfigError, LoadError
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -177,8 +177,7 @@ def use(model: nn.Module, adapters: Adapters | None, rows: torch.Tensor):
 
 
 def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], counts: list[int], places: tuple | None):
-    """The function x [N, ..., in] -> [N, ..., out] of one layer; the first counts[0] of the sorted rows have the first
-    slot."""
+    """The function x [N, ..., in] -> [N, ..., out] of one layer; the first slot has the first counts[0] sorted rows."""
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         if places is not None:
@@ -205,8 +204,7 @@ def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, co
 
 
 def _thin(y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, counts: list[int]) -> torch.Tensor:
-    """y + x A B with each slot's own A [S', in, r] and B [S', r, out]; short slots are padded to the longest for one
-    batched product."""
+    """y + x A B with each slot's A [S', in, r] and B [S', r, out]; for one batched product slots are padded."""
     if min(counts) == max(counts):
         wide, narrow = (t.reshape(len(a), -1, t.shape[-1]) for t in (y, x))
         return torch.baddbmm(wide, torch.bmm(narrow, a), b).view_as(y)
@@ -240,7 +238,7 @@ def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
     folder = Path(folder)
     try:
         config = read_json(folder / "adapter_config.json", r=int, lora_alpha=float, base_model_name_or_path=str | None)
-        tensors = load_file(folder / "adapter_model.safetensors")
+        tensors = load_file(stored(folder / "adapter_model.safetensors"))
     except (OSError, RunError, SafetensorError) as error:
         raise LoadError(
             f"{folder}: not a PEFT folder with adapter_config.json and adapter_model.safetensors ({error})"

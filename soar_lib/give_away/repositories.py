@@ -154,8 +154,7 @@ def _on_hub(name: str) -> bool:
 
 
 def _card(template: str, data: CardData, config: SoarConfig | FilterConfig, **values: Any) -> bytes:
-    """README.md from a template of this folder, which may use what paid.md sets; with a `report` in `values` it ends in
-    what contamination.md says."""
+    """README.md from a template here, which may use what paid.md sets; with a `report` it ends in contamination.md."""
     names = ["paid", template, *(["contamination"] if "report" in values else [])]
     text = "".join(Path(__file__).with_name(f"{name}.md").read_text(encoding="utf-8") for name in names)
     report = values.get("report", ())

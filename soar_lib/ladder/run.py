@@ -96,8 +96,8 @@ def run(
     this = runs.open_run(folder, config, resume)
     files.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train})
     climb = Climb(config, base, train, test, folder, hooks.progress)
-    if this.round and (tensors := this.load()[0]):
-        climb.students = climb.fresh(0).load(tensors["students"])
+    if this.round > 1 and {*RL_ARMS} & {*config.arms}:  # round 1 grows the trees
+        climb.students = climb.fresh(0).load(this.load("students")[0]["students"])
 
     def stage(do: Callable[[Climb], Records]) -> Commit:
         records = do(climb)
@@ -223,8 +223,7 @@ def tune(climb: Climb, part: list[tuple[str, int, Problem]]) -> Records:
 
 
 def score(climb: Climb, arm: str) -> Records:
-    """Score an arm's students on the test problems; of the base also the answer that most samples give, the label that
-    the vote learns from."""
+    """Score an arm's students on the test problems; of the base also the majority's answers, which the vote learns."""
     count, seeds = climb.config.draws(arm, len(climb.train), len(climb.test)), range(climb.config.seeds)
     return {"scores": [row for seed in seeds for row in _sampled(climb, arm, seed, climb.test, count)]}
 

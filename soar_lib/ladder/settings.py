@@ -161,4 +161,5 @@ class LadderConfig(BaseSettings, command="ladder"):
             found += [replace(phase, name=f"TTRL: {phase.name}") for phase in each]
         most = max(self.draws(arm, originals, tested) for arm in arms)
         ranks, rows = trained * student.rank, tested * most
-        return [*found, Phase.sampling("scores", ranks, rows, most, student.max_new_tokens, self.rows)]
+        fewer = "samples, most_samples"
+        return [*found, Phase.sampling("scores", ranks, rows, most, student.max_new_tokens, self.rows, fewer)]

@@ -32,7 +32,7 @@ from soar_lib.settings.student import FilterConfig
 from soar_lib.verifier import verify
 
 ENDS = ("outcomes", "hard_test", "hard_train")  # what a finished run has, in the order of writing
-POOL = "pool.json"  # the hash of the problems that a run begins with
+POOL = "pool.json"  # the hashes of the problems that a run begins with, and at its end of outcomes.jsonl
 ALL = 0.95  # share of samples without a readable box from which the model, and no problem, is the reason
 UNREAD = "hold no readable box, so its problems only look hard: raise max_new_tokens, or see what it writes"
 VERDICTS = dict.fromkeys(verify.VERDICTS, int)
@@ -195,7 +195,7 @@ def run(
     problems, known = _pool(config, folder)
     for problem in problems:  # one that states nothing to be checked is an error before anything is drawn
         CHECKS[config.check].reference(problem)
-    check_memory(config, loaded=base is not None)
+    check_memory(config, len(problems), loaded=base is not None)
     base = base or load_for(config)
     runs.open_run(folder, config, resume)
     files.write_json(folder / POOL, known)
@@ -206,8 +206,10 @@ def run(
     hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]
     train, test = split(hard, config.seed, config.train_fraction)
     found = [asdict(outcome) | {"hard": outcome.hard} for outcome in outcomes]
-    for name, rows in zip(ENDS, (found, map(asdict, test), map(asdict, train)), strict=True):
-        files.write_text_atomic(folder / f"{name}.jsonl", files.jsonl(rows))
+    texts = [files.jsonl(rows) for rows in (found, map(asdict, test), map(asdict, train))]
+    files.write_json(folder / POOL, known | {"outcomes": files.digest(texts[0])})
+    for name, text in zip(ENDS, texts, strict=True):
+        files.write_text_atomic(folder / f"{name}.jsonl", text)
     return Filtered(outcomes, train, test, config.k)
 
 
@@ -215,7 +217,7 @@ def _pool(config: FilterConfig, folder: Path) -> tuple[list[Problem], dict[str, 
     """The pool that the settings name, and its hash. Raises LoadError where the run in `folder` began with another."""
     problems = load(config.problems, seed=config.seed, size=config.size or None)
     known = {"sha256": files.digest(files.jsonl(map(asdict, problems)))}
-    if (folder / POOL).is_file() and files.read_json(folder / POOL) != known:
+    if (folder / POOL).exists() and files.read_json(folder / POOL, sha256=str)["sha256"] != known["sha256"]:
         raise LoadError(f"{folder}: its pool {config.problems} has changed since; filter again in another folder")
     return problems, known
 
@@ -225,6 +227,10 @@ def read_filtered(folder: str | Path) -> Filtered:
     folder = Path(folder)
     train, test = (files.read_problems(folder, f"hard_{part}") for part in ("train", "test"))
     check_hard(folder / "outcomes.jsonl", [*train, *test])
+    found = files.digest(files.text_of(folder / "outcomes.jsonl"))
+    if (folder / POOL).exists() and files.read_json(folder / POOL).get("outcomes", found) != found:
+        again = "delete it, and the same command with --resume makes it anew"
+        raise LoadError(f"{folder / 'outcomes.jsonl'}: was changed since filtering ended; {again}")
     return Filtered(read_outcomes(folder), train, test, files.setting(folder, "k", int))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from soar_lib.problems.rows import LoadError, problems_of, read_rows, suggest
 from soar_lib.records import Problem
-from soar_lib.settings.values import first_line
+from soar_lib.settings.values import first_line, network
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def _download(key: str, home: HubSet) -> Path:
         from huggingface_hub import hf_hub_download
 
         return Path(hf_hub_download(home.repository, home.file, repo_type="dataset", revision=home.revision))
-    except OSError as error:
-        reason = first_line(error)
+    except Exception as error:  # whatever a proxy or its setting makes the Hub's clients raise
+        reason = f"{type(error).__name__}: {first_line(error):.120}"
         raise LoadError(
-            f"hub:{key}: {home.file} of {home.repository} cannot be had ({type(error).__name__}: {reason:.120}); "
-            "connect to the network once, or give a file of it: --problems FILE.jsonl"
+            f"hub:{key}: {home.file} of {home.repository} cannot be had ({reason}); {network()}connect to the network "
+            "once, or give a file of it: --problems FILE.jsonl"
         ) from error
 
 

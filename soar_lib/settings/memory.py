@@ -188,7 +188,7 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
     if most.certain > free:
         advice = "use a smaller model, four_bit = true on a GPU, or adapters that are fewer or of a smaller rank"
     if 2 * most.parts["numbers"] > needed:
-        advice = "lower the completions of a step (batch, group) or max_new_tokens"
+        advice = f"lower the completions drawn at a time ({most.phase.fewer}) or max_new_tokens"
     raise ConfigError(
         f"{config.model} does not fit: {size(needed)} of {machine.kind} needed ({most}), {size(free)} free; {advice}"
     )

@@ -6,7 +6,7 @@ we chose and why."""
 import json
 import os
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache, reduce
 from importlib.util import find_spec
@@ -140,12 +140,14 @@ class Phase:
     lower: str = "rows"  # the setting that makes it smaller
     prompt: int = PROMPT  # tokens of one
     drawn: int = 0  # random numbers held for all completions, however few are sampled together
+    fewer: str = ""  # the settings that make them fewer
 
     @staticmethod
-    def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int) -> "Phase":
-        """A phase that samples `rows` completions, `group` of each prompt, at most `at_once` of them together."""
-        rows = min(rows, at_once)
-        return Phase(name, ranks, rows, max(1, rows // group), tokens)
+    def sampling(name: str, ranks: int, rows: int, group: int, tokens: int, at_once: int, fewer: str = "") -> "Phase":
+        """A phase that samples `rows` completions, `group` of each prompt, at most `at_once` of them together. `fewer`
+        names the settings behind `rows`, where the random numbers of all are drawn first."""
+        held = min(rows, at_once)
+        return Phase(name, ranks, held, max(1, held // group), tokens, drawn=rows * tokens * bool(fewer), fewer=fewer)
 
     @staticmethod
     def learning(
@@ -240,10 +242,9 @@ class StudentSettings:
         """The phases of training `count` students at once, beside other adapters whose ranks add up to `kept`."""
         ranks, rows = kept + 5 * count * self.rank, count * self.batch * self.group
         return [
-            replace(Phase.sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once),
-                    drawn=rows * self.max_new_tokens),
+            Phase.sampling("sampling", ranks, rows, self.group, self.max_new_tokens, at_once, "batch, group"),
             Phase.learning("learning", ranks, rows, self.group, self.max_new_tokens, self.optimiser, "student."),
-        ]  # fmt: skip
+        ]
 
 
 def by_trl(config: BaseSettings) -> bool:
@@ -298,4 +299,5 @@ class FilterConfig(BaseSettings, command="filter"):
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
         """The one phase of a filter run that holds memory: its samples."""
-        return [Phase.sampling("sampling", 0, self.rows, 1, self.max_new_tokens, self.rows)]
+        rows = min(self.rows, problems * -(-self.k // 2) or self.rows)  # at most so many are asked for at a time
+        return [Phase.sampling("sampling", 0, rows, 1, self.max_new_tokens, rows, "rows")]

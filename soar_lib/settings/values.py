@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from operator import attrgetter
+from os import getenv
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,10 @@ def revision(model: str, asked: str = "") -> str:
     commit that `asked` (a branch, tag or commit; "": the newest) was when it was downloaded, else `asked`. Raises
     ConfigError for a folder that is not as `asked`."""
     if (folder := Path(SHIPPED.get(model, model)).expanduser()).is_dir():
-        parts = [path for path in sorted(folder.glob("*")) if path.suffix in (".safetensors", ".json", ".jinja")]
+        if odd := [path.name for path in folder.glob("*") if path.exists() and not (path.is_file() or path.is_dir())]:
+            raise ConfigError(f"model {model!r}: its {odd[0]} is no regular file; take another copy of the model")
+        suffixes = (".safetensors", ".json", ".jinja")
+        parts = [path for path in sorted(folder.glob("*")) if path.suffix in suffixes and path.is_file()]
         found = _hash(*((path, path.stat().st_size, path.stat().st_mtime_ns) for path in parts))
         if asked not in ("", found):
             raise ConfigError(f"revision = {asked!r}: the files of {model} are {found}; take those of that hash")
@@ -81,6 +85,13 @@ def _hash(*parts: tuple[Path, int, int]) -> str:
         with path.open("rb") as file:
             whole.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{whole.hexdigest()[:12]}"
+
+
+def network() -> str:
+    """What to check before the network is blamed, for a message: proxies that are set, certificates that are absent."""
+    proxies = [name for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") if getenv(name) or getenv(name.lower())]
+    absent = [name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if getenv(name) and not Path(getenv(name)).exists()]
+    return f"check the environment's {', '.join(proxies + absent)}, or " if proxies + absent else ""
 
 
 def folder_of(start: str) -> str:

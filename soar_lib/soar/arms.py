@@ -166,8 +166,7 @@ def own_problems(entry: Entry, config: EvaluateConfig, source: Source, written: 
 
 def read_source(base: Base, folder: str | Path, config: EvaluateConfig, transfer: Sequence[Problem] = ()) -> Source:
     """Read a finished SOAR run; hard train and hard test are `config.problems`' where it names a filter run. Real
-    problems that are also measured, in hard test or `transfer`, are left out. Raises RunError with the folder and what
-    to do."""
+    problems that are measured too, in hard test or `transfer`, are left out. Raises RunError."""
     folder = Path(folder)
     result, settings = read_result(folder), files.read_config(folder, SoarConfig)
     config = replace(config, revision=revision(config.model, config.revision))
@@ -207,8 +206,7 @@ def source_name(folder: str | Path) -> str:
 
 
 def _oracle(config: EvaluateConfig, settings: SoarConfig, measured: Sequence[Problem]) -> list[Problem]:
-    """The problems of the set or the filter run that `config.oracle` names, else of the pool behind hard train that
-    are not hard."""
+    """The problems of the set or filter run that `config.oracle` names, else of hard train's pool those not hard."""
     name = config.oracle or config.problems or settings.problems
     try:
         filtered = not config.oracle or Path(name).is_dir()

@@ -83,13 +83,16 @@ def run(
         _check_sources(out, sources["run"].tolist(), names)
         return found
     check_trainer(config.student)
+    transfer = arms.read_transfer(config)
     if hooks.inner_loop is None:
-        check_memory(config, runs=len(soar_folders), loaded=base is not None)
-    base, transfer = base or load_for(config), arms.read_transfer(config)
+        tests = [Path(config.problems or folder) / f"{HARD_TEST}.jsonl" for folder in soar_folders]
+        most = max(len(part) for part in (transfer, *map(files.read_jsonl, tests)))
+        check_memory(config, most, len(soar_folders), loaded=base is not None)
+    base = base or load_for(config)
     sources = [arms.read_source(base, folder, config, transfer) for folder in soar_folders]
     this = runs.open_run(out, config, resume)
     evaluation = Evaluation(config, base, sources, transfer, this, hooks)
-    _check_sources(out, this.load()[1]["sources"] if this.round else names, names)
+    _check_sources(out, this.load(sources=list[str])[1]["sources"] if this.round else names, names)
     writing = partial(_write, evaluation, judge or exact)
     run_stages(this, [writing], hooks, "teachers' problems")
     run_stages(this, [writing, *_stages(evaluation)], hooks, "evaluation")
@@ -160,8 +163,8 @@ def _students(evaluation: Evaluation) -> Adapters | None:
     base, settings, seed = evaluation.base, evaluation.config.student, evaluation.config.seed
     draws = [generator(seed, "evaluate", "start", entry.source, entry.student) for entry in evaluation.trained]
     fresh = stack([begin(base, settings, draw) for draw in draws])
-    tensors, _ = evaluation.run.load()
-    return fresh.load(tensors["students"]) if tensors else fresh
+    # Round 1 is the teachers' writing.
+    return fresh.load(evaluation.run.load("students")[0]["students"]) if evaluation.run.round > 1 else fresh
 
 
 def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:

@@ -129,8 +129,7 @@ def diversity_table(
     settings: DiversitySettings = DiversitySettings(),
 ) -> pd.DataFrame:  # fmt: skip
     """The diversity of a table of `problems` (a row per arm, seed and round) or `sampled` (one per arm and seed): these
-    columns, then `diversity.COLUMNS`. All rows are of one size and share their embedding's weights; None: character
-    n-grams."""
+    columns, then `diversity.COLUMNS`. Rows are of one size and share their embedding's weights (None: n-grams)."""
     by = ["arm", "seed", "round"] if "round" in problems else ["arm", "seed"]
     parts = problems[problems["arm"].isin(arms)].groupby(by, sort=False)
     groups = {key: list(map(claims.problem_of, part.to_dict("records"))) for key, part in parts}

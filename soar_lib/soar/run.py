@@ -218,7 +218,7 @@ def restore(base: Base, config: SoarConfig, this: runs.Run) -> State:
     fresh = begin(base, config)
     if not this.round:
         return fresh
-    tensors, values = this.load()
+    tensors, values = this.load("baselines", "teacher", "optimiser", history=list[float])
     everyone = fresh.baselines[0].load(tensors["baselines"])
     adapters = fresh.teacher.adapters.load(tensors["teacher"])
     learner = make_learner(adapters, config.teacher.optimiser, config.rounds, state=tensors["optimiser"])

@@ -115,11 +115,12 @@ class SoarConfig(BaseSettings, command="soar"):
         kept = 4 * teacher.rank + student.rank * (1 + PROMOTIONS * self.promotion)  # the teacher's optimiser too
         if not self.trains_students:
             count, each = 0, self.intrinsic_samples
-            found = [Phase.sampling("reward", kept, written * each, each, tokens, self.rows)]
+            found = [Phase.sampling("reward", kept, written * each, each, tokens, self.rows, "intrinsic_samples")]
         else:
             each, rank = max(1, self.reward_samples), kept + (4 * count + 2) * student.rank  # with gradients, stacked
             found = student.phases(count, kept, self.rows)
-            found.append(Phase.sampling("reward", rank, (count + 1) * self.reward_set * each, each, tokens, self.rows))
+            rows, drawn = (count + 1) * self.reward_set * each, "reward_samples" * bool(self.reward_samples)
+            found.append(Phase.sampling("reward", rank, rows, each, tokens, self.rows, drawn))
         longest, learned = teacher.max_new_tokens, kept + 2 * count * student.rank
         return [
             *found,
@@ -189,4 +190,5 @@ class EvaluateConfig(BaseSettings, command="evaluate"):
             placing = Phase("placing", kept + 2 * (everyone + together) * student.rank)
             found = [*wide.phases(together, kept, self.rows), placing]
         rows = self.students * max(1, problems) * self.samples
-        return [*found, Phase.sampling("scores", kept, rows, self.samples, student.max_new_tokens, self.rows)]
+        tokens = student.max_new_tokens
+        return [*found, Phase.sampling("scores", kept, rows, self.samples, tokens, self.rows, "samples")]

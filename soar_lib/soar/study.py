@@ -135,8 +135,7 @@ def valued(config: StudyConfig, arm: StudyArm) -> bool:
 
 
 def left(config: StudyConfig, out: Path) -> dict[str, Part]:
-    """What is still to be done, part by part, with the sizes of the pools and sets as far as they are known. Raises
-    ConfigError and LoadError."""
+    """What is left to be done, part by part, with the known sizes of pools and sets. Raises ConfigError, LoadError."""
     from soar_lib.problems.load import load
     from soar_lib.soar import value
 

@@ -136,8 +136,7 @@ def _answered(question: str, text: str | None) -> tuple[str, str] | str:
 
 @dataclass(frozen=True)
 class Draft:
-    """What a completion is to the filter: (question, answer) or why it is dropped, its text, rows of samples, and
-    whether it was cut off."""
+    """To the filter a completion is (question, answer) or why it is dropped, text, samples' rows, and whether cut."""
 
     found: tuple[str, str] | str
     text: str

@@ -109,8 +109,7 @@ def rows_per_pass(completions: int, length: int, max_tokens: int) -> int:
 
 @contextmanager
 def _as_peft(base: Base, start: Adapters) -> Iterator[torch.nn.Module]:
-    """The base as a PEFT model, its layers inside ours, whose adapter has the values of `start`; TRL copies that as the
-    reference for KL."""
+    """The base as a PEFT model, its layers inside ours, with the adapter `start`; TRL copies it as KL's reference."""
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     layers = [f"{name}.base" for name in lora.wrap(base.model)]
@@ -135,8 +134,7 @@ def _of_peft(name: str) -> str:
 
 @contextmanager
 def _put_back(base: Base) -> Iterator[None]:
-    """Undo what TRL leaves behind: the model's settings (use_cache, token ids), mode and hooks, and the state of global
-    random numbers."""
+    """Undo what TRL leaves behind: the model's settings (use_cache, token ids), mode and hooks; global random state."""
     hooks, numbers, arrays = base.model.get_input_embeddings()._forward_hooks, random.getstate(), np.random.get_state()
     known, kept = set(hooks), [(part, dict(vars(part))) for part in (base.model.config, base.model.generation_config)]
     try:

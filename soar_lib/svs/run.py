@@ -43,9 +43,8 @@ Sets = dict[str, list[Problem]]  # what is learned from and measured, by name
 def run(
     config: SvsConfig, folder: str | Path, resume: bool = False, base: Base | None = None, hooks: Hooks = Hooks()
 ) -> None:
-    """Run all arms into a folder, or go on with what is there; `svs.report.write` then writes the tables. `hooks.say`
-    is told each finished arm; `base` saves loading the model again. Raises ConfigError, LoadError and RunError before
-    anything is written."""
+    """Run all arms into a folder, or go on there; `svs.report.write` then writes the tables. `hooks.say` is told each
+    finished arm; `base` saves loading one. Raises ConfigError, LoadError and RunError before anything is written."""
     folder = Path(folder)
     runs.check_folder(folder, resume)
     runs.check_arms(folder, config)
@@ -130,15 +129,17 @@ def restored(base: Base, config: SvsConfig, this: runs.Run, sets: Sets, rephrase
     """The arm as its last committed step left it; untrained slots are alike. Raises RunError for changed problems."""
     draw = generator(config.seed, "svs", "adapter")
     adapters = begin(base, config, draw).select([0] * config.seeds)
-    tensors, state = this.load() if this.round else ({"adapters": adapters.state_dict(), "optimizer": {}}, {})
+    tensors, state = {"adapters": adapters.state_dict(), "optimizer": {}}, {}
+    if this.round:
+        tensors, state = this.load("adapters", "optimizer", shared=str | None, entropy=list[float] | None)
     sizes = batch_sizes(config, this.folder.with_name("svs"))
     adapters = adapters.load(tensors["adapters"])
     learner = make_learner(adapters, config.optimiser, len(sizes), state=tensors["optimizer"])
     shared = files.digest("".join(files.jsonl(map(asdict, part)) for part in sets.values()))
-    if state.setdefault("shared", shared) != shared:
+    if state.get("shared", shared) != shared:
         names = ", ".join(f"{name}.jsonl" for name in sets)
         raise files.RunError(f"{this.folder.parent}: {names} were changed since {this.folder.name} began; {files.LOST}")
-    return ArmRun(this.folder, config, sets, sizes, learner, rephrase, **state)
+    return ArmRun(this.folder, config, sets, sizes, learner, rephrase, shared, state.get("entropy"))
 
 
 def batch_sizes(config: SvsConfig, svs: Path) -> list[list[int]]:

@@ -145,8 +145,7 @@ class SvsConfig(BaseSettings, command="svs"):
         return Cost(round(rollouts), 0, most * self.max_new_tokens, most_rollouts=round(rollouts))
 
     def beyond(self) -> tuple[float, int]:
-        """Completions of a problem beyond its first `group`: the mean, if every number of right solutions is equally
-        likely, and the maximum."""
+        """Completions beyond a problem's first `group`: mean, if all numbers right are equally likely, and maximum."""
         counts = [min(count, self.guards.solutions or self.group) for count in self.seed_counts]
         each = {
             "variants": [count * self.variants * (1 + self.group) for count in counts],
@@ -165,9 +164,10 @@ class SvsConfig(BaseSettings, command="svs"):
             Phase.learning("learning", ranks, rows, self.group, tokens, self.optimiser, ""),
         ]
         found = [replace(phase, prompt=phase.prompt + tokens) for phase in found]
-        for size, samples in ((self.test_size, self.samples), (self.hard_size, self.hard_samples)):
+        for size, name in ((self.test_size, "samples"), (self.hard_size, "hard_samples")):
+            samples = getattr(self, name)
             drawn = min(max(1, size) * samples * self.seeds, max(MEASURED_TOGETHER, samples * self.seeds))
-            found.append(Phase.sampling("measuring", ranks, drawn, samples, tokens, self.rows))
+            found.append(Phase.sampling("measuring", ranks, drawn, samples, tokens, self.rows, name))
         return found
 
 

@@ -97,8 +97,7 @@ def play(
     base: Base, learner: Learner, batches: Batches, config: SvsConfig, step: int, rephrase: Rephrase | None = None
 ) -> tuple[list[dict], list[VariationalProblem]]:
     """One step for every slot, in place (SvS Algorithm 1, lines 4 to 28). Returns a row of measures per slot and the
-    variants. `entropy` is minus the mean log-probability of the tokens in solutions of originals, in nats per token: an
-    unbiased estimate."""
+    variants. `entropy`, minus the mean log-probability of tokens in solutions of originals, in nats, is unbiased."""
     drawn = rollouts(base, learner.adapters, batches, config, step, rephrase)
     groups = drawn.groups()
     learned = [group for slot, seed in enumerate(batches) for group in _learned(groups, slot, config, (seed, step))]

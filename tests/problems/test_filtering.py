@@ -226,6 +226,20 @@ def test_a_finished_run_whose_files_do_not_fit_is_refused_and_made_anew(tmp_path
     assert run(config, folder, resume=True, progress=False) == result
 
 
+def test_a_finished_run_that_lost_an_outcome_of_a_solved_problem_is_refused_and_made_anew(tmp_path, model, pool_file):
+    config, folder = FilterConfig(model=str(model), problems=str(pool_file), k=K, max_new_tokens=3), tmp_path / "run"
+    result = run(config, folder, progress=False)
+    whole = (folder / "outcomes.jsonl").read_text()
+    lost = next(line for line in whole.splitlines(keepends=True) if json.loads(line)["right"])
+    (folder / "outcomes.jsonl").write_text(whole.replace(lost, ""))
+    with pytest.raises(LoadError, match="outcomes.jsonl: was changed since filtering ended; delete it"):
+        run(config, folder, resume=True, progress=False)
+    (folder / "outcomes.jsonl").unlink()
+    assert run(config, folder, resume=True, progress=False) == result
+    (folder / "pool.json").unlink()  # published runs have none
+    assert run(config, folder, resume=True, progress=False) == result
+
+
 def test_solved_problems_are_the_others_of_the_pool(tmp_path, model, pool_file):
     pool = tmp_path / "pool.jsonl"
     pool.write_bytes(pool_file.read_bytes())

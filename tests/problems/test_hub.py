@@ -2,8 +2,11 @@
 files, and nothing else passes for them."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +137,27 @@ def test_without_network_the_file_route_is_named(name, monkeypatch):
     with pytest.raises(LoadError, match=rf"hub:{name}: .* cannot be had .*--problems FILE.jsonl") as caught:
         load(f"hub:{name}")
     assert "\n" not in str(caught.value)
+
+
+SET, MODEL = "--problems hub:math500", "--model nobody/model"
+NETWORK = [
+    (SET, "HTTPS_PROXY", "socks5://127.0.0.1:9", "ImportError: Using SOCKS proxy"),
+    (SET, "https_proxy", "http://[::bad", "InvalidURL: Invalid port"),
+    (SET, "SSL_CERT_FILE", "nowhere.pem", "FileNotFoundError: "),
+    (MODEL, "HTTPS_PROXY", "socks5://127.0.0.1:9", "cannot be loaded"),
+    (MODEL, "SSL_CERT_FILE", "nowhere.pem", "cannot be loaded"),
+]
+
+
+@pytest.mark.parametrize(("line", "name", "value", "said"), NETWORK)
+def test_a_proxy_or_certificate_that_will_not_do_is_named(tmp_path, line, name, value, said):
+    kept = {key: old for key, old in os.environ.items() if not key.lower().endswith("_proxy")}
+    environment = kept | {"HF_HOME": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2]), name: value}
+    command = [sys.executable, "-m", "soar_lib", "filter", "--preset", "smoke", "--out", "new", *line.split()]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and "Traceback" not in done.stderr and not (tmp_path / "new").exists()
+    assert f"; check the environment's {name.upper()}, or " in last and said in last
 
 
 @pytest.mark.parametrize(

@@ -278,6 +278,7 @@ def test_main_memory_refuses_only_what_is_certain(monkeypatch):
         memory.check_memory(config)
 
 
+@pytest.mark.network
 def test_what_cannot_be_inspected_is_said_and_passes(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     for model in ("nobody/never-downloaded", str(tmp_path)):
