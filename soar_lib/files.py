@@ -205,8 +205,7 @@ def _bad_cell(column: "pd.Series", hint: Any) -> str:
 
 
 def stored(path: Path) -> Path:
-    """The file's path, or that of NAME.gz in its place: `gzip` may pack the long logs of a finished run. Raises
-    RunError for what is no regular file, as a pipe, which would never end."""
+    """The file's path, or NAME.gz's in its place (`gzip` may pack long logs). Raises RunError for what is no file."""
     packed = path.with_name(f"{path.name}.gz")
     found = packed if packed.exists() and not path.exists() else path
     if found.exists() and not found.is_file():
@@ -245,8 +244,7 @@ def load_checkpoint(folder: Path, *names: str, **needed: Any) -> tuple[dict[str,
         except (SafetensorError, OSError) as error:
             raise RunError(f"{path}: cannot be read ({first_line(error)}); {LOST}") from None
     state = about["state"]
-    bad = [*({*names} - tensors.keys()), *(name for name, of in needed.items() if not fits(state.get(name), of))]
-    if bad:
+    if bad := [*({*names} - tensors.keys()), *(name for name, of in needed.items() if not fits(state.get(name), of))]:
         raise RunError(f"{folder}: {bad[0]!r} is missing or not as a run writes it; {LOST}")
     return tensors, state
 

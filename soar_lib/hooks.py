@@ -105,8 +105,7 @@ def _tensorboard(folder: Path) -> tuple[Write, Callable[[], None]]:
 
 
 def _tracker(name: str, folder: Path, settings: dict[str, Any]) -> tuple[Write, Callable[[], None]]:
-    """wandb or Trackio, which has the same three calls. A curve's place is a number of its own, as the trackers' step
-    must grow from call to call."""
+    """wandb or Trackio, by the same three calls. A curve's place is a number of its own, as their step must grow."""
     tracker, path = importlib.import_module(LOGGERS[name]), folder.resolve()
     key = {"id": hashlib.sha256(str(path).encode()).hexdigest()[:16]} if name == "wandb" else {}  # Trackio goes by name
     tracker.init(project="soar-lib", name="/".join(path.parts[-2:]), config=settings, resume="allow", **key)

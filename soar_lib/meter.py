@@ -139,8 +139,7 @@ def predicted(*parts: Part) -> dict[str, Any]:
 
 
 def announce(name: str, parts: dict[str, Part], say: Callable[[str], None]) -> None:
-    """Say what each part of a whole will cost, then all together, and what the largest part holds in memory. Raises
-    ConfigError where a part cannot fit."""
+    """Say what each part will cost, then all, and the largest one's memory. Raises ConfigError if one cannot fit."""
     for part in parts.values():
         check_memory(*part)
     for part, settings in parts.items():

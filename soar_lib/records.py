@@ -123,8 +123,7 @@ def named(hint: Any) -> str:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a JSON value has the type `hint`, or is one of the values that `hint` holds. A list stands for a tuple,
-    and an integer may stand for a float."""
+    """Whether a JSON value is of type `hint`, or among its values. Lists stand for tuples, integers also for floats."""
     if type(value) is hint:
         return True
     if not isinstance(hint, TYPES):

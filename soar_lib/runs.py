@@ -137,8 +137,7 @@ def unwritable(folder: Path, error: OSError) -> RunError:
 
 
 def check_arms(folder: Path, config: Any) -> tuple[str, ...]:
-    """The arms of the run in `folder`, none where there is no run yet. Raises `RunError` where it began with settings
-    that differ in more than arms; touches nothing."""
+    """The arms of the run in `folder`, none before it begins. Raises `RunError` where more than the arms differs."""
     if not (folder / "config.json").is_file():
         return ()
     _check_settings(folder, config, "arms")
@@ -195,8 +194,7 @@ def recorded(config: Any) -> dict[str, Any]:
 
 
 def check_same(folder: Path, config: Any) -> None:
-    """Raise `RunError` where the run in `folder` began with other settings, or its logs have lost lines. Warns of other
-    library versions. Touches nothing."""
+    """Raise `RunError` where the run there began with other settings or lost lines; warn of other library versions."""
     _check_settings(folder, config)
     counted(folder)
     _warn_of_versions(folder)

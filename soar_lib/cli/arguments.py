@@ -23,8 +23,7 @@ KINDS = {
 }  # fmt: skip
 _TEXTS = tomllib.loads(Path(__file__).with_name("help.toml").read_text(encoding="utf-8"))
 HELP, PROBLEMS, OPTIONS = (_TEXTS[part] for part in ("commands", "problems", "options"))
-# `~` is the user's own folder.
-TYPES = {"int": int, "path": lambda text: Path(text).expanduser(), "set": os.path.expanduser}
+TYPES = {"int": int, "path": lambda text: Path(text).expanduser(), "set": os.path.expanduser}  # `~` is home
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,8 +66,7 @@ def settings(arguments: argparse.Namespace, kind: type[BaseSettings]) -> Any:
 
 
 def grouped_settings(arguments: argparse.Namespace, make: Callable[..., Any]) -> Any:
-    """The settings in parts that a command line asks for; `make(preset, **changes)` gives them, and what is said of the
-    base holds for every part. Raises `ConfigError`."""
+    """A command line's settings in parts, by `make(preset, **changes)`, all of one base. Raises `ConfigError`."""
     given = _set(arguments) | ({"model": arguments.model} if arguments.model else {})
     base = {name: given.pop(name) for name in BASE_SETTINGS if name in given}
     parts = [field.name for field in dataclasses.fields(make("paper")) if dataclasses.is_dataclass(field.type)]

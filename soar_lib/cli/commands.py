@@ -44,8 +44,7 @@ def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
 
 
 def _filtered_first(config: Any, arguments: argparse.Namespace, **own: Any) -> Any:
-    """The settings of a command that is given no problems, with those of the preset's pool, filtered by its base once
-    it is sure that the command's own folder will do."""
+    """A command's settings; if it is given no problems, those of the preset's pool, filtered once `out` will do."""
     pool = arguments.out.with_name(f"{arguments.out.name}-filter")
     named = config if config.problems else dataclasses.replace(config, problems=str(pool))
     runs.check_folder(arguments.out, arguments.resume, named)

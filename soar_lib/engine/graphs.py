@@ -62,8 +62,7 @@ def by_hand(step: Callable[[], object]) -> None:
 
 
 def record(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
-    """Record the step as a CUDA graph with its own memory, and return a function that replays it. Raises ConfigError
-    for a model that waits for the CPU inside a step."""
+    """Record the step as a CUDA graph and return its replay. Raises ConfigError for a model that waits for the CPU."""
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph):

@@ -233,8 +233,7 @@ def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str)
 
 
 def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
-    """Read a PEFT LoRA folder as Adapters of one slot on `model`. Raises LoadError for another kind of adapter, one
-    with several ranks, or one of other layers."""
+    """A PEFT LoRA folder as Adapters of one slot on `model`. Raises LoadError for other kinds, layers, ranks."""
     folder = Path(folder)
     try:
         config = read_json(folder / "adapter_config.json", r=int, lora_alpha=float, base_model_name_or_path=str | None)

@@ -71,8 +71,7 @@ def table(folder: str | Path) -> pd.DataFrame:
 
 
 def _ks(folder: str | Path, arm: str, scores: Sequence[Score]) -> list[int]:
-    """The k of pass@k beside 1: all samples where they stand for another arm's; for the base also those of LADDER alone
-    and of TTRL alone, and the paper's."""
+    """The k beside 1: all samples where they stand for another arm's; of the base LADDER's, TTRL's, the paper's too."""
     most = min((score.n for score in scores if score.set == HARD_TEST), default=0)
     config, originals, tested = settings(folder)
     draws = config.draws(arm, originals, tested)

@@ -143,8 +143,7 @@ class LadderConfig(BaseSettings, command="ladder"):
         return Cost(rollouts + written, 0, tokens, most_rollouts=rollouts + written)
 
     def phases(self, problems: int = 0, runs: int = 1) -> list[Phase]:
-        """The phases of a run that hold memory: trees, students, their copies at test time, and scores, for which one
-        problem can have more samples than `rows`."""
+        """Phases that hold memory: trees, students, copies at test time, scores of perhaps more samples than `rows`."""
         student, arms, variants, tested = self.student, set(self.arms), self.variants, max(1, self.tested or problems)
         originals, trained = self.originals or tested, self.seeds * len(arms - {"base", *TTRL_ARMS})
         asked = max(originals, tested) * variants.prompts * (variants.parents if variants.depth > 1 else 1)
@@ -160,6 +159,5 @@ class LadderConfig(BaseSettings, command="ladder"):
             each = tuning.phases(together, (trained + together) * student.rank, self.rows)
             found += [replace(phase, name=f"TTRL: {phase.name}") for phase in each]
         most = max(self.draws(arm, originals, tested) for arm in arms)
-        ranks, rows = trained * student.rank, tested * most
-        fewer = "samples, most_samples"
-        return [*found, Phase.sampling("scores", ranks, rows, most, student.max_new_tokens, self.rows, fewer)]
+        ranks, tokens, fewer = trained * student.rank, student.max_new_tokens, "samples, most_samples"
+        return [*found, Phase.sampling("scores", ranks, tested * most, most, tokens, self.rows, fewer)]

@@ -132,8 +132,7 @@ def gain(
 
 
 def listed(method: str, *measures: Callable[..., Estimate]) -> tuple[Claim, ...]:
-    """The claims of a method in claims.toml. Each names `gain` or one of `measures`: a function that takes what the
-    claim is `of`, then the `Measured`."""
+    """A method's claims in claims.toml. Each names `gain` or one of `measures`, called with its `of` and `Measured`."""
     known, found = {function.__name__: function for function in (gain, *measures)}, []
     for row in map(dict, _CLAIMS[method]):
         more = {key: row.pop(key) for key in ("set", "other_set", "k") if key in row}

@@ -43,8 +43,7 @@ def _antiderivatives(pairs: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _no_integral(question: str) -> str:
-    """An integral can be checked where its integrand can be read and has enough points to compare at: then 0, which is
-    no antiderivative of anything else, is refuted."""
+    """Why no integral can be checked, if so: else its integrand can be read, and at enough points 0 is refuted."""
     from soar_lib.verifier import integrals
 
     integrand = integrals.integrand_of(question)

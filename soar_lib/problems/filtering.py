@@ -185,8 +185,7 @@ def run(
     config: FilterConfig, folder: str | Path, resume: bool = False, progress: bool = True, base: Base | None = None
 ) -> Filtered:
     """Filter a pool into a run folder. With `resume`, continue the run that is there; a finished one is only read.
-    `base` saves loading `config.model` again. Before anything is written, raises RunError (the folder), LoadError (the
-    pool) and ConfigError (model or memory)."""
+    `base` saves loading one. Raises RunError (folder), LoadError (pool) and ConfigError before anything is written."""
     folder = Path(folder)
     runs.check_folder(folder, resume, config)
     if all((folder / f"{name}.jsonl").is_file() for name in ENDS):

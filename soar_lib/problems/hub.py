@@ -53,8 +53,7 @@ def load(name: str) -> list[Problem]:
 
 
 def checksum(problems: Sequence[Problem]) -> str:
-    """The sha256 of the questions and answers as sorted lines of JSONL. It is the same for every copy of a set,
-    whatever its order, numbering and file format."""
+    """The sha256 of questions and answers as sorted lines of JSONL, whatever a copy's order, numbering and format."""
     lines = (json.dumps({"question": p.question, "answer": p.answer}, ensure_ascii=False) + "\n" for p in problems)
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 

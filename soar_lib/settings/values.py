@@ -63,8 +63,7 @@ def revision(model: str, asked: str = "") -> str:
     if (folder := Path(SHIPPED.get(model, model)).expanduser()).is_dir():
         if odd := [path.name for path in folder.glob("*") if path.exists() and not (path.is_file() or path.is_dir())]:
             raise ConfigError(f"model {model!r}: its {odd[0]} is no regular file; take another copy of the model")
-        suffixes = (".safetensors", ".json", ".jinja")
-        parts = [path for path in sorted(folder.glob("*")) if path.suffix in suffixes and path.is_file()]
+        parts = [path for path in sorted(folder.glob("*")) if path.suffix in (".safetensors", ".json", ".jinja")]
         found = _hash(*((path, path.stat().st_size, path.stat().st_mtime_ns) for path in parts))
         if asked not in ("", found):
             raise ConfigError(f"revision = {asked!r}: the files of {model} are {found}; take those of that hash")
@@ -174,8 +173,7 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 def described(function: Callable) -> str:
-    """What a run folder records of a function: `module.qualname sha256:` and twelve digits of its source's hash. Raises
-    ConfigError for what has no source of its own."""
+    """A function as run folders record it: `module.qualname sha256:...`. Raises ConfigError where it has no source."""
     if not inspect.isfunction(function):
         raise ConfigError(f"{function!r} is not a plain function, whose source could be recorded; wrap it in a def")
     try:

@@ -103,8 +103,7 @@ class Source:
 
 
 def plan(config: EvaluateConfig, sources: Sequence[Source], written: Sequence[dict]) -> list[Entry]:
-    """All students of an evaluation, arm by arm, without arms for which a SOAR run has no problems; `written` are the
-    problems that the teachers wrote."""
+    """All students of an evaluation by arm, but arms for which a SOAR run has no problems; teachers wrote `written`."""
     given = {_owner(row) for row in written}
     return [
         Entry(arm, number, index)
@@ -253,8 +252,7 @@ def spent(config: SoarConfig, rounds: Sequence[dict]) -> int:
 
 
 def describe(sources: Sequence[Source]) -> pd.DataFrame:
-    """One row per SOAR run: promotions, size of D_best, problems, and what the run spent (completions of students, and
-    accepted ones that trained the teacher)."""
+    """One row per SOAR run: promotions, size of D_best, problems, completions of students and accepted teacher's."""
     return pd.DataFrame(
         {
             "run": source.name, "seed": source.config.seed, "promotions": source.promotions,

@@ -74,8 +74,7 @@ class StudyFolder:
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at a study. Its arms are `students` or `teachers`, `controls` apply beside arms and seeds, and
-    `empty` says why there may be nothing to see."""
+    """One look at a study: arms are `students` or `teachers`, `controls` come beside; `empty`: why nothing is seen."""
 
     title: str
     arms: str

@@ -85,8 +85,7 @@ def teacher_means(rounds: pd.DataFrame, smoothing: int = 1) -> pd.DataFrame:
 
 
 def teachers(frame: pd.DataFrame, smoothing: int = 1) -> Chart:
-    """The table of `teacher_means`: rewards above, promotions so far below. A grounded reward is a gain in accuracy; an
-    intrinsic one is not, so the two do not compare."""
+    """`teacher_means`: rewards above, promotions below. Grounded ones are gains in accuracy, intrinsic ones are not."""
     steps = [arm_mark(arm, p["round"], p["promotions"], step=True) for arm, p in frame.groupby("arm", sort=False)]
     above = plots.curve(frame, "round", "mean_reward", title=plots.averaged(smoothing))
     below = Panel(steps, "round", plots.QUANTITIES["promotions"][0], ylim=(0, None))

@@ -79,8 +79,7 @@ def curves(folder: str | Path) -> pd.DataFrame:
 
 
 def border(curves: pd.DataFrame) -> float | None:
-    """The step at which the phase on the hard problems begins for those who have learned before, None where nobody
-    has; `curves` is the table of that name."""
+    """The step of `curves` at which those who have learned before begin on hard problems; None where nobody has."""
     begun = curves[curves["phase"] == "hard"].groupby("arm")["step"].min().max()
     return float(begun) if begun > 0 else None
 

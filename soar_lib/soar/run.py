@@ -51,8 +51,7 @@ class OuterLoop:
 
 @dataclass
 class State:
-    """What a round begins with: students start from the last of `baselines`, the first is untrained; `history` holds
-    the mean reward of each round."""
+    """A round's start: students start from the last of `baselines` (first: untrained); `history` is mean rewards."""
 
     teacher: Learner
     baselines: list[Adapters]
@@ -135,8 +134,8 @@ def run(
 
 
 def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Problem]]:
-    """Hard train and hard test (none, where `problems` is a file): those that the run in `folder` began with, else the
-    settings'. Raises ConfigError and LoadError."""
+    """Hard train and hard test (none, where `problems` is a file), of the run in `folder`, else as set. Raises
+    ConfigError and LoadError."""
     if (folder / f"{HARD_TRAIN}.jsonl").exists():
         tested = (folder / f"{HARD_TEST}.jsonl").exists()
         return files.read_problems(folder, HARD_TRAIN), files.read_problems(folder, HARD_TEST) if tested else []

@@ -189,6 +189,5 @@ class EvaluateConfig(BaseSettings, command="evaluate"):
             wide = replace(student, group=4 * student.group) if "hard_only_x4" in self.arms else student
             placing = Phase("placing", kept + 2 * (everyone + together) * student.rank)
             found = [*wide.phases(together, kept, self.rows), placing]
-        rows = self.students * max(1, problems) * self.samples
-        tokens = student.max_new_tokens
+        rows, tokens = self.students * max(1, problems) * self.samples, student.max_new_tokens
         return [*found, Phase.sampling("scores", kept, rows, self.samples, tokens, self.rows, "samples")]

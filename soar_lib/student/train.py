@@ -108,8 +108,7 @@ def metrics(
 
 
 def step_rows(history: Sequence[dict], owners: Sequence[dict], names: Sequence[str]) -> list[dict]:
-    """Rows of metrics.csv: for each step of `train`'s history one per student, with what `owners` says of it by slot,
-    the step and its measures by `names`."""
+    """Rows of metrics.csv: a step's and student's, with what `owners` says of its slot, step and measures (`names`)."""
     return [
         owner | {"step": line["step"]} | {n: line[n][slot] if isinstance(line[n], list) else line[n] for n in names}
         for line in history

@@ -65,8 +65,7 @@ def sized(config: SvsConfig, sets: Sets) -> SvsConfig:
 
 
 def problem_sets(config: SvsConfig, folder: Path) -> Sets:
-    """Training problems (`TRAIN`) and those of each measured set: what the run in `folder` began with, else what the
-    settings name. Raises ConfigError and LoadError."""
+    """Training (`TRAIN`) and measured problems, of the run in `folder`, else as set. Raises ConfigError, LoadError."""
     if (folder / f"{OTHER}.jsonl").exists():  # written last
         return {name: files.read_problems(folder, name) for name in (TRAIN, *SETS)}
     sets = {}

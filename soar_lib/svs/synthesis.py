@@ -155,8 +155,7 @@ def variant_tasks(writers: list[Seed], written: list[VariationalProblem]) -> lis
 
 
 def paid(written: list[VariationalProblem], again: Solved, config: SvsConfig) -> list[VariationalProblem]:
-    """The variants with how many of their solutions give the original's answer, and their rewards; `again` holds the
-    solutions of those that were not dropped."""
+    """The variants with rewards and counts of solutions that give the original's answer; `again` solved those kept."""
     places = [place for place, variant in enumerate(written) if not variant.dropped]
     agreed = dict(zip(places, map(sum, again.right), strict=True))
     return [

@@ -127,8 +127,7 @@ def value(formula: Formula, at: dict, m=mp):
 
 
 def stable(formula: Formula, at: dict[str, float], variable: str) -> tuple | None:
-    """Value and derivative to HIGH digits, the derivative from two values near by with more than twice as many; None
-    where there are none, or LOW digits differ."""
+    """Value and derivative (by two values near by) to HIGH digits; None where there is none, or LOW digits differ."""
     found = []
     for digits in (LOW, HIGH):
         with mp.workdps(digits):
