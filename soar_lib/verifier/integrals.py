@@ -84,8 +84,7 @@ def integrand_of(question: str) -> str | None:
     >>> integrand_of("Find the indefinite integral: ∫ 3*x**2 - 1/2 dx"), integrand_of("Compute $\\int x^2\\,dx$.")
     ('3*x**2 - 1/2', 'x^2')
     """
-    found = INTEGRAL.search(question)
-    return found.group(1).strip() if found else None
+    return found.group(1).strip() if (found := INTEGRAL.search(question)) else None
 
 
 def _stated(integrand: str, answer: str) -> tuple[str, str]:
