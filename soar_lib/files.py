@@ -233,11 +233,11 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, dict], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load  # here, so that the command line's checks need not wait for torch
 
-    tensors, state = {}, read_json(folder / "state.json", state=dict)
-    for path in sorted({*folder.glob("*.safetensors"), *(folder / name for name in state.get("tensors", ()))}):
+    tensors, state = {}, read_json(folder / "state.json", state=dict, tensors=list[str] | None)
+    for path in sorted({*folder.glob("*.safetensors"), *(folder / name for name in state.get("tensors") or ())}):
         try:
             tensors[path.stem] = load(path.read_bytes())
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({first_line(error)}); {LOST}") from None
     return tensors, state["state"]
 

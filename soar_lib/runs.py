@@ -258,12 +258,12 @@ def counted(folder: Path) -> tuple[int, dict[str, int]]:
     last = latest_checkpoint(folder)
     if last is None:
         return 0, {}
-    state = read_json(last / "state.json", round=int, logs=dict)
+    state = read_json(last / "state.json", round=int, logs=dict[str, int], sums=dict[str, str] | None)
     for name, length in state["logs"].items():
         path, text = folder / name, text_of(folder / name)
         if len(text) < length:
             lost = f"has {len(text):,} characters where the last checkpoint counted {length:,}, so lines are lost"
             raise RunError(f"{path}: {lost if path.exists() else 'is missing'}; {LOST}")
-        if digest(text[:length]) != state.get("sums", {}).get(name, digest(text[:length])):
+        if digest(text[:length]) != (state.get("sums") or {}).get(name, digest(text[:length])):
             raise RunError(f"{path}: was changed since the last checkpoint; {LOST}")
     return state["round"], state["logs"]
