@@ -241,7 +241,7 @@ def load_checkpoint(folder: Path, *names: str, **needed: Any) -> tuple[dict[str,
     for path in sorted({*folder.glob("*.safetensors"), *(folder / name for name in about.get("tensors") or ())}):
         try:
             tensors[path.stem] = load(stored(path).read_bytes())
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise RunError(f"{path}: cannot be read ({first_line(error)}); {LOST}") from None
     state = about["state"]
     if bad := [*({*names} - tensors.keys()), *(name for name, of in needed.items() if not fits(state.get(name), of))]:

@@ -57,24 +57,38 @@ OWN_ADDRESS = own_address()
 def no_network(request, monkeypatch):
     """Nothing leaves this machine: connections to others fail as without a network. A test that makes one by naming a
     Hub set or model says so by the mark `network`; any other fails."""
-    reached, connect, look_up = [], socket.socket.connect, socket.getaddrinfo
+    reached, look_up = [], socket.getaddrinfo
+    connect, connect_ex, sendto = (getattr(socket.socket, name) for name in ("connect", "connect_ex", "sendto"))
 
     def refused(host: str) -> OSError:
         reached.append(host)
         return OSError(errno.ENETUNREACH, "Network is unreachable")
 
-    def connect_near(self, address):
-        far = self.type & socket.SOCK_STREAM and isinstance(address, tuple) and not near(address[0])
-        if far:
+    def far(asked: socket.socket, address) -> bool:
+        return asked.family in (socket.AF_INET, socket.AF_INET6) and not near(address[0])
+
+    def connect_near(self, address):  # of datagrams it sends nothing
+        if self.type & socket.SOCK_STREAM and far(self, address):
             raise refused(address[0])
         return connect(self, address)
+
+    def connect_ex_near(self, address):
+        if self.type & socket.SOCK_STREAM and far(self, address):
+            return refused(address[0]).errno
+        return connect_ex(self, address)
+
+    def sendto_near(self, content, *flags_and_address):
+        if far(self, flags_and_address[-1]):
+            raise refused(flags_and_address[-1][0])
+        return sendto(self, content, *flags_and_address)
 
     def look_up_near(host, *arguments, **named):
         if not near(host.decode() if isinstance(host, bytes) else host):
             raise refused(host)
         return look_up(host, *arguments, **named)
 
-    monkeypatch.setattr(socket.socket, "connect", connect_near)
+    for name, instead in {"connect": connect_near, "connect_ex": connect_ex_near, "sendto": sendto_near}.items():
+        monkeypatch.setattr(socket.socket, name, instead)
     monkeypatch.setattr(socket, "getaddrinfo", look_up_near)
     yield
     if not request.node.get_closest_marker("network"):

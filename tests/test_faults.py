@@ -130,5 +130,5 @@ def test_faults_of_every_kind_leave_no_trace(line, tmp_path, command):
 @pytest.mark.skipif(not TABLE.exists(), reason="the slow run has written no table yet")
 def test_no_fault_of_the_committed_slow_run_was_lost():
     table = pd.read_csv(TABLE)
-    assert {*table["command"]} == COMMANDS.keys() and {*table["fault"]} <= {"kill", "full disk"}
-    assert (table["tried"] >= 1).all() and (table["survived"] == table["tried"]).all()
+    assert {*zip(table["command"], table["fault"])} == {*product(COMMANDS, ("kill", "full disk"))}
+    assert (table["tried"] >= 50).all() and (table["survived"] == table["tried"]).all()

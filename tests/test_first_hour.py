@@ -5,6 +5,7 @@ first_hour.toml has the command lines, first_hour.py makes the place they are ty
 import os
 import re
 import shlex
+import signal
 import time
 import tomllib
 from pathlib import Path
@@ -34,6 +35,25 @@ def place(tmp_path_factory):
         if not mounted:
             (folder / "readonly").chmod(0o500)
         yield folder
+
+
+@pytest.fixture
+def limited():
+    """A case that hangs fails: it has a minute of processor time, ten in all. Where no handler is reached, as inside a
+    regular expression, the process ends after two."""
+
+    def late(*_):
+        pytest.fail("it hangs")
+
+    timers = {signal.ITIMER_PROF: 60, signal.ITIMER_REAL: 600, signal.ITIMER_VIRTUAL: 120}
+    before = {kind: signal.signal(kind, late) for kind in (signal.SIGPROF, signal.SIGALRM)}
+    for timer, seconds in timers.items():
+        signal.setitimer(timer, seconds)
+    yield
+    for timer in timers:
+        signal.setitimer(timer, 0)
+    for kind, handler in before.items():
+        signal.signal(kind, handler)
 
 
 def contents(folder: Path) -> dict:
@@ -73,7 +93,7 @@ def test_the_page_of_troubles_quotes_what_is_said():
 
 @pytest.mark.network
 @pytest.mark.parametrize(("command", "line", "message"), CASES, ids=[line for _, line, _ in CASES])
-def test_a_mistake_costs_one_line(place, monkeypatch, capsys, command, line, message):
+def test_a_mistake_costs_one_line(place, limited, monkeypatch, capsys, command, line, message):
     if "readonly" in line and os.access(place / "readonly", os.W_OK):
         pytest.skip("nothing is read-only here: root, who may not mount")
     monkeypatch.chdir(place)

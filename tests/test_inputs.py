@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from soar_lib import files, runs
 from soar_lib.cli import arguments
+from soar_lib.measure import judge
 from soar_lib.problems import prompts, rows
 from soar_lib.records import Problem, Round, Score, SyntheticProblem
 from soar_lib.settings.student import FilterConfig, preset
@@ -41,6 +42,7 @@ PIECES = (
     ".", "-", "^", "_", "=", "/", "+", "*", "<", ">", "0", "1", "27", "0.5", "1e9", "9" * 500, "10**400", "x", "e",
     "pi", "dx", "\\text{", "Integral(", "sin(", "sqrt(", "%", "\n", " ", "\x00", "\ud800", "∫", "−", "²", "½", "٣",
     "é", "<question>", "</question>", "<answer>", "</answer>", "<think>", "</think>", "<|im_end|>", "####",
+    "```", '{"is_correct": true, "is_well_posed": true, "error_type": "None", "verified_answer": 4}',
 )  # fmt: skip
 TEXT = st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=24).map("".join)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.just(10**400)
@@ -133,6 +135,7 @@ def run_folder(folder: Path, given: tuple) -> None:
     path.write_bytes(damaged(whole, damage) if instead is None else encoded(instead))
     try:
         runs.check_same(run, preset("smoke", SoarConfig))
+        runs.counted(run)
         files.load_checkpoint(run / "checkpoint" / "round_0001")
         files.read_records(run / "problems.jsonl", SyntheticProblem)
         files.read_records(run / "rounds.jsonl", Round)
@@ -144,6 +147,7 @@ def proposal(_: Path, text: str) -> None:
     teacher.read(text)
     teacher.read(text, forgive_tags=True)
     prompts.questions_in(text, 5)
+    judge.read(text)
 
 
 def verdict(_: Path, given: tuple[str, str]) -> None:
@@ -168,6 +172,8 @@ def options(_: Path, given: list[str]) -> None:
 
 BOXED = st.tuples(TEXT, TEXT.map(lambda text: f"so \\boxed{{{text}}}") | TEXT)
 RECORD_KEYS = st.sampled_from([field.name for kind in RECORDS for field in fields(kind)])
+STATE = {"round": 1, "logs": {"problems.jsonl": 0}, "sums": {}, "state": {}, "tensors": ["a.safetensors"]}
+STATES = changed([STATE], st.sampled_from([*STATE, "problems.jsonl"]))
 ROWS = st.sampled_from(RECORDS).flatmap(
     lambda good: st.tuples(st.just(type(good)), changed([asdict(good)], RECORD_KEYS))
 )
@@ -176,7 +182,12 @@ OPTIONS = st.lists(st.tuples(st.sampled_from(NAMES), TEXT).map("=".join) | TEXT,
 READERS: dict[str, tuple[st.SearchStrategy, Callable, float]] = {
     "problem files": (PROBLEM_FILES, problem_file, 0.2),
     "records of a run": (ROWS, record_file, 0.1),
-    "run folders": (st.tuples(st.sampled_from(FILES), DAMAGE, st.none() | values(KEYS)), run_folder, 0.1),
+    "run folders": (
+        st.tuples(st.sampled_from(FILES), DAMAGE, st.none() | values(KEYS))
+        | st.tuples(st.just("state.json"), st.just(()), STATES),
+        run_folder,
+        0.1,
+    ),
     "a teacher's completion": (TEXT, proposal, 0.25),
     "an answer": (BOXED, verdict, 0.03),
     "an antiderivative": (st.tuples(TEXT, TEXT), antiderivative, 0.02),
@@ -247,3 +258,4 @@ def test_many_inputs_break_no_reader(tmp_path, name):
 def test_no_input_of_the_committed_slow_run_broke_a_reader():
     table = pd.read_csv(TABLE)
     assert {*table["reader"]} == READERS.keys() and (table["tracebacks"] == 0).all()
+    assert table["inputs"].sum() == 100_000

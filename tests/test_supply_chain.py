@@ -1,8 +1,10 @@
 """What is loaded from elsewhere runs no code, is what it was when it was pinned, and nothing of the user's leaks."""
 
 import ast
+import errno
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +97,33 @@ def test_an_advisory_is_found_for_the_versions_that_it_names(tmp_path, version, 
     told = [("some-package", "PYSEC-1", "It runs text.")] if found else []
     assert [*audit.findings(tmp_path, {"some-package": version, "unknown": "1"})] == told
     assert audit.here().keys() >= {"torch", "pytest"}
+
+
+def test_the_page_explains_each_finding_and_lists_six_downloads_with_their_sizes():
+    page, lock = (ROOT / "notebooks" / "troubleshooting.md").read_text(), (ROOT / "requirements.lock").read_text()
+    (count, table) = re.search(r"(\w+) of them affects? .*?\n\n(\| finding .*?)\n\n", page, re.DOTALL).groups()
+    explained = re.findall(r"^\| ([\w-]+) [\d.]+: (?:PYSEC|GHSA|CVE)-[\w-]+ \| .{80,} \|$", table, re.MULTILINE)
+    assert len(explained) == len(table.splitlines()) - 2 == ["None", "One", "Two", "Three", "Four"].index(count)
+    listed = re.findall(r"^\| (\w+).*? \| (\d+) \| (\d+) \| .+ \|$", page, re.MULTILINE)
+    sizes = [int(installed) for *_, installed in listed]
+    assert len(listed) == 6 and sizes == sorted(sizes, reverse=True)
+    assert all(f"\n{name}==" in lock and int(installed) > int(download) > 0 for name, download, installed in listed)
+
+
+@pytest.mark.network
+def test_nothing_leaves_this_machine_during_a_test():
+    there = ("192.0.2.1", 9)
+    with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        assert stream.connect_ex(there) == errno.ENETUNREACH
+        for reach in (
+            lambda: stream.connect(there),
+            lambda: datagrams.sendto(b"x", there),
+            lambda: datagrams.sendto(b"x", 0, there),
+            lambda: socket.getaddrinfo("example.org", 80),
+        ):
+            with pytest.raises(OSError, match="Network is unreachable"):
+                reach()
+        assert datagrams.sendto(b"x", ("127.0.0.1", 9)) == 1
 
 
 # ------------------------------------------------------------------ secrets

@@ -27,7 +27,7 @@ class Spread:
     mean: float
     deviations: np.ndarray  # [draws], ascending
     freedom: float
-    lone: bool = False  # one student or one problem of one run, with nothing to vary: there is no interval
+    lone: bool = False  # one run or one problem, and no spread: there is no interval
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """(low, high) that covers the true mean with probability `level`, NaN where there is none."""
@@ -60,14 +60,14 @@ def bootstrap(
     Runs with the same entry in `problem_sets` (all of them by default) were measured on the same problems, in the same
     order. Runs count equally, whatever their number of students.
 
-    >>> bootstrap([np.full((4, 8), 0.25)]).interval()
+    >>> bootstrap([np.full((4, 8), 0.25)] * 2).interval()
     (0.25, 0.25)
     """
     sets = list(problem_sets) if problem_sets is not None else [0] * len(runs)
     means, (variance, freedom) = _draws(runs, sets, seed, draws), _variance(runs, sets)
     mean, spread = float(np.mean([values.mean() for values in runs])), means.std()
     scale = variance**0.5 / spread if spread > 1e-12 else 0.0  # where nothing varies, rounding errors are left
-    lone = len(runs) == 1 and 1 in runs[0].shape and scale == 0
+    lone = scale == 0 and (len(runs) == 1 or len({*sets}) == runs[0].shape[1] == 1)
     return Spread(mean, np.sort((means - mean) * scale), freedom, lone)
 
 

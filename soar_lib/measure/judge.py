@@ -80,9 +80,9 @@ def read(reply: str) -> Verdict:
     'unjudged'
     """
     text = reply.rpartition("</think>")[2].strip()
-    fenced = re.fullmatch(r"```(?:json)?\s*(.*?)\s*```", text, re.DOTALL)
+    fenced = text[:3] == text[-3:] == "```"
     try:
-        found = json.loads(fenced.group(1) if fenced else text)
+        found = json.loads(text[3:-3].removeprefix("json").strip() if fenced else text)
     except (ValueError, RecursionError):
         return Verdict(UNJUDGED, reason="no JSON object after the reasoning")
     if fault := _fault(found):

@@ -122,7 +122,7 @@ def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: 
 
 
 def p_text(p: float) -> str:
-    """A p-value as text with two decimals; NaN stands for a lone run, which has none.
+    """A p-value as text with two decimals; NaN stands for one run without spread, which has none.
 
     >>> p_text(0.0312), p_text(0.00003), p_text(float("nan"))
     ('p = 0.03', 'p < 0.01', 'one run')

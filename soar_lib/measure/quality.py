@@ -41,7 +41,7 @@ from soar_lib.verifier.verify import decide, equal
 
 WELL_POSED = ("correct", "arithmetic", "logic")
 LABELS = (*WELL_POSED, "ill_posed", "ambiguous")
-UNJUDGED = "unjudged"
+UNJUDGED, START = "unjudged", 10  # characters that tell families apart; no item stands in them
 MEASURES = ("well_posed", *LABELS)  # the rows of Table 7
 COLUMNS = ["arm", "judge", "measure", "percent", "low", "high", "n", "unjudged", "runs"]
 
@@ -92,7 +92,7 @@ def exact_verdict(question: str, answer: str) -> Verdict:
     """
     known = world.understand(question) or world2.understand(question)
     if known is None:
-        lost = _lost(question)
+        lost = len(question) <= MAX_CHARACTERS and _lost(question)
         return Verdict("ambiguous", None, lost) if lost else Verdict("ill_posed", None, "no family can read it")
     family, content = known
     gold = family.solve(content)[1]
@@ -114,7 +114,8 @@ def topic(question: str) -> str:
 
 def _lost(question: str) -> str | None:
     """What is missing from a question that no family reads, None where adding text at one place cannot mend it."""
-    if any(world.understand(question + ending) for ending in _endings()):
+    kin = [(read, ends) for read, starts, ends in _endings() if question[:START] in starts]
+    if any(read(question + ending) for read, ends in kin for ending in ends):
         return "the end is missing"
     # A number that the question does not hold, so that no power of x occurs twice.
     taken = {int(digits) for digits in re.findall(r"\d{1,9}", question)}
@@ -122,14 +123,14 @@ def _lost(question: str) -> str | None:
     items = (f"{number}", f"{number} cats", f"{number}*x**{number}")
     spaced = [f"{before}{item}{after}" for item in items for before in ("", " ") for after in ("", " ")]
     places = [i for i in range(len(question)) if not re.search(r"\d", question[max(0, i - 1) : i + 1])]
-    mended = (world.understand(question[:i] + item + question[i:]) for i in places for item in spaced)
+    mended = (read(question[:i] + item + question[i:]) for read, _ in kin for i in places for item in spaced)
     return "a number or item is missing" if any(mended) else None
 
 
 @functools.cache
-def _endings() -> tuple[str, ...]:
-    """All endings of a set of questions that holds every word and every kind of item that a family can read, so that a
-    proper prefix of any well-posed question is well posed with one of them added."""
+def _endings() -> list[tuple[Callable, set[str], set[str]]]:
+    """For each family its parser, how its questions start, and all endings of questions that hold every word and every
+    kind of item it can read, so that a proper prefix of any of its questions is well posed with one of them added."""
     first, *leads = antiderivatives.LEADS
     groups = [
         ("chain_sum", [[1, 1]]),
@@ -141,13 +142,13 @@ def _endings() -> tuple[str, ...]:
         ("simple_integration", [[first, (Fraction(3, 5), power)] for power in range(100)]),
         *(("simple_integration", [[lead, (Fraction(3, 5), 2)]]) for lead in leads),
     ]
-    endings = set()
+    found = {name: (world.FAMILIES[name].parse, set(), set()) for name, _ in groups}
     for name, contents in groups:
-        texts = [world.FAMILIES[name].write(content) for content in contents]
+        texts, (_, starts, endings) = [world.FAMILIES[name].write(content) for content in contents], found[name]
         lead = len(os.path.commonprefix(texts))
-        endings |= {texts[0][i:] for i in range(len(texts[0]))}
-        endings |= {text[i:] for text in texts for i in range(lead, len(text))}
-    return tuple(sorted(endings))
+        starts |= {texts[0][:i] for i in range(START + 1)}
+        endings |= {texts[0][i:] for i in range(lead)} | {text[i:] for text in texts for i in range(lead, len(text))}
+    return [*found.values()]
 
 
 def _mistake(family: world.Family, content: list, gold: str, answer: str) -> tuple[str, str, str]:
@@ -175,8 +176,7 @@ def _misreadings(family: world.Family, content: list) -> Iterator[tuple[str, lis
     readings += [("the items in reverse order", head, data[::-1])]
     readings += [("sorted in the other direction", other[head[0]], data)] if head and head[0] in other else []
     for reading, start, items in readings:
-        known = family.parse(family.write(start + items)) if items else None
-        if known is not None:
+        if items and (known := family.parse(family.write(start + items))) is not None:
             yield reading, known
 
 

@@ -14,14 +14,13 @@ LEADS = tuple(
     for lead in ("Find the indefinite integral", "Calculate the antiderivative", "Evaluate the indefinite integral")
 )
 TERM = r"(?:\d{1,4}\*)?x(?:\*\*\d{1,2})?(?:/\d{1,4})?|\d{1,4}(?:/\d{1,4})?"
-_INTEGRAL = re.compile(rf"[A-Z][a-z ]+: ∫ (-?(?:{TERM})(?: [+-] (?:{TERM}))*) dx")
+_INTEGRAL = re.compile(rf"[A-Z][a-z ]+: ∫ (-?(?:{TERM})(?: [+-] (?:{TERM})){{0,99}}) dx")
 
 
 def parse(question: str) -> list | None:
     """The content of a question, None where the text is no such question."""
-    match = _INTEGRAL.fullmatch(question)
     lead = next((lead for lead in LEADS if question.startswith(lead)), None)
-    if not match or not lead:
+    if not lead or not (match := _INTEGRAL.fullmatch(question)):
         return None
     terms = [_term(sign, body) for sign, body in re.findall(rf"(-|\+)? ?({TERM})", match.group(1))]
     return [lead, *terms] if all(terms) and len({power for _, power in terms}) == len(terms) else None

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 # How chat templates spell their control tokens: a question that holds one is no question (engine/base.py splits them).
-CONTROL = re.compile(r"<\|[^\s<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>|\[/?INST\]")
+CONTROL = re.compile(r"<[|｜][^\s<>|｜]{1,40}[|｜]>|</?s>|<(?:bos|eos|pad|unk|start_of_turn|end_of_turn)>|\[/?INST\]")
 _TEXTS = tomllib.loads(Path(__file__).with_name("prompts.toml").read_text(encoding="utf-8"))
 SOLVE, TEACHER, EASIER, RECONSTRUCT = (_TEXTS[name] for name in ("solve", "teacher", "easier", "reconstruct"))
 PERSONAS = tuple(_TEXTS["personas"])

@@ -29,7 +29,8 @@ from soar_lib.verifier.spelling import split_top
 from soar_lib.verifier.verify import extract_boxed
 
 LARGEST, LONGEST = 2_000_000_000, 100_000  # bytes of a file, characters of a question
-TYPES = {"context": (str,), "unit": (str,)} | dict.fromkeys(("id", "unique_id", "level"), (str, int, float))
+TYPES = dict.fromkeys("id unique_id year contest number level".split(), (str, int, float))
+TYPES |= {"context": (str,), "unit": (str,)}
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -98,7 +99,7 @@ def read_rows(path: Path) -> list[tuple[int, dict]]:
 
 def _row(place: str, line: str) -> dict:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_int=lambda digits: int(digits) if len(digits) < 1000 else float(digits))
         json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
         raise LoadError(f"{place}: not JSONL; every line must be one JSON object") from None
@@ -111,18 +112,22 @@ def problem_of(row: dict, source: str = "") -> Problem:
     """A row of a benchmark file, of any known format, as a Problem. Raises LoadError naming the field."""
     own = row.keys() == {field.name for field in fields(Problem)}  # a Problem that was written out, by a filter run say
     for name, kinds in TYPES.items():
-        if row.get(name) is not None and not isinstance(row[name], kinds):
-            raise LoadError(f"field '{name}' must be text{' or a number' * (int in kinds)}, found {row[name]!r:.40}")
+        value = row.get(name)
+        if value is not None and (type(value) not in kinds or type(value) is float and not abs(value) < 1e300):
+            raise LoadError(f"field '{name}' must be text{' or a number' * (int in kinds)}, found {value!r:.40}")
     if own and (wrong := fault(Problem, row)):
         raise LoadError(wrong)
     question, answer = _question(row), answer_of(row)
-    if own:
-        return Problem(**row)
     key = _own_number(row) or hashlib.sha256(question.encode()).hexdigest()[:12]
     topic = next((row[field] for field in ("subfield", "subject", "type") if isinstance(row.get(field), str)), "")
-    digits = re.search(r"\d{1,9}", str(row.get("level", "")))  # 5 of MATH's "Level 5", none of its "Level ?"
-    level = int(digits.group()) if digits else None
-    return Problem(f"{source}/{key}" if source else key, question, answer, source, topic, level)
+    found = re.search(r"\d{1,9}", str(row.get("level", "")))  # 5 of MATH's "Level 5", none of its "Level ?"
+    named = f"{source}/{key}" if source else key, question, answer, source, topic, found and int(found.group())
+    made = Problem(**row) if own else Problem(*named)
+    for name, value in vars(made).items():
+        if len(str(value)) > LONGEST:
+            field = "problem" if name == "question" and "problem" in row else name
+            raise LoadError(f"field '{field}' has {len(value):,} characters; no problem needs more than {LONGEST:,}")
+    return made
 
 
 def _own_number(row: dict) -> str:
@@ -139,8 +144,6 @@ def _question(row: dict) -> str:
     text = row[field]
     if not isinstance(text, str) or not text.strip():
         raise LoadError(f"field '{field}' must be text that is not empty, found {text!r:.40}; write the question there")
-    if len(text) > LONGEST:
-        raise LoadError(f"field '{field}' has {len(text):,} characters; no question needs more than {LONGEST:,}")
     context, bare = row.get("context") or "", (row.get("unit") or "").strip(" $")
     # OlympiadBench's unit as a sentence takes it: `$cm^2$` stays LaTeX.
     unit = {"^{\\circ}": "degrees", "%": "percent"}.get(bare, f"${bare}$" if "^" in bare else bare)
@@ -170,8 +173,7 @@ def plain(value: object, field: str) -> str:
     """An answer as text: of GSM8K's what follows ####, a number as people write it (27.0 is 27). Raises LoadError."""
     if isinstance(value, str):
         return value.rpartition("####")[2].strip()  # GSM8K: the worked solution comes first
-    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-    if not number:  # nan is not below either
+    if type(value) not in (int, float) or not abs(value) < 1e300:  # nan is not below either
         raise LoadError(f"field '{field}' must be text or a number, found {value!r:.40}; write the bare answer there")
     return str(int(value)) if value == int(value) else repr(value)
 
@@ -183,7 +185,7 @@ def unwrap(answer: str) -> str:
     ('10\\frac{2}{3}', '11', 'f(n)=n, g(n)=1', 'the line $y = x$')
     """
     text = answer.strip()
-    if re.fullmatch(r"\$[^$]+\$(?:\s*,?\s*\$[^$]+\$)*[\s.$]*", text):  # nothing but formulas
+    if re.fullmatch(r"\$[^$]+\$(?:\s*+(?:,\s*+)?\$[^$]+\$)*+[\s.$]*", text):  # nothing but formulas
         return ", ".join(part.strip() for part in re.findall(r"\$([^$]+)\$", text) if part.strip(" ."))
     if re.fullmatch(r"\\\(.*\\\)", text, re.DOTALL):
         return text[2:-2].strip()

@@ -51,7 +51,7 @@ def learn(
     from peft import get_peft_model_state_dict
     from trl import GRPOTrainer, RLOOTrainer
 
-    rows = [dict(prompt=student_messages(problem.question), gold=problem.answer) for problem in asked]
+    rows = [dict(prompt=student_messages(base.split_control(each.question)), gold=each.answer) for each in asked]
     tokenizer = copy.deepcopy(base.tokenizer)  # TRL sets padding and may align special tokens
     tokenizer.pad_token = tokenizer.convert_ids_to_tokens(base.pad)
     tokenizer.apply_chat_template = partial(tokenizer.apply_chat_template, **base.template)

@@ -17,7 +17,7 @@ from soar_lib.verifier.formulas import Formula, Unreadable, letters
 from soar_lib.verifier.spelling import clean, split_top
 
 DEADLINE = 5.0  # seconds per pair in the worker; ordinary pairs take a hundredth
-INTEGRAL = re.compile(r"(?:∫|\\int\b)\s*(.{1,2000}?)(?:\\[,;:! ]|~|\s)*\\?(?:mathrm\{d\}|d)\s?[a-zA-Z]\b")
+INTEGRAL = re.compile(r"(?:∫|\\int\b)\s*+(.{1,2000}?)(?:\\[,;:! ]|~|\s){0,9}+\\?(?:mathrm\{d\}|d)\s?[a-zA-Z]\b")
 CONSTANT = re.compile(r"[CcKk](?:_?\d)?")  # how people write the constant of integration
 READINGS = ((r"\\?\bconst(?:ant)?\b", "C"), (r"\b([CcKk])(?=\d)", r"\1_"), (r"(?<![a-zA-Z])E(?![a-zA-Z])", "e"))
 LEFT_SIDE = re.compile(r"(?:\\int|∫).*|[a-zA-Z](?:\([a-zA-Z]\))?")  # what may stand before `=` in an answer
@@ -84,8 +84,7 @@ def integrand_of(question: str) -> str | None:
     >>> integrand_of("Find the indefinite integral: ∫ 3*x**2 - 1/2 dx"), integrand_of("Compute $\\int x^2\\,dx$.")
     ('3*x**2 - 1/2', 'x^2')
     """
-    found = INTEGRAL.search(question)
-    return found.group(1) if found else None
+    return found.group(1).strip() if (found := INTEGRAL.search(question)) else None
 
 
 def _stated(integrand: str, answer: str) -> tuple[str, str]:

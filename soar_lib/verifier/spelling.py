@@ -19,7 +19,7 @@ CORRECTION = re.compile(
 
 THINK = "<think>"  # before the thoughts of models that reason; </think> ends them
 MAX_CHARACTERS = 2000  # no answer is as long; beyond nothing is cleaned or read
-PLAIN = re.compile(r"(?:[-+*/^(),\d]|\.(?!\.)|(?<![\d ]) | (?!\d)|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))*")
+PLAIN = re.compile(r"(?:[-+*/^(),\d]|\.(?!\.)|(?<![\d ]) | (?!\d)|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))*+")
 WORD = r"(?![a-zA-Z])"
 ENVIRONMENT_WITH_ROWS = re.compile(r"\\begin|&")
 BASES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()

@@ -65,15 +65,23 @@ def test_p_and_interval_agree():
     assert found.p_value(100.0) < 1e-3
 
 
-@pytest.mark.parametrize(("shape", "lone"), [((1, 1), True), ((1, 6), True), ((4, 1), True), ((4, 6), False)])
-def test_a_lone_student_or_problem_without_spread_has_no_interval(shape, lone):
-    found = bootstrap([np.full(shape, 0.25)])
+ALONE = [((1, 1), 1), ((1, 6), 1), ((4, 1), 1), ((4, 6), 1), ((4, 1), 2)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "runs", "lone"), [(*one, True) for one in ALONE] + [((1, 6), 2, False), ((4, 6), 2, False)]
+)
+def test_one_run_or_one_problem_without_spread_has_no_interval(shape, runs, lone):
+    found = bootstrap([np.full(shape, 0.25)] * runs)
     assert np.isnan([*found.interval(), found.p_value()]).all() == lone
     assert percent(found.mean, *found.interval()) == ("25.0 (one run)" if lone else "25.0 (25.0–25.0)")
-    assert bootstrap([np.full(shape, 0.25)] * 2).interval() == (0.25, 0.25)
-    if lone and shape != (1, 1):
-        varied = bootstrap([np.linspace(0, 1, 6)[: max(shape)].reshape(shape)]).interval()
-        assert varied[0] < varied[1]
+    if shape != (1, 1):
+        low, high = bootstrap([np.linspace(0, 1, shape[0] * shape[1]).reshape(shape)]).interval()
+        assert low < high
+
+
+def test_runs_that_each_had_a_problem_of_their_own_are_no_single_problem():
+    assert bootstrap([np.ones((1, 1))] * 3, range(3)).interval() == (1.0, 1.0)
 
 
 def test_without_any_spread_p_is_certain():

@@ -134,6 +134,7 @@ def test_shapes_of_rows(row, question, answer):
         ("the line $y = x$", "the line $y = x$"),
         ("\\boxed{1} or \\boxed{2}", "\\boxed{1} or \\boxed{2}"),
         ("$221,$8$", "$221,$8$"),
+        ("$a$ ,  $b$$c$ .$", "a, b, c"),
     ],
 )
 def test_unwrap(answer, bare):
@@ -184,6 +185,18 @@ def test_the_same_question_twice_stays_twice(tmp_path):
         ([asdict(Problem("1", "P", "1")) | {"topic": [2]}], r"set\.jsonl:1: field 'topic' must be of type str"),
         ([asdict(Problem("1", "P", "1")) | {"level": "<b>"}], r"set\.jsonl:1: field 'level' must be of type int"),
         ([{"problem": "P" * 100_001, "answer": "1"}], r"set\.jsonl:1: field 'problem' has 100,001 characters"),
+        ([{"question": "Q", "context": "c" * 10**5, "answer": "1"}], r"field 'question' has 100,002 characters"),
+        ([{"question": "Q", "unit": "u" * 10**5, "answer": "1"}], r"field 'question' has 100,\d+ characters"),
+        ([{"question": "Q", "answer": "a" * 100_001}], r"set\.jsonl:1: field 'answer' has 100,001 characters"),
+        ([{"question": "Q", "answer": "1", "id": "i" * 100_001}], r"set\.jsonl:1: field 'id' has 100,\d+ characters"),
+        ([asdict(Problem("1", "P", "1", "s" * 100_001))], r"set\.jsonl:1: field 'source' has 100,001 characters"),
+        ([{"problem": "P", "answer": "1", "id": True}], r"field 'id' must be text or a number, found True"),
+        (['{"problem": "P", "answer": "1", "id": NaN}'], r"field 'id' must be text or a number, found nan"),
+        (
+            [{"problem": "P", "answer": "1", "year": [1], "contest": "c", "number": 1}],
+            r"set\.jsonl:1: field 'year' must be text or a number, found \[1\]",
+        ),
+        (['{"problem": "P", "answer": "1", "level": ' + "9" * 5000 + "}"], r"set\.jsonl:1: field 'level' must be text"),
         ([{"problem": "P", "solution": "it is 3"}], r"set\.jsonl:1: field 'solution': no answer in 'it is 3'"),
     ],
 )
