@@ -44,7 +44,7 @@ def _filtered(config: FilterConfig, out: Path, resume: bool) -> None:
 
 
 def _filtered_first(config: Any, arguments: argparse.Namespace, **own: Any) -> Any:
-    """A command's settings; if it is given no problems, those of the preset's pool, filtered once `out` will do."""
+    """A command's settings; without problems, the preset's pool is filtered first, once `out` is known to do."""
     pool = arguments.out.with_name(f"{arguments.out.name}-filter")
     named = config if config.problems else dataclasses.replace(config, problems=str(pool))
     runs.check_folder(arguments.out, arguments.resume, named)

@@ -233,7 +233,7 @@ def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str)
 
 
 def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
-    """A PEFT LoRA folder as Adapters of one slot on `model`. Raises LoadError for other kinds, layers, ranks."""
+    """A PEFT LoRA folder as Adapters of one slot on `model`. Raises LoadError for another kind of adapter or layers."""
     folder = Path(folder)
     try:
         config = read_json(folder / "adapter_config.json", r=int, lora_alpha=float, base_model_name_or_path=str | None)

@@ -103,7 +103,7 @@ class Source:
 
 
 def plan(config: EvaluateConfig, sources: Sequence[Source], written: Sequence[dict]) -> list[Entry]:
-    """All students of an evaluation by arm, but arms for which a SOAR run has no problems; teachers wrote `written`."""
+    """An evaluation's students by arm, without arms that lack problems of a SOAR run; teachers wrote `written`."""
     given = {_owner(row) for row in written}
     return [
         Entry(arm, number, index)
@@ -205,7 +205,7 @@ def source_name(folder: str | Path) -> str:
 
 
 def _oracle(config: EvaluateConfig, settings: SoarConfig, measured: Sequence[Problem]) -> list[Problem]:
-    """The problems of the set or filter run that `config.oracle` names, else of hard train's pool those not hard."""
+    """The problems of the set or filter run that `config.oracle` names, else those of the pool that are not hard."""
     name = config.oracle or config.problems or settings.problems
     try:
         filtered = not config.oracle or Path(name).is_dir()
@@ -252,7 +252,7 @@ def spent(config: SoarConfig, rounds: Sequence[dict]) -> int:
 
 
 def describe(sources: Sequence[Source]) -> pd.DataFrame:
-    """One row per SOAR run: promotions, size of D_best, problems, completions of students and accepted teacher's."""
+    """One row per SOAR run: promotions, size of D_best, problems, and the completions of students and teacher."""
     return pd.DataFrame(
         {
             "run": source.name, "seed": source.config.seed, "promotions": source.promotions,
