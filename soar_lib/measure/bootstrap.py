@@ -27,7 +27,7 @@ class Spread:
     mean: float
     deviations: np.ndarray  # [draws], ascending
     freedom: float
-    lone: bool = False  # one run or one problem, and no spread: there is no interval
+    lone: bool = False  # one run without spread: there is no interval
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """(low, high) that covers the true mean with probability `level`, NaN where there is none."""
@@ -67,7 +67,7 @@ def bootstrap(
     means, (variance, freedom) = _draws(runs, sets, seed, draws), _variance(runs, sets)
     mean, spread = float(np.mean([values.mean() for values in runs])), means.std()
     scale = variance**0.5 / spread if spread > 1e-12 else 0.0  # where nothing varies, rounding errors are left
-    lone = scale == 0 and (len(runs) == 1 or len({*sets}) == runs[0].shape[1] == 1)
+    lone = scale == 0 and len(runs) == 1
     return Spread(mean, np.sort((means - mean) * scale), freedom, lone)
 
 

@@ -15,7 +15,7 @@ def name(arm: str) -> str:
 
 
 def percent(mean: float, low: float, high: float) -> str:
-    """Fractions as percent: the mean and its interval, which is NaN for one run, or one problem, without spread.
+    """Fractions as percent: the mean and its interval, which is NaN for one run without spread.
 
     >>> percent(0.1234, 0.1, 0.15), percent(0.5, float("nan"), float("nan"))
     ('12.3 (10.0–15.0)', '50.0 (one run)')
