@@ -97,6 +97,16 @@ def test_what_training_a_real_student_took_is_that_of_its_csv():
         assert f"{row['hours']} hours and {row['peak memory, GB']} GB by {name}" in text
 
 
+def test_what_forgiven_tags_gain_is_that_of_its_csv():
+    (_, paper), (_, mild) = pd.read_csv(DATA / "real_tags.csv").iterrows()
+    for name, said in (
+        ("figures/README.md", "{1} of {2} completions of the untrained teacher parse instead of {0}"),
+        ("notebooks/07_single_gpu.ipynb", "of {2} completions, {0} parse without it and {1} with it"),
+    ):
+        text = " ".join((DATA.parents[1] / name).read_text().split())
+        assert said.format(paper["parse"], mild["parse"], paper["completions"]) in text
+
+
 def written(row: dict) -> SyntheticProblem:
     """A variant as the judge takes it."""
     empty = {field.name: 0 if field.type in (int, "int") else "" for field in fields(SyntheticProblem)}

@@ -10,6 +10,7 @@ what its verdicts are worth.
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,17 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
 from soar_lib.engine import base as bases
+from soar_lib.engine.lora import begin
 from soar_lib.files import read_jsonl, read_records, read_table, setting
 from soar_lib.measure import diversity, judge, quality
 from soar_lib.measure.charts import ROOT
 from soar_lib.meter import read_cost
 from soar_lib.randomness import generator
 from soar_lib.records import Round, SyntheticProblem
-from soar_lib.soar import question_map
+from soar_lib.settings.student import preset
+from soar_lib.soar import question_map, teacher
 from soar_lib.soar import report as study_tables
+from soar_lib.soar.settings import SoarConfig
 
 RUN = Path("runs") / "reference" / "real"
 SPEED = Path("benchmarks") / "results" / "inner_loop_laptop.csv"
@@ -35,6 +39,7 @@ STUDY = Path("runs") / "reference" / "study"
 PARTS = ("filter", "soar", "evaluate")
 JUDGED = 48  # problems of the shipped model on which the judge is compared with the exact one
 REPLY = 384  # tokens
+DRAWN = 256  # completions of the untrained teacher, read with `forgive_tags` and without
 
 
 def verdicts(base: bases.Base, problems: list[SyntheticProblem]) -> list[quality.Verdict]:
@@ -137,6 +142,19 @@ def teachers(run: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def slips(base: bases.Base, settings: SoarConfig, drawn: int) -> pd.DataFrame:
+    """Of the same completions of the untrained teacher, how many parse with `forgive_tags` and without, and why the
+    others do not (SOAR B.2)."""
+    adapters = begin(base, settings.teacher, generator("real", "adapter"))
+    _, drafts = teacher.write(base, adapters, settings.teacher, ("real", "tags"), range(drawn))
+    rows = []
+    for forgive in (False, True):
+        found = [teacher.read(draft.text, forgive) for draft in drafts]
+        fates = Counter(fate if isinstance(fate, str) else "parse" for fate in found)
+        rows.append({"forgive_tags": forgive, "completions": drawn, "parse": 0} | fates)
+    return pd.DataFrame(rows).convert_dtypes().fillna(0)
+
+
 def costs(run: Path) -> pd.DataFrame:
     """What each part took beside what was predicted before it began. A session that is killed leaves no cost: then less
     is measured than the metrics alone tell of, and the table says so."""
@@ -194,6 +212,7 @@ def main() -> None:
         "real_quality": quality.summary({"grounded": [judged]}, "the model itself"),
         "real_diversity": by_round(problems, embeddings).round(4),
         "real_judge": of_the_judge(base).round(4),
+        "real_tags": slips(base, preset("laptop", SoarConfig), DRAWN),
         "real_cost": costs(arguments.run),
         "real_peers": peers(arguments.run),
     }

@@ -6,8 +6,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from tiny_world import settings as tiny_world_settings
 
 from soar_lib import files
+from soar_lib.engine import base as bases
 from soar_lib.measure import diversity
 from soar_lib.records import SyntheticProblem
 from tools import mix, real
@@ -42,6 +44,13 @@ def test_the_map_holds_every_question_with_its_label():
     data = real.mapped(problems(), ["correct"] * 9)
     assert list(data["question"]) == [p.question for p in problems()] and set(data["label"]) == {"correct"}
     assert data[["x", "y"]].notna().all().all() and list(data["reward"].round(1).unique()) == [0.1, 0.2, 0.3]
+
+
+def test_the_same_completions_are_read_with_forgiven_tags_and_without(tiny_world):
+    config = tiny_world_settings(tiny_world)
+    table = real.slips(bases.load(config.model), config, 64).set_index("forgive_tags")
+    assert list(table.index) == [False, True] and (table.drop(columns="completions").sum(axis=1) == 64).all()
+    assert 0 < table.loc[False, "parse"] <= table.loc[True, "parse"] < 64  # one text in eight is malformed
 
 
 def test_costs_stand_beside_what_was_predicted(tmp_path):
