@@ -82,7 +82,6 @@ def cut_off(base: Base, samples: Samples) -> torch.Tensor:
     return torch.isin(last, torch.tensor(base.stop, device=last.device), invert=True)
 
 
-@torch.no_grad()
 def sample(
     base: Base, adapters: Adapters | None, prompts: list[list[int]], slots: list[int], group: int,
     uniforms: torch.Tensor | None, draw: Draw,
@@ -175,6 +174,7 @@ def _fill(out: Samples, completions: list[tuple[list[int], list[float]]]) -> Non
     out.logprobs.masked_scatter_(written, logprobs.to(out.logprobs))
 
 
+@torch.inference_mode()  # less is kept of each operation than without gradients alone: an eighth of a small step
 def _sample_chunk(asked: _Asked, part: range, chunk: list[int], out: Samples) -> None:
     base = asked.base
     wanted = sorted((asked.slots[index], tuple(asked.prompts[index]), index) for index in chunk)
