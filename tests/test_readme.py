@@ -80,6 +80,17 @@ def test_what_is_said_of_the_second_worlds_teachers_is_in_the_tables():
     assert f"the intrinsic one's stay at {other['skills']:.1f}." in text
 
 
+@pytest.mark.parametrize("path", ["figures/README.md", "notebooks/03_ablations.ipynb"])
+def test_what_is_said_of_coverage_is_in_its_tables(path):
+    """The gaps between two teachers' students, and what data sets of few skills earn."""
+    text = " ".join((ROOT / path).read_text(encoding="utf-8").split())
+    gaps = pd.read_csv(DATA / "world_gaps.csv")[1:].itertuples()
+    for row, said in zip(gaps, ("lead by {} points ({} to {})", "as well, by {} ({} to {})")):
+        assert said.format(*(f"{value:.1f}" for value in (row.ours, row.low, row.high))) in text
+    one, two, _, four, _ = (f"{100 * value:.1f}" for value in pd.read_csv(DATA / "world_coverage.csv")["mean"])
+    assert f"({two} and {four} points; with one, {one}" in text
+
+
 def test_what_is_said_of_the_methods_and_of_structure_is_in_their_tables():
     """figures/README.md: the five claims on methods, and pass@32 after exact answers to coherent questions."""
     text = " ".join(TEXTS[Path("figures/README.md")].split())

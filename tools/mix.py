@@ -5,7 +5,9 @@ A problem is useful to a student where it is a stepping stone (`role`) with the 
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.stats import entropy
 
 from soar_lib.files import read_jsonl
 from soar_lib.nano import world2
@@ -55,6 +57,11 @@ def written(folder: str | Path) -> pd.DataFrame:
 def mix(frame: pd.DataFrame, by: str = "role") -> pd.DataFrame:
     """Shares [round, value of column `by`] of the problems that `written` describes."""
     return pd.crosstab(frame["round"], frame[by], normalize="index")
+
+
+def effective(names: pd.Series) -> float:
+    """How many names there would be, were all as frequent: exp of the entropy of their shares."""
+    return float(np.exp(entropy(names.value_counts())))
 
 
 def within_rounds(frame: pd.DataFrame) -> float:

@@ -13,18 +13,17 @@ pays there too, and disagreement, which finds no decoys to fall for, pays no wor
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.stats import entropy
 
 from soar_lib.files import read_table, setting
 from soar_lib.measure import passk, plots
 from soar_lib.measure.charts import Chart, Panel, Tables, estimates, row_size
 from soar_lib.measure.claims import over_seeds
 from soar_lib.soar import claims, report
-from tools import mix
+from tools import coverage, mix
 
 TEACHERS = {"untrained": "untrained", "intrinsic": "paid by disagreement", "no_promotion": "paid by progress"}
+Written = dict[tuple[str, int], pd.DataFrame]  # by arm and seed, as `mix.written` has it
 SHARES = {"useful": mix.USEFUL, "decoy": "decoy"}
 
 
@@ -32,29 +31,31 @@ def of_world(folder: str | Path) -> Tables:
     """Every figure and table of the study. Raises RunError where the folder holds none."""
     folder, scores = Path(folder), claims.read_study(folder).scores
     ks = setting(folder, "evaluate.ks", list[int])
-    found = claims.claims(folder)
+    found, written, students = claims.claims(folder), written_by(folder), coverage.students(folder, scores)
     return {
-        "world_rounds": (rounds(folder), by_round),
+        "world_rounds": (rounds(folder, written), by_round),
         "world_values": (values(folder), by_value),
         "world_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
         "world_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
+        "world_students": (students, coverage.by_student),
+        "world_gaps": (coverage.gaps(students), None),
+        "world_coverage": (coverage.coverage(written), coverage.by_skills),
     }
 
 
-def rounds(folder: Path) -> pd.DataFrame:
+def written_by(folder: Path) -> Written:
+    """What every teacher wrote."""
+    return {(arm, seed): mix.written(run) for arm, seed, run in report.runs_of(folder)}
+
+
+def rounds(folder: Path, written: Written) -> pd.DataFrame:
     """One row per arm, seed and round; rewards as the arm pays them."""
     paid, parts = report.rounds(folder)[["arm", "seed", "round", "mean_reward"]], []
-    for arm, seed, run in report.runs_of(folder):
-        written = mix.written(run)
-        shares = mix.mix(written).reindex(columns=SHARES.values(), fill_value=0.0).set_axis([*SHARES], axis=1)
-        skills = written[written["role"] == mix.USEFUL].groupby("round")["skill"].agg(effective).astype(float)
+    for (arm, seed), own in written.items():
+        shares = mix.mix(own).reindex(columns=SHARES.values(), fill_value=0.0).set_axis([*SHARES], axis=1)
+        skills = own[own["role"] == mix.USEFUL].groupby("round")["skill"].agg(mix.effective).astype(float)
         parts.append(shares.assign(skills=skills).reset_index().assign(arm=arm, seed=seed))
     return paid.merge(pd.concat(parts), on=["arm", "seed", "round"]).round(4)
-
-
-def effective(names: pd.Series) -> float:
-    """How many names there would be, were all as frequent: exp of the entropy of their shares."""
-    return float(np.exp(entropy(names.value_counts())))
 
 
 def by_round(data: pd.DataFrame) -> Chart:

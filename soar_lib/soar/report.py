@@ -69,7 +69,7 @@ def curves(folder: str | Path) -> pd.DataFrame:
     columns = ["arm", "seed", "student", "phase", "step", *CURVE]
     parts = [pd.DataFrame(columns=columns)]
     for path in claims.evaluations(folder):
-        names, seeds = _names(path), claims.seeds_of(path)
+        names, seeds = row_names(path), claims.seeds_of(path)
         measured = dict.fromkeys(CURVE, float) | {"student": int, "step": int}
         frame = read_table(path / "metrics.csv", "phase", source=range(len(seeds)), arm=names, **measured)
         frame["seed"] = frame["source"].map(dict(enumerate(seeds)))
@@ -84,7 +84,8 @@ def border(curves: pd.DataFrame) -> float | None:
     return float(begun) if begun > 0 else None
 
 
-def _names(evaluation: Path) -> dict[str, str]:
+def row_names(evaluation: Path) -> dict[str, str]:
+    """What tables call the arms that an evaluation lists."""
     source, label = next(evaluation.parent.glob("seed*/config.json"), None), setting(evaluation, "label", str)
     soar = read_config(source.parent, SoarConfig) if source else SoarConfig()
     return {arm: row_name(arm, soar, label) for arm in setting(evaluation, "arms", list[str])}
@@ -93,7 +94,7 @@ def _names(evaluation: Path) -> dict[str, str]:
 def swept(folder: str | Path) -> list[str]:
     """The names in tables of the arms that sweep a setting; they decide no claim."""
     labelled = [path for path in claims.evaluations(folder) if setting(path, "label", str)]
-    return [name for path in labelled for name in _names(path).values()]
+    return [name for path in labelled for name in row_names(path).values()]
 
 
 def problems(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
@@ -101,8 +102,7 @@ def problems(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
     judge's, topic the family that reads the question ("" where none does)."""
     rows = []
     for arm, seed, path in runs_of(folder):
-        written = read_jsonl(path / "problems.jsonl", SyntheticProblem)
-        rows += [row | {"arm": arm, "seed": seed} for row in written]
+        rows += [row | {"arm": arm, "seed": seed} for row in read_jsonl(path / "problems.jsonl", SyntheticProblem)]
     return _judged(rows, judge, PROBLEMS)
 
 
@@ -110,7 +110,7 @@ def sampled(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
     """The problems that trained and untrained teachers wrote for the evaluations, columns `SAMPLED`."""
     rows = []
     for path in claims.evaluations(folder):
-        names = _names(path)
+        names = row_names(path)
         rows += [row | {"arm": names[row["arm"]]} for row in claims.written(path, names)]
     return _judged(rows, judge, SAMPLED)
 

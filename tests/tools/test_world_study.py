@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 
 def test_rounds_have_the_shares_of_what_was_written(folder):
-    table = world_study.rounds(folder).set_index(["arm", "seed", "round"])
+    table = world_study.rounds(folder, world_study.written_by(folder)).set_index(["arm", "seed", "round"])
     one, three = (table.loc[("no_promotion", 4, number)].to_dict() for number in (1, 2))
     assert one == {"mean_reward": 0.1, "useful": 0.25, "decoy": 0.75, "skills": 1}
     assert three == {"mean_reward": 0.2, "useful": 0.75, "decoy": 0.25, "skills": 3}

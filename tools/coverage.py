@@ -1,0 +1,119 @@
+"""Why two measures of the second world's study disagree: a teacher's value, and pass@32 of fresh students.
+
+All of this was looked for after the claims had been judged, so it is exploratory.
+
+    world_students.csv   a row per fresh student of a teacher: arm, seed, student; of the 64 problems it learned from,
+                         how many were useful, stones with a wrong answer (wrong) and decoys, and the effective number
+                         of skills among the useful ones; pass@1 and pass@32 on hard test
+    world_gaps.csv       points of pass@32, the teacher paid by disagreement minus the one paid by progress: as
+                         measured, at equal numbers of useful problems, and of useful problems and skills; by least
+                         squares on the means of SOAR runs, with Student's 95 % interval
+    world_coverage.csv   what the teacher paid by progress earned with data sets of 4 to 7 useful problems, by the
+                         number of skills among these: the mean over runs, as a fraction of 1
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from soar_lib.measure import passk
+from soar_lib.measure.charts import Chart, Mark, Panel, arm_mark
+from soar_lib.measure.claims import over_seeds
+from soar_lib.records import HARD_TEST, Score
+from soar_lib.soar import claims, report
+from tools import mix
+
+ARMS = PROGRESS, DISAGREEMENT, _ = ("grounded_t_no_promotion", "intrinsic_t", "base_t")
+LEARNED = {"useful": "useful problems of the 64 it learned from", "skills": "effective number of skills in these"}
+GIVEN = {"as measured": (), "at equal useful problems": ("useful",), "and at equal skills": ("useful", "skills")}
+BETWEEN = (4, 7)  # useful problems of 16: there sets of one skill and sets of several are common
+
+
+def counts(problems: pd.DataFrame) -> dict:
+    """How many of some problems, as `mix.described` has them, are useful, wrong and decoys, and how many skills the
+    useful ones ask for."""
+    roles = problems["role"].value_counts()
+    useful = problems.loc[problems["role"] == mix.USEFUL, "skill"]
+    return {
+        "useful": len(useful), "wrong": roles.get("stone, wrong", 0), "decoys": roles.get("decoy", 0),
+        "skills": mix.effective(useful) if len(useful) else 0.0,
+    }  # fmt: skip
+
+
+def students(folder: Path, scores: Sequence[Score]) -> pd.DataFrame:
+    """The rows of world_students.csv."""
+    reached, rows = reached_by(scores), []
+    for path in claims.evaluations(folder):
+        names = report.row_names(path)
+        found = pd.DataFrame(claims.written(path, names)).replace({"arm": names})
+        for key, own in found[found["arm"].isin(ARMS)].groupby(["arm", "seed", "student"]):
+            what = pd.DataFrame([mix.described(*pair) for pair in zip(own["question"], own["answer"])])
+            rows.append(dict(zip(("arm", "seed", "student"), key)) | counts(what) | reached[key])
+    return pd.DataFrame(rows).round(4)
+
+
+def reached_by(scores: Sequence[Score]) -> dict[tuple[str, int, int], dict[str, float]]:
+    """pass@1 and pass@32 on hard test by arm, seed and student."""
+    table, found = pd.DataFrame(scores), {}
+    for (arm, run, student), own in table[table["set"] == HARD_TEST].groupby(["arm", "run", "student"]):
+        most = [passk.pass_at_k(n, c, 32) for n, c in zip(own["n"], own["c"], strict=True)]
+        values = {"pass@1": (own["c"] / own["n"]).mean(), "pass@32": np.mean(most)}
+        found[arm, int(run.removeprefix("seed")), student] = values
+    return found
+
+
+def by_student(data: pd.DataFrame) -> Chart:
+    """pass@32 of fresh students over the useful problems that they learned from, and over the skills in these."""
+    panels = []
+    for column, label in LEARNED.items():
+        marks = [
+            arm_mark(arm, own[column], 100 * own["pass@32"], line="", opacity=0.7)
+            for arm, own in data.groupby("arm", sort=False)
+        ]
+        panels.append(Panel(marks, label, "pass@32 on hard test (%)", "A point is a student", ylim=(-3, 103)))
+    return Chart(panels, 2, (10.0, 4.6), shared="y", legend="top")
+
+
+def gaps(data: pd.DataFrame) -> pd.DataFrame:
+    """The rows of world_gaps.csv: compared, ours, low, high (points), runs."""
+    runs = data[data["arm"].isin((PROGRESS, DISAGREEMENT))].groupby(["arm", "seed"]).mean().reset_index()
+    rows = [[what, *difference(runs, given), len(runs)] for what, given in GIVEN.items()]
+    return pd.DataFrame(rows, columns=["compared", "ours", "low", "high", "runs"]).round(4)
+
+
+def difference(runs: pd.DataFrame, given: Sequence[str]) -> tuple[float, float, float]:
+    """Disagreement minus progress in points of pass@32 at equal `given`, with the ends of its 95 % interval."""
+    design = np.column_stack([runs["arm"] == DISAGREEMENT, np.ones(len(runs)), runs[list(given)]]).astype(float)
+    outcome, freedom = 100 * runs["pass@32"].to_numpy(), len(runs) - design.shape[1]
+    weights = np.linalg.pinv(design)
+    slope = weights @ outcome
+    error = np.sqrt(((outcome - design @ slope) ** 2).sum() / freedom * (weights[0] ** 2).sum())
+    half = stats.t.ppf(0.975, freedom) * error
+    return slope[0], slope[0] - half, slope[0] + half
+
+
+def coverage(written: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
+    """The rows of world_coverage.csv: skills, sets, mean, low, high, seeds."""
+    rows = []
+    for (arm, seed), own in written.items():
+        for _, problems in own.groupby(["round", "dataset"]) if arm == "no_promotion" else ():
+            useful = problems.loc[problems["role"] == mix.USEFUL, "skill"]
+            rows.append((seed, len(useful), useful.nunique(), problems["reward"].iloc[0]))
+    sets, found = pd.DataFrame(rows, columns=["seed", "useful", "skills", "reward"]), []
+    for skills, own in sets[sets["useful"].between(*BETWEEN)].groupby("skills"):
+        mean = over_seeds(own.groupby("seed")["reward"].mean().tolist(), difference=False)
+        found.append([skills, len(own), mean.ours, mean.low, mean.high, mean.seeds])
+    return pd.DataFrame(found, columns=["skills", "sets", "mean", "low", "high", "seeds"]).round(4)
+
+
+def by_skills(data: pd.DataFrame) -> Chart:
+    """What a data set earned by the number of its skills."""
+    low, high = 100 * data["low"], 100 * data["high"]
+    mark = Mark(data["skills"], 100 * data["mean"], line="-", marker="o", low=low, high=high)
+    label = f"skills among the {BETWEEN[0]} to {BETWEEN[1]} useful problems of a data set (sets)"
+    ticks = {row.skills: f"{row.skills}\n({row.sets})" for row in data.itertuples()}
+    axes = {"ticks": ticks, "ylim": (0, None)}
+    return Chart([Panel([mark], label, "reward (points)", "Mean over runs and 95 % intervals", **axes)], legend="")
