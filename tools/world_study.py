@@ -29,17 +29,30 @@ SHARES = {"useful": mix.USEFUL, "decoy": "decoy"}
 
 def of_world(folder: str | Path) -> Tables:
     """Every figure and table of the study. Raises RunError where the folder holds none."""
-    folder, scores = Path(folder), claims.read_study(folder).scores
-    ks = setting(folder, "evaluate.ks", list[int])
-    found, written, students = claims.claims(folder), written_by(folder), coverage.students(folder, scores)
-    return {
-        "world_rounds": (rounds(folder, written), by_round),
-        "world_values": (values(folder), by_value),
-        "world_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
-        "world_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
+    folder = Path(folder)
+    written = written_by(folder)
+    students = coverage.students(folder, claims.read_study(folder).scores)
+    return of_teachers(folder, "world", written) | {
         "world_students": (students, coverage.by_student),
         "world_gaps": (coverage.gaps(students), None),
         "world_coverage": (coverage.coverage(written), coverage.by_skills),
+    }
+
+
+def of_plain(folder: str | Path) -> Tables:
+    """What both studies have, of the one without decoys."""
+    return of_teachers(Path(folder), "plain", written_by(Path(folder)))
+
+
+def of_teachers(folder: Path, prefix: str, written: Written) -> Tables:
+    """What a study's teachers wrote, and what that is worth."""
+    scores, found = claims.read_study(folder).scores, claims.claims(folder)
+    ks = setting(folder, "evaluate.ks", list[int])
+    return {
+        f"{prefix}_rounds": (rounds(folder, written), by_round),
+        f"{prefix}_values": (values(folder), by_value),
+        f"{prefix}_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
+        f"{prefix}_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
     }
 
 
