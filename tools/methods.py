@@ -19,7 +19,8 @@ The teachers `grounded` and `intrinsic` are those of the committed study. Comple
 to the measured student, of whatever policy: of teachers, of students that were thrown away, for rewards, of variants
 and votes; not those by which we measure. All measured students learn at the rate that tools/tune.py chose, with LoRA
 of one rank; each method keeps its own loss. There is no common budget: `rlvr` spends what SvS does and `ladder` no
-more, teachers what their rounds take.
+more, teachers what their rounds take. On the hard problems `rlvr` goes on until it has spent what the cheaper teachers
+have after their last round.
 
 `python -m tools.methods --out runs/methods2` makes all runs, or goes on with them, and writes figures/data/methods.csv
 (and of LADDER's trees methods_labels.csv). The claims of `CLAIMS` were named before the runs. A method is held against
@@ -98,6 +99,7 @@ class Sizes:
     steps: tuple[int, int] = (40, 16)  # of a fresh student, as in the study
     votes: int = 8
     levels: int = 3  # of LADDER's trees
+    longer: int = 1375  # steps of RLVR on the hard problems, until it has spent what most teachers' rounds take
     rate: float = 1e-3
 
 
@@ -127,12 +129,25 @@ def svs_config(folder: Path, sizes: Sizes) -> SvsConfig:
 def by_rl(base: Base, folder: Path, sizes: Sizes) -> pd.DataFrame:
     """RLVR and SvS, and the untrained model, along their way."""
     svs.run(svs_config(folder, sizes), folder / "svs", True, base, Hooks(progress=False))
-    arms, rows = {"svs": "svs", "rlvr_equal_rollouts": "rlvr"}, []
+    return along(folder / "svs", {"svs": "svs", "rlvr_equal_rollouts": "rlvr"})
+
+
+def by_longer_rl(base: Base, folder: Path, sizes: Sizes) -> pd.DataFrame:
+    """RLVR alone, again and for longer."""
+    config = replace(svs_config(folder, sizes), steps=sizes.longer, measure_every=sizes.longer // 5)
+    config = replace(config, arms=("rlvr",), large_k=("rlvr",))
+    svs.run(config, folder / "longer", True, base, Hooks(progress=False))
+    return along(folder / "longer", {"rlvr": "rlvr"})
+
+
+def along(run: Path, arms: dict[str, str]) -> pd.DataFrame:
+    """The measurements of these arms of a run of `soar_lib.svs`, and what they are called, by completions."""
+    rows = []
     for arm, name in arms.items():
-        for seed, own in svs_report.curves(folder / "svs").query("arm == @arm").groupby("seed"):
+        for seed, own in svs_report.curves(run).query("arm == @arm").groupby("seed"):
             own = own.assign(completions=own["rollouts"].cumsum()).dropna(subset="test_pass_1")
             rows += [[name, seed, *row] for row in own[["completions", "test_pass_1", "test_pass_n"]].values.tolist()]
-    for score in svs_report.read(folder / "svs").scores:
+    for score in svs_report.read(run).scores:
         seed, share = int(score.run.removeprefix("seed")), score.c / score.n
         rows.append([arms[score.arm], seed, score.rollouts, share, share > 0])
     found = pd.DataFrame(rows, columns=["method", "seed", *COLUMNS[4:]]).astype({"pass@32": float})
@@ -280,6 +295,8 @@ def run(out: Path, sizes: Sizes, base: Base) -> pd.DataFrame:
         once(folder / "teachers.csv", lambda: by_teachers(base, some, folder, sizes, student_rewards))
         once(folder / "serl.csv", lambda: by_teachers(base, chosen, folder, sizes, vote))
         once(folder / "rl.csv", lambda: by_rl(base, folder, sizes))
+        if name == "hard":
+            once(folder / "longer.csv", lambda: by_longer_rl(base, folder, sizes))
         svs_rows = files.read_table(folder / "rl.csv", "method", "seed", "completions").query("method == 'svs'")
         budget = int(svs_rows.groupby("seed")["completions"].max().mean())
         once(folder / "ladder.csv", lambda: by_ladder(base, folder, sizes, budget))

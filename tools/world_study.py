@@ -29,10 +29,14 @@ SHARES = {"useful": mix.USEFUL, "decoy": "decoy"}
 
 def of_world(folder: str | Path) -> Tables:
     """Every figure and table of the study. Raises RunError where the folder holds none."""
-    folder = Path(folder)
-    written = written_by(folder)
-    students = coverage.students(folder, claims.read_study(folder).scores)
-    return of_teachers(folder, "world", written) | {
+    folder, scores = Path(folder), claims.read_study(folder).scores
+    ks, found = setting(folder, "evaluate.ks", list[int]), claims.claims(folder)
+    written, students = written_by(folder), coverage.students(folder, scores)
+    return {
+        "world_rounds": (rounds(folder, written), by_round),
+        "world_values": (values(folder), by_value),
+        "world_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
+        "world_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
         "world_students": (students, coverage.by_student),
         "world_gaps": (coverage.gaps(students), None),
         "world_coverage": (coverage.coverage(written), coverage.by_skills),
@@ -40,20 +44,9 @@ def of_world(folder: str | Path) -> Tables:
 
 
 def of_plain(folder: str | Path) -> Tables:
-    """What both studies have, of the one without decoys."""
-    return of_teachers(Path(folder), "plain", written_by(Path(folder)))
-
-
-def of_teachers(folder: Path, prefix: str, written: Written) -> Tables:
-    """What a study's teachers wrote, and what that is worth."""
-    scores, found = claims.read_study(folder).scores, claims.claims(folder)
-    ks = setting(folder, "evaluate.ks", list[int])
-    return {
-        f"{prefix}_rounds": (rounds(folder, written), by_round),
-        f"{prefix}_values": (values(folder), by_value),
-        f"{prefix}_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
-        f"{prefix}_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
-    }
+    """Figures and tables of the runs without decoys, which have no evaluation."""
+    folder = Path(folder)
+    return {"plain_rounds": (rounds(folder, written_by(folder)), by_round), "plain_values": (values(folder), by_value)}
 
 
 def written_by(folder: Path) -> Written:
@@ -72,10 +65,11 @@ def rounds(folder: Path, written: Written) -> pd.DataFrame:
 
 
 def by_round(data: pd.DataFrame) -> Chart:
-    """What teachers write over the rounds, and above it what the one that is paid by progress earns."""
-    earned = plots.mean_curve(data[data["arm"] != "intrinsic"], "round", "mean_reward", plots.averaged())
-    panels = [earned, *(plots.mean_curve(data, "round", column) for column in (*SHARES, "skills"))]
-    return Chart(panels, size=(9.0, 9.4), shared="x")
+    """What teachers write over the rounds, and above it what those that are paid by progress earn."""
+    paid, title = data[data["arm"] != "intrinsic"], plots.averaged()
+    shown = [(paid, "mean_reward")] * (len(paid) > 0) + [(data, column) for column in (*SHARES, "skills")]
+    panels = [plots.mean_curve(part, "round", y, "" if place else title) for place, (part, y) in enumerate(shown)]
+    return Chart(panels, size=(9.0, 1.4 + 2.0 * len(panels)), shared="x")
 
 
 def values(folder: Path) -> pd.DataFrame:

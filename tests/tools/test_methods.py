@@ -14,7 +14,7 @@ from soar_lib.soar.rewards import OuterStep
 from soar_lib.soar.settings import SoarConfig
 from tools import methods, rivals
 
-SIZES = methods.Sizes(2, 4, (2, 2), (1, 1), (1,), 4, (2, 1), 2, 1)
+SIZES = methods.Sizes(2, 4, (2, 2), (1, 1), (1,), 4, (2, 1), 2, 1, 5)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,9 @@ def test_completions_are_what_the_logs_of_the_parts_add_up_to(run):
     for name in methods.PROBLEMS:
         curves = pd.read_csv(out / name / "svs" / "svs" / "metrics.csv")
         assert ends[name]["svs"].tolist() == curves.groupby("seed")["rollouts"].sum().tolist()
-        assert abs(ends[name]["rl"].mean() - ends[name]["svs"].mean()) <= 16 * 8 / 2
         assert (ends[name]["base"] == 0).all()
+    assert abs(ends["pool"]["rl"].mean() - ends["pool"]["svs"].mean()) <= 16 * 8 / 2
+    assert (ends["hard"]["rl"] == SIZES.longer * 16 * 8).all()
     run0 = out / "uncertain" / "seed0"
     attempts = sum(row["attempts"] for row in files.read_jsonl(run0 / "rounds.jsonl"))
     asked = 128 * 32  # answers to the questions of a round

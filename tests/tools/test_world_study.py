@@ -46,6 +46,7 @@ def test_rounds_have_the_shares_of_what_was_written(folder):
     earned, useful, decoys, _ = world_study.by_round(table.reset_index()).panels
     assert {mark.name for mark in useful.marks if mark.name} == {mark.name for mark in decoys.marks if mark.name}
     assert len(earned.marks) < len(useful.marks)  # an intrinsic reward has another unit
+    assert len(world_study.by_round(table.loc[["intrinsic"]].reset_index()).panels) == 3
 
 
 def test_values_are_those_of_every_teacher(folder):
