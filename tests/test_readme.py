@@ -87,8 +87,11 @@ def test_what_is_said_of_coverage_is_in_its_tables(path):
     gaps = pd.read_csv(DATA / "world_gaps.csv")[1:].itertuples()
     for row, said in zip(gaps, ("lead by {} points ({} to {})", "as well, by {} ({} to {})")):
         assert said.format(*(f"{value:.1f}" for value in (row.ours, row.low, row.high))) in text
-    one, two, _, four, _ = (f"{100 * value:.1f}" for value in pd.read_csv(DATA / "world_coverage.csv")["mean"])
+    earned = pd.read_csv(DATA / "world_coverage.csv").set_index(["by", "count"])
+    one, two, four = (f"{100 * earned.loc[('skills', count), 'mean']:.1f}" for count in (1, 2, 4))
     assert f"({two} and {four} points; with one, {one}" in text
+    six, nine = (earned.loc[("useful", count)] for count in (6, 9))
+    assert nine["low"] < six["mean"] < nine["high"]
 
 
 def test_what_is_said_of_the_methods_and_of_structure_is_in_their_tables():

@@ -8,8 +8,8 @@ All of this was looked for after the claims had been judged, so it is explorator
     world_gaps.csv       points of pass@32, the teacher paid by disagreement minus the one paid by progress: as
                          measured, at equal numbers of useful problems, and of useful problems and skills; by least
                          squares on the means of SOAR runs, with Student's 95 % interval
-    world_coverage.csv   what the teacher paid by progress earned with data sets of 4 to 7 useful problems, by the
-                         number of skills among these: the mean over runs, as a fraction of 1
+    world_coverage.csv   what data sets of the teacher paid by progress earned, by the number of their useful problems,
+                         and with 4 to 7 of these by the number of their skills: the mean over runs, a fraction of 1
 """
 
 from collections.abc import Sequence
@@ -30,6 +30,11 @@ ARMS = PROGRESS, DISAGREEMENT, _ = ("grounded_t_no_promotion", "intrinsic_t", "b
 LEARNED = {"useful": "useful problems of the 64 it learned from", "skills": "effective number of skills in these"}
 GIVEN = {"as measured": (), "at equal useful problems": ("useful",), "and at equal skills": ("useful", "skills")}
 BETWEEN = (4, 7)  # useful problems of 16: there sets of one skill and sets of several are common
+MOST = 6  # of eight runs must have data sets of a kind for it to be drawn
+EARNED = {
+    "useful": "useful problems of a data set's 16",
+    "skills": f"skills among {BETWEEN[0]} to {BETWEEN[1]} useful problems (data sets)",
+}  # fmt: skip
 
 
 def counts(problems: pd.DataFrame) -> dict:
@@ -96,24 +101,27 @@ def difference(runs: pd.DataFrame, given: Sequence[str]) -> tuple[float, float, 
 
 
 def coverage(written: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
-    """The rows of world_coverage.csv: skills, sets, mean, low, high, seeds."""
+    """The rows of world_coverage.csv: by, count, sets, mean, low, high, seeds."""
     rows = []
     for (arm, seed), own in written.items():
         for _, problems in own.groupby(["round", "dataset"]) if arm == "no_promotion" else ():
             useful = problems.loc[problems["role"] == mix.USEFUL, "skill"]
             rows.append((seed, len(useful), useful.nunique(), problems["reward"].iloc[0]))
-    sets, found = pd.DataFrame(rows, columns=["seed", "useful", "skills", "reward"]), []
-    for skills, own in sets[sets["useful"].between(*BETWEEN)].groupby("skills"):
-        mean = over_seeds(own.groupby("seed")["reward"].mean().tolist(), difference=False)
-        found.append([skills, len(own), mean.ours, mean.low, mean.high, mean.seeds])
-    return pd.DataFrame(found, columns=["skills", "sets", "mean", "low", "high", "seeds"]).round(4)
+    sets = pd.DataFrame(rows, columns=["seed", "useful", "skills", "reward"])
+    parts = {"useful": sets, "skills": sets[sets["useful"].between(*BETWEEN)]}
+    found = [(by, count, own) for by, part in parts.items() for count, own in part.groupby(by)]
+    means = [over_seeds(own.groupby("seed")["reward"].mean().tolist(), difference=False) for *_, own in found]
+    rows = [[by, n, len(own), m.ours, m.low, m.high, m.seeds] for (by, n, own), m in zip(found, means)]
+    return pd.DataFrame(rows, columns=["by", "count", "sets", "mean", "low", "high", "seeds"]).round(4)
 
 
-def by_skills(data: pd.DataFrame) -> Chart:
-    """What a data set earned by the number of its skills."""
-    low, high = 100 * data["low"], 100 * data["high"]
-    mark = Mark(data["skills"], 100 * data["mean"], line="-", marker="o", low=low, high=high)
-    label = f"skills among the {BETWEEN[0]} to {BETWEEN[1]} useful problems of a data set (sets)"
-    ticks = {row.skills: f"{row.skills}\n({row.sets})" for row in data.itertuples()}
-    axes = {"ticks": ticks, "ylim": (0, None)}
-    return Chart([Panel([mark], label, "reward (points)", "Mean over runs and 95 % intervals", **axes)], legend="")
+def by_content(data: pd.DataFrame) -> Chart:
+    """What a data set earned by the number of its useful problems, and of their skills; where few runs have such sets
+    there is nothing to see."""
+    panels = []
+    for by, own in data[data["seeds"] >= MOST].groupby("by", sort=False):
+        low, high = 100 * own["low"], 100 * own["high"]
+        mark = Mark(own["count"], 100 * own["mean"], line="-", marker="o", low=low, high=high)
+        ticks = {} if len(own) > 6 else {row.count: f"{row.count}\n({row.sets})" for row in own.itertuples(index=False)}
+        panels.append(Panel([mark], EARNED[by], "reward (points)", "Mean over runs, 95 % intervals", ticks=ticks))
+    return Chart(panels, 2, (10.0, 4.4), shared="y", legend="")

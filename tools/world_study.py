@@ -39,7 +39,7 @@ def of_world(folder: str | Path) -> Tables:
         "world_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
         "world_students": (students, coverage.by_student),
         "world_gaps": (coverage.gaps(students), None),
-        "world_coverage": (coverage.coverage(written), coverage.by_skills),
+        "world_coverage": (coverage.coverage(written), coverage.by_content),
     }
 
 

@@ -47,7 +47,7 @@ def test_the_interval_is_that_of_a_regression_without_covariates():
     assert coverage.difference(runs, ()) == pytest.approx(expected)
 
 
-def test_rewards_are_averaged_by_the_skills_of_data_sets():
+def test_rewards_are_averaged_by_what_is_in_data_sets():
     parts = [
         problems(*[mix.USEFUL] * 4, "easy", skills=f"{skills} ", round=number, dataset=0, reward=reward)
         for number, (skills, reward) in enumerate([("aaaa", 0.1), ("aaaa", 0.3), ("abab", 0.4)])
@@ -55,9 +55,12 @@ def test_rewards_are_averaged_by_the_skills_of_data_sets():
     parts.append(problems(*[mix.USEFUL] * 3, skills="abc", round=9, dataset=0, reward=9.0))  # too few
     written = {("no_promotion", 0): pd.concat(parts), ("intrinsic", 0): problems(mix.USEFUL)}
     table = coverage.coverage(written)
-    assert table[["skills", "sets", "mean"]].values.tolist() == [[1, 2, 0.2], [2, 1, 0.4]]
-    ticks = coverage.by_skills(table).panels[0].ticks
-    assert ticks == {1: "1\n(2)", 2: "2\n(1)"}
+    assert table[["by", "count", "sets"]].values.tolist() == [
+        ["useful", 3, 1], ["useful", 4, 3], ["skills", 1, 2], ["skills", 2, 1],
+    ]  # fmt: skip
+    assert table["mean"].tolist() == pytest.approx([9.0, 0.8 / 3, 0.2, 0.4], abs=1e-4)
+    drawn = coverage.by_content(table.assign(seeds=[1, 8, 8, 8])).panels
+    assert [len(panel.marks[0].x) for panel in drawn] == [1, 2] and drawn[1].ticks == {1: "1\n(2)", 2: "2\n(1)"}
 
 
 def test_the_committed_tables_are_those_of_the_committed_study():
