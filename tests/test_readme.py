@@ -12,7 +12,7 @@ import tiny
 from soar_lib import files
 from soar_lib.cli.arguments import HELP, KINDS, grouped_settings, parser, settings
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
-from soar_lib.measure.claims import FAILS, HOLDS
+from soar_lib.measure.claims import FAILS, HOLDS, over_seeds
 from soar_lib.measure.tables import claim_rows
 from soar_lib.records import SyntheticProblem
 from soar_lib.soar import study
@@ -78,6 +78,21 @@ def test_what_is_said_of_the_second_worlds_teachers_is_in_the_tables():
         assert (said if name == "useful" else "decoys from {} to {} and to {}").format(*shares) in text
     assert f"fall from {before['skills']:.1f} to {after['skills']:.1f} effective skills of five" in text
     assert f"the intrinsic one's stay at {other['skills']:.1f}." in text
+
+
+def test_what_is_said_of_the_prior_without_decoys_is_in_its_tables():
+    """figures/README.md, README.md and notebook 3: values, their gap, shares of the first and the last five rounds."""
+    value = 100 * pd.read_csv(DATA / "plain_values.csv").pivot(index="seed", columns="arm", values="value")
+    rounds = pd.read_csv(DATA / "plain_rounds.csv").set_index("round")["useful"]
+    paid, untrained = (f"{value[arm].mean():.1f}" for arm in ("intrinsic", "untrained"))
+    gap = over_seeds((value["intrinsic"] - value["untrained"]).tolist())
+    before, after = (f"{100 * rounds.loc[first:last].mean():.0f}" for first, last in ((1, 5), (36, 40)))
+    text = " ".join(TEXTS[Path("figures/README.md")].split())
+    assert f"from {before} % to {after} %. The teacher's [value](plain_values.png) is {paid} points" in text
+    assert f"one's {untrained}, a gain of {gap.ours:.1f} ({gap.low:.1f} to {gap.high:.1f});" in text
+    assert f"{paid} points against {untrained}" in " ".join(README.split())
+    notebook = (ROOT / "notebooks" / "03_ablations.ipynb").read_text(encoding="utf-8")
+    assert f"from {before} to {after} %, and the value is {paid} points against {untrained} untrained" in notebook
 
 
 @pytest.mark.parametrize("path", ["figures/README.md", "notebooks/03_ablations.ipynb"])

@@ -27,7 +27,7 @@ from soar_lib.soar import report as study_tables
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
 from tools.structure import chart as structure
-from tools.world_study import of_world
+from tools.world_study import of_plain, of_world
 
 REFERENCE = Path("runs") / "reference"
 MAPPED = ("grounded", "intrinsic")  # whose questions the static map shows
@@ -168,7 +168,8 @@ def _line(place: int) -> dict[str, str]:
 
 # The committed runs: the folder's name in `REFERENCE`, and the figures and tables that it gives.
 RUNS: dict[str, Callable[[Path], Tables]] = {
-    "study": of_study, "study2": of_world, "ladder": of_ladder, "svs": of_svs, "real": of_real,
+    "study": of_study, "study2": of_world, "study2_plain": of_plain, "ladder": of_ladder, "svs": of_svs,
+    "real": of_real,
 }  # fmt: skip
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
 FROM_TABLES: dict[str, Draw] = {

@@ -6,8 +6,12 @@
     world_arms.csv     pass@k on hard test
     world_claims.csv   the five claims that were named before the runs, and the paper's as far as the study has them
 
-The same study on the prior without decoys (model nano2-plain) has not been run. Expected of it: training on progress
-pays there too, and disagreement, which finds no decoys to fall for, pays no worse.
+    plain_rounds.csv   the same of teachers that are paid by disagreement on the prior without decoys
+    plain_values.csv   (python -m soar_lib study --preset nano2 --model nano2-plain --arms intrinsic
+                       --set transfer.problems=), runs/reference/study2_plain: five of eight runs, no evaluation
+
+Of the prior without decoys it was expected that training on progress pays there too, which was not run, and that
+disagreement, which finds no decoys to fall for, pays no worse.
 """
 
 from functools import partial
