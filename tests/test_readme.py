@@ -83,10 +83,11 @@ def test_what_is_said_of_the_second_worlds_teachers_is_in_the_tables():
 def test_what_is_said_of_the_prior_without_decoys_is_in_its_tables():
     """figures/README.md, README.md and notebook 3: values, their gap, shares of the first and the last five rounds."""
     value = 100 * pd.read_csv(DATA / "plain_values.csv").pivot(index="seed", columns="arm", values="value")
-    rounds = pd.read_csv(DATA / "plain_rounds.csv").set_index("round")["useful"]
+    rounds = pd.read_csv(DATA / "plain_rounds.csv")
     paid, untrained = (f"{value[arm].mean():.1f}" for arm in ("intrinsic", "untrained"))
     gap = over_seeds((value["intrinsic"] - value["untrained"]).tolist())
-    before, after = (f"{100 * rounds.loc[first:last].mean():.0f}" for first, last in ((1, 5), (36, 40)))
+    spans = (rounds.loc[rounds["round"].between(*span), "useful"] for span in ((1, 5), (36, 40)))
+    before, after = (f"{100 * shares.mean():.0f}" for shares in spans)
     text = " ".join(TEXTS[Path("figures/README.md")].split())
     assert f"from {before} % to {after} %. The teacher's [value](plain_values.png) is {paid} points" in text
     assert f"one's {untrained}, a gain of {gap.ours:.1f} ({gap.low:.1f} to {gap.high:.1f});" in text

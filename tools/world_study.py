@@ -8,7 +8,7 @@
 
     plain_rounds.csv   the same of teachers that are paid by disagreement on the prior without decoys
     plain_values.csv   (python -m soar_lib study --preset nano2 --model nano2-plain --arms intrinsic
-                       --set transfer.problems=), runs/reference/study2_plain: five of eight runs, no evaluation
+                       --set transfer.problems=), runs/reference/study2_plain: six of eight runs, no evaluation
 
 Of the prior without decoys it was expected that training on progress pays there too, which was not run, and that
 disagreement, which finds no decoys to fall for, pays no worse.
