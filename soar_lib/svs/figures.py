@@ -30,13 +30,12 @@ def along(data: pd.DataFrame, y: str, smoothing: int = 1) -> pd.DataFrame:
 
 
 def _curve(frame: pd.DataFrame, x: str, y: str, title: str = "") -> Panel:
-    label, factor, limits = QUANTITIES[y]
-    return Panel(bands(frame, x, y, factor, limits), AXES[x], label, title, ylim=(0, None))
+    return replace(plots.curve(frame, x, y, title=title), x=AXES[x])
 
 
 def curve(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> Chart:
     """One line per arm of a table of `along`, with a band of one SD over seeds on each side; x one of `AXES`."""
-    return Chart([_curve(frame, x, y, averaged(smoothing))])
+    return Chart([replace(_curve(frame, x, y, averaged(smoothing)), ylim=(0, None))])
 
 
 def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS) -> Chart:
@@ -51,7 +50,6 @@ def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS) -> Chart:
     label, _, limits = QUANTITIES["test_pass_n"]
     panels = [_curve(frame, "rollouts", y) for y, frame in found.items()]
     panels += [Panel(across, QUANTITIES["test_entropy"][0].replace("\n", " "), label)]
-    panels = [replace(panel, ylim=(None, None)) for panel in panels]
     return Chart(panels, size=(9.0, 9.0), legend="top", note=averaged())
 
 
