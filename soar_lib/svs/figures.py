@@ -1,6 +1,5 @@
 """Figures of SvS and its controls: a table of `svs.report` goes in and a `Chart` comes out."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -38,10 +37,10 @@ def curve(frame: pd.DataFrame, x: str, y: str, smoothing: int = 1) -> Chart:
     return Chart([replace(_curve(frame, x, y, averaged(smoothing)), ylim=(0, None))])
 
 
-def entropy(data: pd.DataFrame, arms: Sequence[str] = CONTROLS) -> Chart:
+def entropy(data: pd.DataFrame) -> Chart:
     """Entropy on the test problems and the share of them that is solved, each against the completions drawn, and one
-    against the other: each arm's way from the untrained model. `data` is `svs.report.steps`."""
-    chosen = data[data["arm"].isin(arms)]
+    against the other: the way of each arm in `CONTROLS` from the untrained model. `data` is `svs.report.steps`."""
+    chosen = data[data["arm"].isin(CONTROLS)]
     found = {y: along(chosen, y) for y in ("test_entropy", "test_pass_n")}
     both = found["test_entropy"].merge(found["test_pass_n"], on=["arm", "step"])
     across = [
