@@ -88,12 +88,9 @@ class SvsConfig(BaseSettings, command="svs"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_all(
-            self,
-            ("seeds", "batch", "max_prompt_tokens", "max_new_tokens", "temperature", "samples", "hard_samples", "rows"),
-            ("size", "test_size", "hard_size", "other_size", "steps", "measure_every"), further=FURTHER, budget=BUDGETS,
-        )  # fmt: skip
-        require_all(self, ("rank", "alpha"))
+        require_all(self, ("seeds", "batch", "max_prompt_tokens", "max_new_tokens", "temperature", "samples"))
+        require_all(self, ("hard_samples", "rows", "rank", "alpha"), further=FURTHER, budget=BUDGETS)
+        require_all(self, from_zero=("size", "test_size", "hard_size", "other_size", "steps", "measure_every"))
         for name in ("group", "variants"):
             require(self, name, getattr(self, name) >= 2, "2 or more: a lone completion has no baseline")
         for part in ("seed", "reward"):
