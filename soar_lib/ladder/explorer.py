@@ -17,8 +17,7 @@ from soar_lib.measure.tables import name, percent
 from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, Score
 
-_USABLE, *_REJECTED = FATE_LOOKS
-SHOWN = {"all": (_USABLE, *_REJECTED), "usable": (_USABLE,), "rejected": tuple(_REJECTED)}  # by what is asked for
+SHOWN = {"all": [*FATE_LOOKS], "usable": [*FATE_LOOKS][:1], "rejected": [*FATE_LOOKS][1:]}  # by what is asked for
 NO_TREE = "No variant was asked for there: this run has no such tree."
 
 
