@@ -77,9 +77,7 @@ def _ks(folder: str | Path, arm: str, scores: Sequence[Score]) -> list[int]:
     draws = config.draws(arm, originals, tested)
     wanted = {draws} if draws > config.samples else set()
     if arm == "base":
-        wanted |= {FEW}
-        wanted |= {config.spread_samples(originals, tested)} if "ladder" in config.arms else set()
-        wanted |= {config.ttrl_samples} if set(config.arms) & set(TTRL_ARMS) else set()
+        wanted |= {FEW, config.spread_samples(originals, tested), config.ttrl_samples}
     return sorted(k for k in wanted if 1 < k <= most)
 
 

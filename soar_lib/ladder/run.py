@@ -259,7 +259,7 @@ def _score(arm: str, seed: int, problem: str, n: int, c: int, rollouts: int, set
 def _spent(climb: Climb, arm: str, seed: int) -> int:
     """Completions that made a student, of TTRL those of its start: rollouts, and the variants written for it."""
     config = climb.config
-    spent = 0 if arm in ("base", "base_ttrl") else config.student.steps * config.student.batch * config.student.group
+    spent = 0 if arm in ("base", "base_ttrl") else config.student.rollouts
     if tree := {"one_level": "one_level", "ladder": "ladder", "ladder_ttrl": "ladder"}.get(arm):
         spent += variants.drawn(variants.read(climb.folder, tree, seed), config)
     return spent

@@ -107,9 +107,10 @@ class LadderConfig(BaseSettings, command="ladder"):
 
     @property
     def ttrl_samples(self) -> int:
-        """Completions that TTRL spends at most on one test problem: variants, rollouts and probes."""
+        """Completions that TTRL spends at most on one test problem: variants, rollouts and probes; 0 without TTRL."""
         rollouts = self.ttrl_steps * self.ttrl_batch * self.student.group
-        return self.written + rollouts + self.probes * (self.ttrl_steps + 1)
+        spent = self.written + rollouts + self.probes * (self.ttrl_steps + 1)
+        return spent if set(self.arms) & set(TTRL_ARMS) else 0
 
     def one_level(self) -> "LadderConfig":
         """These settings without a tree: as many prompts as a tree has at most, all for the problem itself."""
@@ -117,15 +118,14 @@ class LadderConfig(BaseSettings, command="ladder"):
         return replace(self, variants=flat)
 
     def spread_samples(self, originals: int, tested: int) -> int:
-        """The most completions that one LADDER student takes, per test problem (`tested`), rounded up."""
-        return -(-(originals * self.written + self.student.rollouts) // tested)
+        """The most completions that one LADDER student takes, per test problem (`tested`), rounded up; 0 without it."""
+        return -(-(originals * self.written + self.student.rollouts) // tested) if "ladder" in self.arms else 0
 
     def draws(self, arm: str, originals: int, tested: int) -> int:
         """Samples per test problem on which an arm is measured. The base gets as many as LADDER and TTRL spend, and
         LADDER's students as many as TTRL, up to `most_samples`."""
-        ttrl = self.ttrl_samples if set(self.arms) & set(TTRL_ARMS) else 0
-        ladder = self.spread_samples(originals, tested) if "ladder" in self.arms else 0
-        wanted = {"base": ladder + ttrl, "ladder": ttrl}.get(arm, 0)
+        ttrl = self.ttrl_samples
+        wanted = {"base": self.spread_samples(originals, tested) + ttrl, "ladder": ttrl}.get(arm, 0)
         return max(self.samples, min(wanted, self.most_samples))
 
     def counts(self, problems: int = 0) -> Cost:
