@@ -9,7 +9,7 @@ its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration be
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from soar_lib.files import LOST, RunError, read_config, read_problems, read_records, read_table, setting, write_tables
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
-from soar_lib.ladder.variants import read_lines
+from soar_lib.ladder.variants import Variant, read_lines
 from soar_lib.measure.claims import Claim, Measured, judged, listed, published
 from soar_lib.measure.passk import table as pass_table
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, VOTED, Score
@@ -27,10 +27,7 @@ SOLVED = "solved"  # a virtual set: whether any of all samples was right
 FEW = 10  # section 4.1 gives the base's pass@10
 # What may become of a variant, by the first word of why it was rejected.
 FATES = {"": "usable", "repeats": "repeats", "unsolvable:": "unsolvable", "test": "test_problems", "no": "no_question"}
-WRITTEN = [
-    "tree", "seed", "id", "root", "parent", "level", "prompt", "question", "effect", "temperature", "persona",
-    "suggestions", "rejected", "answer", "nearest", "distance", "fate",
-]  # fmt: skip
+WRITTEN = ["tree", "seed", *(field.name for field in fields(Variant)), "fate"]
 PROBES = ["arm", "seed", "problem", "step", "right", "probes", "reward"]
 STEPS = ["arm", "step", "problems", "right", "low", "high", "solved", "solved_low", "solved_high", "reward"]
 

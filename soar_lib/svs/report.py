@@ -7,7 +7,7 @@ the embedded world's, whose questions have one exact answer: a variant is valid 
 import math
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -25,10 +25,7 @@ from soar_lib.svs.synthesis import VariationalProblem
 AnswerJudge = Callable[[str, str], Verdict]  # a question and the answer that it should have
 COLUMNS = ["arm", "metric", "mean", "low", "high", "seeds", "rollouts", "paper"]
 STEPS = ["arm", "seed", "step", "rollouts", "accuracy", "entropy", "test_entropy", "test_pass_n"]
-WRITTEN = [
-    "arm", "seed", "step", "problem", "original", "answer", "number", "index", "question", "right", "reward", "leak",
-    "duplicate", "dropped",
-]  # fmt: skip
+WRITTEN = ["arm", *(field.name for field in fields(VariationalProblem))]
 SHARES = ["readable", "valid", "new", "valid_new", "leaking", "rewarded"]
 KINDS = NEW, NEAR, INVALID, UNREADABLE, UNJUDGED = (
     "valid, new", "valid, near duplicate", "another answer or none", "unreadable", "not judged",
