@@ -36,8 +36,7 @@ class LadderFolder:
 
     def of(self, tree: str, seed: int, root: str) -> pd.DataFrame:
         """The variants of one problem in one seed's trees of a kind."""
-        own = self.variants
-        return own[(own["tree"] == tree) & (own["seed"] == seed) & (own["root"] == root)]
+        return self.variants.query("tree == @tree and seed == @seed and root == @root")
 
     def trees(self) -> list[tuple[str, str]]:
         """Choices for a list, (text, name): the kinds of trees that the run has."""
@@ -45,8 +44,7 @@ class LadderFolder:
 
     def roots(self, tree: str) -> list[str]:
         """Ids of the problems that trees of this kind begin with."""
-        own = self.variants
-        return own.loc[own["tree"] == tree, "root"].drop_duplicates().tolist()
+        return self.variants.query("tree == @tree")["root"].unique().tolist()
 
     def listed(self, problems: Sequence[str]) -> list[tuple[str, str]]:
         """Choices for a list, (text, id): a problem's number and the start of its question."""
@@ -146,8 +144,7 @@ def levels_page(run: LadderFolder, seeds: Sequence[int], tree: str) -> Page:
 
 def ttrl_page(run: LadderFolder, arm: str, seed: int, problem: str) -> Page:
     """TTRL on one test problem: probes and rewards along the steps, how often it was solved, and its own tree."""
-    steps = run.probes
-    own = steps[(steps["arm"] == arm) & (steps["seed"] == seed) & (steps["problem"] == problem)]
+    own = run.probes.query("arm == @arm and seed == @seed and problem == @problem")
     if own.empty:
         return [f"This run has no {name(arm)}."]
     kept = with_parents(run.of("ttrl", seed, problem), SHOWN["usable"])
