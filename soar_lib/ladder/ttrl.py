@@ -3,10 +3,9 @@
 A test problem is one slot of a population, so all train together and each as if alone, from the same student; weights
 are thrown away at the end: that is the paper's reset. A test problem's answer is used for measuring only.
 
-Two numbers come out. The paper's success is a right answer at any time during training: here any of the `probes`
-samples before the first step and after each. The final student's accuracy needs no verifier to tell which step was
-right. The paper spends TTRL on the problems that LADDER missed; here every test problem gets it, so that means are over
-the same problems. A problem without usable variants keeps the student it began with."""
+The paper's success is a right answer at any time during training, the final student's accuracy needs no verifier to
+tell which step was right: both are measured. The paper spends TTRL on the problems that LADDER missed; here every test
+problem gets it, so that means are over the same ones. One without usable variants keeps the student it began with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

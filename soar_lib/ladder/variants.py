@@ -1,9 +1,8 @@
 """Trees of variants: a model writes easier problems from a problem, and easier ones from those (LADDER section 3.1.2).
 
 Each prompt suggests some transformations, takes the point of view of one persona and has its own temperature, in turn
-(`problems.prompts`); with `prompt = "plain"` it is the one instruction that nano was taught. A variant counts
-once, by its canonical form (`problems.likeness`), and never where it is a test problem. One that cannot be checked is
-marked unsolvable and gets no children. Rejected ones stay in the list with the reason.
+(`problems.prompts`). A variant counts once, by its canonical form (`problems.likeness`), and never where it is a test
+problem. One that cannot be checked gets no children. Rejected ones stay in the list with the reason.
 
 The paper gives neither branching nor what becomes of unsolvable variants, about 8 % by its symbolic system. Here one is
 unsolvable where its integral cannot be read or compared; whether an elementary antiderivative exists is not asked: a

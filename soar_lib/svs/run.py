@@ -10,8 +10,7 @@ a budget spend what `svs` spent, seed by seed or in the mean, so they come after
                                                      (every variant), scores.jsonl, adapters/seed0, ..., result.json
 
 A killed run goes on where it stopped, and arms may be added later. The last step is measured; no test score chooses
-anything. The paper samples its evaluation with top-p 0.7, our sampler draws from the whole distribution. Beside the
-entropy on each step's own problems, as the paper plots it, that on `test` is kept: there all arms and steps compare."""
+anything. The paper samples its evaluation with top-p 0.7, our sampler draws from the whole distribution."""
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
