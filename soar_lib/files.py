@@ -11,7 +11,8 @@ import shutil
 import socket
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -32,19 +33,28 @@ class RunError(RuntimeError):
     """A run folder that cannot be used; the message is one line with the folder and what to do."""
 
 
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: after a kill or a power cut there is the old file or the new one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write a new file or folder, which then takes the place of `path` as a whole: after a kill or a power cut
+    there is the old one or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a folder, what a killed process left; a file is written over
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, path)
     except BaseException:  # a full disk keeps no half of it
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write bytes to a file, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -253,15 +263,12 @@ def write_checkpoint(folder: Path, tensors: Mapping[str, dict], state: dict) -> 
     """Write tensors and state into a checkpoint's folder, which appears whole or not at all."""
     from safetensors.torch import save
 
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, values in tensors.items():
-        content = save({key: value.detach().cpu().contiguous() for key, value in values.items()})
-        write_bytes_atomic(temporary / f"{name}.safetensors", content)
-    write_json(temporary / "state.json", state | {"tensors": [f"{name}.safetensors" for name in tensors]})
-    os.rename(temporary, folder)
-    sync_folder(folder.parent)
+    with replacing(folder) as temporary:
+        temporary.mkdir(parents=True)
+        for name, values in tensors.items():
+            content = save({key: value.detach().cpu().contiguous() for key, value in values.items()})
+            write_bytes_atomic(temporary / f"{name}.safetensors", content)
+        write_json(temporary / "state.json", state | {"tensors": [f"{name}.safetensors" for name in tensors]})
     sync_folder(folder.parent.parent)
 
 

@@ -120,7 +120,10 @@ def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:
     check_folder(folder, resume)
     try:
         if not (folder / "config.json").is_file():
-            _create(folder, config)
+            with files.replacing(folder) as temporary:
+                temporary.mkdir(parents=True)
+                files.write_json(temporary / "config.json", recorded(config))
+                files.write_json(temporary / "versions.json", versions())
         else:
             check_same(folder, config)
         lock(folder)
@@ -156,22 +159,6 @@ def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
     if not {*config.arms} <= {*began}:
         arms = tuple(name for name in known if name in {*began, *config.arms})
         files.write_json(folder / "config.json", recorded(replace(config, arms=arms)))
-
-
-def _create(folder: Path, config: Any) -> None:
-    """The folder appears with its settings in it, or not at all."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        files.write_json(temporary / "config.json", recorded(config))
-        files.write_json(temporary / "versions.json", versions())
-        os.rename(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    files.sync_folder(folder.parent)
 
 
 def recorded(config: Any) -> dict[str, Any]:
