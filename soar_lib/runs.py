@@ -37,9 +37,10 @@ MARKS = {
 VERSIONED = ("soar-lib", "torch", "transformers", "peft", "safetensors", "math-verify", "reasoning-gym")
 
 
-def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
+def check_folder(folder: str | Path, resume: bool, config: Any = None, apart: str = "") -> None:
     """Raise `RunError` where no run can begin in `folder`, or with `resume` go on there (with `config`: under these
-    settings), or another process is at work there; removes a killed process's lock and touches nothing else."""
+    settings, of which `apart` may differ), or another process is at work there; removes a killed process's lock and
+    touches nothing else."""
     folder = Path(folder)
     try:
         begun = (folder / "config.json").is_file()
@@ -58,7 +59,7 @@ def check_folder(folder: str | Path, resume: bool, config: Any = None) -> None:
     if begun:
         lock(folder, probe=True)
     if begun and config is not None:
-        _check_settings(folder, config)
+        _check_settings(folder, config, apart)
 
 
 def versions() -> dict[str, str]:
@@ -139,23 +140,16 @@ def unwritable(folder: Path, error: OSError) -> RunError:
     return RunError(f"{folder}: cannot be written ({error.strerror}); {advice}")
 
 
-def check_arms(folder: Path, config: Any) -> tuple[str, ...]:
-    """The arms of the run in `folder`, none before it begins. Raises `RunError` where more than the arms differs."""
-    if not (folder / "config.json").is_file():
-        return ()
-    _check_settings(folder, config, "arms")
-    return tuple(files.setting(folder, "arms", list[str]))
-
-
 def open_arms(folder: Path, config: Any, known: Iterable[str]) -> None:
     """Begin a run whose settings name its `arms`, or go on with it and add the arms that it lacks, in the order of
     `known`. Raises `RunError` where the folder is in use or not writable, or settings differ in more than `arms`."""
-    began = check_arms(folder, config)
-    if not began:
+    if not (folder / "config.json").is_file():
         open_run(folder, config)
         return
+    check_folder(folder, True, config, "arms")
     lock(folder)
     _warn_of_versions(folder)
+    began = files.setting(folder, "arms", list[str])
     if not {*config.arms} <= {*began}:
         arms = tuple(name for name in known if name in {*began, *config.arms})
         files.write_json(folder / "config.json", recorded(replace(config, arms=arms)))

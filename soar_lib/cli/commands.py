@@ -136,8 +136,7 @@ def _shown(table: Any, out: Path) -> Any:
 
 def _study(arguments: argparse.Namespace) -> None:
     config = grouped_settings(arguments, study.preset)
-    runs.check_folder(arguments.out, arguments.resume)
-    runs.check_arms(arguments.out, config)
+    runs.check_folder(arguments.out, arguments.resume, config, "arms")
     if arguments.threads is not None:
         if arguments.threads < 1:
             raise ConfigError(f"--threads {arguments.threads}: must be 1 or more")
@@ -164,8 +163,7 @@ def _ladder(arguments: argparse.Namespace) -> None:
 
 def _svs(arguments: argparse.Namespace) -> None:
     config, out = settings(arguments, SvsConfig), arguments.out
-    runs.check_folder(out, arguments.resume)
-    runs.check_arms(out, config)
+    runs.check_folder(out, arguments.resume, config, "arms")
     from soar_lib.svs import report, run
 
     sized = run.sized(config, run.problem_sets(config, out))

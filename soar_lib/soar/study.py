@@ -172,8 +172,7 @@ def run(
     from soar_lib.soar import report
 
     out = Path(out)
-    runs.check_folder(out, resume)
-    runs.check_arms(out, config)
+    runs.check_folder(out, resume, config, "arms")
     parts = left(config, out)
     announce("study", parts, hooks.say)
     base = load_for(config.soar) if parts else None  # one that will not do is an error before anything is written

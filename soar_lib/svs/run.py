@@ -45,8 +45,7 @@ def run(
     """Run all arms into a folder, or go on there; `svs.report.write` then writes the tables. `hooks.say` is told each
     finished arm; `base` saves loading one. Raises ConfigError, LoadError and RunError before anything is written."""
     folder = Path(folder)
-    runs.check_folder(folder, resume)
-    runs.check_arms(folder, config)
+    runs.check_folder(folder, resume, config, "arms")
     sets = problem_sets(config, folder)
     rephrase = rephraser(config.rephrasings, sets[TRAIN]) if "rephrasings" in config.arms else None
     check_memory(sized(config, sets), loaded=base is not None)
