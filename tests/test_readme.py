@@ -10,12 +10,11 @@ import pytest
 import tiny
 
 from soar_lib import files
-from soar_lib.cli.arguments import HELP, KINDS, grouped_settings, parser, settings
+from soar_lib.cli.arguments import HELP, KINDS, parser, settings, study_settings
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
 from soar_lib.measure.claims import FAILS, HOLDS, over_seeds
 from soar_lib.measure.tables import claim_rows
 from soar_lib.records import SyntheticProblem
-from soar_lib.soar import study
 from soar_lib.soar.claims import CLAIMS, VALUES
 from soar_lib.svs.report import CLAIMS as SVS_CLAIMS
 from tools.readme import DOCUMENTS, MARKED, fill, fill_times, filled
@@ -177,7 +176,7 @@ def test_commands_are_accepted():
     for command in commands:
         arguments = parser().parse_args(shlex.split(command))
         if arguments.command == "study":
-            assert grouped_settings(arguments, study.preset).soar.model == "nano"
+            assert study_settings(arguments).soar.model == "nano"
         else:
             own = settings(arguments, KINDS[arguments.command])
             assert own.model == models.get(arguments.command, "nano")

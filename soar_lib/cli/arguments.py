@@ -12,7 +12,7 @@ from typing import Any
 
 from soar_lib import hooks
 from soar_lib.ladder.settings import LadderConfig
-from soar_lib.settings.student import BASE_SETTINGS, BaseSettings, FilterConfig, preset, presets_of
+from soar_lib.settings.student import BaseSettings, FilterConfig, preset, presets_of
 from soar_lib.settings.values import ConfigError, flat
 from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
@@ -24,6 +24,7 @@ KINDS = {
 _TEXTS = tomllib.loads(Path(__file__).with_name("help.toml").read_text(encoding="utf-8"))
 HELP, PROBLEMS, OPTIONS = (_TEXTS[part] for part in ("commands", "problems", "options"))
 TYPES = {"int": int, "path": lambda text: Path(text).expanduser(), "set": os.path.expanduser}  # `~` is home
+TYPES |= {"names": lambda text: [name.strip() for name in text.split(",")] if text else []}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,17 +66,12 @@ def settings(arguments: argparse.Namespace, kind: type[BaseSettings]) -> Any:
     return preset(arguments.preset, kind, **({"seed": arguments.seed} | _set(arguments) | given))
 
 
-def grouped_settings(arguments: argparse.Namespace, make: Callable[..., Any]) -> Any:
-    """A command line's settings in parts, by `make(preset, **changes)`, all of one base. Raises `ConfigError`."""
-    given = _set(arguments) | ({"model": arguments.model} if arguments.model else {})
-    base = {name: given.pop(name) for name in BASE_SETTINGS if name in given}
-    parts = [field.name for field in dataclasses.fields(make("paper")) if dataclasses.is_dataclass(field.type)]
-    given |= {f"{part}.{name}": value for part in parts for name, value in base.items()}
+def study_settings(arguments: argparse.Namespace) -> study.StudyConfig:
+    """The settings that the command line of a study asks for. Raises ConfigError."""
+    given = _set(arguments) | {name: value for name in ("model", "arms") if (value := vars(arguments)[name])}
     if arguments.seeds is not None:
         given["seeds"] = arguments.seeds
-    if vars(arguments).get("arms"):
-        given["arms"] = [name.strip() for name in arguments.arms.split(",")]
-    return make(arguments.preset, **given)
+    return study.preset(arguments.preset, **given)
 
 
 def _set(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from soar_lib import files, hooks, runs
-from soar_lib.cli.arguments import KINDS, check_ray, grouped_settings, parser, settings
+from soar_lib.cli.arguments import KINDS, check_ray, parser, settings, study_settings
 from soar_lib.files import RunError
 from soar_lib.hooks import Hooks
 from soar_lib.ladder.settings import LadderConfig
@@ -135,7 +135,7 @@ def _shown(table: Any, out: Path) -> Any:
 
 
 def _study(arguments: argparse.Namespace) -> None:
-    config = grouped_settings(arguments, study.preset)
+    config = study_settings(arguments)
     runs.check_folder(arguments.out, arguments.resume, config, "arms")
     if arguments.threads is not None:
         if arguments.threads < 1:

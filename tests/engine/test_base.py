@@ -22,7 +22,6 @@ from soar_lib.problems import filtering
 from soar_lib.records import Draw
 from soar_lib.settings.student import SHIPPED, FilterConfig, precision, preset, template_arguments
 from soar_lib.settings.values import ConfigError, first_line, revision
-from soar_lib.soar import study
 from soar_lib.soar.settings import EvaluateConfig, SoarConfig
 from soar_lib.verifier.verify import extract_boxed
 
@@ -109,7 +108,7 @@ def test_a_commands_settings_say_how_its_base_is_loaded(folder, monkeypatch, kin
 def test_the_command_line_names_one_base_for_all_that_a_command_does(monkeypatch):
     words = ["--model", "acme/other", "--set", "four_bit=true", "--set", "backend=unsloth"]
     arguments = cli.parser().parse_args(["study", *words])
-    found = cli.grouped_settings(arguments, study.preset)
+    found = cli.study_settings(arguments)
     parts = (found.filter, found.transfer, found.soar, found.evaluate)
     assert {(p.model, p.backend, p.four_bit) for p in parts} == {("acme/other", "unsloth", True)}
     arguments = cli.parser().parse_args(["soar", *words, "--set", "rounds=9"])
@@ -119,7 +118,7 @@ def test_the_command_line_names_one_base_for_all_that_a_command_does(monkeypatch
     (first,) = filtered
     assert (first.backend, first.four_bit, then.rounds) == (then.backend, then.four_bit, 9) == ("unsloth", True, 9)
     with refused("four_bit = False and True: all parts of a study must have the same"):
-        cli.grouped_settings(cli.parser().parse_args(["study", "--set", "soar.four_bit=true"]), study.preset)
+        cli.study_settings(cli.parser().parse_args(["study", "--set", "soar.four_bit=true"]))
 
 
 # ------------------------------------------------------------------ what is missing
