@@ -106,16 +106,14 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
         return _shown(evaluate.run(config, folders, out, arguments.resume, hooks=hooks), out)
 
 
-@contextlib.contextmanager
-def _announced(name: str, out: Path, part: Part) -> Iterator[None]:
-    """Say what a run will cost, measure it, and say what it has cost."""
+def _announced(name: str, out: Path, part: Part) -> contextlib.AbstractContextManager[None]:
+    """Say what a run will cost; inside the `with` block, measure it and say what it has cost."""
     from soar_lib.meter import describe_memory
 
     config, problems, count = part
     each = " for each SOAR run" if count > 1 else ""
     say(f"{name}: {describe_cost(config, problems)}{each}; {describe_memory(*part)}")
-    with _metered(name, out, part):
-        yield
+    return _metered(name, out, part)
 
 
 @contextlib.contextmanager
