@@ -33,16 +33,14 @@ def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
     nothing. Peak memory is what torch allocated on the GPU, or without one what the process grew by. Completions of a
     cluster's actors count, their memory does not."""
     began, before, path = time.perf_counter(), _start(), Path(folder) / "cost.json"
-    kept = None
+    kept = read_cost(path) if path.is_file() else (Meter(), Predicted(**predicted))
 
     def keep(meter: Meter, at_once: bool = False) -> None:
-        nonlocal kept
         seconds = time.perf_counter() - began
         if not at_once and seconds - meter.seconds < EVERY:
             return
         meter.seconds, meter.peak_bytes = seconds, _peak() - before
         if meter.rollouts and path.with_name("config.json").is_file():
-            kept = kept or (read_cost(path) if path.is_file() else (Meter(), Predicted(**predicted)))
             _write(path, *kept, meter)
 
     with counting(keep) as meter:
