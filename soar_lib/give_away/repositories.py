@@ -1,10 +1,5 @@
 """Give-aways: a finished run as a repository for the Hugging Face Hub, first in a local folder to look at, then pushed.
 
-    model_repository      an adapter of a SOAR run in PEFT format, with a model card
-    questions_repository  what the teacher of a SOAR run wrote: all of it, and the promotion questions (PQ)
-    hard_repository       hard train and hard test of a filter run
-    push                  one of these folders to the Hub
-
 The cards (README.md) are templates, filled in with what the run itself knows. A data set also gets a contamination
 report, in the card and as contamination.json: which of its questions stand in the hard test set (then `push` refuses
 them unless told otherwise), or in a set that the caller names."""
@@ -78,9 +73,9 @@ def model_repository(
 
 
 def questions_repository(run: str | Path, folder: str | Path, licence: str = "", against: Sequence[str] = ()) -> Path:
-    """Write what the teacher of a finished SOAR run wrote into `folder`, with data set card and contamination report;
-    returns it. The report looks for the questions in the run's hard test set and in the sets `against`, each named as
-    `problems.load` takes it. Raises RunError, ConfigError and LoadError."""
+    """Write what the teacher of a finished SOAR run wrote, and of it the promotion questions (PQ), into `folder`, with
+    data set card and contamination report; returns it. The report looks for the questions in the run's hard test set
+    and in the sets `against`, each named as `problems.load` takes it. Raises RunError, ConfigError and LoadError."""
     result, config = soar.read_result(run), files.read_config(run, SoarConfig)
     written, best = files.read_records(Path(run) / "problems.jsonl", SyntheticProblem), soar.promotion_questions(run)
     parts = {name: rows for name, rows in (("problems", written), ("promotion_questions", best)) if rows}
