@@ -102,8 +102,7 @@ def report(folder: str | Path) -> str:
     }
     known = {name: f" ({say(value)})" for name, (_, say) in shown.items() if (value := vars(before)[name]) is not None}
     parts = [text + known.get(name, "") for name, (text, _) in shown.items()]
-    lines = [f"took {', '.join(parts)}; in brackets what was predicted", *_cut_lines(found, path.parent)]
-    return "\n".join(lines)
+    return "\n".join([f"took {', '.join(parts)}; in brackets what was predicted", *_cut_lines(found, path.parent)])
 
 
 def _cut_lines(found: Meter, folder: Path) -> Iterator[str]:

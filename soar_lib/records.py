@@ -18,7 +18,6 @@ HARD_TRAIN, HARD_TEST, TRANSFER, ANY_STEP, VARIANTS = "hard_train", "hard_test",
 VOTED = "voted"
 TRAIN, TEST, HARD, OTHER = "train", "test", "hard", "other"  # SvS: learnt from, and measured
 
-
 TYPES = type | UnionType | GenericAlias  # of a field; anything else holds the values that it may have
 
 

@@ -110,8 +110,7 @@ class Run:
 
 def latest_checkpoint(folder: str | Path) -> Path | None:
     """The checkpoint of the last round that counts, None before anything was recorded."""
-    found = sorted(path for path in (Path(folder) / "checkpoint").glob("round_*") if path.suffix != ".tmp")
-    return found[-1] if found else None
+    return max((path for path in (Path(folder) / "checkpoint").glob("round_*") if path.suffix != ".tmp"), default=None)
 
 
 def open_run(folder: str | Path, config: Any, resume: bool = False) -> Run:

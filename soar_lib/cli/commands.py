@@ -133,15 +133,14 @@ def _shown(table: Any, out: Path) -> Any:
 
 
 def _study(arguments: argparse.Namespace) -> None:
-    config = study_settings(arguments)
-    runs.check_folder(arguments.out, arguments.resume, config, "arms")
+    config, out = study_settings(arguments), arguments.out
+    runs.check_folder(out, arguments.resume, config, "arms")
     if arguments.threads is not None:
         if arguments.threads < 1:
             raise ConfigError(f"--threads {arguments.threads}: must be 1 or more")
         import torch
 
         torch.set_num_threads(arguments.threads)
-    out = arguments.out
     with _metered("study", out, *study.left(config, out).values()), _hooks(arguments, config.soar) as hooks:
         _shown(study.run(config, out, arguments.resume, hooks=hooks), out)
 
