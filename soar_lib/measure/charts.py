@@ -16,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # not pyplot: nothing global, no display needed
 
+from soar_lib.files import write_tables
 from soar_lib.measure.names import look
 from soar_lib.measure.tables import name
 
@@ -262,18 +263,11 @@ def row_size(counts: Sequence[float]) -> dict:
     return {"size": (9.0, 1.1 + 0.5 * len(counts) + 0.32 * sum(counts)), "heights": [count + 0.5 for count in counts]}
 
 
-def save_table(name: str, data: pd.DataFrame, root: str | Path = ROOT) -> Path:
-    """Write <root>/data/<name>.csv; returns its path."""
-    path = Path(root) / "data" / f"{name}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.to_csv(path, index=False, lineterminator="\n")
-    return path
-
-
 def save_all(tables: Tables, root: str | Path = ROOT) -> list[Path]:
-    """Write every table as CSV, and as PNG where it has a picture; returns the paths of the pictures."""
-    for table, (data, _) in tables.items():
-        save_table(table, data, root)
+    """Write every table as <root>/data/NAME.csv, and as <root>/NAME.png where it has a picture; returns the paths of
+    the pictures."""
+    (Path(root) / "data").mkdir(parents=True, exist_ok=True)
+    write_tables(Path(root) / "data", {table: data for table, (data, _) in tables.items()})
     drawn = {Path(root) / f"{table}.png": draw(data) for table, (data, draw) in tables.items() if draw}
     for path, chart in drawn.items():  # without the software's version in it, the same numbers give the same file
         chart.static().savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
