@@ -6,7 +6,6 @@ Lengths are in matplotlib's units: sizes of figures in inches, of markers (their
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from pathlib import Path
 from textwrap import fill
 
@@ -95,14 +94,13 @@ class Chart:
                 self.rows, self.columns, squeeze=False, sharex="x" in self.shared, sharey="y" in self.shared,
                 height_ratios=self.heights or None,
             ).ravel()  # fmt: skip
-        for place, (axes, panel) in enumerate(zip_longest(grid, self.panels)):
-            if panel is None:
-                axes.remove()
-                continue
+        for place, (axes, panel) in enumerate(zip(grid, self.panels)):
             _draw_panel(axes, self.labelled(place))
             axes.xaxis.set_tick_params(labelbottom=not self.x_below(place))
             if self.columns > 1 and not panel.bare:  # long numbers would touch
                 axes.locator_params(axis="x", nbins=6)
+        for axes in grid[len(self.panels) :]:
+            axes.remove()
         for axes, panel in zip(figure.axes, self.panels):  # once all is drawn, since panels may share an axis
             axes.set(xlim=panel.xlim, ylim=(len(panel.rows) - 0.5, -0.5) if panel.rows else panel.ylim)
         entries: dict[str, object] = {}
