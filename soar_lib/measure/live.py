@@ -56,9 +56,10 @@ def figure(chart: Chart) -> go.Figure:
         for mark in panel.marks:
             drawn.add_traces(_traces(mark, whole, named), rows=where["row"], cols=where["col"])
         for way, at, label in panel.rules:
-            drawn.add_shape(_rule(way, at, label, named), **where)
+            draw = drawn.add_vline if way == "x" else drawn.add_hline
+            draw(at, **_rule(way, label, named), exclude_empty_subplots=False, **where)
         drawn.update_xaxes(**_x_axis(panel), **where)
-        drawn.update_yaxes(**_y_axis(panel, where), **where)
+        drawn.update_yaxes(**_y_axis(panel), **where)
     drawn.update_layout(
         template="plotly_white", width=round(PIXELS * chart.size[0]), height=round(PIXELS * chart.size[1]) + 30,
         margin={"l": 70, "r": 20, "t": 45, "b": 55},
@@ -140,13 +141,10 @@ def _numbers(mark: Mark, panel: Panel) -> list[str]:
     return said
 
 
-def _rule(way: str, at: float, label: str, named: set[str]) -> go.layout.Shape:
-    other = "y" if way == "x" else "x"
-    ends = {f"{way}0": at, f"{way}1": at, f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain"}
+def _rule(way: str, label: str, named: set[str]) -> dict:
     entry = {"name": plain(label, 36), "legendgroup": label, "showlegend": bool(label) and label not in named}
     named.add(label)
-    line = {"color": "#555555", "dash": "dot" if way == "x" else "dash", "width": 1}
-    return go.layout.Shape(type="line", **ends, line=line, **entry)
+    return entry | {"line": {"color": "#555555", "dash": "dot" if way == "x" else "dash", "width": 1}}
 
 
 def _x_axis(panel: Panel) -> dict:
@@ -161,7 +159,7 @@ def _x_axis(panel: Panel) -> dict:
                    {"type": "log"} if panel.log else {})  # fmt: skip
 
 
-def _y_axis(panel: Panel, where: dict) -> dict:
+def _y_axis(panel: Panel) -> dict:
     if panel.rows:
         rows = {"tickvals": list(range(len(panel.rows))), "ticktext": [plain(row, 56) for row in panel.rows]}
         return {**rows, "range": [len(panel.rows) - 0.5, -0.5], "title": {"text": plain(panel.y)}, "automargin": True}
