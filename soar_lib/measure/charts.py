@@ -63,7 +63,7 @@ class Panel:
     ylim: tuple[float | None, float | None] = (None, None)
     rows: Sequence[str] = ()
     ticks: Mapping[float, str] = field(default_factory=dict)
-    log: bool = False  # x in powers of 2
+    log: bool = False  # x on a logarithmic scale, whose places `ticks` name
     rules: Sequence[tuple[str, float, str]] = ()  # lines across the panel: "x" or "y", place, name
     bare: str = ""  # axes without ticks: "y", or "xy" for a map, on which both have one scale
 

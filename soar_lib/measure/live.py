@@ -155,8 +155,7 @@ def _x_axis(panel: Panel) -> dict:
         axis |= {"tick0": 0, "dtick": 1}
     if panel.bare == "xy":
         axis |= {"showticklabels": False, "showgrid": False, "zeroline": False, "constrain": "domain"}
-    return axis | ({"type": "log", "dtick": np.log10(2), "tickformat": "d"} if panel.log and not panel.ticks else
-                   {"type": "log"} if panel.log else {})  # fmt: skip
+    return axis | ({"type": "log"} if panel.log else {})
 
 
 def _y_axis(panel: Panel) -> dict:

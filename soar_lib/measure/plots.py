@@ -124,8 +124,7 @@ def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Chart:
 
 def _unit(claim: Claim) -> str:
     """One of `UNITS`. A claim that names none is about points or, if measured against another value than 0, a ratio."""
-    named = next((unit for unit in UNITS if unit in claim.text), "")
-    return named or ("ratio" if claim.null else "points")
+    return next((unit for unit in UNITS if unit in claim.text), "ratio" if claim.null else "points")
 
 
 def _known(text: str, of: Sequence[Claim]) -> Claim:
