@@ -28,13 +28,11 @@ def means(data: pd.DataFrame, x: str, y: str, smoothing: int = 1, border: float 
     data = data.assign(phase=data[x] >= (math.inf if border is None else border))
     wide = data.pivot(index=x, columns=[*lines, "phase"], values=y)
     smooth = wide.rolling(smoothing, center=True, min_periods=1).mean().where(wide.notna())
-    seeds = smooth.T.groupby(level=["arm", "seed"]).mean()
-    parts = []
-    for arm in dict.fromkeys(data["arm"]):
+    seeds, parts = smooth.T.groupby(level=["arm", "seed"]).mean(), {}
+    for arm in data["arm"].unique():
         own = seeds.loc[arm]
-        part = pd.DataFrame({y: own.mean(), "sd": own.std(), "seeds": own.count()}).dropna(subset=[y])
-        parts.append(part.rename_axis(x).reset_index().assign(arm=arm))
-    return pd.concat(parts, ignore_index=True)[["arm", x, y, "sd", "seeds"]]
+        parts[arm] = pd.DataFrame({y: own.mean(), "sd": own.std(), "seeds": own.count()})
+    return pd.concat(parts, names=["arm", x]).dropna(subset=[y]).reset_index()
 
 
 def averaged(smoothing: int = 1) -> str:
