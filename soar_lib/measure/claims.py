@@ -62,16 +62,13 @@ class Measured:
         return list(dict.fromkeys(score.arm for score in self.scores if score.set == set))
 
 
-Measure = Callable[[Measured], Estimate]
-
-
 @dataclass(frozen=True)
 class Claim:
     """A paper's statement and the measure that tests it. `text` may hold {k} and `Measured.named`; `paper` is in
     the measure's unit, NaN where only plotted. A `primary` claim was named before the runs, and Holm corrects its p."""
 
     text: str
-    measure: Measure
+    measure: Callable[[Measured], Estimate]
     paper: float = math.nan
     null: float = 0.0
     no_effect: bool = False
@@ -93,9 +90,7 @@ def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False, p: f
     """
     if estimate.floor and not no_effect:
         return FLOOR
-    if p >= LEVEL and not no_effect:
-        return UNDECIDED
-    if estimate.seeds < LEAST_SEEDS or math.isnan(estimate.low) or math.isnan(estimate.high):
+    if estimate.seeds < LEAST_SEEDS or (p >= LEVEL and not no_effect):
         return UNDECIDED
     if no_effect:
         return HOLDS if estimate.high < null + MARGIN else FAILS if estimate.low > null else UNDECIDED
