@@ -17,22 +17,17 @@ from itertools import product
 import numpy as np
 from scipy import special
 
-LEVEL, DRAWS = 0.95, 4000
-
 
 @dataclass(frozen=True)
 class Spread:
     """A mean, sorted draws of its deviation at the right variance, and the degrees of freedom of that variance."""
 
     mean: float
-    deviations: np.ndarray  # [draws], ascending
+    deviations: np.ndarray  # [draws], ascending; NaN for one run without spread
     freedom: float
-    lone: bool = False  # one run without spread: there is no interval
 
-    def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """(low, high) that covers the true mean with probability `level`, NaN where there is none."""
-        if self.lone:
-            return math.nan, math.nan
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """(low, high) that covers the true mean with probability `level`, NaN for one run without spread."""
         tail = (1 - level) / 2
         stretch = special.stdtrit(self.freedom, tail) / special.ndtri(tail)
         low, high = stretch * np.quantile(self.deviations, [tail, 1 - tail])
@@ -40,7 +35,7 @@ class Spread:
 
     def p_value(self, null: float = 0.0) -> float:
         """Two-sided: 1 minus the level whose interval just reaches `null`: p < 0.05 where that of 95 % does not."""
-        if self.lone:
+        if np.isnan(self.deviations[0]):
             return math.nan
         if not self.deviations.any():
             return float(self.mean == null)
@@ -53,7 +48,7 @@ class Spread:
 
 
 def bootstrap(
-    runs: Sequence[np.ndarray], problem_sets: Sequence[Hashable] | None = None, seed: int = 0, draws: int = DRAWS
+    runs: Sequence[np.ndarray], problem_sets: Sequence[Hashable] | None = None, seed: int = 0, draws: int = 4000
 ) -> Spread:
     """The spread of the mean over `runs`: for each SOAR run values [students, problems].
 
@@ -67,8 +62,9 @@ def bootstrap(
     means, (variance, freedom) = _draws(runs, sets, seed, draws), _variance(runs, sets)
     mean, spread = float(np.mean([values.mean() for values in runs])), means.std()
     scale = variance**0.5 / spread if spread > 1e-12 else 0.0  # where nothing varies, rounding errors are left
-    lone = scale == 0 and len(runs) == 1
-    return Spread(mean, np.sort((means - mean) * scale), freedom, lone)
+    if scale == 0 and len(runs) == 1:
+        scale = math.nan
+    return Spread(mean, np.sort((means - mean) * scale), freedom)
 
 
 def sign_flip(values: Sequence[float]) -> float:
