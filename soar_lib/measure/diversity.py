@@ -82,7 +82,7 @@ def hidden_states(base: Base, rows: int = 64) -> Embedding:
 def _mean_hidden(base: Base, texts: Sequence[str], rows: int) -> np.ndarray:
     tokens = [base.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     order = sorted(range(len(tokens)), key=lambda index: len(tokens[index]))  # like lengths together: less padding
-    means: list = [None] * len(tokens)
+    means = []
     for start in range(0, len(order), rows):
         chunk = order[start : start + rows]
         width = max(1, len(tokens[chunk[-1]]))
@@ -92,9 +92,8 @@ def _mean_hidden(base: Base, texts: Sequence[str], rows: int) -> np.ndarray:
             input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False, logits_to_keep=1
         )
         total = (output.hidden_states[-1].float() * mask[..., None]).sum(1)
-        for index, mean in zip(chunk, (total / mask.sum(1, keepdim=True).clamp(min=1)).cpu().numpy(), strict=True):
-            means[index] = mean
-    return np.stack(means)
+        means.append((total / mask.sum(1, keepdim=True).clamp(min=1)).cpu().numpy())
+    return np.concatenate(means)[np.argsort(order)]
 
 
 def sentence_model(name: str, device: str | None = None, rows: int = 32) -> Embedding:
