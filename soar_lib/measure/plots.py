@@ -160,16 +160,14 @@ def filtering(data: pd.DataFrame) -> Chart:
     """Share of problems that stay unsolved, by topic and level; columns topic, level, problems, hard."""
     levels, topics = sorted(data["level"].unique().tolist()), sorted(data["topic"].unique())
     cells = data.assign(x=data["level"].map(levels.index), y=data["topic"].map(topics.index))
-    marks = []
-    for dark in (False, True):
-        own = cells[(cells["hard"] / cells["problems"] > 0.4) == dark]
-        share = 100 * own["hard"] / own["problems"]
+    cells["share"], marks = 100 * cells["hard"] / cells["problems"], []
+    for dark, own in cells.groupby(cells["share"] > 40):
         # From light grey to dark blue.
-        shades = [[240 + (end - 240) * value / 100 for end in (0, 50, 95)] for value in share]
+        shades = [[240 + (end - 240) * value / 100 for end in (0, 50, 95)] for value in own["share"]]
         colours = ["#" + "".join(f"{round(part):02x}" for part in shade) for shade in shades]
         said = [f"{name(r.topic)}, level {r.level}: {r.hard} of {r.problems} never solved" for r in own.itertuples()]
         look = {"colour": colours, "marker": "s", "size": 26, "ink": "white" if dark else "black"}
-        marks.append(Mark(own["x"], own["y"], **look, text=[f"{value:.0f}" for value in share], hover=said))
+        marks.append(Mark(own["x"], own["y"], **look, text=[f"{value:.0f}" for value in own["share"]], hover=said))
     axes = {"x": "level as the source states it", "y": "topic", "ticks": dict(enumerate(map(str, levels)))}
     panel = Panel(marks, **axes, rows=[*map(name, topics)], title="Never solved (%)", xlim=(-0.6, len(levels) - 0.4))
     return Chart([panel], size=(2.6 + 0.55 * len(levels), 1.4 + 0.5 * len(topics)), legend="")
