@@ -33,15 +33,6 @@ def signed(mean: float, low: float, high: float, digits: int = 1) -> str:
     return f"{mean:.{digits}f}{interval}"
 
 
-def plus_minus(mean: float, sd: float, digits: int = 1) -> str:
-    """A mean and its standard deviation, left out where it is NaN (a lone value).
-
-    >>> plus_minus(1.5, 0.25), plus_minus(1.5, float("nan"), 2)
-    ('1.5 ± 0.2', '1.50')
-    """
-    return f"{mean:.{digits}f}" if pd.isna(sd) else f"{mean:.{digits}f} ± {sd:.{digits}f}"
-
-
 def score_rows(found: pd.DataFrame, seeds: str = "students") -> pd.DataFrame:
     """A table with `passk.COLUMNS` as text: a row per arm, pass@k in percent; `seeds` says what its seeds count."""
     rows = []
@@ -52,8 +43,10 @@ def score_rows(found: pd.DataFrame, seeds: str = "students") -> pd.DataFrame:
 
 
 def mean_rows(frame: pd.DataFrame, y: str, label: str, factor: float = 1, digits: int = 1) -> pd.DataFrame:
-    """A table of `plots.means` as text: the arm's name, the other columns, and mean ± SD over seeds under `label`."""
-    cells = [plus_minus(factor * mean, factor * sd, digits) for mean, sd in zip(frame[y], frame["sd"], strict=True)]
+    """A table of `plots.means` as text: the arm's name, the other columns, and under `label` the mean over seeds, ± SD
+    where there are several."""
+    ends = [f" ± {factor * sd:.{digits}f}" if pd.notna(sd) else "" for sd in frame["sd"]]
+    cells = [f"{factor * mean:.{digits}f}{end}" for mean, end in zip(frame[y], ends, strict=True)]
     text = frame.drop(columns=[y, "sd", "seeds"]).round(1).assign(**{label: cells, "seeds": frame["seeds"]})
     return text.assign(arm=frame["arm"].map(name))
 
