@@ -20,7 +20,7 @@ equal sizes. A SOAR run that has no problems of a kind (nobody promoted, no wron
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, product, starmap
 from pathlib import Path
 
 import pandas as pd
@@ -104,15 +104,9 @@ class Source:
 
 def plan(config: EvaluateConfig, sources: Sequence[Source], written: Sequence[dict]) -> list[Entry]:
     """An evaluation's students by arm, without arms that lack problems of a SOAR run; teachers wrote `written`."""
-    given = {_owner(row) for row in written}
-    return [
-        Entry(arm, number, index)
-        for arm in config.arms
-        for number, source in enumerate(sources)
-        for index in range(config.students)
-        if {(arm, number, None), (arm, number, index)} & given
-        or arm not in WRITTEN and (arm != "pq" or source.promotion_questions)
-    ]
+    entries = starmap(Entry, product(config.arms, range(len(sources)), range(config.students)))
+    sure = {*config.arms} - {*WRITTEN, "pq"}
+    return [one for one in entries if one.arm in sure or own_problems(one, config, sources[one.source], written)]
 
 
 def write(base: Base, config: EvaluateConfig, sources: Sequence[Source], judge: Judge = exact) -> list[dict]:
@@ -145,17 +139,12 @@ def _draw(
     return found
 
 
-def _owner(row: dict) -> tuple[str, int, int | None]:
-    """Arm, SOAR run and student that a written problem is for; no student: for all of them."""
-    return row["arm"], row["source"], row.get("student")
-
-
 def own_problems(entry: Entry, config: EvaluateConfig, source: Source, written: Sequence[dict]) -> Sequence[Problem]:
     """What a trained student learns from in the first phase."""
     if entry.arm in WRITTEN:
-        mine = {(entry.arm, entry.source, None), (entry.arm, entry.source, entry.student)}
-        rows = [row for row in written if _owner(row) in mine]
-        return [Problem(row["id"], row["question"], row["answer"], "teacher") for row in rows]
+        rows = [row for row in written if (row["arm"], row["source"]) == (entry.arm, entry.source)]
+        mine = [row for row in rows if row.get("student") in (None, entry.student)]  # None: for all students
+        return [Problem(row["id"], row["question"], row["answer"], "teacher") for row in mine]
     if entry.arm == "oracle_small":
         draw = generator(config.seed, "evaluate", "oracle", entry.source)
         order = torch.randperm(len(source.oracle), generator=draw)
