@@ -59,14 +59,6 @@ class State:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What the result.json of a finished run holds."""
-
-    accuracies: tuple[float, ...]
-    promoted_student: int
-
-
-@dataclass(frozen=True)
 class Result:
     """A finished run. `accuracies` are greedy, on all of hard train, of the baselines in order of promotion, the
     untrained student first; `promoted_student` is an index into them, 0 where nobody was promoted."""
@@ -252,13 +244,14 @@ def read_result(folder: str | Path) -> Result:
     if not (folder / "result.json").exists():
         raise files.RunError(f"{folder}: no finished SOAR run (no result.json); finish it with --resume")
     runs.counted(folder)
-    found = files.read_record(folder / "result.json", Ended)
-    if not 0 <= found.promoted_student < len(found.accuracies):
-        raise files.RunError(f"{folder / 'result.json'}: has no student {found.promoted_student}; {files.LOST}")
+    found = files.read_json(folder / "result.json", accuracies=list[float], promoted_student=int)
+    best, accuracies = found["promoted_student"], found["accuracies"]
+    if not 0 <= best < len(accuracies):
+        raise files.RunError(f"{folder / 'result.json'}: has no student {best}; {files.LOST}")
     log = folder / "metrics.csv"
     table = files.read_table(log, sprayed=float | None) if files.text_of(log) else {}
     sprayed = float(table["sprayed"].mean()) if "sprayed" in table else 0.0  # older runs have no such column
-    return Result(folder, read_rounds(folder), list(found.accuracies), found.promoted_student, sprayed)
+    return Result(folder, read_rounds(folder), accuracies, best, sprayed)
 
 
 def _finish(loop: OuterLoop, state: State, folder: Path) -> None:
@@ -271,4 +264,4 @@ def _finish(loop: OuterLoop, state: State, folder: Path) -> None:
         save_peft(adapters, slot, folder / "adapters" / name, base.name)
     questions = files.jsonl(map(asdict, promotion_questions(folder)))
     files.write_text_atomic(folder / "promotion_questions.jsonl", questions)
-    files.write_json(folder / "result.json", asdict(Ended(tuple(accuracies), best)))
+    files.write_json(folder / "result.json", {"accuracies": accuracies, "promoted_student": best})
