@@ -56,16 +56,6 @@ class StudyFolder:
         """Arms whose students were measured or trained, in the order of the figures."""
         return ordered([*(arm for arm, _ in self.scores), *self.curves["arm"]])
 
-    @property
-    def teachers(self) -> list[str]:
-        """Arms of SOAR runs."""
-        return list(dict.fromkeys(self.rounds["arm"]))
-
-    @property
-    def seeds(self) -> list[int]:
-        """All seeds, in order."""
-        return sorted({*self.rounds["seed"], *self.curves["seed"]})
-
     def of(self, arm: str, set: str, seeds: Sequence[int]) -> list[Score]:
         """An arm's scores on one set of problems, of these seeds."""
         runs = {f"seed{seed}" for seed in seeds}
@@ -193,11 +183,13 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
     study = read(folder)
     wide, narrow = ({"style": {"description_width": "3em"}, "layout": {"width": width}} for width in ("24em", "9em"))
     students = [(name(arm), arm) for arm in study.students]
+    teachers = [(name(arm), arm) for arm in dict.fromkeys(study.rounds["arm"])]
+    seeds = sorted({*study.rounds["seed"], *study.curves["seed"]})
     controls = {
         "view": widgets.choice("show", [(view.title, key) for key, view in VIEWS.items()]),
         "students": widgets.several("arms", students, FIRST if "grounded_t" in study.students else (), **wide),
-        "teachers": widgets.several("arms", [(name(arm), arm) for arm in study.teachers], figures.GAINING, **wide),
-        "seeds": widgets.several("seeds", [(str(seed), seed) for seed in study.seeds], **narrow),
+        "teachers": widgets.several("arms", teachers, figures.GAINING, **wide),
+        "seeds": widgets.several("seeds", [(str(seed), seed) for seed in seeds], **narrow),
         "k": widgets.choice("k", [("all", ALL), *((str(k), k) for k in study.ks)]),
         "other": widgets.choice("minus", students or [("none", "hard_only")]),
         "smoothing": widgets.slider("smoothing", 1, SMOOTHEST, 5, 2), "rounds": widgets.span(1, 1),
