@@ -58,11 +58,10 @@ def points(
     """The map of the problems of `report.problems`: the same columns and x, y, written, projection, trust. Of an arm's
     seed at most `most` problems are drawn evenly from the `written` ones; equal questions share their place. `embed`
     None: character n-grams. `projection` says how places were found, `trust` is their trustworthiness."""
-    runs = [part for _, part in problems.groupby(["arm", "seed"], sort=False)]
     kept = [
-        part.iloc[_drawn(len(part), most, seed, "question map", *map(str, part.iloc[0][["arm", "seed"]]))]
-        .assign(written=len(part)) for part in runs
-    ]  # fmt: skip
+        part.iloc[_drawn(len(part), most, seed, "question map", *map(str, key))].assign(written=len(part))
+        for key, part in problems.groupby(["arm", "seed"], sort=False)
+    ]
     if not kept:
         return pd.DataFrame(columns=COLUMNS)
     data, embed = pd.concat(kept, ignore_index=True), embed or diversity.tfidf()
@@ -114,9 +113,9 @@ def trust(vectors: Vectors, places: np.ndarray, most: int = 1000, seed: int = 0)
     """Trustworthiness (Venna and Kaski 2001) of the places for at most `most` rows: 1 where each row's five neighbours
     on the map are its nearest by cosine, about 0.5 for a random map; NaN below 4 rows."""
     rows = _drawn(len(places), most, seed, "trust")
-    near = min(5, (len(rows) - 1) // 2)
-    if near < 1 or len(rows) < 4:
+    if len(rows) < 4:
         return math.nan
+    near = min(5, (len(rows) - 1) // 2)
     return float(trustworthiness(vectors[rows], places[rows], n_neighbors=near, metric="cosine"))
 
 
@@ -160,13 +159,11 @@ def _shades(names: Sequence[str]) -> dict[str, str]:
     return {kind: to_hex(colormaps["viridis"](0.95 * i / max(1, len(names) - 1))) for i, kind in enumerate(names)}
 
 
-def circles(data: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+def circles(data: pd.DataFrame, kinds: Sequence[str] | str) -> pd.DataFrame:
     """The circles of a part of the map, large ones first: columns kind, x and y (mean place), rows (positions in the
-    table), count. `kinds` are the rows' classes."""
+    table), count. `kinds` are the rows' classes, or the one of all."""
     down, along = np.floor(GRID * data[["y", "x"]].to_numpy(float)).astype(int).T
-    frame = pd.DataFrame(
-        {"kind": list(kinds), "x": data["x"].to_numpy(), "y": data["y"].to_numpy(), "rows": range(len(data))}
-    )
+    frame = data[["x", "y"]].assign(kind=kinds, rows=range(len(data)))
     groups = frame.groupby(["kind", down * (GRID + 1) + along])
     found = groups.agg({"x": "mean", "y": "mean", "rows": list}).reset_index(level="kind")
     found["count"] = found["rows"].map(len)
@@ -186,9 +183,9 @@ def panel(data: pd.DataFrame, own: np.ndarray, by: str, shown: np.ndarray | None
     kinds, colours = classes(data, own, by)
     inside = np.ones(len(kinds), bool) if shown is None else shown[own]
     part, kinds = data[own][inside], np.array(kinds)[inside]
-    full = circles(data[own], [""] * int(own.sum()))["count"].max()
+    full = circles(data[own], "")["count"].max()
     scale, found = min(SMALL, LARGE / full**0.5), circles(part, kinds)
-    ground = circles(data, [""] * len(data))
+    ground = circles(data, "")
     silent = {"hover": [""] * len(ground), "keys": [()] * len(ground)}
     marks = [Mark(ground["x"], ground["y"], colour="#e4e4e4", marker="o", size=4, **silent)]
     for kind, colour in colours.items():
