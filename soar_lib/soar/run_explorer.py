@@ -15,9 +15,8 @@ from soar_lib.measure.charts import Chart
 from soar_lib.measure.diversity import Embedding
 from soar_lib.measure.tables import name
 from soar_lib.measure.widgets import Explorer, Page
-from soar_lib.records import Round, SyntheticProblem
-from soar_lib.soar import figures
-from soar_lib.soar.report import TEACHERS
+from soar_lib.records import SyntheticProblem
+from soar_lib.soar import figures, report
 from soar_lib.soar.study import ARMS
 
 DRAWS = 10  # subsamples per set: enough for a curve that follows a slider
@@ -27,11 +26,10 @@ def round_browser(folder: str | Path, threshold: float | None = None) -> Explore
     """Browse a SOAR run: the rewards along its rounds, and of one round (slide, or click it) what each data set earned
     and the problems that the teacher wrote. Raises ValueError where no round is finished."""
     folder = Path(folder)
-    kinds = {"rounds": Round, "problems": SyntheticProblem}
-    rounds, problems = (read_jsonl(folder / f"{name}.jsonl", kind) for name, kind in kinds.items())
+    rounds, problems = report.rounds_of(folder), read_jsonl(folder / "problems.jsonl", SyntheticProblem)
     if not rounds:
         raise ValueError(f"{folder}: has no finished round to show; run it or resume it first")
-    table = figures.rounds_table([folder])
+    table = pd.DataFrame(rounds)
     controls = {
         "number": widgets.slider("round", 1, len(rounds)),
         "dataset": widgets.choice("data set", range(len(rounds[0]["rewards"]))),
@@ -99,7 +97,7 @@ def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] |
     rounds and number of problems. `embeddings` by their names; None: character n-grams."""
     known: dict[str, diversity.Vectors] = {}
     embeddings = embeddings or {"character n-grams": diversity.tfidf()}
-    problems = problems[problems["arm"].isin(TEACHERS)].reset_index(drop=True)
+    problems = problems[problems["arm"].isin(report.TEACHERS)].reset_index(drop=True)
     sizes = problems.groupby(["arm", "seed", "round"]).size()
     least, last = (int(sizes.min()), int(problems["round"].max())) if len(sizes) else (2, 1)
     arms = [(name(arm), arm) for arm in dict.fromkeys(problems["arm"])]
@@ -122,10 +120,9 @@ def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] |
         if table.empty:
             return [f"No arm wrote {size} problems in {rounds}: choose fewer problems or more rounds."]
         title = f"{embedding}; {size} problems of {rounds}\nmean and ± 1 SD over seeds"
-        chart = Chart([plots.mean_curve(table, "round", "vendi", title, label=f"Vendi Score (q = {q:g})")])
-        last = table[table.groupby("arm", sort=False)["round"].transform("max") == table["round"]]
-        found = last.groupby(["arm", "round"], sort=False)["vendi"].agg(mean="mean", SD="std", seeds="count")
-        text = found.round(2).reset_index()
+        means = plots.means(table, "round", "vendi")
+        chart = Chart([plots.curve(means, "round", "vendi", title=title, label=f"Vendi Score (q = {q:g})")])
+        text = means.groupby("arm").tail(1).round(2).rename(columns={"vendi": "mean", "sd": "SD"})
         return [chart, "The last rounds of each arm:", text.assign(arm=text["arm"].map(name))]
 
     return widgets.explorer(controls, page)
