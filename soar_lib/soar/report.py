@@ -116,11 +116,9 @@ def sampled(folder: str | Path, judge: Judge = exact) -> pd.DataFrame:
 
 
 def _judged(rows: list[dict], judge: Judge, columns: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=[name for name in columns if name not in ("topic", "label")])
     written = list(map(claims.problem_of, rows))
-    frame["topic"] = [topic(problem.question) for problem in written]
-    frame["label"] = [verdict.label for verdict in judge(written)]
-    return frame[columns]
+    topics, labels = [topic(problem.question) for problem in written], [verdict.label for verdict in judge(written)]
+    return pd.DataFrame(rows, columns=columns).assign(topic=topics, label=labels)
 
 
 def diversity_table(
