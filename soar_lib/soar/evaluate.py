@@ -123,7 +123,7 @@ def _write(evaluation: Evaluation, judge: Judge) -> Commit:
 
 def _stages(evaluation: Evaluation) -> list[Stage]:
     training = [
-        partial(_train, evaluation, part, phase)
+        partial(_train, evaluation, part, phase, settings)
         for part in parts(evaluation.trained, 1 if by_trl(evaluation.config) else evaluation.config.together)
         for phase, settings in phases(evaluation.config).items()
         if settings
@@ -167,10 +167,9 @@ def _students(evaluation: Evaluation) -> Adapters | None:
     return fresh.load(evaluation.run.load("students")[0]["students"]) if evaluation.run.round > 1 else fresh
 
 
-def _train(evaluation: Evaluation, part: list[Entry], phase: str) -> Commit:
+def _train(evaluation: Evaluation, part: list[Entry], phase: str, settings: StudentSettings) -> Commit:
     config, everyone = evaluation.config, _students(evaluation)
     slots = [evaluation.trained.index(entry) for entry in part]
-    settings = phases(config)[phase]
     settings = replace(settings, group=settings.group * FACTORS.get(part[0].arm, 1))
     written, lessons = evaluation.written, []
     for entry in part:
