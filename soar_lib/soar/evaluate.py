@@ -6,8 +6,7 @@ All students train as one population, or in parts of `together`, or with student
 last step is measured; test problems never choose anything.
 
 base, ps and self_answer are inference only: `students` inference seeds of one model. A table's `rollouts` trained the
-measured policy itself (for ps along its line of promotions); what the SOAR run spent on the arms' data is in
-sources.csv. Each arm is measured on hard test and on all hard problems of `transfer`, another filter run, if named."""
+measured policy itself (for ps along its line of promotions); what the SOAR run spent on the data is in sources.csv."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace

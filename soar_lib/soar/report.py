@@ -64,8 +64,7 @@ def rounds(folder: str | Path) -> pd.DataFrame:
 
 
 def curves(folder: str | Path) -> pd.DataFrame:
-    """Training curves of the evaluations' students: arm, seed, student, phase, step (over both phases), reward,
-    top_reward, length, signal, grad_norm."""
+    """Training curves of the evaluations' students: arm, seed, student, phase, step (over both phases), `CURVE`."""
     columns = ["arm", "seed", "student", "phase", "step", *CURVE]
     parts = [pd.DataFrame(columns=columns)]
     for path in claims.evaluations(folder):

@@ -147,8 +147,7 @@ def problems(config: SoarConfig, folder: Path) -> tuple[list[Problem], list[Prob
 def play(
     loop: OuterLoop, state: State, number: int, watch: Watch | None = None
 ) -> tuple[Round, list[SyntheticProblem], list[dict]]:
-    """One round of Algorithm 1; changes `state`. Returns the record, the problems with their rewards and the metrics.
-    The promotion test comes before the teacher's step, on the rewards from before the promotion."""
+    """One round of Algorithm 1; changes `state`. Returns the record, the problems with their rewards, and metrics."""
     base, config = loop.base, loop.config
     count = config.datasets * config.dataset_size
     key = (config.seed, "teacher", number)

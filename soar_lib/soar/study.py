@@ -12,8 +12,7 @@ set of transfer problems and one evaluation protocol. Its folder:
     comparisons.csv  claims.csv             every arm against Hard-Only; the paper's claims (soar/claims.py)
 
 Everything is a run folder that resumes by itself: finished ones are never touched, so a killed study goes on where it
-stopped, and arms may be added later. No test score chooses anything. Arms that decide claims run on `seeds` seeds,
-sweeps, which decide none, on `sweep_seeds`."""
+stopped, and arms may be added later. No test score chooses anything."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
