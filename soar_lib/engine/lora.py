@@ -214,14 +214,21 @@ def _thin(y: torch.Tensor, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, co
     return y + torch.cat([delta[slot, :count] for slot, count in enumerate(counts)])
 
 
+def peft_name(name: str, inside: str = "") -> str:
+    """PEFT's name of a tensor of `Adapters.state_dict`; `inside` names the layer of a wrapped one.
+
+    >>> peft_name("model.layers.0.self_attn.q_proj.a", ".base")
+    'base_model.model.model.layers.0.self_attn.q_proj.base.lora_A.weight'
+    """
+    layer, _, half = name.rpartition(".")
+    return f"base_model.model.{layer}{inside}.lora_{half.upper()}.weight"
+
+
 def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str) -> None:
     """Write one slot as a LoRA folder that PEFT loads (adapter_config.json, adapter_model.safetensors)."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {}
-    for half, part in (("lora_A", adapters.a), ("lora_B", adapters.b)):
-        for name, tensor in part.items():
-            tensors[f"base_model.model.{name}.{half}.weight"] = tensor.detach()[slot].cpu().contiguous()
+    tensors = {peft_name(name): tensor[slot].cpu().contiguous() for name, tensor in adapters.state_dict().items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     targets = sorted({name.rpartition(".")[2] for name in adapters.a})
     config = dict(

@@ -32,7 +32,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from soar_lib.engine import lora
 from soar_lib.engine.base import Base
-from soar_lib.engine.lora import Adapters
+from soar_lib.engine.lora import Adapters, peft_name
 from soar_lib.problems.prompts import student_messages
 from soar_lib.randomness import Key, derive
 from soar_lib.records import Problem, count
@@ -64,7 +64,7 @@ def learn(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         found = get_peft_model_state_dict(model)
-    return start.load({name: found[_of_peft(name)].float()[None] for name in start.state_dict()})
+    return start.load({name: found[peft_name(name, ".base")].float()[None] for name in start.state_dict()})
 
 
 def arguments(settings: StudentSettings, key: Key, device: torch.device, folder: str):
@@ -116,20 +116,10 @@ def _as_peft(base: Base, start: Adapters) -> Iterator[torch.nn.Module]:
     config = LoraConfig(r=start.rank, lora_alpha=start.alpha, target_modules=layers, task_type="CAUSAL_LM")
     model = get_peft_model(base.model, config)
     try:
-        set_peft_model_state_dict(model, {_of_peft(name): t[0] for name, t in start.state_dict().items()})
+        set_peft_model_state_dict(model, {peft_name(name, ".base"): t[0] for name, t in start.state_dict().items()})
         yield model
     finally:
         model.unload()
-
-
-def _of_peft(name: str) -> str:
-    """PEFT's name of a tensor of `Adapters.state_dict`.
-
-    >>> _of_peft("model.layers.0.self_attn.q_proj.a")
-    'base_model.model.model.layers.0.self_attn.q_proj.base.lora_A.weight'
-    """
-    layer, _, half = name.rpartition(".")
-    return f"base_model.model.{layer}.base.lora_{half.upper()}.weight"
 
 
 @contextmanager
