@@ -9,6 +9,7 @@ base itself. Larger and quantised bases take the thin products."""
 import json
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -158,37 +159,27 @@ class Population:
             weights = self.weights[name]
             if subset is not None:
                 weights = tuple(w.index_select(0, subset.to(w.device)) for w in weights)
-            layer.active = _delta(layer.base, weights, counts, places)
+            layer.active = partial(_adapted, layer.base, weights, counts, places)
 
 
 @contextmanager
 def use(model: nn.Module, adapters: Adapters | None, rows: torch.Tensor):
     """Activate adapters for a batch whose row i belongs to slot rows[i] (LongTensor [N]); None is the plain base.
-    Yields the Population, on which `assign(rows)` regroups a batch that changes (only slots named at first)."""
+    Yields the Population: `assign(rows)` regroups a batch that changes (only slots named at first). Never nest it."""
     layers = wrap(model)
-    before = {name: layer.active for name, layer in layers.items()}
     try:
-        for layer in layers.values():
-            layer.active = None
         yield Population(layers, adapters, rows, model.dtype) if adapters is not None else None
     finally:
-        for name, layer in layers.items():
-            layer.active = before[name]
+        for layer in layers.values():
+            layer.active = None
 
 
-def _delta(base: nn.Module, weights: tuple[torch.Tensor, ...], counts: list[int], places: tuple | None):
-    """The function x [N, ..., in] -> [N, ..., out] of one layer; the first slot has the first counts[0] sorted rows."""
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        if places is not None:
-            x = x.index_select(0, places[0])
-        if len(weights) == 1:
-            y = _merged(x, weights[0], base.bias, counts)
-        else:
-            y = _thin(base(x), x, *weights, counts)
-        return y if places is None else y.index_select(0, places[1])
-
-    return forward
+def _adapted(base: nn.Module, weights: tuple[torch.Tensor, ...], counts: list[int], places: tuple | None, x):
+    """One layer of x [N, ..., in] -> [N, ..., out]; the first slot has the first counts[0] sorted rows."""
+    if places is not None:
+        x = x.index_select(0, places[0])
+    y = _merged(x, weights[0], base.bias, counts) if len(weights) == 1 else _thin(base(x), x, *weights, counts)
+    return y if places is None else y.index_select(0, places[1])
 
 
 def _merged(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, counts: list[int]) -> torch.Tensor:
