@@ -54,11 +54,11 @@ class Prefill:
 
 
 class Decoding:
-    """One new token per row; row i continues prompt `owner[i]` of a Prefill. Own keys and values lie in buffers [R,
-    Hkv, columns, d] that grow by `block` columns, the prompts' keys as [U, Hkv, d, P]; `keep(rows)` drops rows and
-    prompts nobody continues. Query heads that share a key head are further queries of it. A forward between `prepare`
-    and `advance` writes at `column`, a tensor, and allocates no buffer but in the first one, so that it can be recorded
-    (graphs.py)."""
+    """One new token per row; row i continues prompt `owner[i]` of a Prefill, prompt by prompt in order. Own keys and
+    values lie in buffers [R, Hkv, columns, d] that grow by `block` columns, the prompts' keys as [U, Hkv, d, P];
+    `keep(rows)` drops rows and prompts nobody continues. Query heads that share a key head are further queries of it. A
+    forward between `prepare` and `advance` writes at `column`, a tensor, and allocates no buffer but in the first one,
+    so that it can be recorded (graphs.py)."""
 
     def __init__(self, prefill: Prefill, lengths: torch.Tensor, owner: torch.Tensor):
         self.prompt_keys = {layer: keys.mT.contiguous() for layer, keys in prefill.keys.items()}
@@ -74,14 +74,11 @@ class Decoding:
         self.owner, prompts = owner, len(self.lengths)
         counts = torch.bincount(owner, minlength=prompts)
         self.width = int(counts.max())
-        order = torch.argsort(owner, stable=True)
-        starts = (counts.cumsum(0) - counts)[owner[order]]
-        cells = owner[order] * self.width + torch.arange(len(owner), device=owner.device) - starts
-        self.cell = torch.empty_like(owner)
-        self.cell[order] = cells
+        row = torch.arange(len(owner), device=owner.device)
+        self.cell = owner * self.width + row - (counts.cumsum(0) - counts)[owner]
         self.grid = torch.zeros(prompts * self.width, dtype=torch.long, device=owner.device)
-        self.grid[cells] = order
-        self.in_order = torch.equal(self.grid, torch.arange(len(owner), device=owner.device))
+        self.grid[self.cell] = row
+        self.in_order = torch.equal(self.grid, row)
         columns = int(self.lengths.max())
         absent = torch.arange(columns, device=owner.device) >= self.lengths[:, None]
         self.mask = torch.zeros(prompts, 1, 1, columns, device=owner.device).masked_fill(
@@ -89,7 +86,7 @@ class Decoding:
         )
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Drop all rows but these and put them in this order (a row may be named twice)."""
+        """Drop all rows but these, named prompt by prompt in order (a row may be named twice)."""
         alive, owner = torch.unique(self.owner[rows], return_inverse=True)
         for cache in (self.keys, self.values):
             for layer, tensor in cache.items():
