@@ -7,7 +7,6 @@ those of its ordinary forward up to rounding. Models whose attention has more th
 scores, sinks) are refused with a clear error."""
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -160,7 +159,7 @@ class Packed:
 
     def __init__(self, prompts, lengths, completions, counts, owner, places: int):
         self.prompt_shape = tuple(prompts.shape)
-        self.buckets = [_bucket(rows, lengths, counts, owner) for rows in _alike(counts)]
+        self.buckets = [_Bucket(rows, lengths, counts, owner) for rows in _alike(counts)]
         cells = [(prompts, torch.arange(prompts.shape[1], device=owner.device) < lengths[:, None])]
         for bucket in self.buckets:
             cells.append((completions[bucket.rows, : bucket.mask.shape[2]], bucket.real))
@@ -194,26 +193,23 @@ class Packed:
         return [part.view(*shape, *x.shape[1::2]).transpose(1, 2) for part, shape in zip(parts, shapes, strict=True)]
 
 
-@dataclass(frozen=True)
 class _Bucket:
-    rows: torch.Tensor  # [R'] completions of like length
-    owner: torch.Tensor  # [R'] their prompts
-    real: torch.Tensor  # [R', T'] which cells hold a token
-    mask: torch.Tensor  # [R', 1, T', P' + T'] additive: the whole prompt and one's own past
-    columns: int  # P'
+    """Completions `rows` [R'] of like length and their prompts `owner` [R']: `real` [R', T'] says which cells hold a
+    token, `mask` [R', 1, T', P' + T'] is additive, of the whole prompt and one's own past."""
+
+    def __init__(self, rows: torch.Tensor, lengths: torch.Tensor, counts: torch.Tensor, owner: torch.Tensor):
+        self.rows, self.owner = rows, owner[rows]
+        counts, lengths = counts[rows, None], lengths[self.owner, None]
+        width, self.columns = max(1, int(counts.max())), int(lengths.max())
+        column = torch.arange(width, device=rows.device)
+        self.real = column < counts
+        seen = (torch.arange(self.columns, device=rows.device) < lengths)[:, None].expand(-1, width, -1)
+        past = (column <= column[:, None]).expand(len(rows), -1, -1)
+        mask = torch.zeros(len(rows), 1, width, self.columns + width, device=rows.device)
+        self.mask = mask.masked_fill_(~torch.cat([seen, past], -1)[:, None], -torch.inf)
 
     def behind(self, prompt: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         return torch.cat([prompt[:, :, : self.columns].index_select(0, self.owner), own], 2)
-
-
-def _bucket(rows: torch.Tensor, lengths: torch.Tensor, counts: torch.Tensor, owner: torch.Tensor) -> _Bucket:
-    owner, width = owner[rows], max(1, int(counts[rows].max()))
-    columns, column = int(lengths[owner].max()), torch.arange(width, device=rows.device)
-    seen = (torch.arange(columns, device=rows.device) < lengths[owner, None])[:, None].expand(-1, width, -1)
-    past = (column <= column[:, None]).expand(len(rows), -1, -1)
-    mask = torch.zeros(len(rows), 1, width, columns + width, device=rows.device)
-    mask.masked_fill_(~torch.cat([seen, past], -1)[:, None], -torch.inf)
-    return _Bucket(rows, owner, column < counts[rows, None], mask, columns)
 
 
 def _alike(counts: torch.Tensor) -> list[torch.Tensor]:
