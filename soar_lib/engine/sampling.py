@@ -4,7 +4,8 @@ Each distinct prompt is computed once, and finished rows leave the batch. A toke
 own uniform numbers, so a completion depends on its policy, its prompt and its numbers, never on its neighbours. With
 the back end "vllm" all this is vLLM's part (vllm.py)."""
 
-from collections import Counter
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -147,11 +148,8 @@ def _parts(group: int, most: int) -> list[range]:
 
 def _chunks(slots: list[int], size: int) -> list[list[int]]:
     """Prompt indices in chunks of `size`, dealt round the slots so that each chunk holds equal numbers of each."""
-    seen, turns = Counter(), []
-    for index, slot in enumerate(slots):
-        turns.append((seen[slot], slot, index))
-        seen[slot] += 1
-    order = [index for _, _, index in sorted(turns)]
+    turns = defaultdict(itertools.count)  # of each slot
+    order = [index for *_, index in sorted((next(turns[slot]), slot, index) for index, slot in enumerate(slots))]
     return [order[part.start : part.stop] for part in _parts(len(order), size)]
 
 
