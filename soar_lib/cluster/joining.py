@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 
-from soar_lib.settings.values import ConfigError, first_line
+from soar_lib.settings.values import ConfigError, explained
 
 CONNECT_SECONDS = 5.0
 
@@ -61,15 +61,11 @@ def connect(address: str, **local) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what later versions do anyhow
     os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")  # 60 are too few for a busy machine
     quiet = dict(logging_level=logging.ERROR, log_to_driver=False)
-    try:
+    advice = "see session_latest/logs in Ray's temporary folder, and try again where the machine was busy"
+    with explained(f"--ray {address}: Ray did not start or join", advice):
         try:
             ray.init(address=address, **quiet)
         except ConnectionError:
             if address != "auto":
                 raise
             ray.init(address="local", include_dashboard=False, **quiet, **local)
-    except Exception as error:  # Ray raises plain ones too
-        raise ConfigError(
-            f"--ray {address}: Ray did not start or join ({first_line(error)}); see session_latest/logs in "
-            "Ray's temporary folder, and try again where the machine was busy"
-        ) from error

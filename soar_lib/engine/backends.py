@@ -28,7 +28,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from soar_lib.engine.attention import Prefill, shared_prompts
 from soar_lib.engine.lora import TARGETS
 from soar_lib.settings.student import BaseSettings, loader
-from soar_lib.settings.values import ConfigError, first_line, network
+from soar_lib.settings.values import ConfigError, explained, first_line, network
 
 POINTER = b"version https://git-lfs"  # how a file begins that Git LFS has left out
 CONTEXT = 4096  # tokens; Unsloth sizes its tables by it and lengthens them on demand
@@ -91,13 +91,9 @@ def _unsloth(source: str, device: torch.device, dtype: torch.dtype, four_bit: bo
     os.environ.setdefault("UNSLOTH_COMPILE_DISABLE", "1")  # compiled attention would bake one layout in
     if device.type == "cpu":
         os.environ["UNSLOTH_FORCE_CPU"] = "1"
-    try:
+    advice = "where torchvision is at fault, a build for another torch, pip uninstall torchvision"
+    with explained("backend = 'unsloth': cannot be imported", f"{advice}; or set backend = 'transformers'"):
         from unsloth import FastModel
-    except Exception as error:  # whatever a broken installation raises: RuntimeError, AttributeError, ...
-        raise ConfigError(
-            f"backend = 'unsloth': cannot be imported ({type(error).__name__}: {first_line(error)}); where torchvision "
-            "is at fault, a build for another torch, pip uninstall torchvision; or set backend = 'transformers'"
-        ) from error
     model, _ = FastModel.from_pretrained(
         model_name=source, max_seq_length=CONTEXT, dtype=dtype, load_in_4bit=four_bit,
         use_gradient_checkpointing=False, use_safetensors=True, device_map={"": device},

@@ -18,8 +18,7 @@ float32, never on a GPU, and not with Ray, whose actors would start an engine ea
 import gc
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +29,7 @@ from soar_lib.engine.lora import Adapters
 from soar_lib.randomness import derive
 from soar_lib.records import Draw
 from soar_lib.settings.student import BaseSettings
-from soar_lib.settings.values import ConfigError, first_line
+from soar_lib.settings.values import ConfigError, explained
 
 GPU_SHARE = 0.4  # of the GPU's memory, for the engine's weights, adapters, keys and values; the rest is for learning
 LENGTH = 4096  # tokens by which the longest row grows, so that few calls ask for another engine
@@ -93,7 +92,7 @@ class Engine:
         else:
             params = [SamplingParams(temperature=temperature, seed=seed(row), **shared) for row in uniforms.cpu()]
         asked = [{"prompt_token_ids": prompt} for prompt in prompts for _ in range(group)]
-        with tempfile.TemporaryDirectory() as folder, _explained(self.name):
+        with tempfile.TemporaryDirectory() as folder, self._explained():
             named = self._write(adapters, sorted(set(slots)), Path(folder))
             owners = None if adapters is None else [named[slot] for slot in slots for _ in range(group)]
             outputs = self.llm.generate(asked, params, lora_request=owners, use_tqdm=False)
@@ -121,7 +120,7 @@ class Engine:
         self.close()
         self.size = grown
         try:
-            with _explained(self.name):
+            with self._explained():
                 self.llm = LLM(
                     self.source, dtype=self.dtype, revision=self.revision, trust_remote_code=self.remote_code,
                     load_format="safetensors", skip_tokenizer_init=True, max_model_len=self.size.length,
@@ -131,6 +130,11 @@ class Engine:
                 )  # fmt: skip
         finally:
             torch.set_num_threads = threads  # which the engine takes away on a CPU
+
+    def _explained(self) -> AbstractContextManager:
+        """Errors of the engine, such as too little memory or a model whose shape it does not know, as one line."""
+        advice = "where memory is short, free some, else set backend = 'transformers'"
+        return explained(f"backend = 'vllm': its engine fails on model {self.name!r}", advice)
 
     def close(self) -> None:
         """Stop the engine and free its memory; the next call starts another."""
@@ -164,32 +168,16 @@ def seed(uniforms: torch.Tensor) -> int:
     return derive("vllm", *(int(number * 2**24) for number in uniforms[:4].tolist()))
 
 
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Errors of the engine, such as too little memory or a model whose shape it does not know, as one line."""
-    try:
-        yield
-    except Exception as error:
-        raise ConfigError(
-            f"backend = 'vllm': its engine fails on model {name!r} ({type(error).__name__}: {first_line(error)}); "
-            "where memory is short, free some, else set backend = 'transformers'"
-        ) from error
-
-
 def _import(device: torch.device) -> None:
     """Import vLLM with the settings that it reads from the environment, where they are not set already."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
+    advice = "install the version that pyproject.toml pins, or set backend = 'transformers'"
+    with explained("backend = 'vllm': cannot be imported", advice):  # as a build for another torch or machine
         import vllm  # noqa: F401
         from vllm.platforms import current_platform
 
         kind = current_platform.device_type
-    except Exception as error:  # whatever a build for another torch or machine raises
-        raise ConfigError(
-            f"backend = 'vllm': cannot be imported ({type(error).__name__}: {first_line(error)}); "
-            "install the version that pyproject.toml pins, or set backend = 'transformers'"
-        ) from error
     if kind != device.type or device.index:
         raise ConfigError(
             f"backend = 'vllm': the base is on {device}, but vLLM computes on {kind or 'no device'} here; "

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from soar_lib.records import Draw
-from soar_lib.settings.values import SHIPPED, ConfigError, change, first_line, flat, require, require_all
+from soar_lib.settings.values import SHIPPED, ConfigError, change, explained, flat, require, require_all
 
 PRESETS = ("smoke", "nano", "t4", "single_gpu", "paper")  # of every command; a command may have further ones
 
@@ -263,14 +263,10 @@ def check_trainer(settings: StudentSettings) -> None:
             f"student.trainer = 'trl': {processes} processes would write one run folder; start one "
             "(accelerate launch --num_processes 1 -m soar_lib ...)"
         )
-    try:
+    advice = 'install the versions that pyproject.toml pins (pip install "soar-lib"), or set student.trainer = "stack"'
+    with explained("student.trainer = 'trl': trl cannot be imported", advice):  # absent, or for another transformers
         from peft import get_peft_model  # noqa: F401
         from trl import GRPOTrainer, RLOOTrainer  # noqa: F401
-    except Exception as error:  # absent, or whatever a version for another transformers or torch raises
-        raise ConfigError(
-            f"student.trainer = 'trl': trl cannot be imported ({type(error).__name__}: {first_line(error)}); "
-            'install the versions that pyproject.toml pins (pip install "soar-lib"), or set student.trainer = "stack"'
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import inspect
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from operator import attrgetter
 from os import getenv
 from pathlib import Path
@@ -101,6 +101,15 @@ def folder_of(start: str) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its class where the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
+
+
+@contextmanager
+def explained(what: str, advice: str) -> Iterator[None]:
+    """Whatever a library raises inside, as a ConfigError of one line: `what`, the error's kind and text, `advice`."""
+    try:
+        yield
+    except Exception as error:
+        raise ConfigError(f"{what} ({type(error).__name__}: {first_line(error)}); {advice}") from error
 
 
 def change(settings: Any, values: dict[str, Any], prefix: str = "") -> Any:
