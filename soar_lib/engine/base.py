@@ -77,8 +77,7 @@ def load(name: str, device: str | torch.device | None = None, **settings: Any) -
 
 def load_for(config: BaseSettings, device: str | torch.device | None = None) -> Base:
     """The frozen model that a command's settings name, with the adapter it starts from, on `device` (None: the first
-    GPU, else the CPU). Raises FileNotFoundError for a missing folder, ConfigError for what cannot be had or used here.
-    """
+    GPU, else the CPU). Raises FileNotFoundError for a missing folder, ConfigError for what cannot be had or used."""
     source, backend = _source(config.model), loader(config.backend)
     if config.graphs and backend == "vllm":
         raise ConfigError("graphs = True: with backend = 'vllm' the decoding steps are vLLM's; set graphs = false")
