@@ -25,13 +25,12 @@ from soar_lib.engine.backends import choose_device
 from soar_lib.engine.base import Base, load_for
 from soar_lib.engine.lora import Adapters, stack
 from soar_lib.files import RunError
-from soar_lib.problems.checks import ANSWER, Check
-from soar_lib.randomness import Key
-from soar_lib.records import Draw, Problem, count, counting
-from soar_lib.settings.student import BaseSettings, StudentSettings
+from soar_lib.problems.checks import ANSWER
+from soar_lib.records import count, counting
+from soar_lib.settings.student import BaseSettings
 from soar_lib.settings.values import first_line, folder_of, revision
 from soar_lib.student import train as student
-from soar_lib.student.train import InnerLoop, Lesson, StudentReward, Watch
+from soar_lib.student.train import InnerLoop
 
 LOSSES = 3  # actors that one slice may cost before it is to blame
 POLL_SECONDS = 1.0
@@ -217,10 +216,7 @@ def on(cluster: Sequence) -> InnerLoop:
     """The inner loop on the actors of `opened`; they must hold the base that its functions are given. Rewards and
     checks must pickle (cloudpickle). `watch` sees a step once all actors have taken it, with None for its students."""
 
-    def train(
-        base: Base, adapters: Adapters, lessons: Sequence[Lesson], settings: StudentSettings, reward: StudentReward,
-        rows: int = 1024, watch: Watch | None = None,
-    ) -> tuple[Adapters, list[dict]]:  # fmt: skip
+    def train(base, adapters, lessons, settings, reward, rows=1024, watch=None) -> tuple[Adapters, list[dict]]:
         parts = _slices(adapters.size, len(cluster))
         jobs = [(adapters.select(part), ([lessons[i] for i in part], settings, reward, rows)) for part in parts]
         history: list[dict] = []
@@ -235,10 +231,7 @@ def on(cluster: Sequence) -> InnerLoop:
         hear([rows for _, rows in results])
         return stack([trained.to(base.device) for trained, _ in results]), history
 
-    def accuracy(
-        base: Base, adapters: Adapters | None, problems: Sequence[Problem], draw: Draw, samples: int = 0,
-        keys: Sequence[Key] | None = None, check: Check = ANSWER,
-    ) -> torch.Tensor:  # fmt: skip
+    def accuracy(base, adapters, problems, draw, samples=0, keys=None, check=ANSWER) -> torch.Tensor:
         alone = adapters is None or adapters.size == 1
         parts = _slices(len(keys or [0]) if alone else adapters.size, len(cluster))
         owned = [(adapters if alone else adapters.select(part), keys and [keys[i] for i in part]) for part in parts]
