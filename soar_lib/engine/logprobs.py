@@ -121,14 +121,13 @@ def _checkpointed(model: torch.nn.Module, wanted: bool) -> Iterator[None]:
     """Let the model's layers compute their insides again in the backward pass. They alone are set to training, which
     transformers asks for; the modules inside stay in evaluation mode."""
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)] if wanted else []
-    before = [(layer, layer.gradient_checkpointing, layer.training) for layer in layers]
     try:
         for layer in layers:
             layer.gradient_checkpointing, layer.training, layer._gradient_checkpointing_func = True, True, _again
         yield
     finally:
-        for layer, was, training in before:
-            layer.gradient_checkpointing, layer.training = was, training
+        for layer in layers:
+            layer.gradient_checkpointing = layer.training = False  # as in every base
 
 
 def _logprobs(model: torch.nn.Module, packing: _Packing, samples: Samples, temperature: float) -> torch.Tensor:
