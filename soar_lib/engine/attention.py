@@ -75,14 +75,10 @@ class Decoding:
         self.width = int(counts.max())
         row = torch.arange(len(owner), device=owner.device)
         self.cell = owner * self.width + row - (counts.cumsum(0) - counts)[owner]
-        self.grid = torch.zeros(prompts * self.width, dtype=torch.long, device=owner.device)
-        self.grid[self.cell] = row
+        self.grid = row.new_zeros(prompts * self.width).scatter_(0, self.cell, row)
         self.in_order = torch.equal(self.grid, row)
-        columns = int(self.lengths.max())
-        absent = torch.arange(columns, device=owner.device) >= self.lengths[:, None]
-        self.mask = torch.zeros(prompts, 1, 1, columns, device=owner.device).masked_fill(
-            absent[:, None, None], -torch.inf
-        )
+        absent = torch.arange(int(self.lengths.max()), device=owner.device) >= self.lengths[:, None, None, None]
+        self.mask = torch.zeros_like(absent, dtype=torch.float32).masked_fill_(absent, -torch.inf)
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drop all rows but these, named prompt by prompt in order (a row may be named twice)."""
@@ -165,10 +161,8 @@ class Packed:
             cells.append((completions[bucket.rows, : bucket.mask.shape[2]], bucket.real))
         real = torch.cat([mask.flatten() for _, mask in cells])
         self.place = torch.cat([place.flatten() for place, _ in cells]) * real  # of each cell of the padded grids
-        self.cell = torch.zeros(places, dtype=torch.long, device=owner.device)  # of each place
-        self.cell[self.place[real]] = real.nonzero()[:, 0]
-        taken = torch.zeros(places, dtype=torch.bool, device=owner.device)
-        taken[self.place[real]] = True
+        self.cell = owner.new_zeros(places).scatter_(0, self.place[real], real.nonzero()[:, 0])  # of each place
+        taken = real.new_zeros(places).index_fill_(0, self.place[real], True)
         self.real, self.taken = real[:, None, None], taken[:, None, None]  # cells and places that hold a token
 
     def attend(self, layer, query, key, value, scale):

@@ -79,19 +79,15 @@ def _distinct_prompts(samples: Samples, row: torch.Tensor) -> tuple[torch.Tensor
     pairs, owner = torch.unique(pairs, dim=0, return_inverse=True)
     row, lengths, ids = pairs[:, 0], pairs[:, 1], pairs[:, 2:]
     column = torch.arange(ids.shape[1], device=row.device)
-    shift = (ids.shape[1] - lengths)[:, None] + column  # from padded left to padded right
-    return ids.gather(1, shift.clamp(max=ids.shape[1] - 1)), lengths, row, owner
+    return ids.gather(1, (column - lengths[:, None]) % ids.shape[1]), lengths, row, owner  # what was padded left
 
 
 def _offsets(counts: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
     """Where each item starts in its row when a row's items are laid end to end."""
     order = torch.argsort(row, stable=True)
-    starts = counts[order].cumsum(0) - counts[order]
-    sizes = torch.bincount(row)
-    first = (sizes.cumsum(0) - sizes)[row[order]]
-    result = torch.empty_like(counts)
-    result[order] = starts - starts[first]
-    return result
+    row, counts = row[order], counts[order]
+    starts = counts.cumsum(0) - counts  # as if all were one row
+    return (starts - starts[torch.searchsorted(row, row)])[order.argsort()]
 
 
 def completion_logprobs(
