@@ -17,8 +17,6 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import reasoning_gym
-
 from soar_lib.nano import antiderivatives, legs, world2
 from soar_lib.records import Problem
 
@@ -126,19 +124,14 @@ FAMILIES = {family.name: family for family in (
 )}  # fmt: skip
 
 
-@functools.cache
-def _generator(family: str, depth: int):
-    """Made once for each family and depth: reading its word list costs milliseconds."""
-    return reasoning_gym.create_dataset(family, seed=1000 * depth, size=2**31, **FAMILIES[family].settings(depth))
-
-
 @functools.lru_cache(maxsize=100_000)
 def question(family: str, depth: int, index: int) -> str | None:
     """The statement of reasoning-gym's item `index`, without its format instructions.
 
     None where the item is not of the form this world teaches: another base, like terms that merged, or a partial sum
     below zero."""
-    shape, generator = FAMILIES[family], _generator(family, depth)
+    shape = FAMILIES[family]
+    generator = world2.generator(family, depth, **shape.settings(depth))
     integral = family == "simple_integration"
     text = antiderivatives.stated(generator, index) or "" if integral else generator[index]["question"]
     for line in text.splitlines():

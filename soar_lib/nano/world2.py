@@ -138,20 +138,19 @@ def drawn(make: Callable[[], str | None], held: bool | None) -> str:
 
 
 @functools.cache
-def _generator(family: str, depth: int):
-    options = {
-        "leg_counting": dict(min_animals=depth, max_animals=depth, max_instances=20),
-        "simple_integration": dict(min_terms=depth, max_terms=depth, max_degree=15, max_bounds=9, symbols=("x",)),
-    }
-    return reasoning_gym.create_dataset(family, seed=1000 * depth, size=2**31, **options[family])
+def generator(family: str, depth: int, **settings):
+    """reasoning-gym's items of one depth, by index. Made once: reading a word list costs milliseconds."""
+    return reasoning_gym.create_dataset(family, seed=1000 * depth, size=2**31, **settings)
 
 
 @functools.lru_cache(maxsize=50_000)
 def _item(family: str, depth: int, index: int) -> str | None:
     """The statement of an item without its format instructions, None where terms or animals merged."""
     if family == "simple_integration":
-        return antiderivatives.stated(_generator(family, depth), index)
-    lines = _generator(family, depth)[index]["question"].splitlines()
+        settings = dict(min_terms=depth, max_terms=depth, max_degree=15, max_bounds=9, symbols=("x",))
+        return antiderivatives.stated(generator(family, depth, **settings), index)
+    herds = generator(family, depth, min_animals=depth, max_animals=depth, max_instances=20)
+    lines = herds[index]["question"].splitlines()
     herd = next((found for line in lines if (found := legs.parse(line.strip()))), None)
     return legs.write(herd) if herd and len(herd) == depth else None
 
