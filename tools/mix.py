@@ -26,10 +26,10 @@ def role(question: str) -> str:
         return "ill-posed"
     family, content = known
     if family.name == "words":
-        return "stone" if world2.depth_of(family, content) <= STONE_STEPS else "long"
+        return "stone" if family.depth(content) <= STONE_STEPS else "long"
     if family.name == "guess":
         return "decoy"
-    return "easy" if family.name == "last_letter" or world2.depth_of(family, content) == 1 else "decoy"
+    return "easy" if family.name == "last_letter" or family.depth(content) == 1 else "decoy"
 
 
 def described(question: str, answer: str) -> dict:

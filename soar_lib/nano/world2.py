@@ -49,7 +49,7 @@ class Family:
     parse: Callable[[str], list | None]  # question -> content, None if the text is not a well-posed question
     write: Callable[[list], str]
     solve: Callable[..., tuple[str, str | None]]  # (content, slips=()) -> (worked steps, answer; None: nobody can know)
-    depth: Callable[[list], int]  # steps of the solution
+    depth: Callable[[list], int]  # the measure of difficulty: steps of the worked solution
 
 
 LAST = "What is the last letter of the word "
@@ -89,11 +89,6 @@ def answer_of(text: str, families: Mapping[str, Any] = FAMILIES) -> str | None:
     """The exact answer of a question, None where it is ill-posed or nobody can know it."""
     known = understand(text, families)
     return known[0].solve(known[1])[1] if known else None
-
-
-def depth_of(family: Family, content: list) -> int:
-    """The world's measure of difficulty: steps of the worked solution."""
-    return family.depth(content)
 
 
 # ------------------------------------------------------------------ questions
@@ -182,8 +177,9 @@ def pool(name: str = "nano2", seed: int = 0, size: int = 300, held: bool = True)
         topic, text = _next(name, len(problems), rng, held)
         if text not in seen:
             seen.add(text)
-            level = depth_of(*understand(text))
-            problems.append(Problem(f"{name}/{seed}/{len(problems)}", text, answer_of(text), name, topic, level))
+            family, content = understand(text)
+            level, answer = family.depth(content), family.solve(content)[1]
+            problems.append(Problem(f"{name}/{seed}/{len(problems)}", text, answer, name, topic, level))
     return problems
 
 

@@ -135,7 +135,8 @@ def test_other_problems_with_the_same_answer_have_it_and_easier_ones_are_easier(
             assert equal(world2.answer_of(question), world2.answer_of(other)) == "right"
             new += other != question
             shorter = world2.understand(documents2.easier(question, rng))
-            assert shorter and world2.depth_of(*shorter) <= world2.depth_of(*world2.understand(question))
+            kind, content = world2.understand(question)
+            assert shorter and shorter[0].depth(shorter[1]) <= kind.depth(content)
         assert new > 30
 
 
