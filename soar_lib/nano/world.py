@@ -178,12 +178,10 @@ def pool(name: str = "nano", seed: int = 0, size: int = 300) -> list[Problem]:
     """`size` distinct held-out problems of one of `POOLS`: families in turn, depths at random.
 
     A family with few short questions fills up with long ones."""
-    rng, problems, seen, families = random.Random(f"pool {seed}"), [], set(), POOLS[name]
-    while len(problems) < size:
-        family = [*families][len(problems) % len(families)]
+    rng, problems, families = random.Random(f"pool {seed}"), {}, POOLS[name]
+    while (number := len(problems)) < size:
+        family = [*families][number % len(families)]
         depth = rng.choice(families[family])
         text = draw(family, depth, rng, held=True)
-        if text not in seen:
-            seen.add(text)
-            problems.append(Problem(f"{name}/{seed}/{len(problems)}", text, answer_of(text), name, family, depth))
-    return problems
+        problems.setdefault(text, Problem(f"{name}/{seed}/{number}", text, answer_of(text), name, family, depth))
+    return [*problems.values()]

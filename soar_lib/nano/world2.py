@@ -172,15 +172,13 @@ INTEGRALS = {"nano2-integrals": (9,), "nano2-other": (2, 3, 4)}  # terms
 
 def pool(name: str = "nano2", seed: int = 0, size: int = 300, held: bool = True) -> list[Problem]:
     """`size` distinct problems of one of `POOLS` or `INTEGRALS`, by default held out: kinds in turn, random lengths."""
-    rng, problems, seen = random.Random(f"{name} {seed}"), [], set()
-    while len(problems) < size:
-        topic, text = _next(name, len(problems), rng, held)
-        if text not in seen:
-            seen.add(text)
-            family, content = understand(text)
-            level, answer = family.depth(content), family.solve(content)[1]
-            problems.append(Problem(f"{name}/{seed}/{len(problems)}", text, answer, name, topic, level))
-    return problems
+    rng, problems = random.Random(f"{name} {seed}"), {}
+    while (number := len(problems)) < size:
+        topic, text = _next(name, number, rng, held)
+        family, content = understand(text)
+        answer, level = family.solve(content)[1], family.depth(content)
+        problems.setdefault(text, Problem(f"{name}/{seed}/{number}", text, answer, name, topic, level))
+    return [*problems.values()]
 
 
 def _next(name: str, number: int, rng: random.Random, held: bool) -> tuple[str, str]:
