@@ -39,15 +39,15 @@ class Family:
     items: int = ITEMS_PER_DEPTH
 
 
-# ------------------------------------------------------------------ arithmetic: 42 - 25 - 73 + 67
-
+# How the questions of each family begin, and the patterns of whole questions.
 CHAIN = "State the final answer to the following arithmetic problem: "
-_CHAIN = re.compile(re.escape(CHAIN) + r"(\d{1,4}(?: [+-] \d{1,4})+) =")
-
-# ------------------------------------------------------------------ number theory: base 10 to base 2
-
 BASES = "Now, convert the base-10 number "
+SORT = "Sort these numbers in {} order: "
+SPELL = "Spell this word backward (example: sun -> nus): "
+_CHAIN = re.compile(re.escape(CHAIN) + r"(\d{1,4}(?: [+-] \d{1,4})+) =")
 _BASES = re.compile(re.escape(BASES) + r"(\d{1,5}) to binary")
+_SORT = re.compile(r"Sort these numbers in (ascending|descending) order: (-?\d{1,4}(?:, -?\d{1,4})+)")
+_SPELL = re.compile(re.escape(SPELL) + r"([a-z]{2,30})")
 
 
 def _solve_base(bits: list, slips: Collection[int] = ()) -> tuple[str, str]:
@@ -56,12 +56,6 @@ def _solve_base(bits: list, slips: Collection[int] = ()) -> tuple[str, str]:
     halves = [value >> i for i in range(max(1, value.bit_length()))]
     found = [half % 2 ^ (step in slips) for step, half in enumerate(halves, 1)]
     return ",".join(f"{half}r{bit}" for half, bit in zip(halves, found)), "".join(map(str, reversed(found)))
-
-
-# ------------------------------------------------------------------ data: sorting
-
-SORT = "Sort these numbers in {} order: "
-_SORT = re.compile(r"Sort these numbers in (ascending|descending) order: (-?\d{1,4}(?:, -?\d{1,4})+)")
 
 
 def _solve_sort(content: list, slips: Collection[int] = ()) -> tuple[str, str]:
@@ -78,13 +72,6 @@ def _swapped(items: list, slips: Collection[int]) -> list:
             items[step - 1], items[step] = items[step], items[step - 1]
     return items
 
-
-# ------------------------------------------------------------------ language: spelling backward
-
-SPELL = "Spell this word backward (example: sun -> nus): "
-_SPELL = re.compile(re.escape(SPELL) + r"([a-z]{2,30})")
-
-# ------------------------------------------------------------------ the six families
 
 FAMILIES = {family.name: family for family in (
     Family(
@@ -148,7 +135,6 @@ def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
 
 
 understand, answer_of = (functools.partial(part, families=FAMILIES) for part in (world2.understand, world2.answer_of))
-
 
 EASY_DEPTHS, HARD_DEPTHS = (3, 4, 5), 2  # a pool takes these depths of each family, and so many of its largest
 TRANSFER_FAMILY = "number_sorting"  # no teacher's reward is measured on it, as on OlympiadBench (SOAR section 5)
