@@ -58,7 +58,6 @@ ASKED = ". Which digit is it?"
 _LAST = re.compile(re.escape(LAST) + r"([a-z]{2,12})\?")
 _GUESS = re.compile(re.escape(GUESS) + r"([a-z]{2,12})" + re.escape(ASKED))
 
-
 FAMILIES = {family.name: family for family in (
     Family("words", skills.parse, skills.write, skills.solve, skills.steps),
     Family("leg_counting", legs.parse, legs.write, legs.solve, len),
@@ -79,10 +78,8 @@ FAMILIES = {family.name: family for family in (
 
 def understand(text: str, families: Mapping[str, Any] = FAMILIES) -> tuple[Any, list] | None:
     """The family and content of a question, or None where it is ill-posed (no family can parse it)."""
-    for family in families.values():
-        if (content := family.parse(text)) is not None:
-            return family, content
-    return None
+    parsed = ((family, family.parse(text)) for family in families.values())
+    return next((pair for pair in parsed if pair[1] is not None), None)
 
 
 def answer_of(text: str, families: Mapping[str, Any] = FAMILIES) -> str | None:
@@ -157,12 +154,11 @@ SINGLES = [(name,) for name in NAMES]
 PAIRS = [(NAMES[i], NAMES[(i + 1) % 5]) for i in range(5)]
 TRIPLES = [(NAMES[i], NAMES[(i + 2) % 5], NAMES[(i + 4) % 5]) for i in range(5)]
 NEW_PAIRS = [(NAMES[i], NAMES[(i + far) % 5]) for far in (3, 4) for i in range(5)]  # side by side in none of those
-HARD_LENGTHS = {1: (14,), 2: (8,), 3: (5,)}  # letters of a row, by the number of skills: 14 to 16 steps
-TRANSFER_LENGTHS = {2: (4, 5)}
 STONE_LENGTHS = {1: (2, 3)}  # stepping stones
+# Each pool's combinations of skills, and the letters of a row by the number of skills.
 POOLS: dict[str, tuple[list[tuple[str, ...]], dict[int, tuple[int, ...]]]] = {
-    "nano2": ([*SINGLES, *PAIRS, *TRIPLES], HARD_LENGTHS),
-    "nano2-transfer": (NEW_PAIRS, TRANSFER_LENGTHS),
+    "nano2": ([*SINGLES, *PAIRS, *TRIPLES], {1: (14,), 2: (8,), 3: (5,)}),  # 14 to 16 steps
+    "nano2-transfer": (NEW_PAIRS, {2: (4, 5)}),
     "nano2-stones": (SINGLES, STONE_LENGTHS),
     "nano2-middle": (SINGLES, {1: (4, 5)}),  # right in some of a hundred tries
     "nano2-deep": (SINGLES, {1: (12, 13, 14)}),  # right once in some thousand
