@@ -166,21 +166,21 @@ POOLS: dict[str, tuple[list[tuple[str, ...]], dict[int, tuple[int, ...]]]] = {
 INTEGRALS = {"nano2-integrals": (9,), "nano2-other": (2, 3, 4)}  # terms
 
 
-def pool(name: str = "nano2", seed: int = 0, size: int = 300, held: bool = True) -> list[Problem]:
-    """`size` distinct problems of one of `POOLS` or `INTEGRALS`, by default held out: kinds in turn, random lengths."""
+def pool(name: str = "nano2", seed: int = 0, size: int = 300) -> list[Problem]:
+    """`size` distinct held-out problems of one of `POOLS` or `INTEGRALS`: kinds in turn, lengths at random."""
     rng, problems = random.Random(f"{name} {seed}"), {}
     while (number := len(problems)) < size:
-        topic, text = _next(name, number, rng, held)
+        topic, text = _next(name, number, rng)
         family, content = understand(text)
         answer, level = family.solve(content)[1], family.depth(content)
         problems.setdefault(text, Problem(f"{name}/{seed}/{number}", text, answer, name, topic, level))
     return [*problems.values()]
 
 
-def _next(name: str, number: int, rng: random.Random, held: bool) -> tuple[str, str]:
+def _next(name: str, number: int, rng: random.Random) -> tuple[str, str]:
     """Topic and question of a pool's next problem."""
     if name in INTEGRALS:
-        return "simple_integration", draw_item(rng, "simple_integration", rng.choice(INTEGRALS[name]), held)
+        return "simple_integration", draw_item(rng, "simple_integration", rng.choice(INTEGRALS[name]), held=True)
     kinds, lengths = POOLS[name]
     kind = kinds[number % len(kinds)]
-    return ", ".join(kind), draw_words(rng, kind, rng.choice(lengths[len(kind)]), held)
+    return ", ".join(kind), draw_words(rng, kind, rng.choice(lengths[len(kind)]), held=True)
