@@ -11,7 +11,7 @@ problem), hard_train.jsonl and hard_test.jsonl (problems, as `problems.load` rea
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, islice
 from pathlib import Path
 
@@ -36,7 +36,8 @@ POOL = "pool.json"  # the hashes of the problems that a run begins with, and at 
 ALL = 0.95  # share of samples without a readable box from which the model, and no problem, is the reason
 UNREAD = "hold no readable box, so its problems only look hard: raise max_new_tokens, or see what it writes"
 VERDICTS = dict.fromkeys(verify.VERDICTS, int)
-Drawn = dict[str, Counter[str]]  # of each problem's samples so far, how many had which verdict
+COUNTS = (*VERDICTS, "cut")  # of a record, and of an outcome
+Drawn = dict[str, "Outcome"]  # each problem's samples so far
 Batch = list[tuple[Problem, int]]  # problems and the numbers of their samples
 
 
@@ -112,32 +113,31 @@ def fail_at_k(
     k, sizes = config.k, doubling(config.k) if sizes is None else list(sizes)
     if sum(sizes) != k or len({problem.id for problem in problems}) != len(problems):
         raise ValueError(f"sizes {sizes} must add up to k = {k}, and the problems' ids must differ")
-    drawn: Drawn = {problem.id: Counter() for problem in problems}
-    cut: Counter[str] = Counter()
+    drawn = {problem.id: Outcome(problem.id, problem.topic, problem.level) for problem in problems}
     shape = {"topic": str | None, "level": int | None} | VERDICTS
-    _add(drawn, cut, files.read_jsonl(log, Outcome, id=drawn, **shape) if log is not None else [])
+    _add(drawn, files.read_jsonl(log, Outcome, id=drawn, **shape) if log is not None else [])
     with tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress) as bar:
         _show(bar, drawn, k)
         for batch in _batches(problems, drawn, sizes, config.rows):
             records = _tally(batch, *_verdicts(base, batch, config))
             if log is not None:
                 files.append_jsonl(log, records)
-            _add(drawn, cut, records)
+            _add(drawn, records)
             _show(bar, drawn, k)
-    return [Outcome(p.id, p.topic, p.level, **drawn[p.id], cut=cut[p.id]) for p in problems]
+    return [*drawn.values()]
 
 
-def _add(drawn: Drawn, cut: Counter[str], records: list[dict]) -> None:
+def _add(drawn: Drawn, records: list[dict]) -> None:
     for record in records:
-        drawn[record["id"]].update({name: record[name] for name in VERDICTS})
-        cut[record["id"]] += record["cut"]
+        known = drawn[record["id"]]
+        drawn[known.id] = replace(known, **{name: getattr(known, name) + record[name] for name in COUNTS})
 
 
 def _show(bar: tqdm, drawn: Drawn, k: int) -> None:
     """A settled problem counts as all its k samples, so that the bar ends full."""
-    unsolved = [counts for counts in drawn.values() if not counts["right"]]
+    unsolved = [outcome for outcome in drawn.values() if outcome.hard]
     bar.set_postfix(unsolved=len(unsolved), refresh=False)
-    bar.update((len(drawn) - len(unsolved)) * k + sum(counts.total() for counts in unsolved) - bar.n)
+    bar.update((len(drawn) - len(unsolved)) * k + sum(outcome.samples for outcome in unsolved) - bar.n)
 
 
 def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], rows: int) -> Iterator[Batch]:
@@ -145,8 +145,8 @@ def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], ro
     any gets the next, so batches stay full to the end."""
     for stop in accumulate(sizes):
         while True:
-            unsolved = (problem for problem in problems if not drawn[problem.id]["right"])
-            wanted = ((problem, j) for problem in unsolved for j in range(drawn[problem.id].total(), stop))
+            unsolved = (problem for problem in problems if drawn[problem.id].hard)
+            wanted = ((problem, j) for problem in unsolved for j in range(drawn[problem.id].samples, stop))
             batch = list(islice(wanted, rows))
             if not batch:
                 break
@@ -166,11 +166,10 @@ def _verdicts(base: Base, batch: Batch, config: FilterConfig) -> tuple[list[str]
 
 def _tally(batch: Batch, verdicts: list[str], cut: list[bool]) -> list[dict]:
     """One record per problem of the batch."""
-    found = defaultdict(list)
-    for (problem, _), *own in zip(batch, verdicts, cut, strict=True):
-        found[problem.id].append(own)
-    rows = [(key, *zip(*own, strict=True)) for key, own in found.items()]
-    return [{"id": key} | {name: own.count(name) for name in VERDICTS} | {"cut": sum(cut)} for key, own, cut in rows]
+    found = defaultdict(Counter)
+    for (problem, _), verdict, short in zip(batch, verdicts, cut, strict=True):
+        found[problem.id].update([verdict, "cut"] if short else [verdict])
+    return [{"id": key} | {name: counts[name] for name in COUNTS} for key, counts in found.items()]
 
 
 def split(problems: Sequence[Problem], seed: int, fraction: float = 0.5) -> tuple[list[Problem], list[Problem]]:
