@@ -203,11 +203,10 @@ def run(
         warnings.warn(f"{unread:,} of {drawn:,} samples of {config.model} {UNREAD}", stacklevel=2)
     hard = [problem for problem, outcome in zip(problems, outcomes, strict=True) if outcome.hard]
     train, test = split(hard, config.seed, config.train_fraction)
-    found = [asdict(outcome) | {"hard": outcome.hard} for outcome in outcomes]
-    texts = [files.jsonl(rows) for rows in (found, map(asdict, test), map(asdict, train))]
-    files.write_json(folder / POOL, known | {"outcomes": files.digest(texts[0])})
-    for name, text in zip(ENDS, texts, strict=True):
-        files.write_text_atomic(folder / f"{name}.jsonl", text)
+    found = files.jsonl(asdict(outcome) | {"hard": outcome.hard} for outcome in outcomes)
+    files.write_json(folder / POOL, known | {"outcomes": files.digest(found)})
+    files.write_text_atomic(folder / "outcomes.jsonl", found)
+    files.write_problems(folder, {"hard_test": test, "hard_train": train})
     return Filtered(outcomes, train, test, config.k)
 
 
