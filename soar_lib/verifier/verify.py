@@ -189,8 +189,7 @@ def _numbers(gold: Form, answer: Form) -> bool | None:
         return True
     if gold.kind == answer.kind == "value":
         return _values(a, b)
-    pi = point("pi") if "degrees" in (gold.kind, answer.kind) else 1
-    scale = {"value": 1, "percent": pow(100, -1, PRIME), "degrees": pow(180, -1, PRIME) * pi}
+    scale = {"value": 1, "percent": pow(100, -1, PRIME), "degrees": pow(180, -1, PRIME) * point("pi")}
     return (a.residue * scale[gold.kind] - b.residue * scale[answer.kind]) % PRIME == 0
 
 
@@ -230,9 +229,8 @@ POLICY = [  # kinds of the gold answer, kinds of the given one, rule or verdict;
     ({"set"}, {"tuple"}, False),
     (COLLECTIONS, ANY, _members),  # a list is a set: unordered, a repetition counts once; 1, 2 is (2, 1) too
     (ANY, COLLECTIONS, _members),
-    ({"based", "value"}, {"based"}, _based),  # 506_7 is 506 without its base, but neither 506_8 nor 251
-    ({"based"}, {"value"}, _based),
     (NUMBERS, NUMBERS, _numbers),  # 28% is 28 and 0.28; 60 degrees are 60 and pi/3
+    ({"based", "value"}, {"based", "value"}, _based),  # 506_7 is 506 without its base, but neither 506_8 nor 251
     ({"ratio"}, {"ratio"}, _in_order),  # 3:4 is not 6:8: a ratio is asked for in lowest terms, or as it was given
     (SIMPLE, SIMPLE, False),
     (ANY, ANY, None),
