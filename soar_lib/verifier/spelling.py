@@ -13,9 +13,7 @@ BRACE = re.compile(r"\\{1,8}(?:boxed|fbox)\s{0,99}\{|\\.|[{}]", re.DOTALL)
 # What may stand between two boxes of one list: \boxed{1}, \boxed{2} papers and \( n = \boxed{3} \).
 DELIMITERS = re.compile(r"\\[\[\]()]|\\(?:quad|qquad|text|textbf|mbox|,|;|!| )|[$&{}]")
 GAP = re.compile(r"[\s,;.]*|[^.!?\n\\]{0,30}\b(?:and|or)\b[^.!?\n\\]{0,10}")
-CORRECTION = re.compile(
-    r"\b(?:rather|no|not|wait|actually|instead|sorry|mean|correct\w*|should|better)\b", re.IGNORECASE
-)
+CORRECTION = re.compile(r"(?i)\b(?:rather|no|not|wait|actually|instead|sorry|mean|correct\w*|should|better)\b")
 
 THINK = "<think>"  # before the thoughts of models that reason; </think> ends them
 MAX_CHARACTERS = 2000  # no answer is as long; beyond nothing is cleaned or read
