@@ -25,10 +25,9 @@ LEFT_SIDE = re.compile(r"(?:\\int|∫).*|[a-zA-Z](?:\([a-zA-Z]\))?")  # what may
 Judgement = tuple[str, str]  # a verdict (right, wrong, unparsed or timeout) with its reason
 
 
-def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
+def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False) -> list[str]:
     """Verdicts (right, wrong, unparsed, timeout) on (integrand, answer) pairs in order; each is decided once."""
-    asked = functools.partial(by_points, deadline=deadline)
-    judged = workers.side_by_side(dict.fromkeys(pairs), exactly, asked, "integrals", progress)
+    judged = workers.side_by_side(dict.fromkeys(pairs), exactly, by_points, "integrals", progress)
     return [judged[pair][0] for pair in pairs]
 
 

@@ -63,7 +63,7 @@ def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadlin
     return [words.get((gold, answers[response]), "unparsed") for gold, response in pairs]
 
 
-def parses(answer: str, deadline: float = DEADLINE) -> bool:
+def parses(answer: str) -> bool:
     r"""Whether an answer (the content of a box) can be read: as a number, expression, list, text, or by Math-Verify.
 
     >>> parses("\\frac{1}{2}"), parses("2, 3"), parses("\\text{east}"), parses("1 +")
@@ -73,7 +73,7 @@ def parses(answer: str, deadline: float = DEADLINE) -> bool:
         return False
     text = cleaned("", answer)[1]
     known = understood(read(text))
-    return workers.ask([_for_algebra(text)], deadline) is True if known is None else known
+    return workers.ask([_for_algebra(text)], DEADLINE) is True if known is None else known
 
 
 def _asked(gold: str, answer: str, deadline: float) -> bool | None:
