@@ -1,10 +1,8 @@
 r"""What a worker process answers (see `workers`): questions to Math-Verify, and about integrals.
 
-A question is `[gold, answer]` (do they state the same?), `[answer]` (can it be read?), both answered by true or false,
-or `[integrand, answer, variable]` (a verdict and its reason). Math-Verify 0.9.0 is asked through its LaTeX reader
-alone: its plain-text reader hands text to Python's eval. Its SIGALRM timeouts stay off. Numbers and expressions are
-compared by value first: it accepts any two numbers below 10^-6, it misses equal roots such as sqrt(1/n) and 1/sqrt(n),
-and simplifying an unequal difference takes it long.
+Math-Verify 0.9.0 is asked through its LaTeX reader alone: its plain-text reader hands text to Python's eval. Its
+SIGALRM timeouts stay off. Numbers and expressions are compared by value first: it accepts any two numbers below 10^-6,
+it misses equal roots such as sqrt(1/n) and 1/sqrt(n), and simplifying an unequal difference takes it long.
 
 Integrals: LADDER (3.1.3) compares F(b) - F(a) with quadrature in five windows of length 0.1, to 1 %. Here the answer's
 derivative, from two values near by, is compared with the integrand point by point: to 10^-6 where decimals occur, which
@@ -54,7 +52,8 @@ MPMATH = {"abs": "fabs", "Si": "si", "Ci": "ci", "Ei": "ei"}  # names that diffe
 
 
 def answer(question: list[str]) -> bool | list[str]:
-    """The reply to [gold, answer] or [answer] is true or false, to [integrand, answer, variable] a verdict and why."""
+    """True or false to [gold, answer] (do they state the same?) and [answer] (can it be read?); a verdict and why it is
+    so to [integrand, answer, variable]."""
     if len(question) == 3:
         return judge(*question)
     readings = [read(text) for text in question]
