@@ -9,21 +9,18 @@ import re
 from collections.abc import Collection
 from fractions import Fraction
 
-LEADS = tuple(
-    f"{lead}: ∫ "
-    for lead in ("Find the indefinite integral", "Calculate the antiderivative", "Evaluate the indefinite integral")
-)
+LEADS = ("Find the indefinite integral: ∫ ", "Calculate the antiderivative: ∫ ", "Evaluate the indefinite integral: ∫ ")
 TERM = r"(?:\d{1,4}\*)?x(?:\*\*\d{1,2})?(?:/\d{1,4})?|\d{1,4}(?:/\d{1,4})?"
-_INTEGRAL = re.compile(rf"[A-Z][a-z ]+: ∫ (-?(?:{TERM})(?: [+-] (?:{TERM})){{0,99}}) dx")
+_INTEGRAL = re.compile(rf"({'|'.join(LEADS)})(-?(?:{TERM})(?: [+-] (?:{TERM})){{0,99}}) dx")
 
 
 def parse(question: str) -> list | None:
     """The content of a question, None where the text is no such question."""
-    lead = next((lead for lead in LEADS if question.startswith(lead)), None)
-    if not lead or not (match := _INTEGRAL.fullmatch(question)):
+    match = _INTEGRAL.fullmatch(question)
+    if not match:
         return None
-    terms = [_term(sign, body) for sign, body in re.findall(rf"(-|\+)? ?({TERM})", match.group(1))]
-    return [lead, *terms] if all(terms) and len({power for _, power in terms}) == len(terms) else None
+    terms = [_term(sign, body) for sign, body in re.findall(rf"(-|\+)? ?({TERM})", match[2])]
+    return [match[1], *terms] if all(terms) and len({power for _, power in terms}) == len(terms) else None
 
 
 def _term(sign: str, body: str) -> tuple[Fraction, int] | None:
