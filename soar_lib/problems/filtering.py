@@ -119,7 +119,7 @@ def fail_at_k(
     with tqdm(total=k * len(problems), desc=f"fail@{k}", unit="sample", unit_scale=True, disable=not progress) as bar:
         _show(bar, drawn, k)
         for batch in _batches(problems, drawn, sizes, config.rows):
-            records = _tally(batch, *_verdicts(base, batch, config))
+            records = _sampled(base, batch, config)
             if log is not None:
                 files.append_jsonl(log, records)
             _add(drawn, records)
@@ -153,21 +153,16 @@ def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], ro
             yield batch
 
 
-def _verdicts(base: Base, batch: Batch, config: FilterConfig) -> tuple[list[str], list[bool]]:
-    """Of each sample of the batch the verdict, and whether it was cut off."""
+def _sampled(base: Base, batch: Batch, config: FilterConfig) -> list[dict]:
+    """Draw and judge a batch: one record per problem."""
     draw, check = Draw(config.max_new_tokens, config.temperature, len(batch)), CHECKS[config.check]
     asked = [student_messages(problem.question) for problem, _ in batch]
     keys = [(config.seed, "filter", problem.id, j) for problem, j in batch]
     samples = complete(base, None, asked, [0] * len(batch), 1, keys, draw)
     references = [check.reference(problem) for problem, _ in batch]
     verdicts = check.verdicts(list(zip(references, decode(base, samples), strict=True)))
-    return verdicts, cut_off(base, samples).tolist()
-
-
-def _tally(batch: Batch, verdicts: list[str], cut: list[bool]) -> list[dict]:
-    """One record per problem of the batch."""
     found = defaultdict(Counter)
-    for (problem, _), verdict, short in zip(batch, verdicts, cut, strict=True):
+    for (problem, _), verdict, short in zip(batch, verdicts, cut_off(base, samples).tolist(), strict=True):
         found[problem.id].update([verdict, "cut"] if short else [verdict])
     return [{"id": key} | {name: counts[name] for name in COUNTS} for key, counts in found.items()]
 
