@@ -21,7 +21,6 @@ from soar_lib.nano import antiderivatives, legs, world2
 from soar_lib.records import Problem
 
 MAX_DEPTH = 12
-ITEMS_PER_DEPTH = 200_000  # generator items that a family draws from at each depth
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Family:
     solve: Callable[..., tuple[str, str]]  # (content, slips=()) -> (worked steps, possibly empty; answer)
     content_size: Callable[[int], int]  # depth -> length of the content
     max_depth: int = MAX_DEPTH
-    items: int = ITEMS_PER_DEPTH
+    items: int = 200_000  # of the generator, drawn from at each depth
 
 
 # How the questions of each family begin, and the patterns of whole questions.
