@@ -27,8 +27,8 @@ from soar_lib.engine.lora import Adapters, stack
 from soar_lib.files import RunError
 from soar_lib.problems.checks import ANSWER
 from soar_lib.records import count, counting
-from soar_lib.settings.student import BaseSettings
-from soar_lib.settings.values import first_line, folder_of, revision
+from soar_lib.settings.student import BaseSettings, loader
+from soar_lib.settings.values import SHIPPED, first_line, folder_of, revision
 from soar_lib.student import train as student
 from soar_lib.student.train import InnerLoop
 
@@ -82,9 +82,9 @@ def opened(
     machine. `count` is the number asked for (`choose_count`); `say` is told where the actors are. Raises ConfigError,
     and RunError where actors do not start."""
     check_address(address)
-    device, threads = choose_device(None, config.backend, config.four_bit), torch.get_num_threads()
+    device, threads = choose_device(None, loader(config.backend), config.four_bit), torch.get_num_threads()
     config = replace(config, revision=revision(config.model, config.revision))  # the actors' too
-    if config.model != "nano" and (folder := Path(config.model).expanduser()).is_dir():
+    if config.model not in SHIPPED and (folder := Path(config.model).expanduser()).is_dir():
         config = replace(config, model=str(folder.absolute()))  # for a process in another folder
     if config.start:
         config = replace(config, start=str(Path(folder_of(config.start)).expanduser().absolute()))

@@ -24,13 +24,13 @@ from soar_lib.problems.prompts import student_messages, teacher_messages
 from soar_lib.problems.rows import hard_sets
 from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError, flat
+from soar_lib.settings.values import SHIPPED, ConfigError, flat
 from soar_lib.soar import run as soar
 from soar_lib.soar.settings import SoarConfig
 
 ADAPTERS = {"promoted_student": student_messages("PROBLEM"), "teacher": teacher_messages()}  # and their prompts
-OWN = "apache-2.0"  # of the shipped model and its problems, and of reasoning-gym, whose generators wrote them
-LICENCES = {"nano": OWN, "meta-llama/Llama-3.2-3B-Instruct": "llama3.2"}  # of the presets' bases
+OWN = "apache-2.0"  # of the shipped models and their problems, and of reasoning-gym, whose generators wrote them
+LICENCES = dict.fromkeys(SHIPPED, OWN) | {"meta-llama/Llama-3.2-3B-Instruct": "llama3.2"}  # of the presets' bases
 TESTED = "hard test"  # the set whose questions nothing may be trained on
 REPORT = "contamination.json"
 
@@ -55,15 +55,15 @@ def model_repository(
         raise ConfigError(f"base_model = {base!r}: must be a Hub id, owner/name, as others do not have that folder")
     data = ModelCardData(
         license=_licence(licence, LICENCES.get(base, ""), f"adapters of {base}"),
-        base_model=None if base == "nano" else base,  # which the Hub does not have
+        base_model=None if base in SHIPPED else base,  # which the Hub does not have
         library_name="peft", pipeline_tag="text-generation", tags=["lora", "reinforcement-learning", "math", "soar"],
     )  # fmt: skip
     peft = files.read_json(source / "adapter_config.json") | {"base_model_name_or_path": base}
     train, test = soar.problems(config, Path(run))
     card = _card(
-        "adapter", data, config, adapter=adapter, base=base, rank=peft["r"], result=result, train=train, test=test,
+        "adapter", data, config, adapter=adapter, base=base, shipped=base in SHIPPED, rank=peft["r"], result=result,
         sources=", ".join(dict.fromkeys(named(problem.source) or "no source named" for problem in train)),
-        prompt=ADAPTERS[adapter][0]["content"],
+        train=train, test=test, prompt=ADAPTERS[adapter][0]["content"],
     )  # fmt: skip
     return _write(folder, {
         "adapter_config.json": peft,
@@ -140,12 +140,12 @@ def _licence(given: str, known: str, of: str) -> str:
 
 
 def _on_hub(name: str) -> bool:
-    """Whether others can have the model of this name: the shipped one, or a Hub id."""
+    """Whether others can have the model of this name: a shipped one, or a Hub id."""
     try:
         validate_repo_id(name)
     except HFValidationError:
         return False
-    return name == "nano" or not Path(name).is_dir()
+    return name in SHIPPED or not Path(name).is_dir()
 
 
 def _card(template: str, data: CardData, config: SoarConfig | FilterConfig, **values: Any) -> bytes:

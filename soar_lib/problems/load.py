@@ -16,15 +16,15 @@ from soar_lib.records import Problem
 
 PLANNED_WHOLE = ("acre", "gsm_symbolic")  # families whose generator plans all items of a set from the set's seed
 UNSEEDED = ("list_functions",)  # its generator draws from Python's global random state
-EMBEDDED = ("nano", "nano-transfer", "nano-integrals", "nano-middle", "nano-deep", "nano-other")
-SECOND = tuple(name.replace("nano", "nano2") for name in EMBEDDED)  # the same sets of the second embedded world
+KINDS = ("", "-transfer", "-integrals", "-middle", "-deep", "-other")
+EMBEDDED = tuple(f"{world}{kind}" for world in ("nano", "nano2") for kind in KINDS)
 GENERATED_SIZE = 500  # problems of a family where no size is given
 
 
 def load(name: str | Path, *, seed: int = 0, size: int | None = None, **parameters) -> list[Problem]:
     """The problems of a JSONL file, of a published benchmark ("hub:math_test"; hub.toml lists them), of an embedded
     world ("nano"; "nano-transfer", the family that no pool holds; "nano-integrals", its integrals alone; more in
-    `EMBEDDED` and `SECOND`) or of a reasoning-gym family ("rg:chain_sum").
+    `EMBEDDED`) or of a reasoning-gym family ("rg:chain_sum").
 
     A file or benchmark gives all rows in order, or `size` of them drawn under `seed`. A family, named with or without
     "rg:", takes generator `parameters` (`min_terms=3`); its item i depends on `seed + i` alone. Raises LoadError for an
@@ -35,10 +35,10 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         raise LoadError(f"size {size}: ask for at least one problem")
     if parameters and not is_family:
         raise LoadError(f"{name}: parameters ({', '.join(parameters)}) are for reasoning-gym families; leave them out")
-    if name in (*EMBEDDED, *SECOND):
+    if name in EMBEDDED:
         from soar_lib.nano import world, world2  # they and their word lists are needed by these names alone
 
-        source, usual = (world2, GENERATED_SIZE) if name in SECOND else (world, 300)
+        source, usual = (world2, GENERATED_SIZE) if name.startswith("nano2") else (world, 300)
         return source.pool(name, seed, size or usual)
     if is_family:
         return load_family(name.removeprefix("rg:"), seed, size or GENERATED_SIZE, **parameters)
@@ -46,7 +46,7 @@ def load(name: str | Path, *, seed: int = 0, size: int | None = None, **paramete
         return _draw(hub.load(name.removeprefix("hub:")), size, seed, name)
     if Path(name).exists():
         return _draw(load_file(name), size, seed, name)
-    known = [*EMBEDDED, *SECOND, *DATASETS, *(f"hub:{key}" for key in hub.SETS)]
+    known = [*EMBEDDED, *DATASETS, *(f"hub:{key}" for key in hub.SETS)]
     raise LoadError(f"{name}: neither a file nor a reasoning-gym family{suggest(name, known)}")
 
 

@@ -277,6 +277,14 @@ def test_an_address_without_a_cluster_is_one_line(tmp_path, capsys, address, mes
     assert not out.exists()
 
 
+def test_on_a_gpu_the_back_end_auto_is_what_it_stands_for(world, monkeypatch):
+    """Up to where the cluster is looked for, which is not there: this machine has no GPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ConfigError, match="no cluster can be reached there"):
+        with cluster.opened(f"127.0.0.1:{free_port()}", settings(world, backend="auto"), 2):
+            pass
+
+
 def test_a_reward_without_students_has_nothing_to_share(tmp_path, capsys):
     changes = ["--set", "reward=intrinsic", "--set", "promotion=false"]
     assert cli.main(["soar", "--preset", "smoke", "--out", str(tmp_path / "run"), "--ray", "auto", *changes]) == 2

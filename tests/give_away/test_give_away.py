@@ -25,7 +25,7 @@ from soar_lib.give_away import repositories as give_away
 from soar_lib.problems.prompts import student_messages
 from soar_lib.records import Draw, Problem, SyntheticProblem
 from soar_lib.settings.student import FilterConfig
-from soar_lib.settings.values import ConfigError
+from soar_lib.settings.values import SHIPPED, ConfigError
 from soar_lib.soar.settings import SoarConfig
 
 STUDY = Path(__file__).parents[2] / "runs" / "reference" / "study"
@@ -72,6 +72,15 @@ def test_peft_loads_an_adapter_as_the_card_says_and_it_answers_as_ours(nano, run
     found = [names["model"].generate(torch.tensor([row]), do_sample=False, max_new_tokens=24) for row in ids]
     texts = [nano.tokenizer.decode(out[0, len(row) :], skip_special_tokens=True) for row, out in zip(ids, found)]
     assert texts == expected and all(one != other for one, other in zip(expected, plain))
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_card_of_a_shipped_models_adapter_needs_no_licence_and_loads_that_model(run, tmp_path, model):
+    built = give_away.model_repository(changed(run, tmp_path / "run", model=model), tmp_path / "model")
+    told = metadata_load(built / "README.md")
+    assert told["license"] == "apache-2.0" and "base_model" not in told
+    assert f"for `{model}`, a model of about half a million parameters that soar_lib ships" in card(built)
+    assert f'base = load("{model}").model' in card(built)
 
 
 def test_the_model_card_is_read_by_the_hub_and_says_what_the_run_found(run, tmp_path):
@@ -184,8 +193,8 @@ def test_a_run_without_promotions_gives_no_promotion_questions(tmp_path):
 
 @pytest.mark.parametrize(
     ("pool", "licence"),
-    [("nano", "apache-2.0"), ("rg:chain_sum", "apache-2.0"), ("hub:math_test", "mit"), ("hub:harp@abc", "mit"),
-     ("hub:olympiadbench", "apache-2.0"), ("hub:aime24", ""), ("nano.jsonl", ""), ("hub:x", "")],
+    [("nano", "apache-2.0"), ("nano2", "apache-2.0"), ("rg:chain_sum", "apache-2.0"), ("hub:math_test", "mit"),
+     ("hub:harp@abc", "mit"), ("hub:olympiadbench", "apache-2.0"), ("hub:aime24", ""), ("nano.jsonl", ""), ("hub:x", "")],
 )  # fmt: skip
 def test_the_licence_is_the_pools_and_must_be_named_where_it_is_not_known(tmp_path, pool, licence):
     folder = tmp_path / "filter"

@@ -68,7 +68,7 @@ def test_ill_posed_questions_are_not_understood(text):
     assert world2.understand(text) is None and world2.answer_of(text) is None and role(text) == "ill-posed"
 
 
-@pytest.mark.parametrize("name", [name for name in load.SECOND])
+@pytest.mark.parametrize("name", [name for name in load.EMBEDDED if name.startswith("nano2")])
 def test_pools_are_reproducible_held_out_distinct_and_right(name):
     problems = load.load(name, seed=3, size=40)
     assert problems == load.load(name, seed=3, size=40) != load.load(name, seed=4, size=40)
