@@ -214,8 +214,9 @@ def peft_name(name: str, inside: str = "") -> str:
     return f"base_model.model.{layer}{inside}.lora_{half.upper()}.weight"
 
 
-def save_peft(adapters: Adapters, slot: int, folder: Path, base_name: str) -> None:
+def save_peft(adapters: Adapters, slot: int, folder: str | Path, base_name: str) -> None:
     """Write one slot as a LoRA folder that PEFT loads (adapter_config.json, adapter_model.safetensors)."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {peft_name(name): tensor[slot].cpu().contiguous() for name, tensor in adapters.state_dict().items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -228,8 +229,9 @@ def save_peft(adapters: Adapters, slot: int, folder: Path, base_name: str) -> No
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
-def load_peft(folder: Path, model: nn.Module) -> Adapters:
+def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
     """A PEFT LoRA folder as Adapters of one slot on `model`. Raises LoadError for another kind of adapter or layers."""
+    folder = Path(folder)
     try:
         config = read_json(folder / "adapter_config.json", r=int, lora_alpha=float, base_model_name_or_path=str | None)
         tensors = load_file(stored(folder / "adapter_model.safetensors"))
