@@ -238,9 +238,6 @@ def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:12]
 
 
-# ------------------------------------------------------------------ checkpoints
-
-
 def load_checkpoint(folder: Path, *names: str, **needed: Any) -> tuple[dict[str, dict], dict[str, Any]]:
     """Read (tensors by name, state) from a folder that `Run.commit` wrote. Raises RunError where it is damaged, has no
     tensors of one of `names`, or a field of the state, `needed` with a type, is missing or of another one."""
@@ -271,8 +268,6 @@ def write_checkpoint(folder: Path, tensors: Mapping[str, dict], state: dict) -> 
         write_json(temporary / "state.json", state | {"tensors": [f"{name}.safetensors" for name in tensors]})
     sync_folder(folder.parent.parent)
 
-
-# ------------------------------------------------------------------ one process at a time
 
 _held: dict[Path, Any] = {}  # the open lock files of this process, by folder
 

@@ -98,19 +98,21 @@ def test_notebook_runs_and_its_widgets_follow_their_controls(name, chromium, lab
             browser.picture(widget, pictures / f"{file.stem}.widget{number}.after.png")
             assert changed == kinds, f"widget {number}: moving its controls changes only {changed or 'nothing'}"
         if "live_timeline(" in "".join(cell.source for cell in cells):
-            timeline_is_drawn(notebook.page, pictures / f"{file.stem}.timeline.png")
+            timelines_are_drawn(notebook.page, pictures)
         assert notebook.troubles == []
 
 
-def timeline_is_drawn(page, path) -> None:
-    """The chart that a run redraws, which `widgets` leaves out since it has no control: a point for each of smoke's two
-    rounds, and the lines of the rewards and of their average."""
+def timelines_are_drawn(page, pictures) -> None:
+    """The charts that runs redraw, which `widgets` leaves out since they have no control: a point for each of smoke's
+    two rounds, and the lines of the rewards and of their average."""
     plain = page.locator(browser.WIDGET).filter(has_not=page.locator(browser.CONTROLS))
-    timeline = plain.filter(has=page.locator(".trace.scatter"))
-    timeline.scroll_into_view_if_needed()
-    timeline.locator(".trace.scatter path.point").nth(1).wait_for()
-    assert timeline.locator(".trace.scatter path.js-line").count() >= 2
-    browser.picture(timeline, path)
+    found = plain.filter(has=page.locator(".trace.scatter"))
+    for number in range(2):  # SOAR's run, and the one to watch
+        timeline = found.nth(number)
+        timeline.scroll_into_view_if_needed()
+        timeline.locator(".trace.scatter path.point").nth(1).wait_for()
+        assert timeline.locator(".trace.scatter path.js-line").count() >= 2
+        browser.picture(timeline, pictures / f"timeline{number + 1}.png")
 
 
 def test_dead_controls_and_errors_are_noticed(chromium, lab, pictures):

@@ -158,4 +158,4 @@ def test_no_function_takes_more_than_seven_arguments():
 def test_files_are_short_and_the_whole_is_thin():
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES}
     assert {name: count for name, count in lines.items() if count > 320} == {}
-    assert sum(lines.values()) <= 15_481  # may only fall; the second embedded world costs 396 until the first one goes
+    assert sum(lines.values()) <= 15_243  # may only fall; the second embedded world costs 396 until the first one goes

@@ -194,7 +194,8 @@ def test_a_run_without_promotions_gives_no_promotion_questions(tmp_path):
 @pytest.mark.parametrize(
     ("pool", "licence"),
     [("nano", "apache-2.0"), ("nano2", "apache-2.0"), ("rg:chain_sum", "apache-2.0"), ("hub:math_test", "mit"),
-     ("hub:harp@abc", "mit"), ("hub:olympiadbench", "apache-2.0"), ("hub:aime24", ""), ("nano.jsonl", ""), ("hub:x", "")],
+     ("hub:harp@abc", "mit"), ("hub:olympiadbench", "apache-2.0"), ("hub:aime24", ""), ("nano.jsonl", ""),
+     ("hub:x", "")],
 )  # fmt: skip
 def test_the_licence_is_the_pools_and_must_be_named_where_it_is_not_known(tmp_path, pool, licence):
     folder = tmp_path / "filter"
