@@ -39,7 +39,7 @@ def by_completions(found: pd.DataFrame) -> Chart:
 def method_rows(found: pd.DataFrame) -> pd.DataFrame:
     """The end of each method on each kind of problems as a table of text, the best pass@32 first."""
     last = [places(found, column).groupby(["problems", "method"]).last() for column in ("pass@32", "pass@1")]
-    both = last[0].join(last[1], rsuffix="_1").sort_values(["problems", "mean"], ascending=[True, False])
+    both = last[0].join(last[1].add_suffix("_1")).sort_values(["problems", "mean"], ascending=[True, False])
     rows = [
         [
             PROBLEMS[row.Index[0]], name(row.Index[1]), f"{row.completions:,.0f}", row.seeds,
