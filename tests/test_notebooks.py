@@ -19,7 +19,9 @@ import soar_lib
 from soar_lib import files, runs
 from soar_lib.engine.lora import stack
 from soar_lib.hooks import Hooks
+from soar_lib.measure import plots
 from tests.lessons import FOLDER, LESSONS, NAMES, ROOT, SOLUTIONS, code_cells, read
+from tools import mix
 
 INSTALL = re.compile(r"""\b(pip3?|uv|conda|mamba|apt|apt-get|npm)([\s"',]+(-\S+|pip))*[\s"',]+(add|install)\b""")
 ABSOLUTE = re.compile(
@@ -233,3 +235,16 @@ def test_the_setup_lines_fetch_and_install_on_colab_once_and_do_nothing_elsewher
 
 def test_without_an_address_the_setup_lines_install_the_checkout_around_them():
     assert run_setup(colab.setup(""), "google.colab._shell") == ["%pip install -q .."]
+
+
+def test_what_the_watched_teacher_wrote_is_counted_as_in_the_study(tmp_path):
+    """Notebook 2's cell on a committed run, against tools/mix.py; its text states the shares that it printed."""
+    cell = next(cell for cell in read("02_soar_training.ipynb").cells if cell.id == "wrote")
+    run = ROOT / "runs" / "reference" / "study2_plain" / "intrinsic" / "seed0"
+    (tmp_path / "own_watched").mkdir()
+    (tmp_path / "own_watched" / "problems.jsonl").write_text(files.text_of(run / "problems.jsonl"))
+    names = {"pd": pd, "plots": plots, "RUNS": tmp_path, "PRESET": "own"}
+    exec(cell.source, names)
+    assert names["shares"]["useful"].tolist() == mix.mix(mix.written(run))[mix.USEFUL].tolist()
+    first, last = re.findall(r"(\d+)%", cell.outputs[0].text)
+    assert f"from {first} to {last} %" in "".join(cell.source for cell in read("02_soar_training.ipynb").cells)
