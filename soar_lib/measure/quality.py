@@ -114,12 +114,12 @@ def topic(question: str) -> str:
 
 def _lost(question: str) -> str | None:
     """What is missing from a question that no family reads, None where adding text at one place cannot mend it."""
-    kin = [(read, ends) for read, starts, ends in _endings() if question[:START] in starts]
+    whole = antiderivatives.FORM.fullmatch(question)  # two terms of one power, or a division by 0: nothing is missing
+    kin = [(read, ends) for read, starts, ends in _endings() if question[:START] in starts and not whole]
     if any(read(question + ending) for read, ends in kin for ending in ends):
         return "the end is missing"
     # A number that the question does not hold, so that no power of x occurs twice.
-    taken = {int(digits) for digits in re.findall(r"\d{1,9}", question)}
-    number = next(number for number in range(2, len(question) + 3) if number not in taken)
+    number = next(n for n in range(2, len(question) + 3) if n not in map(int, re.findall(r"\d{1,9}", question)))
     items = (f"{number}", f"{number} cats", f"{number}*x**{number}")
     spaced = [f"{before}{item}{after}" for item in items for before in ("", " ") for after in ("", " ")]
     places = [i for i in range(len(question)) if not re.search(r"\d", question[max(0, i - 1) : i + 1])]

@@ -11,12 +11,12 @@ from fractions import Fraction
 
 LEADS = ("Find the indefinite integral: ∫ ", "Calculate the antiderivative: ∫ ", "Evaluate the indefinite integral: ∫ ")
 TERM = r"(?:\d{1,4}\*)?x(?:\*\*\d{1,2})?(?:/\d{1,4})?|\d{1,4}(?:/\d{1,4})?"
-_INTEGRAL = re.compile(rf"({'|'.join(LEADS)})(-?(?:{TERM})(?: [+-] (?:{TERM})){{0,99}}) dx")
+FORM = re.compile(rf"({'|'.join(LEADS)})(-?(?:{TERM})(?: [+-] (?:{TERM})){{0,99}}) dx")
 
 
 def parse(question: str) -> list | None:
     """The content of a question, None where the text is no such question."""
-    match = _INTEGRAL.fullmatch(question)
+    match = FORM.fullmatch(question)
     if not match:
         return None
     terms = [_term(sign, body) for sign, body in re.findall(rf"(-|\+)? ?({TERM})", match[2])]
