@@ -2,9 +2,10 @@
 second world's prior: how many of the problems that the untrained teacher writes are useful, and how many are decoys.
 
 `python -m tools.payoff --base BASE --out runs/payoff` makes a prior for each cell by a further training of the base
-(tools/pretrain.py says how BASE is made), RUNS SOAR runs of ROUNDS rounds an arm, and the values of their teachers. It
-goes on where it stopped, and writes figures/data/payoff.csv after every arm. All cells have the hard problems of the
-committed study. The arms were named before any run:
+(any model of this world; tools/pretrain.py makes some), then RUNS SOAR runs of ROUNDS rounds an arm, and the values of
+their teachers. figures/data/payoff.csv is written after every run; what it holds is not run again, and a run that was
+stopped goes on. With `--seeds`, commands for other seeds may run beside it once the priors are made. All cells have the
+hard problems of the committed study. The arms were named before any run, `annealed` as the last one to be run:
 
     grounded    paid by progress, without promotion
     intrinsic   paid by disagreement
@@ -13,7 +14,7 @@ committed study. The arms were named before any run:
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -33,13 +34,14 @@ from soar_lib.soar import rewards, value
 from soar_lib.soar import run as soar
 from soar_lib.soar.rewards import Measured, OuterStep
 from soar_lib.soar.settings import SoarConfig
-from tools import pretrain
+from tools import mix, pretrain
 from tools.documents2 import KNOBS, cell
 
 RUNS, ROUNDS, SETS = range(3), 24, 16  # SOAR runs an arm, rounds of each, data sets behind a teacher's value
 STEPS = 200  # of a prior's training
 FILTERED = Path("runs") / "reference" / "study2" / "filter"
 UNTRAINED = "untrained"
+COLUMNS = ["useful", "decoys", "arm", "seed", "value", "wrote_useful", "wrote_decoys"]  # all but arm, seed: shares of 1
 COMPARED = {  # what is drawn: an arm minus another
     "progress minus untrained": ("grounded", UNTRAINED),
     "progress minus disagreement": ("grounded", "intrinsic"),
@@ -63,31 +65,42 @@ def settings(model: str, seed: int, rounds: int = ROUNDS) -> SoarConfig:
     return preset("nano2", SoarConfig, model=model, problems=str(FILTERED), seed=seed, rounds=rounds, promotion=False)
 
 
-def measure(base: Path, out: Path) -> Iterator[pd.DataFrame]:
-    """All values so far, after each arm of each cell: useful, decoys (shares), arm, seed, value (a fraction of 1)."""
-    for useful, decoys in KNOBS:
-        name = cell(useful, decoys)
-        if not (out / name / "model" / "model.safetensors").is_file():
-            pretrain.train(out / name / "model", name, STEPS, 0, base)
-        shipped = bases.load(str(out / name / "model"))
-        for arm, reward in ARMS.items():
-            folders = [out / name / arm / f"seed{seed}" for seed in RUNS]
-            for seed, folder in zip(RUNS, folders):
-                config = settings(str(out / name / "model"), seed)
-                soar.run(config, folder, True, shipped, teacher_reward=reward, hooks=Hooks(progress=False))
-            value.write(shipped, folders, SETS, out / name / arm / "values.csv", untrained=arm == "grounded")
-            yield values(out)
+def measure(base: Path, out: Path, seeds: Iterable[int], table: Path) -> None:
+    """Add to the CSV `table` (columns `COLUMNS`) the values of every run that it does not hold, run by run."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    for knobs in KNOBS:
+        if not (model(out, knobs) / "model.safetensors").is_file():
+            pretrain.train(model(out, knobs), cell(*knobs), STEPS, 0, base)
+    for group, seed, knobs in product((("grounded", "intrinsic"), ("annealed",)), seeds, KNOBS):
+        for arm in group:
+            if (*knobs, arm, seed) not in {*known(table)[COLUMNS[:4]].itertuples(index=False, name=None)}:
+                found = measured(out, knobs, arm, seed)
+                # read anew: another command may have written meanwhile
+                write_tables(table.parent, {table.stem: pd.concat([known(table), found]).sort_values(COLUMNS[:4])})
+                print(found.to_string(), flush=True)
 
 
-def values(out: Path) -> pd.DataFrame:
-    """The values that a folder of `measure` holds."""
+def known(table: Path) -> pd.DataFrame:
+    return read_table(table, *COLUMNS) if table.is_file() else pd.DataFrame(columns=COLUMNS)
+
+
+def model(out: Path, knobs: tuple[float, float]) -> Path:
+    return out / cell(*knobs) / "model"
+
+
+def measured(out: Path, knobs: tuple[float, float], arm: str, seed: int) -> pd.DataFrame:
+    """The rows of one SOAR run: its teacher, and beside the first arm the untrained one. `wrote_useful` and
+    `wrote_decoys` are the shares in the last round of a trained teacher, in the first of the untrained one."""
+    folder = out / cell(*knobs) / arm / f"seed{seed}"
+    config, shipped = settings(str(model(out, knobs)), seed), bases.load(str(model(out, knobs)))
+    soar.run(config, folder, True, shipped, teacher_reward=ARMS[arm], hooks=Hooks(progress=False))
+    value.write(shipped, [folder], SETS, folder / "values.csv", untrained=arm == "grounded")
+    shares = mix.mix(mix.written(folder)).reindex(columns=[mix.USEFUL, "decoy"], fill_value=0.0)
     rows = []
-    for (useful, decoys), arm in product(KNOBS, ARMS):
-        path = out / cell(useful, decoys) / arm / "values.csv"
-        for row in read_table(path, "seed", "teacher", "value").itertuples() if path.is_file() else ():
-            who = arm if row.teacher == "trained" else UNTRAINED
-            rows.append(dict(useful=useful, decoys=decoys, arm=who, seed=row.seed, value=round(row.value, 5)))
-    return pd.DataFrame(rows)
+    for row in read_table(folder / "values.csv", "teacher", "value").itertuples():
+        who, wrote = (arm, shares.iloc[-1]) if row.teacher == "trained" else (UNTRAINED, shares.iloc[0])
+        rows.append([*knobs, who, seed, round(row.value, 5), *wrote.round(4)])
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def gaps(data: pd.DataFrame) -> pd.DataFrame:
@@ -122,10 +135,9 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True, help="folder of the base that priors are trained from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder of payoff.csv")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[*RUNS], help="of the runs; all by default")
     arguments = parser.parse_args()
-    for table in measure(arguments.base, arguments.out):
-        write_tables(arguments.data, {"payoff": table})
-        print(f"{len(table)} values")
+    measure(arguments.base, arguments.out, arguments.seeds, arguments.data / "payoff.csv")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,26 @@ def test_a_run_with_the_annealed_reward_goes_on_under_its_name_alone(tiny_world,
     assert pd.read_csv(tmp_path / "values.csv")["teacher"].tolist() == ["trained", "untrained"]
 
 
+def test_a_map_is_made_run_by_run_and_goes_on(tiny_world, tmp_path, monkeypatch):
+    few, knobs = settings(tiny_world, rounds=1, promotion=False, repeats=1), (0.4, 0.0)
+    monkeypatch.setattr(payoff, "KNOBS", [knobs])
+    monkeypatch.setattr(payoff, "SETS", 1)
+    monkeypatch.setattr(payoff, "settings", lambda model, seed: replace(few, model=model, seed=seed))
+    payoff.model(tmp_path / "out", knobs).parent.mkdir(parents=True)
+    payoff.model(tmp_path / "out", knobs).symlink_to(few.model)
+    table = tmp_path / "data" / "payoff.csv"
+    payoff.measure(tmp_path, tmp_path / "out", [1], table)
+    first = pd.read_csv(table)
+    assert first["arm"].tolist() == ["annealed", "grounded", "intrinsic", "untrained"]
+    assert first["seed"].eq(1).all() and first["useful"].eq(0.4).all() and first["value"].notna().all()
+    before = table.stat().st_mtime_ns
+    payoff.measure(tmp_path, tmp_path / "out", [1], table)
+    assert table.stat().st_mtime_ns == before
+    first.query("arm != 'intrinsic'").to_csv(table, index=False)
+    payoff.measure(tmp_path, tmp_path / "out", [1], table)  # a run that is finished is only measured again
+    pd.testing.assert_frame_equal(pd.read_csv(table), first)
+
+
 @pytest.mark.parametrize("knobs", documents2.KNOBS)
 def test_priors_write_what_the_knobs_say(knobs):
     useful, decoys = knobs
