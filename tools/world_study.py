@@ -12,7 +12,8 @@
 
 Of the prior without decoys it was expected that training on progress pays there too, and that disagreement, which finds
 no decoys to fall for, pays no worse. Named before it was run: the grounded reward without promotion (arm no_promotion),
-seeds 0 to 3, forty rounds; its value minus the untrained teacher's and minus the intrinsic one's, paired by seed.
+seeds 0 to 3, forty rounds; its value minus the untrained teacher's and minus the intrinsic one's, paired by seed. Named
+before fresh students were trained: the study's own claims on these four seeds.
 """
 
 from functools import partial
