@@ -6,14 +6,16 @@
     world_arms.csv     pass@k on hard test
     world_claims.csv   the five claims that were named before the runs, and the paper's as far as the study has them
 
-    plain_rounds.csv   the same of teachers that are paid by disagreement on the prior without decoys
-    plain_values.csv   (python -m soar_lib study --preset nano2 --model nano2-plain --arms intrinsic
-                       --set transfer.problems=), runs/reference/study2_plain: six of eight runs, no evaluation
+    plain_rounds.csv, plain_values.csv, plain_arms.csv, plain_claims.csv
+                       the same on the prior without decoys: runs/reference/study2_plain, four seeds
+                       (python -m soar_lib study --preset nano2 --model nano2-plain --seeds 4
+                       --arms intrinsic,no_promotion,controls --set transfer.problems=)
 
 Of the prior without decoys it was expected that training on progress pays there too, and that disagreement, which finds
 no decoys to fall for, pays no worse. Named before it was run: the grounded reward without promotion (arm no_promotion),
 seeds 0 to 3, forty rounds; its value minus the untrained teacher's and minus the intrinsic one's, paired by seed. Named
-before fresh students were trained: the study's own claims on these four seeds.
+before fresh students were trained: the study's own claims on these four seeds. The intrinsic reward has two runs more,
+seeds 4 and 5, with a value and no students.
 """
 
 from functools import partial
@@ -35,14 +37,10 @@ SHARES = {"useful": mix.USEFUL, "decoy": "decoy"}
 
 def of_world(folder: str | Path) -> Tables:
     """Every figure and table of the study. Raises RunError where the folder holds none."""
-    folder, scores = Path(folder), claims.read_study(folder).scores
-    ks, found = setting(folder, "evaluate.ks", list[int]), claims.claims(folder)
-    written, students = written_by(folder), coverage.students(folder, scores)
+    folder = Path(folder)
+    written, students = written_by(folder), coverage.students(folder, claims.read_study(folder).scores)
     return {
-        "world_rounds": (rounds(folder, written), by_round),
-        "world_values": (values(folder), by_value),
-        "world_arms": (passk.table(scores, ks), partial(plots.arms, k=max(ks))),
-        "world_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
+        **shared(folder, "world", written),
         "world_students": (students, coverage.by_student),
         "world_gaps": (coverage.gaps(students), None),
         "world_coverage": (coverage.coverage(written), coverage.by_content),
@@ -50,9 +48,19 @@ def of_world(folder: str | Path) -> Tables:
 
 
 def of_plain(folder: str | Path) -> Tables:
-    """Figures and tables of the runs without decoys, which have no evaluation."""
-    folder = Path(folder)
-    return {"plain_rounds": (rounds(folder, written_by(folder)), by_round), "plain_values": (values(folder), by_value)}
+    """Figures and tables of the study without decoys. Raises RunError where the folder holds none."""
+    return shared(Path(folder), "plain", written_by(Path(folder)))
+
+
+def shared(folder: Path, name: str, written: Written) -> Tables:
+    """What is shown of either study, under names that begin with `name`."""
+    ks, found = setting(folder, "evaluate.ks", list[int]), claims.claims(folder)
+    return {
+        f"{name}_rounds": (rounds(folder, written), by_round),
+        f"{name}_values": (values(folder), by_value),
+        f"{name}_arms": (passk.table(claims.read_study(folder).scores, ks), partial(plots.arms, k=max(ks))),
+        f"{name}_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
+    }
 
 
 def written_by(folder: Path) -> Written:
