@@ -29,7 +29,8 @@ from soar_lib.settings.values import ConfigError
 from soar_lib.soar import claims, evaluate, explorer, report, study
 from soar_lib.soar import run as soar_run
 from soar_lib.soar.arms import Entry
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.svs import explorer as svs_explorer
 from soar_lib.svs import report as svs_report
 from soar_lib.svs import run as svs_run
@@ -376,7 +377,8 @@ HOLDER = """
 import sys, time
 from soar_lib import files, runs
 from soar_lib.settings.student import preset
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 runs.open_run(sys.argv[1], preset("smoke", SoarConfig), resume=True)
 print("held", flush=True)
 time.sleep(600)

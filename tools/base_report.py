@@ -23,7 +23,7 @@ from soar_lib.problems.rows import hard_sets
 from soar_lib.records import Draw, Problem
 from soar_lib.settings.student import preset
 from soar_lib.soar import rewards
-from soar_lib.soar.settings import EvaluateConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.student import train as student
 from soar_lib.verifier import verify
 from tools import documents, gates

@@ -19,8 +19,9 @@ from soar_lib.records import Draw, Problem, SyntheticProblem
 from soar_lib.settings.student import preset
 from soar_lib.soar import rewards, teacher
 from soar_lib.soar import run as soar
+from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.rewards import OuterStep, as_problems, grounded
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson
 from tools import mix

@@ -58,8 +58,9 @@ from soar_lib.records import HARD_TEST, HARD_TRAIN, Problem, Round, Score, Synth
 from soar_lib.settings.student import StudentSettings, preset
 from soar_lib.soar import run as soar
 from soar_lib.soar.arms import spent
+from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.rewards import as_problems, student_rewards
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student.train import Lesson, StudentReward
 from soar_lib.svs import report as svs_report

@@ -15,7 +15,8 @@ from soar_lib.ladder.settings import LadderConfig
 from soar_lib.settings.student import BaseSettings, FilterConfig, preset, presets_of
 from soar_lib.settings.values import ConfigError, flat
 from soar_lib.soar import study
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 KINDS = {

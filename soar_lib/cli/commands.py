@@ -27,7 +27,8 @@ from soar_lib.settings.cost import Part, describe_cost
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, preset
 from soar_lib.settings.values import ConfigError, first_line
 from soar_lib.soar import study
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 DEMO = ("filter", "soar", "evaluate")  # its parts

@@ -236,7 +236,7 @@ def on(cluster: Sequence) -> InnerLoop:
         parts = _slices(len(keys or [0]) if alone else adapters.size, len(cluster))
         owned = [(adapters if alone else adapters.select(part), keys and [keys[i] for i in part]) for part in parts]
         jobs = [(own, (list(problems), draw, samples, mine, check)) for own, mine in owned]
-        return torch.cat(run(cluster, _measure_slice, jobs))
+        return torch.cat(run(cluster, lambda base, own, tell, *rest: student.accuracy(base, own, *rest), jobs))
 
     return InnerLoop(train, accuracy)
 
@@ -249,7 +249,3 @@ def _slices(count: int, parts: int) -> list[list[int]]:
 def _train_slice(base: Base, adapters: Adapters, tell: Callable, *arguments) -> tuple[Adapters, list[dict]]:
     trained, history = student.train(base, adapters, *arguments, lambda step, row, students: tell(row))
     return trained.to("cpu"), history
-
-
-def _measure_slice(base: Base, adapters: Adapters | None, tell: Callable, *arguments) -> torch.Tensor:
-    return student.accuracy(base, adapters, *arguments)

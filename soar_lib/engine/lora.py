@@ -4,7 +4,8 @@ A policy is a slot of stacked tensors A[S, r, in] and B[S, out, r] for every lin
 a batch belong to slots; inside `use(model, adapters, rows)` each linear layer computes x W^T + (alpha / r) x A^T B^T
 with its own row's A and B, all rows in one batched product. Where S copies of the base's linear weights are small
 (MERGE_LIMIT), W + (alpha / r) B A is formed once per `use` instead: thin products of rank r cost a CPU as much as the
-base itself. Larger and quantised bases take the thin products."""
+base itself. Larger and quantised bases take the thin products. Query, key and value as one merged product, or gate and
+up as one, gain nothing: 0.84 to 1.07 times as fast on a CPU for 4 to 16 students."""
 
 import json
 from contextlib import contextmanager

@@ -111,18 +111,14 @@ def forest(claims: pd.DataFrame, of: Sequence[Claim]) -> Chart:
     data = claims.assign(
         bound=[claim.null + MARGIN * claim.no_effect for claim in known],
         refuted=[claim.null if claim.no_effect else math.nan for claim in known],
-        unit=[_unit(claim) for claim in known],
+        # A claim that names none is about points or, if measured against another value than 0, a ratio.
+        unit=[next((u for u in UNITS if u in claim.text), "ratio" if claim.null else "points") for claim in known],
         row=[f"{row.claim}\n{f'{row.verdict} ({row.seeds} seeds)' if row.seeds else 'not measured'}"
              for row in claims.itertuples()],
     )  # fmt: skip
     parts = [(unit, data[data["unit"] == unit]) for unit in UNITS if (data["unit"] == unit).any()]
     panels = [Panel(_claims(part), f"{unit}, 95 % intervals", "claim", rows=list(part["row"])) for unit, part in parts]
     return Chart(panels, **row_size([1.7 * len(part) for _, part in parts]), legend="top")
-
-
-def _unit(claim: Claim) -> str:
-    """One of `UNITS`. A claim that names none is about points or, if measured against another value than 0, a ratio."""
-    return next((unit for unit in UNITS if unit in claim.text), "ratio" if claim.null else "points")
 
 
 def _known(text: str, of: Sequence[Claim]) -> Claim:

@@ -144,12 +144,9 @@ def _batches(problems: Sequence[Problem], drawn: Drawn, sizes: Sequence[int], ro
     """Batches of at most `rows` samples; `drawn` grows between them. All unsolved problems get their j-th share before
     any gets the next, so batches stay full to the end."""
     for stop in accumulate(sizes):
-        while True:
-            unsolved = (problem for problem in problems if drawn[problem.id].hard)
-            wanted = ((problem, j) for problem in unsolved for j in range(drawn[problem.id].samples, stop))
-            batch = list(islice(wanted, rows))
-            if not batch:
-                break
+        while batch := [
+            *islice(((p, j) for p in problems if drawn[p.id].hard for j in range(drawn[p.id].samples, stop)), rows)
+        ]:
             yield batch
 
 

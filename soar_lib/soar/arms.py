@@ -39,9 +39,10 @@ from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.settings.values import folder_of, revision
 from soar_lib.settings.values import label as label_of
 from soar_lib.soar import teacher
+from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.rewards import as_problems
 from soar_lib.soar.run import promotion_questions, read_result
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.settings import SoarConfig
 
 WRITTEN = ("grounded_t", "base_t", "correct_only", "well_posed")  # on problems that a teacher wrote for the evaluation
 STANDING_ON_NO_RUN = ("base", "hard_only", "hard_only_x4", "oracle_small", "oracle_full")

@@ -28,8 +28,9 @@ from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import StudentSettings, by_trl, check_trainer
 from soar_lib.soar import arms
 from soar_lib.soar.arms import Entry, Source, row_name
+from soar_lib.soar.evaluate_settings import TRAINED_ARMS, EvaluateConfig
 from soar_lib.soar.rewards import bounded
-from soar_lib.soar.settings import OWNER, TRAINED_ARMS, EvaluateConfig
+from soar_lib.soar.settings import OWNER
 from soar_lib.student.train import HERE, Lesson, step_rows
 
 TABLES = {"sources": {"run": str, "seed": int}, "transfer": TYPES, "pass_at_k": TYPES}  # in the order of writing

@@ -24,7 +24,8 @@ from soar_lib.settings.cost import Part
 from soar_lib.settings.student import BASE_SETTINGS, FilterConfig, presets_of, table
 from soar_lib.settings.student import preset as preset_of
 from soar_lib.settings.values import ConfigError, change, require, require_all
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 
 if TYPE_CHECKING:  # the command line's checks need not wait for them
     import pandas as pd

@@ -18,7 +18,7 @@ from soar_lib.engine.lora import Adapters, begin, load_peft
 from soar_lib.randomness import generator
 from soar_lib.records import Problem, SyntheticProblem
 from soar_lib.soar import teacher
-from soar_lib.soar.rewards import OuterStep, dataset_rewards, grounded
+from soar_lib.soar.rewards import OuterStep, bounded, dataset_rewards, grounded
 from soar_lib.soar.run import problems, reward_set
 from soar_lib.soar.settings import VALUED, SoarConfig
 
@@ -29,13 +29,13 @@ def values(
     """R_k and X_k of at least `count` fresh data sets of a teacher (slot 0 of `policy`; None: the untrained one), g at
     a time. Keys are those of the rounds after the last, so no data set repeats one that the teacher learned from."""
     untrained = begin(base, config.student, generator(config.seed, "student", "adapter"))
-    settings, g = replace(config, repeats=1), config.datasets
+    settings, g, paid = replace(config, repeats=1), config.datasets, bounded(config.student)
     for number in range(config.rounds + 1, config.rounds + 1 - (-count // g)):
         key = (config.seed, "teacher", number)
         proposal = teacher.propose(base, policy, g * config.dataset_size, config.teacher, key)
         sets = teacher.datasets(proposal.problems, config.dataset_size, number)
-        found = grounded(OuterStep(base, settings, number, [untrained], sets, reward_set(train, config, number)))
-        yield from zip(dataset_rewards(found.gains), sets, strict=True)
+        step = OuterStep(base, settings, number, [untrained], sets, reward_set(train, config, number), paid)
+        yield from zip(dataset_rewards(grounded(step).gains), sets, strict=True)
 
 
 def seeds(out: Path) -> int:

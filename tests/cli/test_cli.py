@@ -15,7 +15,7 @@ from soar_lib.cli import arguments
 from soar_lib.cli import commands as cli
 from soar_lib.settings.student import preset
 from soar_lib.settings.values import ConfigError
-from soar_lib.soar.settings import EvaluateConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,7 +22,8 @@ from soar_lib.problems import filtering
 from soar_lib.records import Draw
 from soar_lib.settings.student import SHIPPED, FilterConfig, precision, preset, template_arguments
 from soar_lib.settings.values import ConfigError, first_line, revision
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.verifier.verify import extract_boxed
 
 HELLO = [{"role": "user", "content": "2+2"}]

@@ -108,6 +108,9 @@ def test_a_card_names_the_rewards_of_the_run(run, tmp_path):
     assert "it was paid by `mine.gain sha256:0123456789ab`, a function of whoever ran it." in text
     assert "| student reward | mine.short sha256:ba9876543210 |" in text and "A reward is a gain" not in text
     assert "- It was rewarded by `mine.short sha256:ba9876543210`" in text and "Only the box" not in text
+    named = changed(run, tmp_path / "right", student_reward="right")
+    text = card(give_away.model_repository(named, tmp_path / "third"))
+    assert "| student reward | right |" in text and "Only the box" in text and "of whoever ran it" not in text
     text = card(give_away.questions_repository(own, tmp_path / "data"))
     assert "| `reward` | of the whole data set: `mine.gain sha256:0123456789ab`, a function of whoever ran it |" in text
 

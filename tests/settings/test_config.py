@@ -10,7 +10,8 @@ from soar_lib.settings.cost import Speed, cost, describe
 from soar_lib.settings.memory import KNOWN, shape
 from soar_lib.settings.student import PRESETS, FilterConfig, StudentSettings, loader, preset
 from soar_lib.settings.values import ConfigError, change, differences
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 KINDS = (FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig)

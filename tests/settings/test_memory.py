@@ -20,7 +20,8 @@ from soar_lib.settings import memory
 from soar_lib.settings.memory import Machine, predict, shape, shape_of
 from soar_lib.settings.student import FilterConfig, OptimiserSettings, Phase, preset
 from soar_lib.settings.values import ConfigError, change
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 LLAMA = "meta-llama/Llama-3.2-3B-Instruct"

@@ -23,7 +23,8 @@ from soar_lib.soar import arms, evaluate
 from soar_lib.soar import run as soar
 from soar_lib.soar.arms import Entry, line_rollouts, plan, read_source, row_name, spent
 from soar_lib.soar.evaluate import parts, phases, read_scores
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student.train import InnerLoop
 

@@ -19,7 +19,7 @@ from soar_lib.settings.student import FilterConfig
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate, teacher
 from soar_lib.soar import run as soar
-from soar_lib.soar.settings import EvaluateConfig
+from soar_lib.soar.evaluate_settings import EvaluateConfig
 
 SMALL = {"rounds": 1, "promotion": False, "student.steps": 6, "max_steps": 6, "student.batch": 4}
 QUIET = Hooks(progress=False)

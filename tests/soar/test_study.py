@@ -21,7 +21,7 @@ from soar_lib.settings.student import PRESETS
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import study
 from soar_lib.soar.arms import row_name
-from soar_lib.soar.settings import TRAINED_ARMS
+from soar_lib.soar.evaluate_settings import TRAINED_ARMS
 from soar_lib.soar.study import ARMS, StudyConfig, evaluate_config, preset, soar_config
 
 OUT = Path("study")

@@ -29,8 +29,9 @@ from soar_lib.settings.student import OptimiserSettings, StudentSettings, check_
 from soar_lib.settings.values import ConfigError
 from soar_lib.soar import evaluate
 from soar_lib.soar import run as soar
+from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.rewards import student_rewards
-from soar_lib.soar.settings import EvaluateConfig, SoarConfig
+from soar_lib.soar.settings import SoarConfig
 from soar_lib.student import train as student
 from soar_lib.student import trl as trl_student
 from soar_lib.student.train import Lesson, train
