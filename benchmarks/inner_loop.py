@@ -1,7 +1,7 @@
-"""The inner loop's speed: 16 students in one population against 16 runs of TRL's RLOOTrainer.
+"""The inner loop's speed: a population of students against as many runs of TRL's RLOOTrainer.
 
-    python benchmarks/inner_loop.py [--model nano] [--students 16] [--steps 10] [--threads 2] [--peers 4] [--repeats 2]
-    python benchmarks/inner_loop.py --preset laptop --model FOLDER --problems FILE --students 4 --steps 1 --peers 1 ...
+    python benchmarks/inner_loop.py                   nano: 16 students, 10 steps
+    python benchmarks/inner_loop.py --model FOLDER    a real model: 4 students, 1 step, about ten minutes for 0.5B
 
 Same base model, LoRA rank, optimiser, problems, batch x group x maximal length, reward and threads; KL is off in both,
 and gradient checkpointing, which only costs time here, is off in TRL. Ours and TRL's runs alternate, each in a process
@@ -9,8 +9,8 @@ of its own, whose peak memory is kept. TRL's runs do not influence each other, s
 and their mean time is scaled to all students; only training steps are timed, not imports, model loading or trainer
 construction. The reward compares the box with the
 answer as text: the verifier has a benchmark of its own. Both hold the base in the same numbers (bfloat16 where the
-processor computes in it, nano in float32). Writes results/inner_loop.csv, with another preset
-results/inner_loop_PRESET.csv; the last line is `ratio <number>`.
+processor computes in it, nano in float32). Writes results/inner_loop.csv, or results/inner_loop_PRESET.csv where the
+preset, by default "laptop" for models that are not shipped, is not nano; the last line is `ratio <number>`.
 """
 
 import argparse
@@ -41,6 +41,7 @@ from soar_lib.student import train as student
 from soar_lib.verifier.verify import extract_boxed
 
 RESULTS = Path(__file__).parent / "results"
+SIZES = {"nano": dict(students=16, steps=10, peers=4), "laptop": dict(students=4, steps=1, peers=1)}  # by preset
 
 
 def reward(golds: list[str], responses: list[str]) -> list[float]:
@@ -107,14 +108,17 @@ def trl(name: str, problems: list[Problem], settings: StudentSettings, repeat: i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="nano", help="whose student's settings")
     parser.add_argument("--model", default="nano")
+    parser.add_argument("--preset", choices=SIZES, help="whose student's settings")
     parser.add_argument("--problems", default="nano", help="a set's name or a JSONL file")
-    parser.add_argument("--students", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--students", type=int)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peers", type=int, default=4, help="TRL runs per repeat, scaled to all students")
+    parser.add_argument("--peers", type=int, help="TRL runs per repeat, scaled to all students")
     parser.add_argument("--repeats", type=int, default=2)
+    chosen = parser.parse_known_args()[0]
+    parser.set_defaults(preset="nano" if chosen.model in bases.SHIPPED else "laptop")
+    parser.set_defaults(**SIZES[parser.parse_args().preset])
     options = parser.parse_args()
     settings = preset(options.preset, SoarConfig, **{"student.steps": options.steps, "max_steps": 1000}).student
     problems = load(options.problems, seed=0, size=64)

@@ -6,7 +6,7 @@ r"""Verdicts per second: `check_many` against Math-Verify called as TRL's accura
 Both run in this process on the same rollouts, after one warm-up call each: Math-Verify parses gold and response and
 verifies, one pair after the other; `check_many` may use its cheap forms, its worker processes and repetitions among
 the rollouts. Math-Verify cannot read `x**12`, so it is given `x^{12}`. Verdicts that differ are printed with
-Math-Verify's. The last line is the ratio of throughputs.
+Math-Verify's. Writes results/verify.csv; the last line is the ratio of throughputs.
 """
 
 import argparse
@@ -16,11 +16,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 from tqdm.auto import tqdm
 
 from soar_lib.verifier import verify
 
 ROLLOUTS = Path(__file__).parent / "data" / "nano_rollouts.jsonl"
+RESULTS = Path(__file__).parent / "results" / "verify.csv"
 PROBLEMS, GROUP, MAX_NEW_TOKENS = 250, 16, 128
 
 
@@ -95,8 +97,14 @@ def main() -> None:
         print(f"differs {count}x: gold {gold!r}, answer {answer!r}: {verdict} here, Math-Verify {is_right}")
     print(f"{len(pairs)} rollouts, {asked} with a box, {len(set(pairs))} distinct: {dict(Counter(verdicts))}")
     print(f"verdicts that differ: {sum(different.values())}")
-    print(f"check_many {len(pairs) / seconds:.0f}/s, Math-Verify {len(pairs) / peer_seconds:.0f}/s")
-    print(f"ratio {peer_seconds / seconds:.1f}")
+    row = dict(
+        rollouts=len(pairs), boxed=asked, distinct=len(set(pairs)), differing=sum(different.values()),
+        per_second=round(len(pairs) / seconds), math_verify_per_second=round(len(pairs) / peer_seconds),
+        ratio=round(peer_seconds / seconds, 1),
+    )  # fmt: skip
+    pd.DataFrame([row]).to_csv(RESULTS, index=False)
+    print(f"check_many {row['per_second']}/s, Math-Verify {row['math_verify_per_second']}/s")
+    print(f"ratio {row['ratio']}")
 
 
 if __name__ == "__main__":

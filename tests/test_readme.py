@@ -109,6 +109,22 @@ def test_what_is_said_of_coverage_is_in_its_tables(path):
     assert nine["low"] < six["mean"] < nine["high"]
 
 
+def test_what_is_said_of_speed_is_in_the_benchmarks():
+    """figures/README.md: ratios to TRL and to Math-Verify, and the shares of what the processor can do, in percent."""
+    results, text = ROOT / "benchmarks" / "results", " ".join(TEXTS[Path("figures/README.md")].split())
+    nano, laptop, verdicts = (
+        pd.read_csv(results / f"{name}.csv").loc[0] for name in ("inner_loop", "inner_loop_laptop", "verify")
+    )
+    assert f"{nano['students']:.0f} students of nano train {nano['ratio']:.1f} times as fast" in text
+    assert f"{laptop['students']:.0f} students of the real model {laptop['ratio']:.1f} times" in text
+    assert f"come {verdicts['ratio']:.0f} times as fast as from Math-Verify on {verdicts['rollouts']:,.0f}" in text
+    assert "none differs" in text and verdicts["differing"] == 0
+    shares = 100 * pd.read_csv(results / "ceiling.csv")[["sampling", "learning"]]
+    low, high = shares.min(), shares.max()
+    assert f"reaches {low['sampling']:.0f} to {high['sampling']:.0f} %" in text
+    assert f"learning {low['learning']:.0f} to {high['learning']:.0f} %" in text
+
+
 def test_what_is_said_of_the_methods_and_of_structure_is_in_their_tables():
     """figures/README.md: the five claims on methods, and pass@32 after exact answers to coherent questions."""
     text = " ".join(TEXTS[Path("figures/README.md")].split())
