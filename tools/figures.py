@@ -15,7 +15,7 @@ from soar_lib.files import read_problems, setting
 from soar_lib.ladder import figures as ladder_plots
 from soar_lib.ladder import report as ladder_report
 from soar_lib.measure import passk, plots
-from soar_lib.measure.charts import ROOT, SHARE, Chart, Draw, Mark, Panel, Tables, arm_mark, save_all
+from soar_lib.measure.charts import ROOT, SHARE, Chart, Drawing, Mark, Panel, Tables, arm_mark, save_all
 from soar_lib.measure.claims import judged
 from soar_lib.measure.methods import by_completions
 from soar_lib.measure.names import COLOURS, LINES, MAIN, MARKERS
@@ -172,7 +172,7 @@ RUNS: dict[str, Callable[[Path], Tables]] = {
     "real": of_real,
 }  # fmt: skip
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
-FROM_TABLES: dict[str, Draw] = {
+FROM_TABLES: dict[str, Drawing] = {
     "nano_base_accuracy": base_accuracy, "real_map": question_map_on_paper, "methods": by_completions,
     "structure": structure,
 }  # fmt: skip

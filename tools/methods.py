@@ -49,7 +49,7 @@ from soar_lib.ladder import variants
 from soar_lib.ladder.reward import majority_rewards
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.measure.charts import ROOT
-from soar_lib.measure.claims import Claim, Estimate, Measured, judged, over_seeds
+from soar_lib.measure.claims import Claim, Estimate, Evidence, judged, over_seeds
 from soar_lib.measure.methods import method_rows
 from soar_lib.problems.load import load
 from soar_lib.problems.rows import hard_sets
@@ -325,11 +325,11 @@ def table(out: Path) -> pd.DataFrame:
 def claims(rows: pd.DataFrame) -> pd.DataFrame:
     """CLAIMS in points of pass@32, columns as those of the papers' claims: a method at its end, the other at as many
     completions. All are primary."""
-    of = [Claim(text, partial(gain, rows, *of), primary=True) for text, of in CLAIMS.items()]
-    return judged(Measured(Path(), [], SAMPLES), of)
+    of = [Claim(text, partial(lead, rows, *of), primary=True) for text, of in CLAIMS.items()]
+    return judged(Evidence(Path(), [], SAMPLES), of)
 
 
-def gain(rows: pd.DataFrame, problems: str, method: str, other: str, measured: Measured) -> Estimate:
+def lead(rows: pd.DataFrame, problems: str, method: str, other: str, evidence: Evidence) -> Estimate:
     return over_seeds(differences(rows, problems, method, other))
 
 

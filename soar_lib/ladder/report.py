@@ -18,7 +18,7 @@ import pandas as pd
 from soar_lib.files import LOST, RunError, read_config, read_problems, read_records, read_table, setting, write_tables
 from soar_lib.ladder.settings import LADDER_ARMS, TTRL_ARMS, LadderConfig
 from soar_lib.ladder.variants import Variant, read_lines
-from soar_lib.measure.claims import Claim, Measured, judged, listed, published
+from soar_lib.measure.claims import Claim, Evidence, judged, listed, published
 from soar_lib.measure.passk import table as pass_table
 from soar_lib.records import ANY_STEP, HARD_TEST, HARD_TRAIN, VARIANTS, VOTED, Score
 
@@ -98,7 +98,7 @@ def claims(folder: str | Path, of: Sequence[Claim] = CLAIMS) -> pd.DataFrame:
     scores = read_scores(folder)
     sampled = [score for score in scores if score.set == HARD_TEST]
     peers = {"base": "k", "ladder": "k"} | {score.arm: score.n for score in sampled}
-    return judged(Measured(Path(folder), sampled + outcomes(scores), 1, peers), of)
+    return judged(Evidence(Path(folder), sampled + outcomes(scores), 1, peers), of)
 
 
 def read_variants(folder: str | Path) -> pd.DataFrame:

@@ -133,8 +133,8 @@ class Chart:
         return f"<Chart of {len(self.panels)} panel{'s' if len(self.panels) > 1 else ''}>"
 
 
-Draw = Callable[[pd.DataFrame], Chart]
-Tables = dict[str, tuple[pd.DataFrame, Draw | None]]  # name of the CSV and the picture: what is in it, how it is drawn
+Drawing = Callable[[pd.DataFrame], Chart]
+Tables = dict[str, tuple[pd.DataFrame, Drawing | None]]  # name of CSV and picture: what is in it, how it is drawn
 
 
 def _text(text: str) -> str:

@@ -48,7 +48,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evidence:
     """What a method measured: its run folder, its scores (runs named by seed), the k of pass@k, and in `named` the
     values for this run of the words in braces in claims.toml."""
 
@@ -64,11 +64,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Claim:
-    """A paper's statement and the measure that tests it. `text` may hold {k} and `Measured.named`; `paper` is in
+    """A paper's statement and the measure that tests it. `text` may hold {k} and `Evidence.named`; `paper` is in
     the measure's unit, NaN where only plotted. A `primary` claim was named before the runs, and Holm corrects its p."""
 
     text: str
-    measure: Callable[[Measured], Estimate]
+    measure: Callable[[Evidence], Estimate]
     paper: float = math.nan
     null: float = 0.0
     no_effect: bool = False
@@ -97,7 +97,7 @@ def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False, p: f
     return HOLDS if estimate.low > null else FAILS if estimate.high < null else UNDECIDED
 
 
-def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
+def judged(measured: Evidence, claims: Sequence[Claim]) -> pd.DataFrame:
     """One row per claim with the columns `COLUMNS`; `holm` is NaN except for primary claims. A claim about arms that
     were not measured stays in the table: undecided, without numbers, with 0 seeds."""
     rows, estimates = [], [claim.measure(measured) for claim in claims]
@@ -111,7 +111,7 @@ def judged(measured: Measured, claims: Sequence[Claim]) -> pd.DataFrame:
 
 
 def gain(
-    arm: str, other: str, measured: Measured, set: str = HARD_TEST, other_set: str = "", k: int | str = 0
+    arm: str, other: str, measured: Evidence, set: str = HARD_TEST, other_set: str = "", k: int | str = 0
 ) -> Estimate:
     """pass@k of `arm` minus that of `other`, in points, paired by run, student and problem. `k` is a number, a word in
     `measured.named`, or 0 for `measured.k`. `other` is measured on `other_set`, by default on `set`. The estimate has
@@ -127,7 +127,7 @@ def gain(
 
 
 def listed(method: str, *measures: Callable[..., Estimate]) -> tuple[Claim, ...]:
-    """A method's claims in claims.toml. Each names `gain` or one of `measures`, called with its `of` and `Measured`."""
+    """A method's claims in claims.toml. Each names `gain` or one of `measures`, called with its `of` and `Evidence`."""
     known, found = {function.__name__: function for function in (gain, *measures)}, []
     for row in map(dict, _CLAIMS[method]):
         more = {key: row.pop(key) for key in ("set", "other_set", "k") if key in row}

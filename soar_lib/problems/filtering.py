@@ -26,12 +26,12 @@ from soar_lib.problems.load import load
 from soar_lib.problems.prompts import student_messages
 from soar_lib.problems.rows import LoadError, check_hard
 from soar_lib.randomness import generator
-from soar_lib.records import Draw, Problem
+from soar_lib.records import HARD_TEST, HARD_TRAIN, Draw, Problem
 from soar_lib.settings.memory import check_memory
 from soar_lib.settings.student import FilterConfig
 from soar_lib.verifier import verify
 
-ENDS = ("outcomes", "hard_test", "hard_train")  # what a finished run has, in the order of writing
+ENDS = ("outcomes", HARD_TEST, HARD_TRAIN)  # what a finished run has, in the order of writing
 POOL = "pool.json"  # the hashes of the problems that a run begins with, and at its end of outcomes.jsonl
 ALL = 0.95  # share of samples without a readable box from which the model, and no problem, is the reason
 UNREAD = "hold no readable box, so its problems only look hard: raise max_new_tokens, or see what it writes"
@@ -198,7 +198,7 @@ def run(
     found = files.jsonl(asdict(outcome) | {"hard": outcome.hard} for outcome in outcomes)
     files.write_json(folder / POOL, known | {"outcomes": files.digest(found)})
     files.write_text_atomic(folder / "outcomes.jsonl", found)
-    files.write_problems(folder, {"hard_test": test, "hard_train": train})
+    files.write_problems(folder, {HARD_TEST: test, HARD_TRAIN: train})
     return Filtered(outcomes, train, test, config.k)
 
 

@@ -14,13 +14,13 @@ from scipy import stats
 
 from soar_lib.files import RunError, read_json, read_jsonl, read_table, setting
 from soar_lib.measure import claims as measures
-from soar_lib.measure.claims import Estimate, Measured, over_seeds
+from soar_lib.measure.claims import Estimate, Evidence, over_seeds
 from soar_lib.measure.passk import Comparison, compare, pass_at_k
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 from soar_lib.soar.settings import OWNER, VALUED
 
 
-def read_study(folder: str | Path) -> Measured:
+def read_study(folder: str | Path) -> Evidence:
     """The evaluations that a study's folder holds. Raises RunError where it is none."""
     folder = Path(folder)
     if not (folder / "config.json").is_file() or "evaluate" not in read_json(folder / "config.json"):
@@ -32,7 +32,7 @@ def read_study(folder: str | Path) -> Measured:
         for row in read_jsonl(path / "scores.jsonl", Score, run=seeds):
             score = Score(**row | {"run": f"seed{seeds[row['run']]}"})
             scores[score.arm, score.run, score.student, score.problem, score.set] = score
-    return Measured(folder, [*scores.values()], max(setting(folder, "evaluate.ks", list[int])))
+    return Evidence(folder, [*scores.values()], max(setting(folder, "evaluate.ks", list[int])))
 
 
 def evaluations(folder: str | Path) -> list[Path]:
@@ -59,7 +59,7 @@ def problem_of(row: dict) -> SyntheticProblem:
     return SyntheticProblem(row.get("id", ""), row["question"], row["answer"], row.get("text", ""))
 
 
-def spread(arm: str, other: str, study: Measured) -> Estimate:
+def spread(arm: str, other: str, study: Evidence) -> Estimate:
     """The standard deviation over seeds of `other`'s pass@k over that of `arm`, with the interval of the F test, which
     takes pass@k to be normal, and the p of Brown and Forsythe's test (1974), which does not."""
     mine, theirs = (_per_seed(study, name) for name in (arm, other))
@@ -72,7 +72,7 @@ def spread(arm: str, other: str, study: Measured) -> Estimate:
     return Estimate(ratio, float(ratio / low**0.5), float(ratio / high**0.5), seeds, p)
 
 
-def _per_seed(study: Measured, arm: str) -> list[float]:
+def _per_seed(study: Evidence, arm: str) -> list[float]:
     found: dict[str, list[float]] = {}
     for score in study.scores:
         if score.arm == arm and score.set == HARD_TEST:
@@ -80,7 +80,7 @@ def _per_seed(study: Measured, arm: str) -> list[float]:
     return [float(np.mean(values)) for values in found.values()]
 
 
-def value_gain(arm: str, other: str, study: Measured) -> Estimate:
+def value_gain(arm: str, other: str, study: Evidence) -> Estimate:
     """A study arm's trained teachers' values (soar/value.py) minus those of `other`, an arm or "untrained", in points,
     paired by seed; no numbers where one was not measured."""
     found = {path.parent.name: read_table(path, **VALUED) for path in sorted(study.folder.glob("*/values.csv"))}
@@ -92,7 +92,7 @@ def value_gain(arm: str, other: str, study: Measured) -> Estimate:
     return over_seeds((100 * (values[arm] - values[other])).dropna().tolist())
 
 
-def diversity_ratio(arm: str, other: str, study: Measured) -> Estimate:
+def diversity_ratio(arm: str, other: str, study: Evidence) -> Estimate:
     """The Vendi Score of `arm`'s sampled problems over that of `other`'s, each a study arm's folder: the geometric mean
     over seeds. Embedding: character n-grams, which need no model."""
     from soar_lib.measure import diversity  # scikit-learn is slow to import

@@ -16,7 +16,7 @@ import pandas as pd
 
 from soar_lib import files
 from soar_lib.measure import claims, passk
-from soar_lib.measure.claims import Estimate, Measured, listed, over_seeds, published
+from soar_lib.measure.claims import Estimate, Evidence, listed, over_seeds, published
 from soar_lib.measure.quality import Verdict, exact_verdict, topic
 from soar_lib.records import HARD, OTHER, TEST, TRAIN, Score
 from soar_lib.svs.settings import ArmResult
@@ -32,14 +32,14 @@ KINDS = NEW, NEAR, INVALID, UNREADABLE, UNJUDGED = (
 )  # fmt: skip
 
 
-def read(folder: str | Path) -> Measured:
+def read(folder: str | Path) -> Evidence:
     """The scores of the arms that are finished. Raises RunError where `folder` is no SvS folder."""
     folder = Path(folder)
     if not (folder / "config.json").is_file() or "large_k" not in files.read_json(folder / "config.json"):
         raise files.RunError(f"{folder}: is no folder of an SvS run (no config.json with large_k in it)")
     scores = [score for arm in finished(folder) for score in files.read_records(folder / arm / "scores.jsonl", Score)]
     ks, samples = files.setting(folder, "ks", list[int]), files.setting(folder, "samples", int)
-    return Measured(folder, scores, max(ks), {"few": samples})
+    return Evidence(folder, scores, max(ks), {"few": samples})
 
 
 def finished(folder: str | Path) -> list[str]:
@@ -148,18 +148,18 @@ def kinds(folder: str | Path) -> pd.DataFrame:
     return found[["arm", "kind", "variants", "share", "rewarded"]].round(5)
 
 
-def entropy(arm: str, other: str, measured: Measured) -> Estimate:
+def entropy(arm: str, other: str, measured: Evidence) -> Estimate:
     """Entropy per token after training, in nats: `arm`'s minus `other`'s, paired by seed."""
     return over_seeds(list(map(operator.sub, *(entropies(measured.folder, name) for name in (arm, other)))))
 
 
-def entropy_left(arm: str, other: str, measured: Measured) -> Estimate:
+def entropy_left(arm: str, other: str, measured: Evidence) -> Estimate:
     """The mean over seeds of `arm`'s entropy on the test problems as a share of `other`'s."""
     ratios = list(map(operator.truediv, *(entropies(measured.folder, name) for name in (arm, other))))
     return over_seeds(ratios, difference=False)
 
 
-def share(arm: str, measure: str, measured: Measured) -> Estimate:
+def share(arm: str, measure: str, measured: Evidence) -> Estimate:
     """The share of an arm's variants over all steps that `measure` (of `SHARES`) names, in percent; mean over seeds."""
     return _share(variants(measured.folder), arm, measure, 100)
 

@@ -44,9 +44,9 @@ def test_primary_claims_are_corrected_for_each_other_and_others_are_not():
         return claims.Claim(f"{p} {primary}", lambda _: claims.Estimate(3, 1, 5, 8, p), primary=primary)
 
     of = [claim(0.02, True), claim(0.04, True), claim(0.04, False), claim(0.01, True)]
-    found = claims.judged(claims.Measured(Path(), [], 1), of)
+    found = claims.judged(claims.Evidence(Path(), [], 1), of)
     assert found["holm"].fillna(-1).tolist() == [0.04, 0.04, -1, 0.03] and set(found["verdict"]) == {"holds"}
-    found = claims.judged(claims.Measured(Path(), [], 1), [*of[:2], claim(0.03, True)])
+    found = claims.judged(claims.Evidence(Path(), [], 1), [*of[:2], claim(0.03, True)])
     assert found["verdict"].tolist() == ["undecided"] * 3 and found["holm"].tolist() == [0.06] * 3
 
 

@@ -7,7 +7,7 @@ from tiny_world import settings
 from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.hooks import Hooks
-from soar_lib.measure.claims import Measured
+from soar_lib.measure.claims import Evidence
 from soar_lib.soar import run as soar
 from soar_lib.soar import value
 from soar_lib.soar.claims import value_gain
@@ -48,7 +48,7 @@ def test_the_claims_pair_values_by_seed(tmp_path):
             rows += [{"seed": seed, "teacher": "untrained", "value": 0.01, "sets": 32} for seed in of]
         (tmp_path / arm).mkdir()
         pd.DataFrame(rows).to_csv(tmp_path / arm / "values.csv", index=False)
-    study = Measured(tmp_path, [], 32)
+    study = Evidence(tmp_path, [], 32)
     found = value_gain("no_promotion", "untrained", study)
     assert (round(found.ours, 9), found.seeds) == (6.0, 3) and found.low > 0
     assert value_gain("no_promotion", "intrinsic", study).seeds == 2  # the seeds that both have
