@@ -12,7 +12,7 @@ import tiny
 from soar_lib import files
 from soar_lib.cli.arguments import HELP, KINDS, parser, settings, study_settings
 from soar_lib.ladder.report import CLAIMS as LADDER_CLAIMS
-from soar_lib.measure.claims import FAILS, HOLDS, over_seeds
+from soar_lib.measure.claims import FAILS, HOLDS, UNDECIDED, over_seeds
 from soar_lib.measure.tables import claim_rows
 from soar_lib.records import SyntheticProblem
 from soar_lib.soar.claims import CLAIMS, VALUES
@@ -80,19 +80,40 @@ def test_what_is_said_of_the_second_worlds_teachers_is_in_the_tables():
 
 
 def test_what_is_said_of_the_prior_without_decoys_is_in_its_tables():
-    """figures/README.md, README.md and notebook 3: values, their gap, shares of the first and the last five rounds."""
+    """figures/README.md, README.md, notebook 3: values and their gaps, shares of the first and last rounds, pass@32."""
     value = 100 * pd.read_csv(DATA / "plain_values.csv").pivot(index="seed", columns="arm", values="value")
-    rounds = pd.read_csv(DATA / "plain_rounds.csv")
-    paid, untrained = (f"{value[arm].mean():.1f}" for arm in ("intrinsic", "untrained"))
-    gap = over_seeds((value["intrinsic"] - value["untrained"]).tolist())
-    spans = (rounds.loc[rounds["round"].between(*span), "useful"] for span in ((1, 5), (36, 40)))
-    before, after = (f"{100 * shares.mean():.0f}" for shares in spans)
+    rounds = pd.read_csv(DATA / "plain_rounds.csv").groupby("arm")
     text = " ".join(TEXTS[Path("figures/README.md")].split())
-    assert f"from {before} % to {after} %. The teacher's [value](plain_values.png) is {paid} points" in text
-    assert f"one's {untrained}, a gain of {gap.ours:.1f} ({gap.low:.1f} to {gap.high:.1f});" in text
-    assert f"{paid} points against {untrained}" in " ".join(README.split())
+    progress, cheap, untrained = (f"{value[arm].mean():.1f}" for arm in ("no_promotion", "intrinsic", "untrained"))
+    assert f"[values](plain_values.png) are {progress} and {cheap} points, the untrained one's {untrained}:" in text
+    gains = (over_seeds((value[arm] - value["untrained"]).dropna().tolist()) for arm in ("no_promotion", "intrinsic"))
+    first, second = (f"{gain.ours:.1f} ({gain.low:.1f} to {gain.high:.1f})" for gain in gains)
+    assert f"gains of {first} and {second}." in text
+    useful = {arm: part.set_index("round")["useful"].sort_index() for arm, part in rounds}
+    before, after, low, high = (
+        f"{100 * useful[arm].loc[span].mean():.0f}"
+        for arm in ("no_promotion", "intrinsic") for span in (slice(1, 5), slice(36, 40))
+    )  # fmt: skip
+    assert f"{before} % to {after} % with the grounded reward, with the intrinsic one from {low} % to {high} %" in text
+    claimed = pd.read_csv(DATA / "plain_claims.csv").set_index("claim")
+    rows = {name.partition(" (")[0]: row for name, row in claimed.iterrows()}
+    said = {name: f"{row['ours']:.1f} ({row['low']:.1f} to {row['high']:.1f})" for name, row in rows.items()}
+    pays, better = "Training the teacher pays", "Progress is the better pay"
+    students = "Grounded-T without promotion beats Intrinsic-T"
+    assert said[pays] == first and rows[pays]["verdict"] == rows[better]["verdict"] == UNDECIDED
+    assert f"the first is undecided, and so is progress minus disagreement, {said[better]}." in text
+    solved = 100 * pd.read_csv(DATA / "plain_arms.csv").query("k == 32").set_index("arm")["mean"]
+    best, paid, base, hard = (
+        f"{solved[arm]:.0f} %" for arm in ("intrinsic_t", "grounded_t_no_promotion", "base_t", "hard_only")
+    )
+    assert f"intrinsic teacher reach {best}, those of the grounded one {paid}, a gap of {said[students]};" in text
+    assert rows[students]["verdict"] == FAILS and f"Base-T's reach {base}, Hard-Only's {hard}." in text
+    front = " ".join(README.split())
+    assert f"its students reach {best} pass@32, those of pay for progress {paid} (four runs)." in front
     notebook = (ROOT / "notebooks" / "03_ablations.ipynb").read_text(encoding="utf-8")
-    assert f"from {before} to {after} %, and the value is {paid} points against {untrained} untrained" in notebook
+    assert f"from {low} to {high} %, and the value is {cheap} points against {untrained} untrained" in notebook
+    assert f"pay for progress reaches {progress} (four runs), no clear lead, and its students {paid} " in notebook
+    assert f"where those of pay for disagreement reach {best}:" in notebook
 
 
 @pytest.mark.parametrize("path", ["figures/README.md", "notebooks/03_ablations.ipynb"])
