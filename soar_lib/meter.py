@@ -120,7 +120,7 @@ def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> s
     """The predicted peak of memory as part of a line, or why there is none; arguments of `settings.memory.predict`."""
     machine = here()
     try:
-        found = predict(config, problems, runs, machine)
+        found = predict(config, problems, runs)
     except ConfigError as error:
         return str(error)
     return f"at most {size(found.total)} of {machine.kind} for tensors, of {size(machine.free)} free ({found})"

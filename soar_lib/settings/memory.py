@@ -31,9 +31,8 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes per number of a base with dtype "auto", what holds it, and the bytes that are free."""
+    """What holds a run, and its bytes that are free."""
 
-    number: int
     kind: str  # "GPU memory" or "memory"
     free: int
 
@@ -62,11 +61,11 @@ class Memory:
 
 
 def here() -> Machine:
-    """This machine: how it would hold a base, and the bytes that a new program can have."""
+    """This machine, with the bytes that a new program can have."""
     gpu, free = torch.cuda.is_available(), psutil.virtual_memory().available
     if gpu:  # what torch has reserved it gives again
         free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return Machine(BYTES[precision("")], "GPU memory" if gpu else "memory", free)
+    return Machine("GPU memory" if gpu else "memory", free)
 
 
 @dataclass(frozen=True)
@@ -156,16 +155,13 @@ def learning_bytes(shape: Shape, number: int, phase: Phase) -> dict[str, int]:
     return {"logits": logits, "activations": kept + max(0, again - logits)}
 
 
-def predict(config: BaseSettings, problems: int = 0, runs: int = 1, machine: Machine | None = None) -> Memory:
-    """The memory of a command's largest phase, on this machine where none is named; `problems` in its pool or test set,
-    `runs` SOAR runs under an evaluation. Raises ConfigError where there is no prediction."""
+def predict(config: BaseSettings, problems: int = 0, runs: int = 1) -> Memory:
+    """The memory of a command's largest phase, in this machine's precision where dtype is "auto"; `problems` in its
+    pool or test set, `runs` SOAR runs under an evaluation. Raises ConfigError where there is no prediction."""
     other = "student.trainer = 'trl'" if by_trl(config) else "backend = 'vllm', which holds the weights twice"
     if by_trl(config) or config.backend == "vllm":
         raise ConfigError(f"memory not predicted: not worked out for {other}")
-    number = (machine or here()).number
-    if config.dtype != "auto" or config.model in SHIPPED:
-        number = BYTES[precision(config.model, config.dtype)]
-    known, found = shape(config.model), []
+    known, number, found = shape(config.model), BYTES[precision(config.model, config.dtype)], []
     for phase in config.phases(problems, runs):
         parts = (learning_bytes if phase.optimiser else sampling_bytes)(known, number, phase)
         weights, adapters = weight_bytes(known, number, config.four_bit), adapter_bytes(known, phase.ranks)
@@ -178,7 +174,7 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
     A GPU must hold the whole prediction, main memory what is certain. A model without a prediction passes."""
     machine = here()
     try:
-        most = predict(config, problems, runs, machine)
+        most = predict(config, problems, runs)
     except ConfigError:
         return
     needed = most.certain if machine.kind == "memory" else most.total

@@ -25,9 +25,9 @@ from soar_lib.soar.settings import SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
 LLAMA = "meta-llama/Llama-3.2-3B-Instruct"
-GPU = Machine(2, "GPU memory", 0)
+HALF = {"dtype": "bfloat16"}  # what "auto" is on a GPU
 SIZES = {"t4": 15.6e9, "single_gpu": 79e9}  # what the smaller cards of either kind have free
-BYTES = {"t4": 4, "single_gpu": 2}  # a number: a T4 has no bfloat16
+DTYPES = {"t4": "float32", "single_gpu": "bfloat16"}  # what "auto" is there: a T4 has no bfloat16
 PROMPT, TOKENS = 24, 48
 
 
@@ -153,16 +153,16 @@ def test_sampling_allocates_no_more_than_is_predicted(slots, monkeypatch):
 @pytest.mark.parametrize("kind", [FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig])
 @pytest.mark.parametrize("name", list(SIZES))
 def test_the_presets_of_gpus_fit_them(name, kind):
-    config, machine = preset(name, kind, model=LLAMA), Machine(BYTES[name], "GPU memory", 0)
-    assert predict(config, problems=360, runs=3, machine=machine).total < 0.95 * SIZES[name]
+    config = preset(name, kind, model=LLAMA, dtype=DTYPES[name])
+    assert predict(config, problems=360, runs=3).total < 0.95 * SIZES[name]
 
 
 def test_the_authors_settings_want_more_than_one_gpu_has():
-    assert predict(preset("paper", SoarConfig), machine=GPU).total > 141e9
+    assert predict(preset("paper", SoarConfig, **HALF)).total > 141e9
 
 
 def single(**changes) -> memory.Memory:
-    return predict(preset("single_gpu", SoarConfig, **changes), machine=GPU)
+    return predict(preset("single_gpu", SoarConfig, **changes, **HALF))
 
 
 def test_each_setting_moves_the_part_it_should():
@@ -172,7 +172,7 @@ def test_each_setting_moves_the_part_it_should():
     assert fewer.total < now.total and fewer.phase.name == "learning"
     assert single(**{"student.rank": 32}).parts["adapters"] > 1.8 * now.parts["adapters"]
     assert single(reward="intrinsic", promotion=False).parts["adapters"] < 0.2 * now.parts["adapters"]
-    many, few = (predict(preset("paper", EvaluateConfig, together=n), 360, 3, GPU) for n in (0, 4))
+    many, few = (predict(preset("paper", EvaluateConfig, together=n, **HALF), 360, 3) for n in (0, 4))
     assert few.total < many.total
 
 
@@ -192,32 +192,35 @@ def test_ladders_phases_are_those_of_its_settings():
     assert names[0] == "variants" and names[-1] == "scores" and sum(name.startswith("TTRL: ") for name in names) == 2
     assert not any(phase.name.startswith("TTRL") for phase in LadderConfig(arms=("base", "ladder")).phases(100))
     everyone, few, short = (
-        predict(LadderConfig(**changes), machine=GPU)
+        predict(LadderConfig(**changes, **HALF))
         for changes in ({"together": 0}, {"together": 2}, {"together": 2, "rows": 128})
     )
     assert everyone.phase.name.startswith("TTRL") and few.total < 0.2 * everyone.total  # 600 students at a time
     assert everyone.parts["adapters"] > 600 * 5 * memory.adapter_bytes(shape(LLAMA), 64) and short.total < few.total
-    wide = LadderConfig(arms=("base", "ladder"), samples=1, variant_samples=0, tested=1, originals=50, most_samples=1)
-    level = predict(replace(wide, student=replace(wide.student, batch=1)), machine=GPU)
+    small = {"samples": 1, "variant_samples": 0, "tested": 1, "originals": 50, "most_samples": 1}
+    wide = LadderConfig(arms=("base", "ladder"), **small, **HALF)
+    level = predict(replace(wide, student=replace(wide.student, batch=1)))
     row = 1024 * wide.variants.max_new_tokens * 2 * 2 * 28 * 8 * 128
     assert level.phase.name == "variants" and level.parts["cache"] > row  # 50 trees fill all rows, each with its prompt
     assert [phase.name for phase in replace(wide, check="answer").phases(1)][:2] == ["variants", "votes"]
 
 
 def test_svs_holds_one_arms_seeds_and_a_part_of_a_large_group():
-    one, three = (predict(SvsConfig(model=LLAMA, seeds=n), machine=GPU) for n in (1, 3))
+    one, three = (predict(SvsConfig(model=LLAMA, seeds=n, **HALF)) for n in (1, 3))
     assert three.parts["adapters"] == 3 * one.parts["adapters"] == 3 * 4 * memory.adapter_bytes(shape(LLAMA), 64)
-    large = predict(SvsConfig(model=LLAMA, seeds=1, hard_samples=4096), machine=GPU)
+    large = predict(SvsConfig(model=LLAMA, seeds=1, hard_samples=4096, **HALF))
     assert one.parts["cache"] == large.parts["cache"]  # rows bound it
-    assert predict(SvsConfig(model=LLAMA, seeds=1, rows=128), machine=GPU).total < one.total
+    assert predict(SvsConfig(model=LLAMA, seeds=1, rows=128, **HALF)).total < one.total
 
 
 # ------------------------------------------------------------------ the check
 
 
 def with_free(monkeypatch, free: float, gpu: bool = True) -> None:
-    """The check sees a machine with so many bytes free."""
-    monkeypatch.setattr(memory, "here", lambda: Machine(2 if gpu else 4, "GPU memory" if gpu else "memory", int(free)))
+    """The check sees a machine with so many bytes free, and a GPU that computes in bfloat16."""
+    monkeypatch.setattr(memory, "here", lambda: Machine("GPU memory" if gpu else "memory", int(free)))
+    if gpu:
+        monkeypatch.setattr(memory, "precision", lambda model, dtype: "bfloat16" if dtype == "auto" else dtype)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +274,7 @@ def test_where_no_fewer_completions_help_other_ways_are_named(config, free, gpu,
 
 def test_main_memory_refuses_only_what_is_certain(monkeypatch):
     config = preset("nano", SoarConfig)
-    found = predict(config, machine=Machine(4, "memory", 0))
+    found = predict(config)
     with_free(monkeypatch, (found.certain + found.total) / 2, gpu=False)
     memory.check_memory(config)
     with_free(monkeypatch, found.certain - 1, gpu=False)

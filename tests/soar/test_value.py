@@ -8,8 +8,8 @@ from soar_lib.engine.base import load
 from soar_lib.engine.lora import Adapters
 from soar_lib.hooks import Hooks
 from soar_lib.measure.claims import Evidence
+from soar_lib.soar import rewards, value
 from soar_lib.soar import run as soar
-from soar_lib.soar import value
 from soar_lib.soar.claims import value_gain
 from soar_lib.soar.value import values
 
@@ -25,6 +25,15 @@ def test_teachers_are_compared_with_the_same_random_numbers(tiny_world):
     rounds = [problem.round for _, problems in same for problem in problems]
     assert min(rounds) == config.rounds + 1 and all(len(problems) == config.dataset_size for _, problems in same)
     assert [problems for _, problems in other] != [problems for _, problems in same]
+
+
+def test_students_behind_a_value_are_paid_with_the_runs_longest_box(tiny_world, monkeypatch):
+    torch.set_num_threads(1)
+    config, steps = settings(tiny_world, rounds=1, **{"student.longest_box": 3}), []
+    base, (train, _) = load(config.model, dtype="float32"), soar.problems(config, tiny_world / "nowhere")
+    monkeypatch.setattr(value, "grounded", lambda step: steps.append(step) or rewards.grounded(step))
+    list(values(base, None, config, train, 1))
+    assert steps[0].student_reward(["7"] * 2, [r"\boxed{7}", r"\boxed{7 or 8}"]) == [120, 10]
 
 
 def test_values_are_written_run_by_run_and_go_on_where_they_ended(tiny_world, tmp_path):
