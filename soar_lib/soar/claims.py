@@ -114,7 +114,7 @@ def _sampled(evaluation: Path) -> dict[int, list]:
 
 
 CLAIMS = measures.listed("soar", spread, diversity_ratio)
-VALUES = measures.listed("values", value_gain)
+VALUES = measures.listed("values", value_gain, spread, diversity_ratio)
 
 
 def claims(folder: str | Path) -> pd.DataFrame:

@@ -61,7 +61,7 @@ class StudyConfig:
 
     seeds: int = 5  # SOAR runs of an arm that decides a claim; the paper has 3 or 4
     sweep_seeds: int = 2  # SOAR runs of a sweep; section 7 has 2
-    arms: tuple[str, ...] = tuple(name for name in ARMS if name != "controls")
+    arms: tuple[str, ...] = tuple(arm.name for arm in ARMS.values() if arm.runs != "no_promotion")
     value_sets: int = 0  # fresh data sets behind each teacher's value; 0: not measured, as in the paper
     filter: FilterConfig = field(default_factory=FilterConfig)
     transfer: FilterConfig = field(default_factory=FilterConfig)
