@@ -178,9 +178,10 @@ def write_problems(folder: Path, sets: Mapping[str, Iterable[Problem]]) -> None:
 
 
 def write_tables(folder: Path, tables: "Mapping[str, pd.DataFrame]") -> None:
-    """Write each table as NAME.csv, in order, so that the last one's presence says that all are there."""
+    """Write each table as NAME.csv, the last one last; to ten digits, as processors do not agree on further ones."""
     for name, table in tables.items():
-        write_text_atomic(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        text = table.to_csv(index=False, lineterminator="\n", float_format=lambda x: repr(float(f"{x:.10g}")))
+        write_text_atomic(folder / f"{name}.csv", text)
 
 
 def read_table(path: Path, *columns: str, advice: str = LOST, **more: Any) -> "pd.DataFrame":

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -144,3 +145,9 @@ def test_a_csv_keeps_its_columns(tmp_path):
         files.append_csv(tmp_path / "m.csv", [{"c": 1}])
     files.append_csv(tmp_path / "m.csv", [{"a": 4, "b": 5, "sprayed": 0.5}])  # begun by a version without that column
     assert (tmp_path / "m.csv").read_text().endswith("3,2\n4,5\n")
+
+
+def test_tables_hold_ten_digits_which_all_processors_share(tmp_path):
+    table = pd.DataFrame({"x": [0.1 + 0.2, 1.0, 1e-30 / 3, float("nan")], "n": [1, 2, 3, 4]})
+    files.write_tables(tmp_path, {"t": table})
+    assert (tmp_path / "t.csv").read_text() == "x,n\n0.3,1\n1.0,2\n3.333333333e-31,3\n,4\n"

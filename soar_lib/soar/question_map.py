@@ -68,7 +68,7 @@ def points(
     codes, questions = pd.factorize(data["question"])
     vectors = embed.encode(list(questions))
     places = project(vectors, landmarks, seed)
-    data[["x", "y"]] = places[codes]
+    data[["x", "y"]] = places[codes].round(3)  # t-SNE enlarges what a processor rounds in its own way
     taken = min(landmarks, len(questions))
     data["projection"] = f"t-SNE of {embed.name}, from {taken} of {len(questions)} different questions"
     data["trust"] = trust(vectors, places, seed=seed)
