@@ -2,11 +2,13 @@
 
     world_rounds.csv   arm, seed, round, mean_reward, shares of useful problems and of decoys (tools/mix.py), and the
                        effective number of skills among the useful ones (exp of Shannon's entropy)
+    world_diversity.csv   the diversity of what each teacher writes in the first round and in every fifth
     world_values.csv   the value of each teacher's data sets (soar/value.py): arm ("untrained" or the study's), seed
     world_arms.csv     pass@k on hard test
-    world_claims.csv   the five claims that were named before the runs, and the paper's as far as the study has them
+    world_claims.csv   the five claims named before the runs, those explored after them, and the paper's as far
+                       as the study has them
 
-    plain_rounds.csv, plain_values.csv, plain_arms.csv, plain_claims.csv
+    plain_rounds.csv, plain_diversity.csv, plain_values.csv, plain_arms.csv, plain_claims.csv
                        the same on the prior without decoys: runs/reference/study2_plain, four seeds
                        (python -m soar_lib study --preset nano2 --model nano2-plain --seeds 4
                        --arms intrinsic,no_promotion,controls --set transfer.problems=)
@@ -27,7 +29,9 @@ from soar_lib.files import read_table, setting
 from soar_lib.measure import passk, plots
 from soar_lib.measure.charts import Chart, Panel, Tables, estimates, row_size
 from soar_lib.measure.claims import over_seeds
+from soar_lib.measure.quality import UNJUDGED, Verdict
 from soar_lib.soar import claims, report
+from soar_lib.soar.figures import vendi_by_round
 from tools import coverage, mix
 
 TEACHERS = {"untrained": "untrained", "intrinsic": "paid by disagreement", "no_promotion": "paid by progress"}
@@ -57,6 +61,7 @@ def shared(folder: Path, name: str, written: Written) -> Tables:
     ks, found = setting(folder, "evaluate.ks", list[int]), claims.claims(folder)
     return {
         f"{name}_rounds": (rounds(folder, written), by_round),
+        f"{name}_diversity": (diversity(folder), vendi_by_round),
         f"{name}_values": (values(folder), by_value),
         f"{name}_arms": (passk.table(claims.read_study(folder).scores, ks), partial(plots.arms, k=max(ks))),
         f"{name}_claims": (found[found["seeds"] > 0], partial(plots.forest, of=(*claims.CLAIMS, *claims.VALUES))),
@@ -76,6 +81,12 @@ def rounds(folder: Path, written: Written) -> pd.DataFrame:
         skills = own[own["role"] == mix.USEFUL].groupby("round")["skill"].agg(mix.effective).astype(float)
         parts.append(shares.assign(skills=skills).reset_index().assign(arm=arm, seed=seed))
     return paid.merge(pd.concat(parts), on=["arm", "seed", "round"]).round(4)
+
+
+def diversity(folder: Path) -> pd.DataFrame:
+    """`report.diversity_table` of what teachers wrote in the first round and in every fifth."""
+    problems = report.problems(folder, lambda written: [Verdict(UNJUDGED)] * len(written))
+    return report.diversity_table(problems[(problems["round"] == 1) | (problems["round"] % 5 == 0)])
 
 
 def by_round(data: pd.DataFrame) -> Chart:

@@ -49,6 +49,13 @@ def test_rounds_have_the_shares_of_what_was_written(folder):
     assert len(world_study.by_round(table.loc[["intrinsic"]].reset_index()).panels) == 3
 
 
+def test_diversity_is_that_of_the_first_round_and_of_every_fifth(folder):
+    found = world_study.diversity(folder)
+    assert {*found["round"]} == {1}
+    vendi = found.set_index("arm")["vendi"]
+    assert vendi["intrinsic"] == pytest.approx(1) and 1.1 < vendi["no_promotion"] < 4  # one decoy again and again
+
+
 def test_values_are_those_of_every_teacher(folder):
     rows = [{"seed": s, "teacher": t, "value": v, "sets": 8} for s, t, v in
             ((0, "trained", 0.3), (0, "untrained", 0.1), (1, "trained", 0.5), (1, "untrained", 0.1))]  # fmt: skip
