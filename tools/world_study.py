@@ -11,7 +11,7 @@
     plain_rounds.csv, plain_diversity.csv, plain_values.csv, plain_arms.csv, plain_claims.csv
                        the same on the prior without decoys: runs/reference/study2_plain, four seeds
                        (python -m soar_lib study --preset nano2 --model nano2-plain --seeds 4
-                       --arms intrinsic,no_promotion,controls --set transfer.problems=)
+                       --arms intrinsic,no_promotion,controls,more_controls --set transfer.problems=)
 
 Of the prior without decoys it was expected that training on progress pays there too, and that disagreement, which finds
 no decoys to fall for, pays no worse. Named before it was run: the grounded reward without promotion (arm no_promotion),
