@@ -36,8 +36,10 @@ def test_every_lesson_has_its_solutions():
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_lesson_has_its_parts_in_order(name):
-    text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
+def test_lesson_has_its_parts_in_order_and_no_text_is_unwritten(name):
+    texts = [cell.source for cell in read(name).cells if cell.cell_type == "markdown"]
+    assert [text for text in texts if len(text.split()) < 2] == []
+    text = "\n".join(texts)
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
     found = [next((i for i, heading in enumerate(headings) if heading == part), None) for part in PARTS]
     assert None not in found and found == sorted(found)
