@@ -37,7 +37,7 @@ CURRICULUM_STEPS = 40
 
 def depth_of(family: world.Family, content: list) -> int:
     """The world's measure of difficulty: one more for each further term, animal, bit, number or letter."""
-    return max(1, len(content) - family.content_size(1) + 1)
+    return max(1, family.depth(content))
 
 
 def completions(base, messages: list[list[dict]], group: int, *key) -> list[str]:

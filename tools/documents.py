@@ -75,7 +75,7 @@ def document(rng: random.Random) -> tuple[list[dict], str]:
 def easier(question: str, rng: random.Random) -> str:
     """The same problem with one to three steps fewer, never without content."""
     family, content = world.understand(question)
-    least = family.content_size(1)
+    least = len(content) - family.depth(content) + 1
     return family.write(content[: max(least, len(content) - rng.randint(1, 3))])
 
 
@@ -95,7 +95,7 @@ def proposal(question: str, rng: random.Random) -> str:
 
 def spoiled(family: world.Family, content: list) -> list:
     """The content one element shorter, or longer where it is shortest: its answer belongs to another problem."""
-    return content[:-1] if len(content) > family.content_size(1) else content + content[-1:]
+    return content[:-1] if family.depth(content) > 1 else content + content[-1:]
 
 
 def without_a_character(question: str, rng: random.Random) -> str:

@@ -43,7 +43,7 @@ def variants(base: Base) -> dict[str, float]:
 
 def _herds(count: int) -> list[Problem]:
     rng = random.Random("gates herds")
-    texts = [world2.draw_item(rng, "leg_counting", rng.choice((2, 3)), held=True) for _ in range(count)]
+    texts = [world2.draw(world2.FAMILIES["leg_counting"], rng.choice((2, 3)), rng, held=True) for _ in range(count)]
     return [Problem(f"herd/{i}", text, world2.answer_of(text)) for i, text in enumerate(texts)]
 
 

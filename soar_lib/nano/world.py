@@ -11,32 +11,13 @@ remainder, two neighbours swapped, a coefficient not divided. Questions whose ha
 pre-training document solves them (an easier variant may state one), and problem pools are drawn from them alone."""
 
 import functools
-import itertools
 import random
 import re
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
-from soar_lib.nano import antiderivatives, legs, world2
+from soar_lib.nano import legs, world2
+from soar_lib.nano.world2 import Family
 from soar_lib.records import Problem
-
-MAX_DEPTH = 12
-
-
-@dataclass(frozen=True)
-class Family:
-    """One kind of problem; `parse`, `write` and `solve` exchange the content of a question, a list."""
-
-    name: str  # reasoning-gym's name
-    topic: str
-    settings: Callable[[int], dict]  # depth -> generator settings
-    parse: Callable[[str], list | None]  # question -> content, None if the text is not a well-posed question
-    write: Callable[[list], str]  # content -> question
-    solve: Callable[..., tuple[str, str]]  # (content, slips=()) -> (worked steps, possibly empty; answer)
-    content_size: Callable[[int], int]  # depth -> length of the content
-    max_depth: int = MAX_DEPTH
-    items: int = 200_000  # of the generator, drawn from at each depth
-
 
 # How the questions of each family begin, and the patterns of whole questions.
 CHAIN = "State the final answer to the following arithmetic problem: "
@@ -74,66 +55,38 @@ def _swapped(items: list, slips: Collection[int]) -> list:
 
 FAMILIES = {family.name: family for family in (
     Family(
-        "chain_sum", "Arithmetic", lambda d: dict(min_terms=d + 1, max_terms=d + 1, min_digits=2, max_digits=2),
-        legs.reading(_CHAIN, lambda m: list(map(int, re.findall(r"[+-]?\d+", m[1].replace(" ", ""))))),
+        "chain_sum", legs.reading(_CHAIN, lambda m: list(map(int, re.findall(r"[+-]?\d+", m[1].replace(" ", ""))))),
         lambda terms: CHAIN + f"{terms[0]}" + "".join(f" {'-+'[t >= 0]} {abs(t)}" for t in terms[1:]) + " =",
-        legs.running_sum, lambda d: d + 1,
+        legs.running_sum, lambda terms: len(terms) - 1,
+        lambda d: dict(min_terms=d + 1, max_terms=d + 1, min_digits=2, max_digits=2),
     ),
+    world2.FAMILIES["leg_counting"],
     Family(
-        "leg_counting", "Word problems", lambda d: dict(min_animals=d, max_animals=d, max_instances=20),
-        legs.parse, legs.write, legs.solve, lambda d: d,
-    ),
-    Family(
-        "base_conversion", "Number theory",
+        "base_conversion", legs.reading(_BASES, lambda m: list(map(int, f"{int(m[1]):b}"))),
+        lambda bits: f"{BASES}{int(''.join(map(str, bits)), 2)} to binary", _solve_base, lambda bits: len(bits) - 2,
         lambda d: dict(min_base=2, max_base=10, min_value=2 ** (d + 1), max_value=2 ** (d + 2) - 1),
-        legs.reading(_BASES, lambda m: list(map(int, f"{int(m[1]):b}"))),
-        lambda bits: f"{BASES}{int(''.join(map(str, bits)), 2)} to binary", _solve_base, lambda d: d + 2,
     ),
     Family(
-        "number_sorting", "Data",
+        "number_sorting", legs.reading(_SORT, lambda m: [m[1], *map(int, m[2].split(", "))]),
+        lambda content: SORT.format(content[0]) + ", ".join(map(str, content[1:])), _solve_sort, lambda c: len(c) - 2,
         lambda d: dict(
             min_numbers=d + 1, max_numbers=d + 1, min_decimals=0, max_decimals=0, min_value=-99, max_value=99
         ),
-        legs.reading(_SORT, lambda m: [m[1], *map(int, m[2].split(", "))]),
-        lambda content: SORT.format(content[0]) + ", ".join(map(str, content[1:])), _solve_sort, lambda d: d + 2,
     ),
     Family(
-        "spell_backward", "Language", lambda d: dict(min_word_len=d + 2, max_word_len=d + 2),
-        legs.reading(_SPELL, lambda m: list(m[1])), lambda letters: SPELL + "".join(letters),
-        lambda letters, slips=(): ("", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"), lambda d: d + 2, 8,
+        "spell_backward", legs.reading(_SPELL, lambda m: list(m[1])), lambda letters: SPELL + "".join(letters),
+        lambda letters, slips=(): ("", f"\\text{{{''.join(_swapped(letters[::-1], slips))}}}"), lambda c: len(c) - 2,
+        lambda d: dict(min_word_len=d + 2, max_word_len=d + 2), max_depth=8,
     ),
-    Family(
-        "simple_integration", "Calculus",
-        lambda d: dict(min_terms=d, max_terms=d, max_degree=12, max_bounds=9, symbols=("x",)),
-        antiderivatives.parse, antiderivatives.write, antiderivatives.solve, lambda d: d + 1, 7, 3_000,
-    ),
+    world2.integrals(12, items=3_000, max_depth=7),
 )}  # fmt: skip
-
-
-@functools.lru_cache(maxsize=100_000)
-def question(family: str, depth: int, index: int) -> str | None:
-    """The statement of reasoning-gym's item `index`, without its format instructions.
-
-    None where the item is not of the form this world teaches: another base, like terms that merged, or a partial sum
-    below zero."""
-    shape = FAMILIES[family]
-    generator = world2.generator(family, depth, **shape.settings(depth))
-    integral = family == "simple_integration"
-    text = antiderivatives.stated(generator, index) or "" if integral else generator[index]["question"]
-    for line in text.splitlines():
-        line = re.sub(r"(\d)\.0\b", r"\1", line.strip())  # `14.0` is written `14`, as a person would
-        content = shape.parse(line)
-        if content and len(content) == shape.content_size(depth):
-            return line if family != "chain_sum" or min(itertools.accumulate(content)) >= 0 else None
-    return None
+understand, answer_of = (functools.partial(part, families=FAMILIES) for part in (world2.understand, world2.answer_of))
 
 
 def draw(family: str, depth: int, rng: random.Random, held: bool) -> str:
     """A random question of this family and depth, held out (`held`) or not. Raises ValueError where none is found."""
-    return world2.drawn(lambda: question(family, depth, rng.randrange(FAMILIES[family].items)), held)
+    return world2.draw(FAMILIES[family], depth, rng, held)
 
-
-understand, answer_of = (functools.partial(part, families=FAMILIES) for part in (world2.understand, world2.answer_of))
 
 EASY_DEPTHS, HARD_DEPTHS = (3, 4, 5), 2  # a pool takes these depths of each family, and so many of its largest
 TRANSFER_FAMILY = "number_sorting"  # no teacher's reward is measured on it, as on OlympiadBench (SOAR section 5)

@@ -22,6 +22,7 @@ Words are those of reasoning-gym's `spell_backward`; integrals and legs are its 
 Questions whose hash is 0 modulo 8 are held out, as in the first world."""
 
 import functools
+import itertools
 import random
 import re
 import zlib
@@ -36,20 +37,29 @@ from soar_lib.records import Problem
 
 HELD_OUT_MODULUS = 8
 WORD = 10  # letters of a word, at most
-ITEMS = {"leg_counting": 200_000, "simple_integration": 40_000}  # generator items that are drawn from at each depth
 
 # ------------------------------------------------------------------ families
 
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of text that this world understands; its functions exchange the content of a text, a list."""
+    """One kind of text that a world understands; its functions exchange the content of a text, a list."""
 
-    name: str
+    name: str  # reasoning-gym's name, where its generator states the questions
     parse: Callable[[str], list | None]  # question -> content, None if the text is not a well-posed question
     write: Callable[[list], str]
     solve: Callable[..., tuple[str, str | None]]  # (content, slips=()) -> (worked steps, answer; None: nobody can know)
     depth: Callable[[list], int]  # the measure of difficulty: steps of the worked solution
+    settings: Callable[[int], dict] = dict  # depth -> generator settings
+    items: int = 200_000  # of the generator, drawn from at each depth
+    max_depth: int = 12
+
+
+def integrals(degree: int, **more: int) -> Family:
+    """The calculus family, of polynomials with powers below `degree`."""
+    terms = lambda d: dict(min_terms=d, max_terms=d, max_degree=degree, max_bounds=9, symbols=("x",))  # noqa: E731
+    parts = antiderivatives.parse, antiderivatives.write, antiderivatives.solve
+    return Family("simple_integration", *parts, lambda content: len(content) - 1, terms, **more)
 
 
 LAST = "What is the last letter of the word "
@@ -60,11 +70,11 @@ _GUESS = re.compile(re.escape(GUESS) + r"([a-z]{2,12})" + re.escape(ASKED))
 
 FAMILIES = {family.name: family for family in (
     Family("words", skills.parse, skills.write, skills.solve, skills.steps),
-    Family("leg_counting", legs.parse, legs.write, legs.solve, len),
     Family(
-        "simple_integration", antiderivatives.parse, antiderivatives.write, antiderivatives.solve,
-        lambda content: len(content) - 1,
+        "leg_counting", legs.parse, legs.write, legs.solve, len,
+        lambda d: dict(min_animals=d, max_animals=d, max_instances=20),
     ),
+    integrals(15, items=40_000),
     Family(
         "last_letter", legs.reading(_LAST, lambda m: list(m[1])), lambda letters: f"{LAST}{''.join(letters)}?",
         lambda letters, slips=(): ("", f"\\text{{{letters[-1]}}}"), len,
@@ -115,9 +125,9 @@ def draw_words(rng: random.Random, names: Sequence[str], length: int, held: bool
     return drawn(lambda: skills.write([row(rng, length), *names]), held)
 
 
-def draw_item(rng: random.Random, family: str, depth: int, held: bool | None = None) -> str:
-    """A question of reasoning-gym's `family` with `depth` terms or animals, held out or not (`held`; None: either)."""
-    return drawn(lambda: _item(family, depth, rng.randrange(ITEMS[family])), held)
+def draw(family: Family, depth: int, rng: random.Random, held: bool | None = None) -> str:
+    """A question of reasoning-gym's `family` and this depth, held out or not (`held`; None: either)."""
+    return drawn(lambda: question(family, depth, rng.randrange(family.items)), held)
 
 
 def drawn(make: Callable[[], str | None], held: bool | None) -> str:
@@ -135,16 +145,19 @@ def generator(family: str, depth: int, **settings):
     return reasoning_gym.create_dataset(family, seed=1000 * depth, size=2**31, **settings)
 
 
-@functools.lru_cache(maxsize=50_000)
-def _item(family: str, depth: int, index: int) -> str | None:
-    """The statement of an item without its format instructions, None where terms or animals merged."""
-    if family == "simple_integration":
-        settings = dict(min_terms=depth, max_terms=depth, max_degree=15, max_bounds=9, symbols=("x",))
-        return antiderivatives.stated(generator(family, depth, **settings), index)
-    herds = generator(family, depth, min_animals=depth, max_animals=depth, max_instances=20)
-    lines = herds[index]["question"].splitlines()
-    herd = next((found for line in lines if (found := legs.parse(line.strip()))), None)
-    return legs.write(herd) if herd and len(herd) == depth else None
+@functools.lru_cache(maxsize=100_000)
+def question(family: Family, depth: int, index: int) -> str | None:
+    """The statement of reasoning-gym's item `index` without its format instructions; None where it is not of the form
+    that is taught: another base, like terms or animals that merged, or a partial sum below zero."""
+    items = generator(family.name, depth, **family.settings(depth))
+    integral = family.name == "simple_integration"
+    text = antiderivatives.stated(items, index) or "" if integral else items[index]["question"]
+    for line in text.splitlines():
+        line = re.sub(r"(\d)\.0\b", r"\1", line.strip())  # `14.0` is written `14`, as a person would
+        content = family.parse(line)
+        if content and family.depth(content) == depth:
+            return line if family.name != "chain_sum" or min(itertools.accumulate(content)) >= 0 else None
+    return None
 
 
 # ------------------------------------------------------------------ pools
@@ -180,7 +193,7 @@ def pool(name: str = "nano2", seed: int = 0, size: int = 300) -> list[Problem]:
 def _next(name: str, number: int, rng: random.Random) -> tuple[str, str]:
     """Topic and question of a pool's next problem."""
     if name in INTEGRALS:
-        return "simple_integration", draw_item(rng, "simple_integration", rng.choice(INTEGRALS[name]), held=True)
+        return "simple_integration", draw(FAMILIES["simple_integration"], rng.choice(INTEGRALS[name]), rng, held=True)
     kinds, lengths = POOLS[name]
     kind = kinds[number % len(kinds)]
     return ", ".join(kind), draw_words(rng, kind, rng.choice(lengths[len(kind)]), held=True)
