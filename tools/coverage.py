@@ -61,12 +61,13 @@ def students(folder: Path, scores: Sequence[Score]) -> pd.DataFrame:
 
 
 def reached_by(scores: Sequence[Score]) -> dict[tuple[str, int, int], dict[str, float]]:
-    """pass@1 and pass@32 on hard test by arm, seed and student."""
-    table, found = pd.DataFrame(scores), {}
-    for (arm, run, student), own in table[table["set"] == HARD_TEST].groupby(["arm", "run", "student"]):
-        most = [passk.pass_at_k(n, c, 32) for n, c in zip(own["n"], own["c"], strict=True)]
-        values = {"pass@1": (own["c"] / own["n"]).mean(), "pass@32": np.mean(most)}
-        found[arm, int(run.removeprefix("seed")), student] = values
+    """pass@1 and pass@32 on hard test (means over kinds of problems) by arm, seed and student."""
+    found = {}
+    for arm in {score.arm for score in scores if score.set == HARD_TEST}:
+        once, most = (passk.by_student(scores, arm, k) for k in (1, 32))
+        for run, student in ((run, student) for run in once for student in range(len(once[run]))):
+            values = {"pass@1": once[run][student], "pass@32": most[run][student]}
+            found[arm, int(run.removeprefix("seed")), student] = values
     return found
 
 

@@ -1,8 +1,9 @@
 """Claims against what was measured: our number, its interval, the paper's number and a verdict.
 
-The rule (`verdict`) is fixed before any run. A claim says of a number that it lies above a null value or, where
-something is to have *no* effect, that it is small. A certain gain below the margin is not worth its cost: then a claim
-of no effect holds. The margin is 5 points of pass@k: SOAR calls 2.8 points no help, 9.3 a clear one (Table 4).
+The rule (`verdict`) was fixed before any run, but for the floor and Vendi Scores' null value. A claim says of a number
+that it lies above a null value or, where something is to have *no* effect, that it is small. A certain gain below the
+margin is not worth its cost: then a claim of no effect holds, at the floor as well. The margin is 5 points of pass@k:
+SOAR calls 2.8 points no help, 9.3 a clear one (Table 4).
 
 At most five claims of a method are primary: they were named before the runs, and are decided where p, corrected by
 Holm's rule for testing all of them, lies below 0.05 as well. The others are exploratory, and not corrected. A claim
@@ -78,8 +79,8 @@ class Claim:
 def verdict(estimate: Estimate, null: float = 0.0, no_effect: bool = False, p: float = math.nan) -> str:
     """The verdict: "holds" where the 95 % interval lies above `null`, "does not hold" where it lies below; "undecided"
     where it contains `null`, where p >= 0.05 or for fewer than three seeds; "at the floor" where hardly anything
-    succeeds. A claim of `no_effect` holds where the interval stays below `null` + 5 points; else it does not hold where
-    the interval lies above `null`. `p` (NaN: none) is of a test that must agree, corrected for a primary claim.
+    succeeds. A claim of `no_effect`, which has no floor, holds where the interval stays below `null` + 5 points; else
+    it does not where it lies above `null`. `p` (NaN: none) is of a test that must agree, corrected for a primary claim.
 
     >>> verdict(Estimate(3, 1, 5, 5)), verdict(Estimate(3, -1, 7, 5)), verdict(Estimate(-3, -5, -1, 5))
     ('holds', 'undecided', 'does not hold')

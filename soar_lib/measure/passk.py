@@ -112,6 +112,12 @@ def compare(scores: Iterable[Score], arm: str, other: str, k: int, seed: int = 0
     return Comparison(arm, other, k, found.mean, *ends, p, len(sets), *budgets, flipped, floor)
 
 
+def by_student(scores: Iterable[Score], arm: str, k: int, set: str = HARD_TEST) -> dict[str, list[float]]:
+    """pass@k of each student of an arm in the order of their numbers, by run; of many kinds of problems their mean."""
+    part = _frame((score for score in scores if score.arm == arm), set)
+    return dict(zip(sorted({*part["run"]}), (run.mean(1).tolist() for run in _matrices(part, k)[0])))
+
+
 def gaps(scores: Iterable[Score], arms: Sequence[str], other: str, k: int, set: str = HARD_TEST) -> pd.DataFrame:
     """Each arm minus `other`, by `compare`: columns arm, other, k, mean, low, high (fractions), p (text), seeds."""
     rows, scores = [], list(scores)

@@ -6,6 +6,7 @@ comparable across arms, since all share one filter run, so arms are compared pai
 import math
 from dataclasses import asdict, fields
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import stats
 from soar_lib.files import RunError, read_json, read_jsonl, read_table, setting
 from soar_lib.measure import claims as measures
 from soar_lib.measure.claims import Estimate, Evidence, over_seeds
-from soar_lib.measure.passk import Comparison, compare, pass_at_k
+from soar_lib.measure.passk import Comparison, by_student, compare
 from soar_lib.records import HARD_TEST, TRANSFER, Score, SyntheticProblem
 from soar_lib.soar.settings import OWNER, VALUED
 
@@ -62,7 +63,7 @@ def problem_of(row: dict) -> SyntheticProblem:
 def spread(arm: str, other: str, study: Evidence) -> Estimate:
     """The standard deviation over seeds of `other`'s pass@k over that of `arm`, with the interval of the F test, which
     takes pass@k to be normal, and the p of Brown and Forsythe's test (1974), which does not."""
-    mine, theirs = (_per_seed(study, name) for name in (arm, other))
+    mine, theirs = ([fmean(run) for run in by_student(study.scores, name, study.k).values()] for name in (arm, other))
     seeds = min(len(mine), len(theirs))
     if seeds < 2 or np.std(mine) == 0:
         return Estimate(seeds=seeds)
@@ -70,14 +71,6 @@ def spread(arm: str, other: str, study: Evidence) -> Estimate:
     low, high = (stats.f.ppf(tail, len(theirs) - 1, len(mine) - 1) for tail in (0.975, 0.025))
     p = float(stats.levene(mine, theirs, center="median").pvalue) if seeds >= measures.LEAST_SEEDS else math.nan
     return Estimate(ratio, float(ratio / low**0.5), float(ratio / high**0.5), seeds, p)
-
-
-def _per_seed(study: Evidence, arm: str) -> list[float]:
-    found: dict[str, list[float]] = {}
-    for score in study.scores:
-        if score.arm == arm and score.set == HARD_TEST:
-            found.setdefault(score.run, []).append(pass_at_k(score.n, score.c, study.k))
-    return [float(np.mean(values)) for values in found.values()]
 
 
 def value_gain(arm: str, other: str, study: Evidence) -> Estimate:

@@ -84,9 +84,10 @@ def border(curves: pd.DataFrame) -> float | None:
 
 
 def row_names(evaluation: Path) -> dict[str, str]:
-    """What tables call the arms that an evaluation lists."""
-    source, label = next(evaluation.parent.glob("seed*/config.json"), None), setting(evaluation, "label", str)
-    soar = read_config(source.parent, SoarConfig) if source else SoarConfig()
+    """What tables call the arms that an evaluation lists, by the settings of the runs that it stands on."""
+    label, sources = setting(evaluation, "label", str), read_table(evaluation / "sources.csv", run=str)["run"]
+    found = [evaluation.parents[1] / run for run in sources if (evaluation.parents[1] / run / "config.json").is_file()]
+    soar = read_config(found[0], SoarConfig) if found else SoarConfig()
     return {arm: row_name(arm, soar, label) for arm in setting(evaluation, "arms", list[str])}
 
 

@@ -2,8 +2,8 @@
 
 The mean grounded reward of fresh data sets, `config.dataset_size` problems each, on students that start from the
 untrained one. Teachers that are compared draw with the same random numbers, their students learn with the same ones,
-and all are measured on the same hard problems: they differ in what they write alone. The measure is ours; the paper
-compares teachers by fresh students' pass@k alone."""
+and all are measured on the same hard train problems: they differ in what they write alone. Pay for progress is pay for
+progress on these problems. The measure is ours; the paper compares teachers by fresh students' pass@k alone."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -12,6 +12,7 @@ from soar_lib.ladder.settings import LADDER_ARMS
 from soar_lib.measure import claims
 from soar_lib.measure.names import STUDENTS
 from soar_lib.soar import claims as soar
+from soar_lib.soar.study import ARMS
 from soar_lib.svs import report as svs
 from soar_lib.svs.settings import SVS_ARMS
 
@@ -23,10 +24,18 @@ SETS = {records.HARD_TEST, records.TRANSFER, records.ANY_STEP, records.HARD, rec
 def test_claims_are_about_arms_and_sets_that_there_are(of, arms):
     gains = [claim.measure for claim in of if claim.measure.func is claims.gain]
     named = {arm for measure in gains for arm in measure.args}
-    assert len(gains) > 7 and {arm for arm in named if not arm.startswith(tuple(arms))} == set()
+    assert len(gains) > 7 and named <= {*arms} | {f"{arm}_no_promotion" for arm in arms}
     assert {value for measure in gains for key, value in measure.keywords.items() if "set" in key} <= SETS
     assert all(math.isnan(claim.paper) or claim.paper > 0 for claim in of)
     assert len({claim.text for claim in of}) == len(of)
+
+
+def test_the_other_measures_are_of_arms_and_students_that_there_are():
+    others = [claim.measure for claim in (*soar.CLAIMS, *soar.VALUES) if claim.measure.func is not claims.gain]
+    assert {measure.func for measure in others} == {soar.spread, soar.value_gain, soar.diversity_ratio}
+    for measure in others:
+        students = measure.func is soar.spread
+        assert {*measure.args} <= ({*STUDENTS} if students else {*ARMS, "untrained"})
 
 
 @pytest.mark.parametrize("more", [{"papers": 1.0}, {"measure": "luck"}])

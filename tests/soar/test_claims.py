@@ -137,10 +137,13 @@ def test_arms_of_different_folders_are_paired_by_seed(tmp_path):
 
 def test_spread_is_the_ratio_of_standard_deviations_with_the_interval_of_the_f_test(whole):
     found = row(claims.claims(whole), "Grounded-T beats Intrinsic-T in spread")
-    per_seed = claims._per_seed
-    known = claims.read_study(whole)
-    ratio = np.std(per_seed(known, "intrinsic_t"), ddof=1) / np.std(per_seed(known, "grounded_t"), ddof=1)
-    assert found["ours"] == pytest.approx(ratio)
+    of, deviations = {"grounded": "grounded_t", "intrinsic": "intrinsic_t"}, []
+    for folder, arm in of.items():
+        rows = pd.read_json(whole / folder / "evaluate" / "scores.jsonl", lines=True)
+        own = rows[(rows["set"] == "hard_test") & (rows["arm"] == arm)]
+        value = own["c"].map({0: 0, 1: 0.5, 2: 5 / 6, 3: 1, 4: 1})
+        deviations.append(value.groupby(own["run"]).mean().std(ddof=1))
+    assert found["ours"] == pytest.approx(deviations[1] / deviations[0])
     assert found["high"] / found["ours"] == pytest.approx(stats.f.ppf(0.975, 4, 4) ** 0.5)
     assert found["ours"] / found["low"] == pytest.approx(stats.f.ppf(0.975, 4, 4) ** 0.5)
 
