@@ -14,6 +14,8 @@ hard problems of the committed study. The arms were named before any run, `annea
 """
 
 import argparse
+import fcntl
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import product
@@ -74,10 +76,19 @@ def measure(base: Path, out: Path, seeds: Iterable[int], table: Path) -> None:
     for group, seed, knobs in product((("grounded", "intrinsic"), ("annealed",)), seeds, KNOBS):
         for arm in group:
             if (*knobs, arm, seed) not in {*known(table)[COLUMNS[:4]].itertuples(index=False, name=None)}:
-                found = measured(out, knobs, arm, seed)
-                # read anew: another command may have written meanwhile
-                write_tables(table.parent, {table.stem: pd.concat([known(table), found]).sort_values(COLUMNS[:4])})
-                print(found.to_string(), flush=True)
+                add(measured(out, knobs, arm, seed), table)
+
+
+def add(found: pd.DataFrame, table: Path) -> None:
+    """Add rows to the CSV, which other commands may write as well: one at a time, and no row twice."""
+    held = os.open(table.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        rows = pd.concat([known(table), found]).drop_duplicates(COLUMNS[:4]).sort_values(COLUMNS[:4])
+        write_tables(table.parent, {table.stem: rows})
+    finally:
+        os.close(held)
+    print(found.to_string(), flush=True)
 
 
 def known(table: Path) -> pd.DataFrame:
@@ -104,30 +115,34 @@ def measured(out: Path, knobs: tuple[float, float], arm: str, seed: int) -> pd.D
 
 
 def gaps(data: pd.DataFrame) -> pd.DataFrame:
-    """`COMPARED` in points, paired by seed: useful, decoys, compared, ours, low, high, seeds."""
+    """`COMPARED` in points, paired by seed: useful, decoys, compared, ours, low, high, seeds, and in `wrote` the share
+    of useful problems that the untrained teachers wrote."""
     rows = []
     for (useful, decoys), part in data.groupby(["useful", "decoys"]):
+        wrote = part.loc[part["arm"] == UNTRAINED, "wrote_useful"].mean()
         by = part.pivot(index="seed", columns="arm", values="value")
         for compared, (arm, other) in COMPARED.items():
             if {arm, other} <= {*by}:
                 found = over_seeds((100 * (by[arm] - by[other])).dropna().tolist())
                 row = dict(ours=found.ours, low=found.low, high=found.high, seeds=found.seeds)
-                rows.append(dict(useful=useful, decoys=decoys, compared=compared) | row)
+                rows.append(dict(useful=useful, decoys=decoys, wrote=wrote, compared=compared) | row)
     return pd.DataFrame(rows)
 
 
 def figure(data: pd.DataFrame) -> Chart:
-    """The map: a panel for each comparison over the share of useful problems, a line for each share of decoys."""
-    panels = []
-    for compared, own in gaps(data).groupby("compared", sort=False):
+    """The map: a panel for each comparison over the share of useful problems that untrained teachers wrote, a line for
+    each share of decoys."""
+    panels, found = [], gaps(data)
+    for compared, own in found.groupby("compared", sort=False):
         marks = [
-            Mark(100 * part["useful"] + place, part["ours"], f"{100 * decoys:.0f} % decoys", COLOURS[1 + place], "-",
-                 "o", low=part["low"], high=part["high"])
+            Mark(100 * part["wrote"], part["ours"], f"{100 * decoys:.0f} % decoys", COLOURS[1 + place], "-", "o",
+                 low=part["low"], high=part["high"])
             for place, (decoys, part) in enumerate(own.groupby("decoys"))
         ]  # fmt: skip
-        label = "useful problems that the untrained teacher writes (%)"
+        label = "useful problems that the untrained teacher wrote (%)"
         panels.append(Panel(marks, label, f"{compared}\n(points)", rules=[("y", 0, "")]))
-    return Chart(panels, size=(8.0, 1.0 + 2.4 * len(panels)), shared="x")
+    note = f"{found['seeds'].min()} to {found['seeds'].max()} runs a cell; a lone run has no interval"
+    return Chart(panels, size=(8.0, 1.0 + 2.4 * len(panels)), shared="x", note=note)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """When training the teacher pays: the reward of our own on a real (tiny) base, a resumed arm, the priors, the map."""
 
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from soar_lib.soar import rewards, teacher
 from soar_lib.soar import run as soar
 from soar_lib.soar.rewards import OuterStep
 from tests.measure.test_charts import assert_labelled
-from tools import documents2, payoff
+from tools import documents2, mix, payoff
 
 
 def test_the_annealed_reward_begins_as_the_cheap_one_and_ends_as_the_true_one(tiny_world):
@@ -75,17 +76,24 @@ def test_priors_write_what_the_knobs_say(knobs):
     assert sum(prior.families.values()) == pytest.approx(1) and min(prior.families.values()) >= 0
     drawn = Counter(documents2.choice(rng, prior.families) for _ in range(20_000))
     assert drawn["guess"] / 20_000 == pytest.approx(decoys, abs=0.01)
-    assert drawn["words"] * documents2.USEFUL / 20_000 == pytest.approx(useful, abs=0.01)
+    # what the documents hold; a model that learns from them writes some of it wrong, as payoff.csv has it measured
+    texts = [documents2.proposal(random.Random(f"{knobs} {i}"), prior) for i in range(4000)]
+    whole = re.compile(r"<question>(.*)</question>.*<answer>\\boxed\{(.*)\}</answer>", re.DOTALL)
+    read = [found.groups() for found in map(whole.search, texts) if found]
+    held = sum(mix.described(*pair)["role"] == mix.USEFUL for pair in read) / len(texts)
+    assert 0.6 * useful < held < 1.1 * useful
 
 
 def test_the_map_has_the_gaps_planted():
     planted = {"untrained": 0.02, "intrinsic": 0.05, "grounded": 0.10, "annealed": 0.13}
     rows = [
-        dict(useful=useful, decoys=decoys, arm=arm, seed=seed, value=value + 0.01 * seed + decoys * (arm == "grounded"))
+        dict(useful=useful, decoys=decoys, arm=arm, seed=seed, value=value + 0.01 * seed + decoys * (arm == "grounded"),
+             wrote_useful=useful - 0.01 + 0.01 * seed)
         for useful, decoys in documents2.KNOBS for arm, value in planted.items() for seed in payoff.RUNS
     ]  # fmt: skip
     found = payoff.gaps(pd.DataFrame(rows)).set_index(["useful", "decoys", "compared"])
     assert found["seeds"].eq(3).all() and len(found) == 18
+    assert found["wrote"].tolist() == pytest.approx(found.index.get_level_values("useful").tolist())
     assert found.loc[(0.05, 0.0), "ours"].round(6).to_dict() == {
         "progress minus untrained": 8, "progress minus disagreement": 5, "annealed minus progress": 3,
     }  # fmt: skip
@@ -93,4 +101,5 @@ def test_the_map_has_the_gaps_planted():
     chart = payoff.figure(pd.DataFrame(rows))
     assert len(chart.panels) == 3 and all(len(panel.marks) == 2 for panel in chart.panels)
     assert_labelled(chart)
+    assert chart.note.startswith("3 to 3 runs a cell")
     assert len(payoff.gaps(pd.DataFrame(rows).query("arm != 'annealed'"))) == 12
