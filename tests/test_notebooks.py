@@ -137,9 +137,9 @@ def test_the_round_by_hand_is_the_first_round_of_a_run(tmp_path):
     changes = {"seed": 8, "threshold": 0.0, "student.optimiser.learning_rate": 0.004, "student.steps": 3}
     plain = 'soar.preset("smoke", soar.SoarConfig, **BASE)'
     assert plain in source
-    names = {"RUNS": tmp_path, "BASE": {}, "POOL": {}}
+    names = {"RUNS": tmp_path, "NAME": "own", "BASE": {}, "POOL": {}}
     exec(source.replace(plain, f"{plain[:-1]}, **{changes})"), names)
-    config = soar_lib.preset("smoke", soar_lib.SoarConfig, problems=str(tmp_path / "smoke_filter"), rounds=1, **changes)
+    config = soar_lib.preset("smoke", soar_lib.SoarConfig, problems=str(tmp_path / "own_small"), rounds=1, **changes)
     result = soar_lib.run(config, tmp_path / "run", hooks=Hooks(progress=False))
     first = result.rounds[0]
     assert (first.rewards, first.baseline_accuracy) == (names["gains"], names["before"])
@@ -245,7 +245,7 @@ def test_what_the_watched_teacher_wrote_is_counted_as_in_the_study(tmp_path):
     run = ROOT / "runs" / "reference" / "study2_plain" / "intrinsic" / "seed0"
     (tmp_path / "own_watched").mkdir()
     (tmp_path / "own_watched" / "problems.jsonl").write_text(files.text_of(run / "problems.jsonl"))
-    names = {"pd": pd, "plots": plots, "RUNS": tmp_path, "PRESET": "own"}
+    names = {"pd": pd, "plots": plots, "RUNS": tmp_path, "NAME": "own"}
     exec(cell.source, names)
     assert names["shares"]["useful"].tolist() == mix.mix(mix.written(run))[mix.USEFUL].tolist()
     first, last = re.findall(r"(\d+)%", cell.outputs[0].text)

@@ -15,6 +15,7 @@ from nbconvert import SlidesExporter
 
 from soar_lib.engine.update import advantages
 from soar_lib.measure import diversity, passk
+from soar_lib.measure.methods import method_rows
 from soar_lib.soar import rewards
 from soar_lib.svs.settings import SvsConfig
 
@@ -103,6 +104,15 @@ def test_the_overview_shows_the_times_of_the_table():
     times = pd.read_csv(FOLDER / "../../figures/data/notebooks.csv").set_index("notebook")["minutes"]
     found = dict(re.findall(r"^(\S+\.ipynb) +([\d.]+)", shown, re.MULTILINE))
     assert found == {name: str(minutes) for name, minutes in times.items()}
+
+
+@pytest.mark.parametrize("name", ["slides.ipynb", "overview.ipynb", "../06_svs.ipynb"])
+def test_pages_show_the_comparison_of_methods_as_it_is_committed(name):
+    cells = nbformat.read(FOLDER / name, as_version=4).cells
+    (shown,) = [cell.outputs[0].data["text/plain"] for cell in cells if "\nmethod_rows(" in f"\n{cell.source}"]
+    rows = method_rows(pd.read_csv(FOLDER / "../../figures/data/methods.csv"))
+    with pd.option_context("display.max_colwidth", None):
+        assert shown == rows.to_string(line_width=80)
 
 
 def test_the_plan_says_which_sections_are_not_timed():
