@@ -1,5 +1,5 @@
-"""The ablation explorer: a study's arms, their paired gaps, training curves and teachers. A view turns what is chosen
-into a table, its chart and its text; a bootstrap is computed only for what is shown, once."""
+"""The ablation explorer: a study's arms, their paired gaps, training curves and teachers. A view (names.toml) turns
+what is chosen into a table, its chart and its text; a bootstrap is computed only for what is shown, once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pandas as pd
 from soar_lib.files import read_table, setting
 from soar_lib.measure import passk, plots, widgets
 from soar_lib.measure.charts import Chart
-from soar_lib.measure.names import MAIN, ordered
+from soar_lib.measure.names import MAIN, QUANTITIES, TABLE, ordered
 from soar_lib.measure.tables import gap_rows, mean_rows, name, score_rows
 from soar_lib.measure.widgets import Explorer, Page
 from soar_lib.records import HARD_TEST, TRANSFER, Score
@@ -20,14 +20,16 @@ from soar_lib.soar import claims, figures, report
 
 ALL = 0  # as k: every k
 FIRST = (*MAIN, "intrinsic_t")  # the arms of the first look, if measured
-WHERE = {HARD_TEST: "hard test", TRANSFER: "the transfer set"}
+VIEWS = TABLE["soar_views"]  # of each its title, the controls that apply to it, and why nothing is seen
+PASSED = {"pass_at_k": (HARD_TEST, "hard test"), "transfer": (TRANSFER, "the transfer set")}  # views of pass@k
 SMOOTHEST = 25  # points; the paper smooths over as many steps (section B.8)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is chosen: arms, seeds of SOAR runs, k (or `ALL`), points to smooth over, rounds, the arm to subtract."""
+    """What is chosen: a view, arms, seeds of SOAR runs, k (or `ALL`), points to smooth over, rounds, another arm."""
 
+    view: str
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
     k: int = ALL
@@ -62,19 +64,6 @@ class StudyFolder:
         return [score for score in self.scores.get((arm, set), ()) if score.run in runs]
 
 
-@dataclass(frozen=True)
-class View:
-    """One look at a study: arms are `students` or `teachers`, `controls` come beside; `empty`: why nothing is seen."""
-
-    title: str
-    arms: str
-    controls: tuple[str, ...]
-    empty: str
-    table: Callable[[StudyFolder, Selection], pd.DataFrame]
-    chart: Callable[[StudyFolder, Selection, pd.DataFrame], Chart]
-    text: Callable[[pd.DataFrame], pd.DataFrame]
-
-
 def read(folder: str | Path) -> StudyFolder:
     """Everything of a study's folder that is finished. Raises RunError where it is none."""
     folder, scores, known = Path(folder), {}, {}
@@ -90,17 +79,6 @@ def read(folder: str | Path) -> StudyFolder:
 
 def _runs(scores: Sequence[Score]) -> frozenset[str]:
     return frozenset(score.run for score in scores)
-
-
-def _pass_at_k(set: str) -> View:
-    return View(
-        f"pass@k on {WHERE[set]}", "students", ("k",),
-        f"no finished evaluation has scores on {WHERE[set]} for this choice.",
-        partial(_scored, set=set),
-        lambda study, chosen, frame: plots.pass_at_k(frame, WHERE[set]) if chosen.k == ALL
-        else plots.arms(frame, chosen.k, WHERE[set]),
-        score_rows,
-    )  # fmt: skip
 
 
 def _scored(study: StudyFolder, chosen: Selection, set: str) -> pd.DataFrame:
@@ -124,56 +102,40 @@ def _gaps(study: StudyFolder, chosen: Selection) -> pd.DataFrame:
     return passk.gaps([score for own in scores.values() for score in own], arms, chosen.other, k)
 
 
-def _training(measure: str, title: str) -> View:
-    return View(
-        f"training: {title}", "students", ("smoothing",),
-        "these arms have no training curves with these seeds (the untrained model and PS are not trained).",
-        lambda study, chosen: plots.means(
-            chosen.of(study.curves), "step", measure, chosen.smoothing, report.border(study.curves)
-        ),
-        lambda study, chosen, frame: Chart(
-            [plots.curve(frame, "step", measure, report.border(study.curves), plots.averaged(chosen.smoothing))]
-        ),
-        lambda frame: mean_rows(frame, measure, *plots.QUANTITIES[measure][:2]),
-    )  # fmt: skip
+Draw, Text = Callable[[pd.DataFrame], Chart], Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def _taught(study: StudyFolder, chosen: Selection) -> pd.DataFrame:
-    """Smoothed over all rounds, of which the chosen ones are shown."""
-    frame = figures.teacher_means(chosen.of(study.rounds), chosen.smoothing)
-    return frame[frame["round"].between(*chosen.rounds)].reset_index(drop=True)
+def seen(study: StudyFolder, chosen: Selection) -> tuple[pd.DataFrame, Draw, Text]:
+    """What is seen of a study: numbers, what draws them, and what makes text of them."""
+    if chosen.view in PASSED:
+        set, where = PASSED[chosen.view]
+        draw = plots.pass_at_k if chosen.k == ALL else partial(plots.arms, k=chosen.k)
+        return _scored(study, chosen, set), partial(draw, where=where), score_rows
+    if chosen.view == "gaps":
+        return _gaps(study, chosen), partial(plots.gaps, other=chosen.other), gap_rows
+    smoothing, measure = chosen.smoothing, "mean_reward" if chosen.view == "teachers" else chosen.view
+    label, factor, _ = QUANTITIES[measure]
+    text = partial(mean_rows, y=measure, label=label, factor=factor)
+    if chosen.view == "teachers":  # smoothed over all rounds, of which the chosen ones are shown
+        frame = figures.teacher_means(chosen.of(study.rounds), smoothing)
+        frame = frame[frame["round"].between(*chosen.rounds)].reset_index(drop=True)
+        return frame, partial(figures.teachers, smoothing=smoothing), text
+    border, title = report.border(study.curves), plots.averaged(smoothing)
+    frame = plots.means(chosen.of(study.curves), "step", measure, smoothing, border)
+    return frame, lambda frame: Chart([plots.curve(frame, "step", measure, border, title)]), text
 
 
-VIEWS = {
-    "pass_at_k": _pass_at_k(HARD_TEST),
-    "gaps": View(
-        "paired gap: arms minus another arm", "students", ("k", "other"), "no seed was measured with both arms.",
-        _gaps, lambda study, chosen, frame: plots.gaps(frame, chosen.other), gap_rows,
-    ),
-    "transfer": _pass_at_k(TRANSFER),
-    "reward": _training("reward", "reward"),
-    "top_reward": _training("top_reward", "share of top rewards"),
-    "signal": _training("signal", "signal (groups with unequal rewards)"),
-    "teachers": View(
-        "teachers: reward, promotions", "teachers", ("smoothing", "rounds"),
-        "no round of these arms and seeds lies in this range.",
-        _taught, lambda study, chosen, frame: figures.teachers(frame, chosen.smoothing),
-        lambda frame: mean_rows(frame, "mean_reward", *plots.QUANTITIES["mean_reward"][:2]),
-    ),
-}  # fmt: skip
-
-
-def page(study: StudyFolder, view: View, chosen: Selection) -> Page:
+def page(study: StudyFolder, chosen: Selection) -> Page:
     """The chart and the table of a view, or a sentence on what is missing."""
     if not chosen.arms or not chosen.seeds:
         return ["Choose at least one arm and one seed."]
-    frame = view.table(study, chosen)
+    (frame, draw, text), empty = seen(study, chosen), VIEWS[chosen.view]["empty"]
     if frame.empty:
-        return [f"Nothing to show: {view.empty}"]
-    shown = {*frame["arm"], chosen.other if view is VIEWS["gaps"] else ""}
+        return [f"Nothing to show: {empty}"]
+    shown = {*frame["arm"], chosen.other if chosen.view == "gaps" else ""}
     absent = [name(arm) for arm in chosen.arms if arm not in shown]
-    notes = [f"Not shown: {', '.join(absent)}; {view.empty}"] if absent else []
-    return [view.chart(study, chosen, frame), *notes, view.text(frame)]
+    notes = [f"Not shown: {', '.join(absent)}; {empty}"] if absent else []
+    return [draw(frame), *notes, text(frame)]
 
 
 def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
@@ -186,7 +148,7 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
     teachers = [(name(arm), arm) for arm in dict.fromkeys(study.rounds["arm"])]
     seeds = sorted({*study.rounds["seed"], *study.curves["seed"]})
     controls = {
-        "view": widgets.choice("show", [(view.title, key) for key, view in VIEWS.items()]),
+        "view": widgets.choice("show", [(view["title"], key) for key, view in VIEWS.items()]),
         "students": widgets.several("arms", students, FIRST if "grounded_t" in study.students else (), **wide),
         "teachers": widgets.several("arms", teachers, figures.GAINING, **wide),
         "seeds": widgets.several("seeds", [(str(seed), seed) for seed in seeds], **narrow),
@@ -197,22 +159,21 @@ def ablation_explorer(folder: str | Path, export: str | Path = ".") -> Explorer:
     if "hard_only" in study.students:
         controls["other"].value = "hard_only"
 
-    def chosen() -> tuple[View, Selection]:
-        view = VIEWS[controls["view"].value]
-        keys = (view.arms, "seeds", "k", "smoothing", "rounds", "other")
-        return view, Selection(*(widgets.value_of(controls[key]) for key in keys))
+    def chosen() -> Selection:
+        arms = "teachers" if controls["view"].value == "teachers" else "students"
+        keys = ("view", arms, "seeds", "k", "smoothing", "rounds", "other")
+        return Selection(*(widgets.value_of(controls[key]) for key in keys))
 
     def shown() -> tuple:
-        view, selection = chosen()
-        return f"ablation_{controls['view'].value}", view.table(study, selection), view.text
+        frame, _, text = seen(study, chosen())
+        return f"ablation_{controls['view'].value}", frame, text
 
     def prepare() -> None:
-        view, said.value = VIEWS[controls["view"].value], ""
-        own = study.rounds[study.rounds["arm"].isin(controls["teachers"].value)]
+        said.value, own = "", study.rounds[study.rounds["arm"].isin(controls["teachers"].value)]
         widgets.reach(controls["rounds"], int(own["round"].max()) if len(own) else 1)
-        widgets.show_only(controls, ("view", "seeds", view.arms, *view.controls))
+        widgets.show_only(controls, ("view", "seeds", *VIEWS[controls["view"].value]["controls"]))
 
     buttons, said = widgets.save_buttons(Path(export), shown)
     left = [*(controls[key] for key in ("view", "k", "other", "smoothing", "rounds")), ipywidgets.HBox(buttons), said]
     top = [ipywidgets.VBox(left), *(controls[key] for key in ("students", "teachers", "seeds"))]
-    return widgets.explorer(controls, lambda **values: page(study, *chosen()), prepare, top=top)
+    return widgets.explorer(controls, lambda **values: page(study, chosen()), prepare, top=top)

@@ -162,6 +162,10 @@ def test_pass_at_k_follows_arms_seeds_k_and_set(study):
     assert shown.page[1].startswith("Not shown: Grounded-T; no finished evaluation has scores on the transfer set")
 
 
+def numbers(tables, chosen):
+    return explorer.seen(tables, chosen)[0]
+
+
 def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp_path, monkeypatch):
     calls = []
 
@@ -171,12 +175,12 @@ def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp
 
     table_of = passk.table
     monkeypatch.setattr(passk, "table", counted)
-    tables, chosen = explorer.read(study), Selection(("base", "pq"), (0, 1), k=4)
-    first = VIEWS["pass_at_k"].table(tables, chosen)
+    tables, chosen = explorer.read(study), Selection("pass_at_k", ("base", "pq"), (0, 1), k=4)
+    first = numbers(tables, chosen)
     assert calls == [("base", [4]), ("pq", [4])]
-    assert VIEWS["pass_at_k"].table(tables, chosen).equals(first) and len(calls) == 2
-    wider = Selection(("pq", "hard_only"), (0, 1, 7), k=ALL)  # a seed without runs changes nothing
-    VIEWS["pass_at_k"].table(tables, wider)
+    assert numbers(tables, chosen).equals(first) and len(calls) == 2
+    wider = Selection("pass_at_k", ("pq", "hard_only"), (0, 1, 7), k=ALL)  # a seed without runs changes nothing
+    numbers(tables, wider)
     assert calls[2:] == [("pq", [1]), ("hard_only", [1, 4])]
     finished = tmp_path / "study"
     write_study(finished)
@@ -184,9 +188,9 @@ def test_intervals_are_computed_once_and_not_where_the_study_has_them(study, tmp
     table.to_csv(finished / "pass_at_k.csv", index=False)
     del calls[:]
     tables = explorer.read(finished)
-    assert VIEWS["pass_at_k"].table(tables, wider)["rollouts"].tolist() == [77] * 4 and not calls
-    assert VIEWS["pass_at_k"].table(tables, Selection(("pq",), (1,), k=4))["rollouts"].tolist() == [64]
-    assert VIEWS["transfer"].table(tables, Selection(("pq",), (0, 1), k=4))["rollouts"].tolist() == [64]
+    assert numbers(tables, wider)["rollouts"].tolist() == [77] * 4 and not calls
+    assert numbers(tables, Selection("pass_at_k", ("pq",), (1,), k=4))["rollouts"].tolist() == [64]
+    assert numbers(tables, Selection("transfer", ("pq",), (0, 1), k=4))["rollouts"].tolist() == [64]
 
 
 def test_training_curves_follow_arms_seeds_and_smoothing(study):
@@ -224,7 +228,7 @@ def test_teachers_follow_arms_seeds_smoothing_and_rounds(study):
     shown.choose(smoothing=3)  # over all rounds, also those that are not shown
     assert shown.table[1:] == [["grounded reward", "2", "1.0", "4.5", "1"]]
     shown.choose(teachers=("n_half",))
-    assert shown.page == [f"Nothing to show: {VIEWS['teachers'].empty}"]
+    assert shown.page == [f"Nothing to show: {VIEWS['teachers']['empty']}"]
 
 
 def test_empty_choices_give_a_sentence(study, tmp_path):
@@ -288,7 +292,7 @@ def test_paired_gaps_are_those_of_the_paired_test_on_the_chosen_seeds(study):
     shown.choose(students=("pq", "pq_n_half"), other="grounded_t", seeds=(0,))
     assert [row[0] for row in shown.table[1:]] == ["PQ minus Grounded-T", "PQ, n x 1/2 minus Grounded-T"]
     shown.choose(students=("grounded_t",))
-    assert shown.page == [f"Nothing to show: {VIEWS['gaps'].empty}"]
+    assert shown.page == [f"Nothing to show: {VIEWS['gaps']['empty']}"]
 
 
 # ------------------------------------------------------------------ the folder, and text as text
