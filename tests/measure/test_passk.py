@@ -8,7 +8,7 @@ from math import comb, nan
 import pytest
 
 from soar_lib.files import append_jsonl
-from soar_lib.measure.passk import COLUMNS, compare, pass_at_k, read_scores, table
+from soar_lib.measure.passk import COLUMNS, by_student, compare, pass_at_k, read_scores, table
 from soar_lib.records import Score
 
 
@@ -118,6 +118,8 @@ def test_problems_of_five_kinds_count_by_kind():
     kinded = [replace(score, kind=kinds[score.problem]) for score in rows]
     assert compare(rows, "pq", "base", 1).difference == pytest.approx(9 / 13)
     assert compare(kinded, "pq", "base", 1).difference == pytest.approx(1 / 5)
+    assert by_student(kinded, "pq", 1) == {"a": [pytest.approx(1 / 5)], "b": [pytest.approx(1 / 5)]}
+    assert by_student(rows, "pq", 1) == {"a": [pytest.approx(9 / 13)], "b": [pytest.approx(9 / 13)]}
     fewer = [replace(score, kind="k1" if score.kind == "k4" else score.kind) for score in kinded]
     assert compare(fewer, "pq", "base", 1).difference == pytest.approx(9 / 13)
     assert table(kinded, [1]).set_index("arm")["mean"].to_dict() == pytest.approx({"base": 0, "pq": 1 / 5})

@@ -35,6 +35,14 @@ def sampled() -> pd.DataFrame:
     return study_tables.sampled(STUDY)
 
 
+def test_arms_on_the_runs_of_another_arm_bear_its_name():
+    plain = STUDY.with_name("study2_plain")
+    named = {name for name in study_tables.row_names(plain / "more_controls" / "evaluate").values()}
+    assert named == {"hard_only_x4", "correct_only_no_promotion", "well_posed_no_promotion"}
+    scored = {score.arm for score in claims.read_study(plain).scores}
+    assert named <= scored and {*study_tables.curves(plain)["arm"]} <= scored
+
+
 def test_every_soar_run_is_found_arm_by_arm_and_seed_by_seed():
     found = [(arm, seed) for arm, seed, _ in study_tables.runs_of(STUDY)]
     assert sorted(found) == sorted((p.parent.parent.name, int(p.parent.name[4:])) for p in STUDY.rglob("rounds.jsonl"))
