@@ -241,7 +241,7 @@ def test_times_are_filled_in_by_notebook():
 
 def test_commands_are_accepted():
     commands = re.findall(r"^python -m soar_lib (.+)$", GUIDE, re.MULTILINE)
-    models = {"svs": "nano2"}
+    models = {"ladder": "nano2-calculus", "svs": "nano2"}
     assert {command.split()[0] for command in commands} == HELP.keys() - {"demo"}
     for command in commands:
         arguments = parser().parse_args(shlex.split(command))
