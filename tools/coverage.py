@@ -22,7 +22,7 @@ from scipy import stats
 from soar_lib.measure import passk
 from soar_lib.measure.charts import Chart, Mark, Panel, arm_mark
 from soar_lib.measure.claims import over_seeds
-from soar_lib.records import HARD_TEST, Score
+from soar_lib.records import Score
 from soar_lib.soar import claims, report
 from tools import mix
 
@@ -63,11 +63,11 @@ def students(folder: Path, scores: Sequence[Score]) -> pd.DataFrame:
 def reached_by(scores: Sequence[Score]) -> dict[tuple[str, int, int], dict[str, float]]:
     """pass@1 and pass@32 on hard test (means over kinds of problems) by arm, seed and student."""
     found = {}
-    for arm in {score.arm for score in scores if score.set == HARD_TEST}:
+    for arm in ARMS:
         once, most = (passk.by_student(scores, arm, k) for k in (1, 32))
-        for run, student in ((run, student) for run in once for student in range(len(once[run]))):
-            values = {"pass@1": once[run][student], "pass@32": most[run][student]}
-            found[arm, int(run.removeprefix("seed")), student] = values
+        for run in once:
+            for student, pair in enumerate(zip(once[run], most[run], strict=True)):
+                found[arm, int(run.removeprefix("seed")), student] = dict(zip(("pass@1", "pass@32"), pair))
     return found
 
 

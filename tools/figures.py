@@ -56,7 +56,8 @@ def _topics(folder: Path, scores: list[Score], k: int) -> pd.DataFrame:
 def _arms(folder: Path, scores: list[Score], ks: list[int]) -> Tables:
     """What the arms scored, and the claims."""
     k, curves = max(ks), study_tables.curves(folder)
-    swept, first = study_tables.swept(folder), [score for score in scores if score.run == "seed0"]  # a sweep has one
+    swept = study_tables.swept(folder)
+    runs = {score.run for score in scores if score.arm in swept}
     arms = [name for name in dict.fromkeys(score.arm for score in scores) if name not in swept]
     return {
         "claims": (claims.claims(folder), partial(plots.forest, of=claims.CLAIMS)),
@@ -64,7 +65,7 @@ def _arms(folder: Path, scores: list[Score], ks: list[int]) -> Tables:
         "study_arms": (passk.table(scores, ks, arms), partial(plots.arms, k=k)),
         "study_transfer": (passk.table(scores, ks, arms, set=TRANSFER), partial(plots.arms, k=k)),
         "study_sweeps": (
-            passk.table(first, ks, ["grounded_t", "intrinsic_t", *swept]),
+            passk.table([score for score in scores if score.run in runs], ks, ["grounded_t", "intrinsic_t", *swept]),
             partial(plots.arms, k=k),
         ),
         "study_curves": (

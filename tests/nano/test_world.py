@@ -131,7 +131,7 @@ def test_teacher_documents_are_flawed_as_declared():
             counts["none" if check(world.answer_of(asked), answer) == "right" else "wrong"] += 1
     for flaw in ("malformed", "ill_posed"):
         assert abs(counts[flaw] / 600 - documents.FLAWS[flaw]) < 0.06
-    rates = [documents.CARE * documents.slip_rate(step, 12) for step in (1, 2)]
+    rates = [documents.CARE * documents.slip_rate(step, world.FAMILIES["chain_sum"].max_depth) for step in (1, 2)]
     careful = (1 - rates[0]) * (1 - rates[1])
     assert abs(counts["none"] / 600 - documents.FLAWS["none"] * careful) < 0.06
 

@@ -76,12 +76,14 @@ def test_priors_write_what_the_knobs_say(knobs):
     assert sum(prior.families.values()) == pytest.approx(1) and min(prior.families.values()) >= 0
     drawn = Counter(documents2.choice(rng, prior.families) for _ in range(20_000))
     assert drawn["guess"] / 20_000 == pytest.approx(decoys, abs=0.01)
-    # what the documents hold; a model that learns from them writes some of it wrong, as payoff.csv has it measured
+    assert drawn["words"] * documents2.USEFUL / 20_000 == pytest.approx(useful, abs=0.01)
+    # what the documents themselves hold: problems on words that are rightly answered and well formed
     texts = [documents2.proposal(random.Random(f"{knobs} {i}"), prior) for i in range(4000)]
     whole = re.compile(r"<question>(.*)</question>.*<answer>\\boxed\{(.*)\}</answer>", re.DOTALL)
     read = [found.groups() for found in map(whole.search, texts) if found]
     held = sum(mix.described(*pair)["role"] == mix.USEFUL for pair in read) / len(texts)
-    assert 0.6 * useful < held < 1.1 * useful
+    right = (1 - prior.wrong) * (1 - documents2.MALFORMED)
+    assert held == pytest.approx(prior.families["words"] * right, abs=0.012)
 
 
 def test_the_map_has_the_gaps_planted():
