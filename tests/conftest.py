@@ -13,6 +13,11 @@ import tiny_world as world  # noqa: E402
 from execute import workplace  # noqa: E402
 
 
+def pytest_collection_modifyitems(items):
+    """The notebooks' runs go first: no other file takes as long, and one worker has to do it whole."""
+    items.sort(key=lambda item: item.path.stem != "test_notebook_runs")
+
+
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory):
     """A folder with a tiny trained model (model/) and 40 sums it half knows (sums.jsonl)."""

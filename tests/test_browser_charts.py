@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from tests.lessons import LESSONS, read
-from tests.test_browser import chromium, errors, lab, pictures  # noqa: F401  fixtures
+from tests.test_notebook_runs import chromium, errors, lab, pictures  # noqa: F401  fixtures
 
 NASTY = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 2'> $$\\frac{1}{2}$$ &amp; %{x}"
 PAGE = f"""from soar_lib.measure import widgets

@@ -109,9 +109,9 @@ def held_out(text: str) -> bool:
 @functools.cache
 def words(length: int) -> tuple[str, ...]:
     """The words of `length` letters in reasoning-gym's list; for two letters, which it lacks, the words' beginnings."""
-    known = reasoning_gym.create_dataset("spell_backward", size=1, min_word_len=3, max_word_len=WORD).words
-    known = known if length > 2 else [word[:2] for word in known]
-    return tuple(dict.fromkeys(word for word in known if re.fullmatch(f"[a-z]{{{length}}}", word)))
+    known = generator("spell_backward", 0, min_word_len=3, max_word_len=WORD).words
+    known = (word if length > 2 else word[:2] for word in known)
+    return tuple(dict.fromkeys(word for word in known if len(word) == length and re.fullmatch("[a-z]+", word)))
 
 
 def row(rng: random.Random, length: int) -> str:
