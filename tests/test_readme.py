@@ -17,6 +17,7 @@ from soar_lib.measure.tables import claim_rows
 from soar_lib.records import SyntheticProblem
 from soar_lib.soar.claims import CLAIMS, VALUES
 from soar_lib.svs.report import CLAIMS as SVS_CLAIMS
+from tools import payoff
 from tools.readme import DOCUMENTS, MARKED, fill, fill_times, filled
 
 ROOT = Path(__file__).parents[1]
@@ -187,6 +188,20 @@ def test_what_is_said_of_the_methods_and_of_structure_is_in_their_tables():
     found = pd.read_csv(DATA / "structure.csv").groupby(["question", "answer"])["pass@32"].mean()
     assert f"they lead to {100 * found['coherent', 'exact']:.0f} % of pass@32" in text
     assert found.drop(("coherent", "exact")).max() < 0.005
+
+
+@pytest.mark.parametrize("path", ["figures/README.md", "notebooks/03_ablations.ipynb"])
+def test_what_is_said_of_the_map_is_in_its_table(path):
+    """Gaps by the share of useful problems, without decoys and with 20 %; `figures/data/payoff.csv`."""
+    text = " ".join((ROOT / path).read_text(encoding="utf-8").split())
+    found = payoff.gaps(pd.read_csv(DATA / "payoff.csv"))
+    assert found["seeds"].eq(1).all() and "one run of 24 rounds for each reward" in text
+    for _, own in found.groupby("compared"):
+        pairs = own.sort_values(["useful", "decoys"])["ours"].map("{:.1f}".format)
+        assert "{} and {} points at 5 %, {} and {} at 15 %, {} and {} at 40 %".format(*pairs) in text
+    values = 100 * pd.read_csv(DATA / "world_values.csv").pivot(index="seed", columns="arm", values="value")
+    spread = [(values["no_promotion"] - values[other]).std() for other in ("untrained", "intrinsic")]
+    assert "these gaps vary by {:.1f} and {:.1f} points (SD) from run to run".format(*spread) in text
 
 
 def test_what_training_a_real_student_took_is_that_of_its_csv():

@@ -26,6 +26,7 @@ from soar_lib.soar import figures as study_plots
 from soar_lib.soar import report as study_tables
 from soar_lib.svs import figures as svs_plots
 from soar_lib.svs import report as svs_report
+from tools.payoff import figure as payoff
 from tools.structure import chart as structure
 from tools.world_study import of_plain, of_world
 
@@ -175,7 +176,7 @@ RUNS: dict[str, Callable[[Path], Tables]] = {
 # Figures drawn from a CSV that a command wrote; the name is that of the CSV and of the picture.
 FROM_TABLES: dict[str, Drawing] = {
     "nano_base_accuracy": base_accuracy, "real_map": question_map_on_paper, "methods": by_completions,
-    "structure": structure,
+    "structure": structure, "payoff": payoff,
 }  # fmt: skip
 
 

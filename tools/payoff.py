@@ -141,7 +141,8 @@ def figure(data: pd.DataFrame) -> Chart:
         ]  # fmt: skip
         label = "useful problems that the untrained teacher wrote (%)"
         panels.append(Panel(marks, label, f"{compared}\n(points)", rules=[("y", 0, "")]))
-    note = f"{found['seeds'].min()} to {found['seeds'].max()} runs a cell; a lone run has no interval"
+    runs = " to ".join(map(str, sorted({found["seeds"].min(), found["seeds"].max()})))
+    note = f"SOAR runs a cell: {runs}; a lone run has no interval"
     return Chart(panels, size=(8.0, 1.0 + 2.4 * len(panels)), shared="x", note=note)
 
 

@@ -103,5 +103,5 @@ def test_the_map_has_the_gaps_planted():
     chart = payoff.figure(pd.DataFrame(rows))
     assert len(chart.panels) == 3 and all(len(panel.marks) == 2 for panel in chart.panels)
     assert_labelled(chart)
-    assert chart.note.startswith("3 to 3 runs a cell")
+    assert chart.note.startswith("SOAR runs a cell: 3;")
     assert len(payoff.gaps(pd.DataFrame(rows).query("arm != 'annealed'"))) == 12
