@@ -199,6 +199,10 @@ def test_what_is_said_of_the_map_is_in_its_table(path):
     for _, own in found.groupby("compared"):
         pairs = own.sort_values(["useful", "decoys"])["ours"].map("{:.1f}".format)
         assert "{} and {} points at 5 %, {} and {} at 15 %, {} and {} at 40 %".format(*pairs) in text
+    many = pd.read_csv(DATA / "payoff.csv").query("useful == 0.4 and decoys == 0").set_index("arm")
+    wrote, earned = 100 * many["wrote_useful"], 100 * many["value"]
+    assert f"went from {wrote['untrained']:.0f} to {wrote['intrinsic']:.0f} % useful problems there" in text
+    assert f"({earned['untrained']:.1f} untrained, {earned['intrinsic']:.1f} trained)" in text
     values = 100 * pd.read_csv(DATA / "world_values.csv").pivot(index="seed", columns="arm", values="value")
     spread = [(values["no_promotion"] - values[other]).std() for other in ("untrained", "intrinsic")]
     assert "these gaps vary by {:.1f} and {:.1f} points (SD) from run to run".format(*spread) in text
