@@ -20,6 +20,10 @@ no decoys to fall for, pays no worse. Named before it was run: the grounded rewa
 seeds 0 to 3, forty rounds; its value minus the untrained teacher's and minus the intrinsic one's, paired by seed. Named
 before fresh students were trained: the study's own claims on these four seeds. The intrinsic reward has two runs more,
 seeds 4 and 5, with a value and no students.
+
+Named before it was run: promotions, with decoys (arm promotion, seeds 0 to 3), and on them the paper's claims of PQ, of
+PS and of promotion, on hard test and on transfer problems. PQ and PS are expected to beat Hard-Only; of promotion
+nothing is expected. The first data sets earn more than the threshold of 1 point, so that somebody is soon promoted.
 """
 
 from functools import partial

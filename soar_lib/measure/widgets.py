@@ -105,11 +105,11 @@ def html(part: pd.DataFrame | str) -> str:
     return f'<div style="max-height: 25em; overflow: auto; line-height: 1.4">{spaced}</div>'
 
 
-def choice(description: str, options: Sequence) -> ipywidgets.Dropdown:
-    """A drop-down list of options, values or (name, value), wide enough for the longest of them and the arrow."""
+def choice(description: str, options: Sequence, **first) -> ipywidgets.Dropdown:
+    """A drop-down list of values or (name, value), as wide as the longest and the arrow; at first `value` is chosen."""
     longest = max(len(str(option[0] if isinstance(option, tuple) else option)) for option in [*options, ""])
     look = {"width": f"calc({longest}ch + 130px)", "max_width": "100%"}
-    return ipywidgets.Dropdown(options=options, description=description, layout=look)
+    return ipywidgets.Dropdown(options=options, description=description, layout=look, **first)
 
 
 def several(description: str, options: Sequence[tuple], first: Sequence = (), rows: int = 10,

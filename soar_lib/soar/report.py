@@ -24,7 +24,7 @@ CURVE = ["reward", "top_reward", "length", "signal", "grad_norm"]
 PROBLEMS = ["arm", "seed", "round", "dataset", "question", "answer", "reward", "topic", "label"]
 SAMPLED = ["arm", "seed", "question", "answer", "topic", "label"]
 # Arms whose teachers write sets of one size, and the names in tables of what they write for the evaluation.
-TEACHERS = ("grounded", "no_promotion", "multi_turn", "intrinsic", "rounds_x6")
+TEACHERS = ("grounded", "no_promotion", "promotion", "multi_turn", "intrinsic", "rounds_x6")
 SAMPLING = (
     "base_t", "grounded_t", "grounded_t_no_promotion", "grounded_t_multi_turn", "intrinsic_t", "intrinsic_t_rounds_x6",
 )  # fmt: skip

@@ -29,7 +29,6 @@ def round_browser(folder: str | Path, threshold: float | None = None) -> Explore
     rounds, problems = report.rounds_of(folder), read_jsonl(folder / "problems.jsonl", SyntheticProblem)
     if not rounds:
         raise ValueError(f"{folder}: has no finished round to show; run it or resume it first")
-    table = pd.DataFrame(rounds)
     controls = {
         "number": widgets.slider("round", 1, len(rounds)),
         "dataset": widgets.choice("data set", range(len(rounds[0]["rewards"]))),
@@ -38,7 +37,7 @@ def round_browser(folder: str | Path, threshold: float | None = None) -> Explore
     def page(number: int, dataset: int) -> Page:
         record = rounds[number - 1]
         mine = [p for p in problems if (p["round"], p["dataset"]) == (record["round"], dataset)]
-        timeline = figures.timeline(table, threshold, record["round"])
+        timeline = figures.timeline(pd.DataFrame(rounds), threshold, record["round"])
         counts = pd.DataFrame(mine).groupby(["question", "answer"], sort=False).size().reset_index(name="times")
         return [timeline, *round_page(record), f"Problems of data set {dataset}:", counts]
 
@@ -104,12 +103,11 @@ def vendi_explorer(problems: pd.DataFrame, embeddings: Mapping[str, Embedding] |
     shown = [arm for _, arm in arms if not ARMS[arm].sweep]  # beside a longer run the others could not be read
     controls = {
         "embedding": widgets.choice("embedding", list(embeddings)),
-        "q": widgets.choice("q", [("0.5", 0.5), ("1", 1.0), ("2", 2.0), ("infinity", float("inf"))]),
+        "q": widgets.choice("q", [("0.5", 0.5), ("1", 1.0), ("2", 2.0), ("infinity", float("inf"))], value=1.0),
         "window": widgets.slider("pool rounds", 1, min(10, last)),
         "size": widgets.slider("problems", 2, max(least, 2) * 2, max(least, 2)),
         "arms": widgets.several("arms", arms, shown, rows=min(6, max(1, len(arms)))),
     }
-    controls["q"].value = 1.0
 
     def page(embedding: str, q: float, window: int, size: int, arms: tuple) -> Page:
         if embedding not in known:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # the command line's checks need not wait for them
 class StudyArm:
     """`changes` and `factors` turn the study's SOAR settings into the arm's (values, and multiples rounded to whole
     numbers where the setting is one); `measured` are arms of the evaluation. With `runs`, the arm has no SOAR runs of
-    its own but stands on that arm's, measured with `samples` times the teacher samples. A `sweep` decides no claim."""
+    its own but stands on that arm's, measured with `samples` times the teacher samples."""
 
     name: str
     measured: tuple[str, ...] = ("grounded_t",)
@@ -46,7 +46,9 @@ class StudyArm:
     factors: dict[str, float] = field(default_factory=dict)
     runs: str = ""
     samples: float = 1.0
-    sweep: bool = False
+    seeds: int = 0  # SOAR runs, where the study has more
+    sweep: bool = False  # decides no claim
+    part: bool = False  # of what the arm grounded measures, for a study that leaves it out
 
 
 ARMS = {  # presets.toml
@@ -61,7 +63,7 @@ class StudyConfig:
 
     seeds: int = 5  # SOAR runs of an arm that decides a claim; the paper has 3 or 4
     sweep_seeds: int = 2  # SOAR runs of a sweep; section 7 has 2
-    arms: tuple[str, ...] = tuple(arm.name for arm in ARMS.values() if arm.runs != "no_promotion")
+    arms: tuple[str, ...] = tuple(arm.name for arm in ARMS.values() if not arm.part)
     value_sets: int = 0  # fresh data sets behind each teacher's value; 0: not measured, as in the paper
     filter: FilterConfig = field(default_factory=FilterConfig)
     transfer: FilterConfig = field(default_factory=FilterConfig)
@@ -84,8 +86,8 @@ class StudyConfig:
         return [arm for name, arm in ARMS.items() if name in self.arms]
 
     def seeds_of(self, arm: StudyArm) -> range:
-        """The seeds on which an arm runs; sweeps have fewer."""
-        return range(min(self.seeds, self.sweep_seeds) if arm.sweep else self.seeds)
+        """The seeds on which an arm runs."""
+        return range(min(self.seeds, self.sweep_seeds if arm.sweep else arm.seeds or self.seeds))
 
 
 def preset(name: str, **changes: Any) -> StudyConfig:

@@ -186,7 +186,10 @@ def test_mistakes_show_before_anything_is_written(home, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_arm_of_every_preset_is_valid(name):
     config, names = preset(name, arms=list(ARMS)), set()
-    shared = {"controls": {"base", "hard_only", "base_t"}, "more_controls": {"hard_only_x4"}}
+    shared = {
+        "controls": {"base", "hard_only", "base_t"}, "more_controls": {"hard_only_x4"},
+        "promotion": {"pq", "ps", "grounded_t"},
+    }  # fmt: skip
     for arm in config.chosen():
         for seed in config.seeds_of(arm):
             assert soar_config(config, arm, seed, OUT).seed == seed
@@ -194,7 +197,7 @@ def test_every_arm_of_every_preset_is_valid(name):
         assert set(measured.arms) <= {*TRAINED_ARMS, "base", "ps", "self_answer"}
         soar = soar_config(config, ARMS[arm.runs or arm.name], 0, OUT)
         rows = {row_name(kind, soar, measured.label) for kind in measured.arms}
-        # One table holds all arms, so no two may bear one name, but for controls, which measure what grounded does.
+        # One table holds all arms, so no two may bear one name, but for those that measure part of what grounded does.
         assert rows & names == shared.get(arm.name, set())
         names |= rows
     assert {"grounded_t", "intrinsic_t", "grounded_t_no_promotion", "grounded_t_multi_turn", "base_t"} <= names
@@ -213,7 +216,8 @@ def test_arms_change_what_they_say():
     assert not changed["no_promotion"].promotion and changed["no_promotion"].reward == "grounded"
     sizes = [evaluate_config(config, ARMS[f"samples_{part}"], OUT).teacher_samples for part in ("half", "quarter")]
     assert sizes == [64, 32]
-    assert [len(config.seeds_of(ARMS[name])) for name in ("grounded", "n_half")] == [5, 2]
+    assert [len(config.seeds_of(ARMS[name])) for name in ("grounded", "n_half", "promotion")] == [5, 2, 4]
+    assert {*ARMS} - {*config.arms} == {"controls", "more_controls", "promotion"}
 
 
 @pytest.mark.parametrize(
