@@ -24,6 +24,7 @@ seeds 4 and 5, with a value and no students.
 Named before it was run: promotions, with decoys (arm promotion, seeds 0 to 3), and on them the paper's claims of PQ, of
 PS and of promotion, on hard test and on transfer problems. PQ and PS are expected to beat Hard-Only; of promotion
 nothing is expected. The first data sets earn more than the threshold of 1 point, so that somebody is soon promoted.
+Seed 3 was dropped to save time, before any student was evaluated, when the rounds of seeds 0 and 1 had been seen.
 """
 
 from functools import partial
