@@ -8,7 +8,7 @@
     world_claims.csv   the five claims named before the runs, those explored after them, and the paper's as far
                        as the study has them
                        (runs/reference/study2: python -m soar_lib study --preset nano2
-                       --arms intrinsic,no_promotion,controls)
+                       --arms intrinsic,no_promotion,controls,promotion)
 
     plain_rounds.csv, plain_diversity.csv, plain_values.csv, plain_arms.csv, plain_claims.csv
                        the same on the prior without decoys: runs/reference/study2_plain, four seeds
