@@ -8,7 +8,7 @@
     world_claims.csv   the five claims named before the runs, those explored after them, and the paper's as far
                        as the study has them
                        (runs/reference/study2: python -m soar_lib study --preset nano2
-                       --arms intrinsic,no_promotion,controls,promotion)
+                       --arms intrinsic,no_promotion,controls)
 
     plain_rounds.csv, plain_diversity.csv, plain_values.csv, plain_arms.csv, plain_claims.csv
                        the same on the prior without decoys: runs/reference/study2_plain, four seeds
@@ -24,7 +24,8 @@ seeds 4 and 5, with a value and no students.
 Named before it was run: promotions, with decoys (arm promotion, seeds 0 to 3), and on them the paper's claims of PQ, of
 PS and of promotion, on hard test and on transfer problems. PQ and PS are expected to beat Hard-Only; of promotion
 nothing is expected. The first data sets earn more than the threshold of 1 point, so that somebody is soon promoted.
-Seed 3 was dropped to save time, before any student was evaluated, when the rounds of seeds 0 and 1 had been seen.
+Seed 3 was dropped to save time, before any student was evaluated, when the rounds of seeds 0 and 1 had been seen. The
+tables do not have these runs yet.
 """
 
 from functools import partial
