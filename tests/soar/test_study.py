@@ -117,7 +117,7 @@ def test_the_tables_hold_all_arms_with_their_rollouts(killed):
 
 def test_the_claims_are_those_of_the_paper(killed):
     found = pd.read_csv(killed / "claims.csv")
-    assert list(found.columns) == COLUMNS and len(found) == 23
+    assert list(found.columns) == COLUMNS and len(found) == 24
     assert set(found["verdict"]) <= {"undecided", "at the floor"}  # two seeds decide nothing
     assert found.loc[found["claim"].str.startswith("Grounded-T beats Hard-Only"), "seeds"].tolist() == [2]
 
@@ -136,7 +136,7 @@ def test_a_finished_study_needs_neither_model_nor_adapters_and_is_not_touched(ho
     changed = [name for name, value in contents(tmp_path).items() if value != before.get(name)]
     assert sorted(changed) == [f"study/{n}.csv" for n in ("claims", "comparisons", "pass_at_k", "transfer")]
     assert [name for name, value in contents(tmp_path).items() if value[0] != before[name][0]] == []
-    assert len(found) == 23
+    assert len(found) == 24
 
 
 def test_an_arm_can_be_added_and_the_others_stay_as_they_are(home, killed, tmp_path, monkeypatch):
