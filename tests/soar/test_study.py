@@ -216,7 +216,7 @@ def test_arms_change_what_they_say():
     assert not changed["no_promotion"].promotion and changed["no_promotion"].reward == "grounded"
     sizes = [evaluate_config(config, ARMS[f"samples_{part}"], OUT).teacher_samples for part in ("half", "quarter")]
     assert sizes == [64, 32]
-    assert [len(config.seeds_of(ARMS[name])) for name in ("grounded", "n_half", "promotion")] == [5, 2, 3]
+    assert [len(config.seeds_of(ARMS[name])) for name in ("grounded", "n_half", "promotion")] == [5, 2, 4]
     assert {*ARMS} - {*config.arms} == {"controls", "more_controls", "promotion"}
 
 
