@@ -49,18 +49,18 @@ def check(gold: str, response: str, deadline: float = DEADLINE) -> str:
 def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
     """The verdict on a bare answer, the content of a box: "right", "wrong" or "timeout"; `gold` is the right one."""
     verdict = decide(gold, answer)
-    return WORDS[_asked(gold, answer, deadline) if verdict is None else verdict]
+    return WORDS[_asked(cleaned(gold, answer), deadline) if verdict is None else verdict]
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
     """Verdicts on (gold, response) pairs in their order; each distinct pair of answers is decided once. Math-Verify
     runs in as many processes as there are CPU cores (at most 8)."""
-    answers = {response: boxed_answer(response) for response in {response for _, response in pairs}}
-    distinct = {(gold, answers[response]) for gold, response in pairs if answers[response] is not None}
-    asked = functools.partial(_asked, deadline=deadline)
-    verdicts = workers.side_by_side(distinct, decide, asked, "Math-Verify", progress)
-    words = {pair: WORDS[verdict] for pair, verdict in verdicts.items()}
-    return [words.get((gold, answers[response]), "unparsed") for gold, response in pairs]
+    answers = {text: boxed_answer(text) for text in {text for _, text in pairs}}
+    distinct = {(gold, answers[text]) for gold, text in pairs if answers[text] is not None}
+    verdicts = workers.side_by_side(
+        distinct, decide, lambda *pair: _asked(cleaned(*pair), deadline), "Math-Verify", progress
+    )
+    return ["unparsed" if answers[text] is None else WORDS[verdicts[gold, answers[text]]] for gold, text in pairs]
 
 
 def parses(answer: str) -> bool:
@@ -73,16 +73,13 @@ def parses(answer: str) -> bool:
         return False
     text = cleaned("", answer)[1]
     known = understood(read(text))
-    return workers.ask([_for_algebra(text)], DEADLINE) is True if known is None else known
+    return _asked([text], DEADLINE) is True if known is None else known
 
 
-def _asked(gold: str, answer: str, deadline: float) -> bool | None:
-    return workers.ask([_for_algebra(text) for text in cleaned(gold, answer)], deadline)
-
-
-def _for_algebra(text: str) -> str:
-    """A cleaned answer in LaTeX that Math-Verify reads."""
-    return text.replace("°", "^{\\circ}").replace("%", "\\%").replace("*", "\\cdot ")
+def _asked(texts: Iterable[str], deadline: float) -> bool | None:
+    """What Math-Verify says of cleaned answers, which it is given in LaTeX."""
+    latex = [text.replace("°", "^{\\circ}").replace("%", "\\%").replace("*", "\\cdot ") for text in texts]
+    return workers.ask(latex, deadline)
 
 
 def decide(gold: str, answer: str) -> bool | None:
