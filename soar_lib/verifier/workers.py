@@ -45,6 +45,7 @@ class Worker:
                 "the verifier's worker process did not start: its own message is on standard error; "
                 "check that math-verify and mpmath are installed for this Python"
             )
+        _started.add(self)
 
     def ask(self, question: list, seconds: float) -> Any:
         """The answer, or None where the deadline or the memory ran out: then the process is dead. `seconds` are of the
@@ -70,6 +71,7 @@ class Worker:
         """End the process, and wait until it has ended."""
         self.process.kill()
         self.process.communicate()  # closes its pipes, and waits
+        _started.discard(self)
 
 
 _started: set[Worker] = set()
@@ -83,21 +85,14 @@ def ask(question: list, seconds: float, again: bool = True) -> Any:
     with contextlib.suppress(IndexError):
         worker = _idle.pop()
     if worker and worker.process.poll() is not None:
-        worker = _end(worker)
-    if not worker:
-        worker = Worker()
-        _started.add(worker)
+        worker = worker.kill()
+    worker = worker or Worker()
     try:
         answer = worker.ask(question, seconds)
         killed = answer is None and worker.status() == -signal.SIGKILL
     finally:  # also where it was interrupted halfway: its next line would answer the wrong question
-        _end(worker) if answer is None else _idle.append(worker)
+        worker.kill() if answer is None else _idle.append(worker)
     return ask(question, seconds, again=False) if again and answer is None and killed else answer
-
-
-def _end(worker: Worker) -> None:
-    worker.kill()
-    _started.discard(worker)
 
 
 def side_by_side(questions: Iterable[tuple], decide: Callable, asked: Callable, name: str, progress: bool) -> dict:
@@ -114,7 +109,7 @@ def side_by_side(questions: Iterable[tuple], decide: Callable, asked: Callable, 
 def stop() -> None:
     """End all workers; the next question starts new ones."""
     for worker in list(_started):
-        _end(worker)
+        worker.kill()
     _forget()
 
 
