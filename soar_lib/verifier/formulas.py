@@ -16,11 +16,9 @@ MAX_DEPTH = 80
 MAX_BITS = 4096  # numbers beyond are not worked out
 MAX_COUNTED = 5000  # in factorials and binomials
 
-TRIGONOMETRIC = ("sin", "cos", "tan", "cot", "sec", "csc")
-HYPERBOLIC = ("sinh", "cosh", "tanh", "coth", "sech", "csch")
-INVERTIBLE = (*TRIGONOMETRIC, "sinh", "cosh", "tanh", "coth")
+INVERTIBLE = ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth")
 NAMES = {
-    **{name: name for name in (*TRIGONOMETRIC, *HYPERBOLIC, "exp", "log", "sqrt", "sign", "erf", "Si", "Ci", "Ei")},
+    **{name: name for name in (*INVERTIBLE, "sech", "csch", "exp", "log", "sqrt", "sign", "erf", "Si", "Ci", "Ei")},
     **{f"{prefix}{name}": f"a{name}" for name in INVERTIBLE for prefix in ("a", "ar", "arc")},
     "ln": "log", "Log": "log", "cosec": "csc", "Abs": "abs", "abs": "abs", "sgn": "sign",
 }  # fmt: skip

@@ -28,14 +28,10 @@ from soar_lib.verifier import integrals
 from soar_lib.verifier.answers import MAX_EXPONENT
 from soar_lib.verifier.formulas import Formula, letters
 
-NORMALIZATION = NormalizationConfig(
-    basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="last", equations=False
-)
+NORMALIZATION = NormalizationConfig(basic_latex=True, units=True, malformed_operators=True, nits=True, boxed="last")
 LATEX_ONLY = [LatexExtractionConfig(boxed_match_priority=0, normalization_config=NORMALIZATION)]
 # sympy's ways of saying that it cannot compare two objects
-CANNOT_COMPARE = (
-    ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError
-)  # fmt: skip
+REFUSALS = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
 DIGITS, DECIMAL_DIGITS = 30, 9  # to which values agree, and where a decimal is involved
 PLACES = (Rational(37, 29), Rational(101, 67), Rational(-53, 41), Rational(-17, 13))  # for expressions with letters
 # Of integrals:
@@ -64,7 +60,7 @@ def answer(question: list[str]) -> bool | list[str]:
         if equal is None:
             equal = verify(*map(list, readings), timeout_seconds=None, allow_set_relation_comp=True)
         return bool(equal)
-    except CANNOT_COMPARE:
+    except REFUSALS:
         return False
 
 
@@ -73,7 +69,7 @@ def read(text: str) -> tuple:
     """Math-Verify's readings of an answer: sympy objects and the text itself."""
     try:
         return tuple(parse(f"\\boxed{{{text}}}", LATEX_ONLY, parsing_timeout=None))
-    except CANNOT_COMPARE:
+    except REFUSALS:
         return ()
 
 
