@@ -27,7 +27,7 @@ WORDS = {True: "right", False: "wrong", None: "timeout"}  # of what a worker ans
 DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseconds
 NUMBER = r"-?(?:\d+(?:\.\d*)?|\.\d+)"
 DECIMAL = re.compile(r"-?\d*\.\d+")
-DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+ONE_COMMA = re.compile(r"-?\d+,\d+ -?\d*\.\d+|-?\d*\.\d+ -?\d+,\d+")  # of two answers, one with a decimal comma
 POWER_OF_TEN = re.compile(rf"(?<![\w.\\/^])({NUMBER})[eE]([-+]?\d{{1,3}})(?![\w.])")
 LETTER_E = re.compile(r"(?<![a-zA-Z])[eE](?![a-zA-Z])")
 ROUNDED_DIGITS = 10
@@ -92,7 +92,9 @@ def decide(gold: str, answer: str) -> bool | None:
         return gold == answer
     left, right = cleaned(gold, answer)
     bare = [re.sub(r"(?<!\d) | (?!\d)", "", text) for text in (left, right)]
-    return True if bare[0] == bare[1] or _decimal_comma(left, right) else same(read(left), read(right))
+    if ONE_COMMA.fullmatch(f"{left} {right}"):
+        bare = [Fraction(text.replace(",", ".")) for text in (left, right)]
+    return True if bare[0] == bare[1] else same(read(left), read(right))
 
 
 def cleaned(gold: str, answer: str) -> tuple[str, str]:
@@ -101,12 +103,6 @@ def cleaned(gold: str, answer: str) -> tuple[str, str]:
     if LETTER_E.search(left) and LETTER_E.search(right):
         return left, right
     return tuple(POWER_OF_TEN.sub(r"\1*10^{\2}", text) if "e" in text.lower() else text for text in (left, right))
-
-
-def _decimal_comma(a: str, b: str) -> bool:
-    if DECIMAL_COMMA.fullmatch(a):
-        a, b = b, a
-    return bool(DECIMAL.fullmatch(a) and DECIMAL_COMMA.fullmatch(b)) and Fraction(a) == Fraction(b.replace(",", "."))
 
 
 def same(gold: Form, answer: Form) -> bool | None:
