@@ -53,8 +53,7 @@ def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
-    """Verdicts on (gold, response) pairs in their order; each distinct pair of answers is decided once. Math-Verify
-    runs in as many processes as there are CPU cores (at most 8)."""
+    """Verdicts on (gold, response) pairs in order; each distinct one is decided once, by Math-Verify on up to 8 cores."""
     answers = {text: boxed_answer(text) for text in {text for _, text in pairs}}
     distinct = {(gold, answers[text]) for gold, text in pairs if answers[text] is not None}
     verdicts = workers.side_by_side(
@@ -138,10 +137,9 @@ def _letters(gold: Form, answer: Form) -> bool | None:
     other = answer if gold.kind in TEXTS else gold
     if other.kind == "value" and ("text" in kinds or not symbols(other.formula)):
         return False
-    if gold.kind == "text" and gold.text not in ("nosolution", ""):
-        bare = re.sub(r"\\[a-zA-Z]+|[^a-zA-Z]", "", answer.text).casefold()
-        return None if sorted(bare) == sorted(gold.text) else False
-    return None
+    bare = re.sub(r"\\[a-zA-Z]+|[^a-zA-Z]", "", answer.text).casefold()
+    told = gold.kind == "text" and gold.text not in ("nosolution", "")
+    return False if told and sorted(bare) != sorted(gold.text) else None
 
 
 def _in_order(gold: Form, answer: Form) -> bool | None:
@@ -160,9 +158,8 @@ def _members(gold: Form, answer: Form) -> bool | None:
     given, found = (form.items if form.kind in COLLECTIONS else (form,) for form in (gold, answer))
     if any(item.kind == "dots" for item in given + found):
         return _in_order(gold, answer)
-    if all(item.kind == "value" and item.formula.head == "number" for item in given + found):
-        if not any(DECIMAL.fullmatch(item.text) for item in given + found):
-            return {item.residue for item in given} == {item.residue for item in found}
+    if all(item.kind == "value" and item.formula.head == "number" and not _digits(item) for item in given + found):
+        return {item.residue for item in given} == {item.residue for item in found}
     table = [[same(a, b) for b in found] for a in given]
     rows = [*table, *zip(*table)]  # each member's verdicts
     return _all(True if True in row else None if None in row else False for row in rows)
@@ -210,9 +207,7 @@ def _digits(form: Form) -> int:
 
 
 ANY = None
-TEXTS, COLLECTIONS = {"text", "words"}, {"list", "set", "tuple"}
-NUMBERS = {"value", "percent", "degrees"}
-SIMPLE = NUMBERS | {"infinity", "dots"}
+TEXTS, COLLECTIONS, NUMBERS = {"text", "words"}, {"list", "set", "tuple"}, {"value", "percent", "degrees"}
 POLICY = [  # kinds of the two answers, either way round, and a rule or verdict: the first row that fits, else None
     ({"equation"}, ANY, _equations),  # 5 is x = 5 and 2 + 3 = 5, x = 5 is x = 10/2; x = 5 against y = 5 is for algebra
     (TEXTS, ANY, _letters),  # east is East and \text{(E)} is E
@@ -221,7 +216,7 @@ POLICY = [  # kinds of the two answers, either way round, and a rule or verdict:
     (NUMBERS, NUMBERS, _numbers),  # 28% is 28 and 0.28; 60 degrees are 60 and pi/3
     ({"based"}, {"based", "value"}, _based),  # 506_7 is 506 without its base, but neither 506_8 nor 251
     ({"ratio"}, {"ratio"}, _in_order),  # 3:4 is not 6:8: a ratio is asked for in lowest terms, or as it was given
-    (SIMPLE, SIMPLE, False),
+    ({"infinity", "dots"}, {"infinity", "dots", *NUMBERS}, False),
 ]
 
 
