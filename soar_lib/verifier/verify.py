@@ -53,7 +53,7 @@ def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
 
 
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
-    """Verdicts on (gold, response) pairs in order; each distinct one is decided once, by Math-Verify on up to 8 cores."""
+    """Verdicts on (gold, response) pairs in order, each distinct one decided once; Math-Verify uses up to 8 cores."""
     answers = {text: boxed_answer(text) for text in {text for _, text in pairs}}
     distinct = {(gold, answers[text]) for gold, text in pairs if answers[text] is not None}
     verdicts = workers.side_by_side(
