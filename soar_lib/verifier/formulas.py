@@ -116,13 +116,8 @@ class _Cursor:
     depth: int = 0
     bars: int = 0
 
-    @property
-    def kind(self) -> str:
-        return self.tokens[self.at][0]
-
-    @property
-    def text(self) -> str:
-        return self.tokens[self.at][1]
+    kind = property(lambda self: self.tokens[self.at][0])
+    text = property(lambda self: self.tokens[self.at][1])
 
     def take(self) -> str:
         self.at += 1
@@ -279,11 +274,9 @@ def _word(cursor: _Cursor) -> Formula:
 def _argument(cursor: _Cursor, name: str) -> Formula:
     if cursor.text in CLOSING:
         return _enclosed(cursor)
-    factors = []
-    while cursor.kind in ("number", "letter") or cursor.text in ("e", "pi", "frac", "sqrt"):
-        if cursor.kind == "number" and factors or name == "sqrt":
-            raise Unreadable(f"the argument of {name} needs brackets")
+    factors = [_formula(cursor, SIGNED)] if cursor.kind == "number" and name != "sqrt" else []
+    while name != "sqrt" and (cursor.kind == "letter" or cursor.text in ("e", "pi", "frac", "sqrt")):
         factors.append(_formula(cursor, SIGNED))
-    if not factors or cursor.text in CLOSING and cursor.opens():
+    if not factors or cursor.kind == "number" or cursor.text in CLOSING and cursor.opens():
         raise Unreadable(f"the argument of {name} needs brackets")
     return combine("*", factors)
