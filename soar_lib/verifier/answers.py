@@ -94,18 +94,16 @@ def _letters(text: str) -> str:
 def _relation(text: str) -> Form | None:
     """Equations keep their first and last side."""
     sides = [side.strip() for side in RELATION.split(text)]
-    belongs = re.fullmatch(rf"{SYMBOL}\s*\\in\s*([(\[\\](?!.*\\in\b).*)", text)
-    if len(sides) < 3 and not belongs or len(split_top(text, ",;")) > 1:
-        return None
-    if belongs:
-        return read(belongs.group(1))
-    if len(split_top(text, "=<>")) == 1 and not re.search(r"\\(?:le|ge|ne|approx) ", text):
+    signs = set(sides[1::2])
+    if belongs := re.fullmatch(rf"{SYMBOL}\s*\\in\s*([(\[\\](?!.*\\in\b).*)", text):
+        return read(belongs.group(1)) if len(split_top(text, ",;")) == 1 else None
+    if not signs or len(split_top(text, ",;")) > 1 or signs <= set("=<>") and len(split_top(text, "=<>")) == 1:
         return None
     if sides[-2] == "\\approx":
         return read(clean(" ".join(sides[: sides.index("\\approx")])))
-    if any(not side for side in sides[::2]):
+    if not all(sides[::2]):
         return Form("malformed", text)
-    if set(sides[1::2]) == {"="}:
+    if signs == {"="}:
         return Form("equation", sides[0].replace(" ", ""), (read(sides[0]), read(sides[-1])))
     return Form("unclear", text)
 
@@ -157,8 +155,7 @@ def _special(text: str) -> Form | None:
 
 
 def _value(text: str) -> Form:
-    if THOUSANDS.fullmatch(text):
-        text = re.sub(r"[ ,]", "", text)
+    text = re.sub(r"[ ,]", "", text) if THOUSANDS.fullmatch(text) else text
     try:
         formula = formulas.read(text, loose=True)
         return Form("value", text, (), formula, residue(formula))
