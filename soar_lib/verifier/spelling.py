@@ -19,7 +19,6 @@ THINK = "<think>"  # before the thoughts of models that reason; </think> ends th
 MAX_CHARACTERS = 2000  # no answer is as long; beyond nothing is cleaned or read
 PLAIN = re.compile(r"(?:[-+*/^(),\d]|\.(?!\.)|(?<![\d ]) | (?!\d)|(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z]))*+")
 WORD = r"(?![a-zA-Z])"
-ENVIRONMENT_WITH_ROWS = re.compile(r"\\begin|&")
 BASES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
 INNER = r"(?:[^{}]|\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})*"  # braces in braces, four deep
 TOP = re.compile(r"\\frac(?![a-zA-Z])\s*(?:(\\[a-zA-Z]+|[^\s{}])|(?=\{))")
@@ -68,7 +67,7 @@ def clean(text: str) -> str:
     text = re.sub(r"(?<!\\)\\[()\[\]]", " ", text.strip().translate(CHARACTERS))
     while inner := boxes(text):
         text = inner[-1][2]  # a box in the box
-    if not ENVIRONMENT_WITH_ROWS.search(text):
+    if "\\begin" not in text and "&" not in text:  # no environment with rows
         text = re.sub(r"\\\\(?=[a-zA-Z])", r"\\", text)
     for pattern, replacement in REWRITES:
         text = pattern.sub(replacement, text)
@@ -152,13 +151,12 @@ def boxed_answer(text: str) -> str | None:
     r"""The answer a response states: its last box, joined with the boxes it forms one list with. `\boxed{2} and
     \boxed{3}` is the list `2,3`; `\boxed{2} wait no, \boxed{3}` is 3."""
     found = [] if unfinished(text) else boxes(text)
-    if not found or not found[-1][2].strip():
-        return None
-    contents = [found[-1][2].strip()]
-    for (_, end, content), (start, _, _) in zip(found[-2::-1], found[:0:-1]):
-        gap = text[end:start]
+    contents, next_start = [], len(text)
+    for start, end, content in reversed(found):
+        gap = text[end:next_start] if contents else ""
         if not content.strip() or CORRECTION.search(gap) or not GAP.fullmatch(DELIMITERS.sub("", gap)):
             break
-        if content.strip() != contents[-1]:
+        if [content.strip()] != contents[-1:]:
             contents.append(content.strip())
-    return ",".join(contents[::-1])
+        next_start = start
+    return ",".join(contents[::-1]) or None
