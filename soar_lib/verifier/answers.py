@@ -95,7 +95,7 @@ def _relation(text: str) -> Form | None:
     """Equations keep their first and last side."""
     sides = [side.strip() for side in RELATION.split(text)]
     signs = set(sides[1::2])
-    if belongs := re.fullmatch(rf"{SYMBOL}\s*\\in\s*([(\[\\](?!.*\\in\b).*)", text):
+    if "\\in" in text and (belongs := re.fullmatch(rf"{SYMBOL}\s*\\in\s*([(\[\\](?!.*\\in\b).*)", text)):
         return read(belongs.group(1)) if len(split_top(text, ",;")) == 1 else None
     if not signs or len(split_top(text, ",;")) > 1 or signs <= set("=<>") and len(split_top(text, "=<>")) == 1:
         return None

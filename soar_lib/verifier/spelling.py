@@ -151,12 +151,12 @@ def boxed_answer(text: str) -> str | None:
     r"""The answer a response states: its last box, joined with the boxes it forms one list with. `\boxed{2} and
     \boxed{3}` is the list `2,3`; `\boxed{2} wait no, \boxed{3}` is 3."""
     found = [] if unfinished(text) else boxes(text)
-    contents, next_start = [], len(text)
+    contents, after = [], None
     for start, end, content in reversed(found):
-        gap = text[end:next_start] if contents else ""
-        if not content.strip() or CORRECTION.search(gap) or not GAP.fullmatch(DELIMITERS.sub("", gap)):
+        content, gap = content.strip(), text[end:after]
+        if not content or contents and (CORRECTION.search(gap) or not GAP.fullmatch(DELIMITERS.sub("", gap))):
             break
-        if [content.strip()] != contents[-1:]:
-            contents.append(content.strip())
-        next_start = start
+        if [content] != contents[-1:]:
+            contents.append(content)
+        after = start
     return ",".join(contents[::-1]) or None

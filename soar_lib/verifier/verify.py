@@ -90,7 +90,7 @@ def decide(gold: str, answer: str) -> bool | None:
     if max(len(gold), len(answer)) > MAX_CHARACTERS:
         return gold == answer
     left, right = cleaned(gold, answer)
-    bare = [re.sub(r"(?<!\d) | (?!\d)", "", text) for text in (left, right)]
+    bare = [re.sub(r"(?<!\d) | (?!\d)", "", text) if " " in text else text for text in (left, right)]
     if ONE_COMMA.fullmatch(f"{left} {right}"):
         bare = [Fraction(text.replace(",", ".")) for text in (left, right)]
     return True if bare[0] == bare[1] else same(read(left), read(right))
