@@ -5,11 +5,10 @@ SIGALRM timeouts stay off. Numbers and expressions are compared by value first: 
 it misses equal roots such as sqrt(1/n) and 1/sqrt(n), and simplifying an unequal difference takes it long.
 
 Integrals: LADDER (3.1.3) compares F(b) - F(a) with quadrature in five windows of length 0.1, to 1 %. Here the answer's
-derivative, from two values near by, is compared with the integrand point by point: to 10^-6 where decimals occur, which
-are rounded, and to 10^-12 elsewhere. A value counts only where 25 digits give the same as 40, so a point where terms
-cancel or a pole is near decides nothing. Real antiderivatives are often written with complex values, log(x) for x < 0
-say. So the derivative alone is compared where it agrees, but only a real value of the answer can refute it: an answer
-is judged on its own real domain."""
+derivative is compared with the integrand point by point: to 10^-6 where decimals occur, which are rounded, and to
+10^-12 elsewhere. A value counts only where 25 digits give the same as 40, so a point where terms cancel or a pole is
+near decides nothing. Real antiderivatives are often written with complex values, log(x) for x < 0 say. So agreement
+needs the derivative alone, but only a real value of the answer can refute it: it is judged on its own real domain."""
 
 import copy
 import functools
@@ -34,22 +33,19 @@ LATEX_ONLY = [LatexExtractionConfig(boxed_match_priority=0, normalization_config
 REFUSALS = (ArithmeticError, AttributeError, LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
 DIGITS, DECIMAL_DIGITS = 30, 9  # to which values agree, and where a decimal is involved
 PLACES = (Rational(37, 29), Rational(101, 67), Rational(-53, 41), Rational(-17, 13))  # for expressions with letters
-# Of integrals:
-POINTS, MINIMUM = 24, 20  # agreeing points after which an answer is accepted, and without which it is not
+POINTS, MINIMUM = 24, 20  # agreeing points after which an integral is accepted, and without which it is not
 CANDIDATES = 480  # points tried for one integrand
 SCALES = (1, 3, 10, 3, 1, 30, 0.3, 100)  # candidates lie in [-s, s], s in turn
 TOLERANCE = 1e-6  # of answers with decimals, which are rounded; of others STABLE
 LOW, HIGH = 25, 40  # digits of the two computations
-STABLE = 1e-12  # they agree to this, relative to the value, or are both below NOTHING
-NOTHING = 1e-15
+STABLE, NOTHING = 1e-12, 1e-15  # they agree to STABLE, relative to the value, or are both below NOTHING
 SMALLEST = 1e-20  # an integrand of this size is 0
 MAX_MAGNITUDE = 256  # bits before the point in an argument of a function
 MPMATH = {"abs": "fabs", "Si": "si", "Ci": "ci", "Ei": "ei"}  # names that differ from ours
 
 
 def answer(question: list[str]) -> bool | list[str]:
-    """True or false to [gold, answer] (do they state the same?) and [answer] (can it be read?); a verdict and why it is
-    so to [integrand, answer, variable]."""
+    """True or false to [gold, answer] (the same?) and [answer] (readable?); to `judge`'s three, a verdict and why."""
     if len(question) == 3:
         return judge(*question)
     readings = [read(text) for text in question]
@@ -75,11 +71,10 @@ def read(text: str) -> tuple:
 
 def equal_values(left: tuple, right: tuple) -> bool | None:
     """Whether two readings have equal values, as constants or at real points; None where there is no value."""
-    if not (left and right and all(isinstance(side[0], Expr) and not side[0].is_Matrix for side in (left, right))):
-        return None
-    a, b = left[0], right[0]
-    if isinstance(a, Symbol) or isinstance(b, Symbol):
+    first = [side[0] for side in (left, right) if side and isinstance(side[0], Expr) and not side[0].is_Matrix]
+    if len(first) < 2 or any(isinstance(side, Symbol) for side in first):
         return None  # \text{even} is a symbol too
+    a, b = first
     free = sorted(a.free_symbols | b.free_symbols, key=str)
     points = [{letter: point + Rational(i, 7) for i, letter in enumerate(free)} for point in PLACES]
     verdicts = [close(a.xreplace(point), b.xreplace(point)) for point in (points if free else points[:1])]
