@@ -4,8 +4,7 @@ That is a value (see `formulas`), list, set, tuple or interval, equation, ratio,
 never fails: what this module does not understand is of kind "unclear" (computer algebra may), and what nobody can read
 is "malformed". Formulas are compared without computer algebra, as their values at one fixed pseudo-random point modulo
 a prime. Two rational expressions are equal exactly when these residues are; a chance coincidence has probability
-degree / 2^255. Numbers as large as 2^2009 stay exact and cheap. The prime is 1 modulo 4, so i is a square root of -1;
-pi and e are letters like any other. Roots and functions have no residue."""
+degree / 2^255. Numbers as large as 2^2009 stay exact and cheap. pi and e are letters like any other."""
 
 import functools
 import hashlib
@@ -45,9 +44,7 @@ class Form:
 
 def understood(form: Form) -> bool | None:
     """True for a form read to its last part, False for one that nobody can read, None where algebra has to look."""
-    if form.kind in ("malformed", "unclear"):
-        return False if form.kind == "malformed" else None
-    parts = [understood(item) for item in form.items]
+    parts = [{"malformed": False, "unclear": None}.get(form.kind, True), *map(understood, form.items)]
     return False if False in parts else None if None in parts else True
 
 
@@ -86,8 +83,7 @@ def _text(text: str) -> Form | None:
 
 
 def _letters(text: str) -> str:
-    letters = re.sub(r"\s", "", text).removesuffix(".").casefold()
-    letters = letters[1:-1] if letters[:1] == "(" and letters[-1:] == ")" else letters
+    letters = re.sub(r"^\((.*)\)$", r"\1", re.sub(r"\s", "", text).removesuffix(".").casefold())
     return "nosolution" if letters in NOTHING else letters
 
 
@@ -192,7 +188,7 @@ def residue(formula: Formula, modulus: int = PRIME, at: dict[str, int] | None = 
 def point(name: str) -> int:
     """The residue that stands for a letter, derived from its name; that of i squares to -1."""
     if name == "i":
-        return pow(2, (PRIME - 1) // 4, PRIME)  # 2 is no square modulo this prime, so this squares to -1
+        return pow(2, (PRIME - 1) // 4, PRIME)  # 2 is no square modulo this prime (1 modulo 4): this squares to -1
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=32).digest()) % PRIME
 
 

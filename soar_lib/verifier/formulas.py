@@ -125,8 +125,7 @@ class _Cursor:
 
     def opens(self) -> bool:
         """Whether a factor may begin at the cursor."""
-        bracket = self.text in CLOSING and not (self.text == "|" and self.bars)
-        return self.kind in ("number", "letter", "word") or bracket
+        return self.kind in ("number", "letter", "word") or self.text in CLOSING and (self.text != "|" or not self.bars)
 
 
 def read(text: str, loose: bool = False) -> Formula:

@@ -1,11 +1,10 @@
 r"""Whether an answer is an antiderivative of an integrand (LADDER section 3.1.3).
 
-Integrand and answer are read by a whitelist (`formulas`). Two rational expressions with exact coefficients are compared
-in this process, by the derivative's residue (`answers`); everything else goes to a process that can be killed
-(`worker`). The verdicts are those of `verify`. An answer that cannot be compared at 20 points of its domain is not
-shown right, hence wrong; unparsed is what is outside the whitelist, an unevaluated Integral for instance. The constant
-of integration may be left out or be a letter C, c, K or k, as in `C_1`, anywhere in the answer: log(C*x) is right for
-1/x, C*x is not."""
+Both are read by a whitelist (`formulas`). Two rational expressions with exact coefficients are compared in this
+process, by the derivative's residue (`answers`); everything else goes to a process that can be killed (`worker`). The
+verdicts are those of `verify`. An answer that cannot be compared at 20 points of its domain is not shown right, hence
+wrong; unparsed is what is outside the whitelist, an unevaluated Integral for instance. The constant of integration may
+be left out or be a letter C, c, K or k, as in `C_1`, anywhere in the answer: log(C*x) is right for 1/x, C*x is not."""
 
 import functools
 import re

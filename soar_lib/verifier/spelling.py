@@ -137,8 +137,7 @@ def unfinished(text: str) -> bool:
 
 
 def extract_boxed(text: str) -> str | None:
-    r"""The stripped content of the last balanced \boxed{} or \fbox{}; None where there is none, it is empty, or the
-    text is an unfinished thought.
+    r"""The stripped content of the last balanced \boxed{} or \fbox{}; None if empty, missing or in unfinished thoughts.
 
     >>> extract_boxed("\\boxed{4}, no: \\boxed{\\frac{1}{2}}")
     '\\frac{1}{2}'
