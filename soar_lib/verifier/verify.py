@@ -7,8 +7,7 @@ ran out of time or memory: no reward either, but counted apart).
 
 What `same` decides must be sound: False is given only where both sides were understood, or where one side cannot be
 read by anybody. POLICY is a careful human grader's; beside it a decimal stands for a value that it is not equal to only
-with ten significant digits or more, `1000,99` is `1000.99`, and `1e3` and `4.2e-5` are powers of ten, unless both
-answers hold an e. Importing this module imports neither sympy nor Math-Verify; this process never does."""
+with ten significant digits or more. This process imports neither sympy nor Math-Verify."""
 
 import functools
 import re
@@ -27,7 +26,7 @@ WORDS = {True: "right", False: "wrong", None: "timeout"}  # of what a worker ans
 DEADLINE = 5.0  # seconds per pair in Math-Verify; ordinary pairs take milliseconds
 NUMBER = r"-?(?:\d+(?:\.\d*)?|\.\d+)"
 DECIMAL = re.compile(r"-?\d*\.\d+")
-ONE_COMMA = re.compile(r"-?\d+,\d+ -?\d*\.\d+|-?\d*\.\d+ -?\d+,\d+")  # of two answers, one with a decimal comma
+ONE_COMMA = re.compile(r"-?\d+,\d+ -?\d*\.\d+|-?\d*\.\d+ -?\d+,\d+")  # of two answers: 1000,99 is 1000.99
 POWER_OF_TEN = re.compile(rf"(?<![\w.\\/^])({NUMBER})[eE]([-+]?\d{{1,3}})(?![\w.])")
 LETTER_E = re.compile(r"(?<![a-zA-Z])[eE](?![a-zA-Z])")
 ROUNDED_DIGITS = 10
@@ -55,11 +54,9 @@ def equal(gold: str, answer: str, deadline: float = DEADLINE) -> str:
 def check_many(pairs: Sequence[tuple[str, str]], progress: bool = False, deadline: float = DEADLINE) -> list[str]:
     """Verdicts on (gold, response) pairs in order, each distinct one decided once; Math-Verify uses up to 8 cores."""
     answers = {text: boxed_answer(text) for text in {text for _, text in pairs}}
-    distinct = {(gold, answers[text]) for gold, text in pairs if answers[text] is not None}
-    verdicts = workers.side_by_side(
-        distinct, decide, lambda *pair: _asked(cleaned(*pair), deadline), "Math-Verify", progress
-    )
-    return ["unparsed" if answers[text] is None else WORDS[verdicts[gold, answers[text]]] for gold, text in pairs]
+    asked = {(gold, answers[text]) for gold, text in pairs if answers[text] is not None}
+    found = workers.side_by_side(asked, decide, lambda *pair: _asked(cleaned(*pair), deadline), "Math-Verify", progress)
+    return ["unparsed" if answers[text] is None else WORDS[found[gold, answers[text]]] for gold, text in pairs]
 
 
 def parses(answer: str) -> bool:
@@ -97,7 +94,7 @@ def decide(gold: str, answer: str) -> bool | None:
 
 
 def cleaned(gold: str, answer: str) -> tuple[str, str]:
-    """Both answers in one spelling, as `spelling.clean` has it; e is a power of ten unless both use it as a letter."""
+    """Both answers in one spelling, `spelling.clean`'s; 4.2e-5 is a power of ten unless both use e as a letter."""
     left, right = clean(gold), clean(answer)
     if LETTER_E.search(left) and LETTER_E.search(right):
         return left, right
@@ -121,9 +118,7 @@ def _equations(gold: Form, answer: Form) -> bool | None:
     if gold.kind == "equation":
         return same(gold.items[1], answer.items[1]) if gold.text == answer.text else None
     first, last = answer.items
-    if LEFT_SIDE.fullmatch(last.text):  # 12 = x
-        return None
-    verdict = same(gold, last)
+    verdict = None if LEFT_SIDE.fullmatch(last.text) else same(gold, last)  # 12 = x
     sound = LEFT_SIDE.fullmatch(answer.text) or same(first, last)
     return verdict if sound or verdict is False else None
 
