@@ -217,7 +217,7 @@ def test_cases_agree_but_for_the_listed_ones():
     assert len(different) == len(DISAGREEMENTS) == 10
 
 
-# The table's second part: what it calls policies are choices, and these are made otherwise (see `verify.POLICY` and its functions).
+# The table's second part: what it calls policies are choices, which `verify.POLICY` and its functions make otherwise.
 CHOICES = {
     "choice-with-text": "a letter with its text is not the letter: a prompt that wants the letter says so",
     "interval-vs-list": "[1,2] may be a list, as reasoning-gym writes them: 1, 2 in this order is right",
