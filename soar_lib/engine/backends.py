@@ -37,22 +37,21 @@ CONTEXT = 4096  # tokens; Unsloth sizes its tables by it and lengthens them on d
 def choose_device(device: str | torch.device | None, backend: str, four_bit: bool) -> torch.device:
     """The device asked for, else the first GPU, else the CPU. Raises ConfigError: an absent library, settings
     that exclude each other, or no GPU for what would be slow without one (`device="cpu"` says that it may)."""
-    if device is None and not torch.cuda.is_available():
-        wanted = {f"backend = {backend!r}": backend != "transformers", "four_bit = True": four_bit}
-        for setting in (setting for setting, asked in wanted.items() if asked):
-            raise ConfigError(
-                f"{setting}: needs a GPU, and torch sees none; run it where there is one, "
-                "or set backend = 'transformers' and four_bit = false"
-            )
-    if four_bit and backend == "vllm":
-        raise ConfigError(
-            "four_bit = True: backend = 'vllm' would sample from other weights than those in 4 bits; "
-            "set four_bit = false or backend = 'transformers'"
-        )
-    if four_bit:
-        _installed("bitsandbytes", "four_bit = True", "four-bit", "four_bit = false")
+    wanted = {}  # setting: the package that it needs, its extra, and the setting to do without
     if backend != "transformers":
-        _installed(backend, f"backend = {backend!r}", backend, "backend = 'transformers'")
+        wanted[f"backend = {backend!r}"] = backend, backend, "backend = 'transformers'"
+    if four_bit:
+        wanted["four_bit = True"] = "bitsandbytes", "four-bit", "four_bit = false"
+    if wanted and device is None and not torch.cuda.is_available():
+        advice = "run it where there is one, or set backend = 'transformers' and four_bit = false"
+        raise ConfigError(f"{next(iter(wanted))}: needs a GPU, and torch sees none; {advice}")
+    if four_bit and backend == "vllm":
+        other = "backend = 'vllm' would sample from other weights than those in 4 bits"
+        raise ConfigError(f"four_bit = True: {other}; set four_bit = false or backend = 'transformers'")
+    for setting, (package, extra, without) in wanted.items():
+        if importlib.util.find_spec(package) is None:
+            absent = f'needs {package}, which is not installed; pip install "soar-lib[{extra}]"'
+            raise ConfigError(f"{setting}: {absent}, or set {without}")
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
@@ -103,13 +102,6 @@ def _unsloth(source: str, device: torch.device, dtype: torch.dtype, four_bit: bo
     return model
 
 
-def _installed(module: str, setting: str, extra: str, without: str) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise ConfigError(
-            f'{setting}: needs {module}, which is not installed; pip install "soar-lib[{extra}]", or set {without}'
-        )
-
-
 def _check_four_bit(model: torch.nn.Module, name: str) -> None:
     """Unsloth falls back to 16 bits in silence where bitsandbytes fails; we do not."""
     from bitsandbytes.nn import Linear4bit
@@ -125,10 +117,8 @@ def check_layers(model: torch.nn.Module, name: str) -> None:
     """Raise ConfigError where the model has no layers for adapters, computes no numbers, or its layers do not ask
     transformers' attention interface, so that what it sampled would come from no model."""
     if not any(part.rpartition(".")[2] in TARGETS for part, _ in model.named_modules()):
-        raise ConfigError(
-            f"model {name!r}: {type(model).__name__} has no layers named {', '.join(TARGETS)}, which adapters sit on; "
-            "choose a model of Llama's or Qwen2's kind"
-        )
+        lacking = f"{type(model).__name__} has no layers named {', '.join(TARGETS)}, which adapters sit on"
+        raise ConfigError(f"model {name!r}: {lacking}; choose a model of Llama's or Qwen2's kind")
     layout, ids = Prefill(), torch.zeros(1, 2, dtype=torch.long, device=model.device)
     positions = torch.arange(2, device=model.device)[None]
     with torch.no_grad(), shared_prompts(model):
@@ -136,13 +126,9 @@ def check_layers(model: torch.nn.Module, name: str) -> None:
     if not logits.isfinite().all():
         raise ConfigError(f"model {name!r}: its weights are not all numbers (NaN or infinite); take another copy of it")
     if len(layout.keys) != model.config.get_text_config().num_hidden_layers:
-        raise ConfigError(
-            f"model {name!r}: as it is loaded, {type(model).__name__} has an attention of its own, which shared "
-            "prompts cannot use; set backend = 'transformers', or choose a model of Llama's or Qwen2's kind"
-        )
-
-
-# ------------------------------------------------------------------ errors
+        own = f"{type(model).__name__} has an attention of its own, which shared prompts cannot use"
+        advice = "set backend = 'transformers', or choose a model of Llama's or Qwen2's kind"
+        raise ConfigError(f"model {name!r}: as it is loaded, {own}; {advice}")
 
 
 @contextmanager
@@ -164,13 +150,13 @@ def _pointer(folder: Path) -> str:
 
 
 def _reason(name: str, error: BaseException) -> str:
-    def came_of(*kinds: type) -> bool:
-        link = error
-        while link is not None and not isinstance(link, kinds):
-            link = link.__cause__ or link.__context__
-        return link is not None
+    text, check, chain = str(error), "" if Path(name).expanduser().is_dir() else network(), [error]
+    while link := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(link)
 
-    text, check = str(error), "" if Path(name).expanduser().is_dir() else network()
+    def came_of(*kinds: type) -> bool:
+        return any(isinstance(link, kinds) for link in chain)
+
     if came_of(GatedRepoError):
         page = f"https://huggingface.co/{name}"
         if get_token() is None:
@@ -183,10 +169,9 @@ def _reason(name: str, error: BaseException) -> str:
     if came_of(SafetensorError):
         return f"its weights are cut off or damaged ({first_line(error)}); copy or download them again"
     if "model.safetensors" in text:
-        return (
-            "has no safetensors weights, and none other are read, as a pickle (pytorch_model.bin) can run code; "
-            "convert it with save_pretrained where that may happen, or choose another model"
-        )
+        why = "none other are read, as a pickle (pytorch_model.bin) can run code"
+        advice = "convert it with save_pretrained where that may happen, or choose another model"
+        return f"has no safetensors weights, and {why}; {advice}"
     if "trust_remote_code" in text:
         return "needs code from its repository, which is not run; set remote_code = true if you trust that code"
     return f"cannot be loaded ({first_line(error)}); {check}choose another model or the folder of one"
