@@ -8,7 +8,7 @@ compared; so a run names its problems exactly. `hub:NAME@REVISION` takes another
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,7 +46,14 @@ def load(name: str) -> list[Problem]:
     home = find(name)
     if home is None:
         raise LoadError(f"hub:{key}: no such set{suggest(key, SETS)}; known are {', '.join(SETS)}")
-    problems = problems_of(_rows(_download(key, home)), key, f"hub:{name}")
+    path = _download(key, home)
+    if path.suffix == ".parquet":
+        from datasets import Dataset
+
+        rows = enumerate(Dataset.from_parquet(str(path), keep_in_memory=True), 1)
+    else:
+        rows = read_rows(path)  # JSONL, whatever its name
+    problems = problems_of(rows, key, f"hub:{name}")
     if not revision:
         _check(key, home, problems)
     return problems
@@ -92,12 +99,3 @@ def _from_elsewhere(home: HubSet) -> Path:
     manager = DownloadManager(download_config=DownloadConfig(use_etag=False))  # a revision never changes
     found = Path(manager.download_and_extract(f"{home.repository}/raw/{home.revision}/{home.file}"))
     return next(found.rglob(Path(home.file).stem)) if found.is_dir() else found
-
-
-def _rows(path: Path) -> Iterable[tuple[int, dict]]:
-    """(number from 1, row) of a parquet file, or of a JSONL file, whatever its name."""
-    if path.suffix != ".parquet":
-        return read_rows(path)
-    from datasets import Dataset
-
-    return enumerate(Dataset.from_parquet(str(path), keep_in_memory=True), 1)
