@@ -38,8 +38,6 @@ from soar_lib.records import Problem
 HELD_OUT_MODULUS = 8
 WORD = 10  # letters of a word, at most
 
-# ------------------------------------------------------------------ families
-
 
 @dataclass(frozen=True)
 class Family:
@@ -96,9 +94,6 @@ def answer_of(text: str, families: Mapping[str, Any] = FAMILIES) -> str | None:
     """The exact answer of a question, None where it is ill-posed or nobody can know it."""
     known = understand(text, families)
     return known[0].solve(known[1])[1] if known else None
-
-
-# ------------------------------------------------------------------ questions
 
 
 def held_out(text: str) -> bool:
@@ -159,8 +154,6 @@ def question(family: Family, depth: int, index: int) -> str | None:
             return line if family.name != "chain_sum" or min(itertools.accumulate(content)) >= 0 else None
     return None
 
-
-# ------------------------------------------------------------------ pools
 
 NAMES = tuple(skills.SKILLS)
 SINGLES = [(name,) for name in NAMES]
