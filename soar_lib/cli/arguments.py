@@ -19,9 +19,7 @@ from soar_lib.soar.evaluate_settings import EvaluateConfig
 from soar_lib.soar.settings import SoarConfig
 from soar_lib.svs.settings import SvsConfig
 
-KINDS = {
-    "filter": FilterConfig, "soar": SoarConfig, "evaluate": EvaluateConfig, "ladder": LadderConfig, "svs": SvsConfig,
-}  # fmt: skip
+KINDS = {kind.command: kind for kind in (FilterConfig, SoarConfig, EvaluateConfig, LadderConfig, SvsConfig)}
 _TEXTS = tomllib.loads(Path(__file__).with_name("help.toml").read_text(encoding="utf-8"))
 HELP, PROBLEMS, OPTIONS = (_TEXTS[part] for part in ("commands", "problems", "options"))
 TYPES = {"int": int, "path": lambda text: Path(text).expanduser(), "set": os.path.expanduser}  # `~` is home

@@ -100,10 +100,8 @@ def _evaluated(config: EvaluateConfig, folders: list[Path], out: Path, arguments
     from soar_lib.soar import evaluate
 
     measured = len(files.read_jsonl(Path(config.problems or folders[0]) / "hard_test.jsonl", Problem))
-    with (
-        _announced("evaluate", out, (config, measured, len(folders))),
-        _hooks(arguments, config, len(config.arms) * len(folders) * config.students) as hooks,
-    ):
+    part, students = (config, measured, len(folders)), len(config.arms) * len(folders) * config.students
+    with _announced("evaluate", out, part), _hooks(arguments, config, students) as hooks:
         return _shown(evaluate.run(config, folders, out, arguments.resume, hooks=hooks), out)
 
 

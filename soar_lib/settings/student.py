@@ -176,7 +176,7 @@ class BaseSettings:
     template: tuple[str, ...] = ("enable_thinking=false",)  # open; NAME=VALUE for the chat template; most ignore it
 
     def __init_subclass__(cls, command: str, **_: Any) -> None:
-        cls.presets = presets_of(command)  # name: changes; without annotation, so no setting
+        cls.command, cls.presets = command, presets_of(command)  # name: changes; without annotation, so no settings
 
     def __post_init__(self) -> None:
         require_all(self, backend=BACKENDS, dtype=DTYPES)
