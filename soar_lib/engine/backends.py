@@ -14,8 +14,6 @@ code from a model's repository is run only with `remote_code`. All that a user c
 
 import importlib.util
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +60,14 @@ def read(config: BaseSettings, source: str, device: torch.device, dtype: torch.d
     options = dict(trust_remote_code=config.remote_code)
     if not Path(source).is_dir():
         options["revision"] = config.revision or "main"
-    with _explained(config.model, source):
+    try:
         AutoConfig.from_pretrained(source, **options)  # first, as its errors say most
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         model = load(source, device, dtype, config.four_bit, options)
+    except ConfigError:
+        raise
+    except Exception as error:  # of transformers, the Hub and damaged files
+        raise ConfigError(f"model {config.model!r}: {_reason(config.model, Path(source), error)}") from error
     if config.four_bit:
         _check_four_bit(model, config.model)
     check_layers(model, config.model)
@@ -131,25 +133,11 @@ def check_layers(model: torch.nn.Module, name: str) -> None:
         raise ConfigError(f"model {name!r}: as it is loaded, {own}; {advice}")
 
 
-@contextmanager
-def _explained(name: str, source: str) -> Iterator[None]:
-    """Errors of transformers, the Hub and damaged files as one line that says what to do."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"model {name!r}: {_pointer(Path(source)) or _reason(name, error)}") from error
-
-
-def _pointer(folder: Path) -> str:
-    """What to do about a file that Git LFS has left out; nothing where there is none."""
+def _reason(name: str, folder: Path, error: BaseException) -> str:
+    """What is wrong with a model that cannot be read, and what to do."""
     starts = {path.name: path.open("rb").read(len(POINTER)) for path in folder.glob("*") if path.is_file()}
-    names = [name for name, start in starts.items() if start == POINTER]
-    return f"its {names[0]} is a pointer of Git LFS and not the file; run git lfs pull in the folder" if names else ""
-
-
-def _reason(name: str, error: BaseException) -> str:
+    if left_out := [file for file, start in starts.items() if start == POINTER]:
+        return f"its {left_out[0]} is a pointer of Git LFS and not the file; run git lfs pull in the folder"
     text, check, chain = str(error), "" if Path(name).expanduser().is_dir() else network(), [error]
     while link := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(link)
