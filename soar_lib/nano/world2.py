@@ -176,17 +176,14 @@ def pool(name: str = "nano2", seed: int = 0, size: int = 300) -> list[Problem]:
     """`size` distinct held-out problems of one of `POOLS` or `INTEGRALS`: kinds in turn, lengths at random."""
     rng, problems = random.Random(f"{name} {seed}"), {}
     while (number := len(problems)) < size:
-        topic, text = _next(name, number, rng)
+        if name in INTEGRALS:
+            topic = "simple_integration"
+            text = draw(FAMILIES[topic], rng.choice(INTEGRALS[name]), rng, held=True)
+        else:
+            kinds, lengths = POOLS[name]
+            kind = kinds[number % len(kinds)]
+            topic, text = ", ".join(kind), draw_words(rng, kind, rng.choice(lengths[len(kind)]), held=True)
         family, content = understand(text)
         answer, level = family.solve(content)[1], family.depth(content)
         problems.setdefault(text, Problem(f"{name}/{seed}/{number}", text, answer, name, topic, level))
     return [*problems.values()]
-
-
-def _next(name: str, number: int, rng: random.Random) -> tuple[str, str]:
-    """Topic and question of a pool's next problem."""
-    if name in INTEGRALS:
-        return "simple_integration", draw(FAMILIES["simple_integration"], rng.choice(INTEGRALS[name]), rng, held=True)
-    kinds, lengths = POOLS[name]
-    kind = kinds[number % len(kinds)]
-    return ", ".join(kind), draw_words(rng, kind, rng.choice(lengths[len(kind)]), held=True)
