@@ -246,10 +246,8 @@ def load_peft(folder: str | Path, model: nn.Module) -> Adapters:
         kind = ", ".join(special) or config.get("peft_type")
         raise LoadError(f"{folder}: only plain LoRA adapters of one rank can be loaded, and it is one with {kind}")
     empty = Adapters.create(model, 1, config["r"], config["lora_alpha"], torch.Generator())
-    state = {}
-    for key, tensor in tensors.items():
-        name, _, half = key.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
-        state[f"{name}.{'a' if half == 'lora_A' else 'b'}"] = tensor.float()[None]
+    names = {peft_name(name): name for name in empty.state_dict()}
+    state = {names.get(key, key): tensor.float()[None] for key, tensor in tensors.items()}
     expected, found = ({key: tuple(t.shape) for key, t in part.items()} for part in (empty.state_dict(), state))
     if differing := sorted(name for name in expected | found if expected.get(name) != found.get(name)):
         name = differing[0]
