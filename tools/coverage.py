@@ -10,6 +10,9 @@ All of this was looked for after the claims had been judged, so it is explorator
                          squares on the means of SOAR runs, with Student's 95 % interval
     world_coverage.csv   what data sets of the teacher paid by progress earned, by the number of their useful problems,
                          and with 4 to 7 of these by the number of their skills: the mean over runs, a fraction of 1
+    world_signal.csv     what a reward says of a data set once a student was promoted: of the data sets of a run's
+                         later rounds, and of the run without promotion in the same rounds, their number, the mean and
+                         SD of their rewards, and the correlation of these with the number of useful problems
 """
 
 from collections.abc import Sequence
@@ -114,6 +117,18 @@ def coverage(written: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
     means = [over_seeds(own.groupby("seed")["reward"].mean().tolist(), difference=False) for *_, own in found]
     rows = [[by, n, len(own), m.ours, m.low, m.high, m.seeds] for (by, n, own), m in zip(found, means)]
     return pd.DataFrame(rows, columns=["by", "count", "sets", "mean", "low", "high", "seeds"]).round(4)
+
+
+def signal(rounds: pd.DataFrame, written: dict[tuple[str, int], pd.DataFrame]) -> pd.DataFrame:
+    """The rows of world_signal.csv (arm, seed, sets, mean, sd, r), from `report.rounds` and what teachers wrote."""
+    rows = []
+    for seed, first in rounds[rounds["promoted"]].groupby("seed")["round"].min().items():
+        for arm in ("promotion", "no_promotion"):
+            own = written[arm, seed].query("round > @first")
+            sets = own.assign(useful=own["role"] == mix.USEFUL).groupby(["round", "dataset"])
+            useful, reward = sets["useful"].sum(), sets["reward"].first()
+            rows.append([arm, seed, len(reward), reward.mean(), reward.std(), useful.corr(reward)])
+    return pd.DataFrame(rows, columns=["arm", "seed", "sets", "mean", "sd", "r"]).round(4)
 
 
 def by_content(data: pd.DataFrame) -> Chart:

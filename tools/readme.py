@@ -40,11 +40,11 @@ def fill(text: str, table: str, name: str = "results") -> str:
 
 
 def front(world: pd.DataFrame, ours: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
-    """pass@32 in percent, a row for each arm of SHOWN: ours on the second world and on the first, and the paper's on
-    each of its sets; a dash where an arm was not run."""
-    world = world.replace({"arm": {"grounded_t_no_promotion": "grounded_t"}})
-    parts = [beside(world, paper[:0], "nano2"), beside(ours[ours["arm"].isin(SHOWN)], paper)]
-    table = pd.concat(parts)
+    """pass@32 in percent, a row for each arm of SHOWN: ours on the second world (Grounded-T without promotion) and on
+    the first, and the paper's on each of its sets; a dash where an arm was not run."""
+    world = world[world["arm"] != "grounded_t"].replace({"arm": {"grounded_t_no_promotion": "grounded_t"}})
+    table = pd.concat([beside(world, paper[:0], "nano2"), beside(ours[ours["arm"].isin(SHOWN)], paper)])
+    table["source"] = table["source"].str.replace(r", \d+ students?$", "", regex=True)  # the second world's arms differ
     wide = table.pivot(index="arm", columns="source", values="pass@32")
     return wide.reindex(index=map(name, SHOWN), columns=table["source"].unique()).fillna("–").reset_index()
 

@@ -44,7 +44,10 @@ from soar_lib.soar import claims, report
 from soar_lib.soar.figures import vendi_by_round
 from tools import coverage, mix
 
-TEACHERS = {"untrained": "untrained", "intrinsic": "paid by disagreement", "no_promotion": "paid by progress"}
+TEACHERS = {
+    "untrained": "untrained", "intrinsic": "paid by disagreement", "no_promotion": "paid by progress",
+    "promotion": "paid by progress, with promotions",
+}  # fmt: skip
 Written = dict[tuple[str, int], pd.DataFrame]  # by arm and seed, as `mix.written` has it
 SHARES = {"useful": mix.USEFUL, "decoy": "decoy"}
 
@@ -58,6 +61,7 @@ def of_world(folder: str | Path) -> Tables:
         "world_students": (students, coverage.by_student),
         "world_gaps": (coverage.gaps(students), None),
         "world_coverage": (coverage.coverage(written), coverage.by_content),
+        "world_signal": (coverage.signal(report.rounds(folder), written), None),
     }
 
 

@@ -63,6 +63,26 @@ def test_rewards_are_averaged_by_what_is_in_data_sets():
     assert [len(panel.marks[0].x) for panel in drawn] == [1, 2] and drawn[1].ticks == {1: "1\n(2)", 2: "2\n(1)"}
 
 
+def test_what_a_reward_says_after_the_first_promotion_is_told_beside_the_same_rounds_without():
+    def wrote(rewards: dict) -> pd.DataFrame:
+        sets = [
+            problems(*[mix.USEFUL] * useful, "easy", round=number, dataset=useful, reward=reward)
+            for number, earned in rewards.items() for useful, reward in earned.items()
+        ]  # fmt: skip
+        return pd.concat(sets)
+
+    rounds = pd.DataFrame({"seed": 3, "round": [1, 2, 3, 4], "promoted": [False, True, False, True]})
+    early = {1: {1: 9.0, 2: 0.0}, 2: {1: 9.0, 2: 0.0}}  # up to the promotion nothing counts
+    written = {
+        ("promotion", 3): wrote(early | {3: {1: 0.1, 2: -0.1}, 4: {3: -0.3}}),
+        ("no_promotion", 3): wrote(early | {3: {1: 0.1, 2: 0.3}, 4: {2: 0.1}}),
+    }
+    table = coverage.signal(rounds, written).set_index("arm")
+    assert table[["seed", "sets"]].values.tolist() == [[3, 3], [3, 3]]
+    assert table["mean"].tolist() == pytest.approx([-0.1, 0.1667]) and table["sd"].iloc[0] == pytest.approx(0.2)
+    assert table["r"].tolist() == [-1.0, 0.5]
+
+
 def test_the_committed_tables_are_those_of_the_committed_study():
     data = Path("figures") / "data"
     table = coverage.students(STUDY, claims.read_study(STUDY).scores)
