@@ -32,18 +32,14 @@ def metered(folder: str | Path, predicted: dict[str, Any]) -> Iterator[Meter]:
     by the fields of `Predicted`; the first session's stay). A session that drew nothing, or has no run folder, adds
     nothing. Peak memory is what torch allocated on the GPU, or without one what the process grew by. Completions of a
     cluster's actors count, their memory does not."""
-    began, path, gpu = time.perf_counter(), Path(folder) / "cost.json", torch.cuda.is_available()
-    before = 0 if gpu else psutil.Process().memory_info().rss  # which counts for nothing; a GPU's peak begins anew
-    if gpu:
-        torch.cuda.reset_peak_memory_stats()
+    began, before, path = time.perf_counter(), _start(), Path(folder) / "cost.json"
     kept = read_cost(path) if path.is_file() else (Meter(), Predicted(**predicted))
 
     def keep(meter: Meter, at_once: bool = False) -> None:
         seconds = time.perf_counter() - began
         if not at_once and seconds - meter.seconds < EVERY:
             return
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) - before
-        meter.seconds, meter.peak_bytes = seconds, torch.cuda.max_memory_allocated() if gpu else grown
+        meter.seconds, meter.peak_bytes = seconds, _peak() - before
         if meter.rollouts and path.with_name("config.json").is_file():
             _write(path, *kept, meter)
 
@@ -77,6 +73,20 @@ def _write(path: Path, old: Meter, predicted: Predicted, meter: Meter) -> None:
     write_json(path, {"predicted": asdict(predicted), "measured": asdict(measured)})
 
 
+def _start() -> int:
+    """Bytes that count for nothing: none on a GPU, whose peak begins anew, else what the process has now."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return 0
+    return psutil.Process().memory_info().rss
+
+
+def _peak() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def report(folder: str | Path) -> str:
     """The lines that a command prints at its end: what was measured, in brackets what was predicted, and what each
     limit of tokens cut off; "" without a cost.json. Raises RunError where it is damaged."""
@@ -108,11 +118,12 @@ def _cut_lines(found: Meter, folder: Path) -> Iterator[str]:
 
 def describe_memory(config: BaseSettings, problems: int = 0, runs: int = 1) -> str:
     """The predicted peak of memory as part of a line, or why there is none; arguments of `settings.memory.predict`."""
+    machine = here()
     try:
-        (kind, free), found = here(), predict(config, problems, runs)
+        found = predict(config, problems, runs)
     except ConfigError as error:
         return str(error)
-    return f"at most {size(found.total)} of {kind} for tensors, of {size(free)} free ({found})"
+    return f"at most {size(found.total)} of {machine.kind} for tensors, of {size(machine.free)} free ({found})"
 
 
 def predicted(*parts: Part) -> dict[str, Any]:

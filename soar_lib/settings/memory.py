@@ -30,6 +30,14 @@ KNOWN = {
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What holds a run, and its bytes that are free."""
+
+    kind: str  # "GPU memory" or "memory"
+    free: int
+
+
+@dataclass(frozen=True)
 class Memory:
     """What a phase holds, in bytes: weights, adapters, (random) numbers, which no shorter completion makes
     smaller, a cache of keys and values, logits and activations."""
@@ -52,12 +60,12 @@ class Memory:
         return f"{self.phase.name}: {', '.join(f'{name} {size(self.parts[name])}' for name in largest)}"
 
 
-def here() -> tuple[str, int]:
-    """What holds a run on this machine, "GPU memory" or "memory", and the bytes of it that a new program can have."""
-    if not torch.cuda.is_available():
-        return "memory", psutil.virtual_memory().available
-    free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-    return "GPU memory", free  # what torch has reserved it gives again
+def here() -> Machine:
+    """This machine, with the bytes that a new program can have."""
+    gpu, free = torch.cuda.is_available(), psutil.virtual_memory().available
+    if gpu:  # what torch has reserved it gives again
+        free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return Machine("GPU memory" if gpu else "memory", free)
 
 
 @dataclass(frozen=True)
@@ -164,12 +172,13 @@ def predict(config: BaseSettings, problems: int = 0, runs: int = 1) -> Memory:
 def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded: bool = False) -> None:
     """Raise ConfigError where the run cannot fit, with the settings to change; `loaded`: the base is in memory already.
     A GPU must hold the whole prediction, main memory what is certain. A model without a prediction passes."""
+    machine = here()
     try:
-        (kind, free), most = here(), predict(config, problems, runs)
+        most = predict(config, problems, runs)
     except ConfigError:
         return
-    needed, free = most.certain if kind == "memory" else most.total, free + most.parts["weights"] * loaded
-    if needed <= free:
+    needed = most.certain if machine.kind == "memory" else most.total
+    if needed <= (free := machine.free + most.parts["weights"] * loaded):
         return
     advice = f"lower {most.phase.lower}"
     if most.certain > free:
@@ -177,7 +186,7 @@ def check_memory(config: BaseSettings, problems: int = 0, runs: int = 1, loaded:
     if 2 * most.parts["numbers"] > needed:
         advice = f"lower the completions drawn at a time ({most.phase.fewer}) or max_new_tokens"
     raise ConfigError(
-        f"{config.model} does not fit: {size(needed)} of {kind} needed ({most}), {size(free)} free; {advice}"
+        f"{config.model} does not fit: {size(needed)} of {machine.kind} needed ({most}), {size(free)} free; {advice}"
     )
 
 

@@ -17,7 +17,7 @@ from soar_lib.engine.sampling import Samples
 from soar_lib.ladder.settings import LadderConfig
 from soar_lib.records import Draw
 from soar_lib.settings import memory
-from soar_lib.settings.memory import predict, shape, shape_of
+from soar_lib.settings.memory import Machine, predict, shape, shape_of
 from soar_lib.settings.student import FilterConfig, OptimiserSettings, Phase, preset
 from soar_lib.settings.values import ConfigError, change
 from soar_lib.soar.evaluate_settings import EvaluateConfig
@@ -218,7 +218,7 @@ def test_svs_holds_one_arms_seeds_and_a_part_of_a_large_group():
 
 def with_free(monkeypatch, free: float, gpu: bool = True) -> None:
     """The check sees a machine with so many bytes free, and a GPU that computes in bfloat16."""
-    monkeypatch.setattr(memory, "here", lambda: ("GPU memory" if gpu else "memory", int(free)))
+    monkeypatch.setattr(memory, "here", lambda: Machine("GPU memory" if gpu else "memory", int(free)))
     if gpu:
         monkeypatch.setattr(memory, "precision", lambda model, dtype: "bfloat16" if dtype == "auto" else dtype)
 
@@ -295,8 +295,8 @@ def test_what_cannot_be_inspected_is_said_and_passes(tmp_path):
 
 
 def test_this_machine_says_what_it_has():
-    config, (kind, free) = preset("nano", SoarConfig), memory.here()
-    assert free > 10**8
+    config, machine = preset("nano", SoarConfig), memory.here()
+    assert machine.free > 10**8
     said, phase = meter.describe_memory(config), predict(config).phase.name
     assert said.startswith(f"at most {memory.size(predict(config).total)} of ") and f" free ({phase}: " in said
-    assert (kind == "GPU memory") == torch.cuda.is_available()
+    assert (machine.kind == "GPU memory") == torch.cuda.is_available()
