@@ -41,8 +41,8 @@ def look(arm: str) -> dict[str, str]:
     """How an arm looks in every figure: its colour, and marker and line as matplotlib writes them. Students of a sweep
     have the colour of the arm whose setting it sweeps.
 
-    >>> look("grounded_t"), look("grounded_t_tau_x2")["colour"]
-    ({'colour': '#D55E00', 'marker': 'v', 'line': '-'}, '#D55E00')
+    >>> look("grounded_t"), look("grounded_t_rounds_x6")
+    ({'colour': '#D55E00', 'marker': 'v', 'line': '-'}, {'colour': '#D55E00', 'marker': 'v', 'line': '-.'})
     """
     parent = max((known for known in _COLOUR_OF if f"{arm}_".startswith(f"{known}_")), key=len, default="")
     colour, run = _COLOUR_OF.get(parent, OTHERS), arm.removeprefix(f"{parent}_")
