@@ -232,6 +232,15 @@ def test_what_is_said_of_the_map_is_in_its_table(path):
     assert "these gaps vary by {:.1f} and {:.1f} points (SD) from run to run".format(*spread) in text
 
 
+@pytest.mark.parametrize("path", ["README.md", "figures/README.md", "notebooks/05_ladder.ipynb"])
+def test_ladders_student_is_compared_with_as_many_samples_as_ttrl(path):
+    """As many as it has probes; `figures/data/ladder_arms.csv`."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    found = pd.read_csv(DATA / "ladder_arms.csv").set_index(["arm", "metric"])["mean"]
+    for key in (("ladder", "pass@7"), ("ladder_ttrl", "any step")):
+        assert f"{100 * found[key]:.1f} %" in text
+
+
 def test_what_training_a_real_student_took_is_that_of_its_csv():
     text = " ".join(TEXTS[Path("figures/README.md")].split())
     ours, trl = pd.read_csv(DATA / "real_peers.csv").iterrows()

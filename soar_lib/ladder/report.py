@@ -1,10 +1,10 @@
 """A LADDER run's folder as tables: the paper's numbers beside ours, its claims with verdicts, the trees, the levels.
 
 Each seed is a run with one student: intervals are those of `passk` over seeds and problems. pass@k takes as many
-samples as TTRL spends on a test problem, or as LADDER and TTRL spend (LADDER's training divided by the number of test
-problems): what they give without learning. TTRL's "any step" is the paper's success, a right answer at any time during
-training, which only a verifier can pick out, as with pass@k. The paper's numbers are those of Llama-3.2-3B-Instruct on
-its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee."""
+samples as TTRL has probes or spends on a test problem, or as LADDER and TTRL spend (LADDER's training divided by the
+number of test problems): what they give without learning. TTRL's "any step" is the paper's success, a right answer at
+any time during training, which only a verifier can pick out, as with pass@k. The paper's numbers are those of
+Llama-3.2-3B-Instruct on its 100 integrals and, for TTRL, of the 7B model on 20 of the MIT integration bee."""
 
 import math
 from collections import Counter
@@ -68,14 +68,13 @@ def table(folder: str | Path) -> pd.DataFrame:
 
 
 def _ks(folder: str | Path, arm: str, scores: Sequence[Score]) -> list[int]:
-    """The k beside 1: all samples where they stand for another arm's; of the base LADDER's, TTRL's, the paper's too."""
+    """The k beside 1: as many samples as other arms take, as TTRL has probes, and as the paper draws from its base."""
     most = min((score.n for score in scores if score.set == HARD_TEST), default=0)
     config, originals, tested = settings(folder)
-    draws = config.draws(arm, originals, tested)
-    wanted = {draws} if draws > config.samples else set()
-    if arm == "base":
-        wanted |= {FEW, config.spread_samples(originals, tested), config.ttrl_samples}
-    return sorted(k for k in wanted if 1 < k <= most)
+    draws, ttrl = config.draws(arm, originals, tested), config.ttrl_samples
+    probes = config.probes * (config.ttrl_steps + 1) if ttrl else 0
+    own = {"base": {FEW, config.spread_samples(originals, tested), ttrl}, "ladder": {probes}}.get(arm, set())
+    return sorted(k for k in own | ({draws} if draws > config.samples else set()) if 1 < k <= most)
 
 
 def settings(folder: str | Path) -> tuple[LadderConfig, int, int]:

@@ -1,4 +1,4 @@
-"""LADDER's rewards (3.1.3), by a check that needs no answers, and the reward of the majority's vote beside them."""
+"""LADDER's rewards (3.1.4), by a check that needs no answers, and the reward of the majority's vote beside them."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ CORRECT, READABLE = 1.0, 0.05  # accuracy and format, as LADDER's released code 
 
 
 def accuracy_and_format(verdicts: Sequence[str]) -> list[float]:
-    """LADDER's reward of each verdict (3.1.3): accuracy and format; 0 for an answer that cannot be read.
+    """LADDER's reward of each verdict (3.1.4): accuracy and format; 0 for an answer that cannot be read.
 
     >>> accuracy_and_format(["right", "wrong", "timeout", "unparsed"])
     [1.05, 0.05, 0.05, 0.0]

@@ -56,20 +56,20 @@ class VariantSettings:
         return total
 
 
-_GRPO = OptimiserSettings(learning_rate=1e-6, schedule="constant", kl=0.001)  # 3.1.3 and code
+_GRPO = OptimiserSettings(learning_rate=1e-6, schedule="constant", kl=0.001)  # 3.1.4 and code
 
 
 @dataclass(frozen=True)
 class LadderConfig(BaseSettings, command="ladder"):
     """LADDER (Algorithm 1), TTRL (Algorithm 2) and their controls, each on every seed. In `student`: steps 250 (section
     4.1, where it levels off), batch 128 (3.2.2, for MIT; code has 8 to 128 for Llama), group 5, rate 1e-6, 1,024 tokens
-    (code), KL 0.001 (3.1.3), clip 0.2 (code); the rank is ours."""
+    (code), KL 0.001 (3.1.4), clip 0.2 (code); the rank is ours."""
 
     problems: str = ""  # folder of a filter run; empty: commands filter `pool` first
     pool: str = "rg:intermediate_integration"  # 4.1: 110 integrals of textbooks and GPT-4o; published lists leak
     pool_size: int = 0  # drawn from the pool, 0: all of a file, 500 of a generated set
     pool_samples: int = 128  # of a problem, none of them right: then it is hard; open, SOAR's
-    check: str = "integral"  # 3.1.4: numbers decide; "answer": the base's most frequent answer stands for a variant's
+    check: str = "integral"  # 3.1.3: numbers decide; "answer": the base's most frequent answer stands for a variant's
     seed: int = 0
     seeds: int = 3  # students per arm, each with trees of its own; the paper seems to have one
     originals: int = 10  # problems of hard train that are used, 4.1; 0: all
